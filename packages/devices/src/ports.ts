@@ -1,0 +1,71 @@
+/**
+ * The ports of the device package: everything a device needs from the machine around it, as small structural
+ * interfaces. Devices import nothing from other packages; a memory, a hart or a clock fits if its shape fits.
+ *
+ * Addresses are guest-physical (`gpa`), in bytes, as exact JavaScript integers.
+ */
+
+/** Width of one MMIO access in bytes. The bus splits 8-byte accesses into two of 4, low half first. */
+export type AccessSize = 1 | 2 | 4;
+
+/** Plain data that describes a device's state: what `save` returns and `restore` takes. */
+export type DeviceState = { readonly [name: string]: DeviceValue };
+/** A value inside a {@link DeviceState}; everything in it survives a structured clone. */
+export type DeviceValue =
+  | number
+  | string
+  | boolean
+  | null
+  | Uint8Array
+  | readonly DeviceValue[]
+  | { readonly [name: string]: DeviceValue };
+
+/** A device with memory-mapped registers. */
+export interface MmioDevice {
+  /** Name for messages, dumps and snapshots, for instance `"uart0"`. */
+  readonly name: string;
+  /** Reads `size` bytes at `offset` bytes from the device's base; the result is unsigned. */
+  read(offset: number, size: AccessSize): number;
+  /** Writes the low `size` bytes of `value` (unsigned) at `offset` bytes from the device's base. */
+  write(offset: number, size: AccessSize, value: number): void;
+  /** Brings the device to its power-on state. */
+  reset(): void;
+  /** The device's whole guest-visible state. */
+  save(): DeviceState;
+  /** Replaces the device's state by one that `save` returned; throws on a state of another shape. */
+  restore(state: DeviceState): void;
+  /** Events since power-on by name (interrupts raised, bytes moved, bad requests), for `--stats` and `top`. */
+  readonly counters: Readonly<Record<string, number>>;
+}
+
+/** Guest memory as a device sees it (DMA). Nothing outside the guest's RAM can be reached through it. */
+export interface DmaMemory {
+  /** Fills `target` from guest memory at `gpa`. False, and `target` unspecified, if any byte lies outside RAM. */
+  read(gpa: number, target: Uint8Array): boolean;
+  /** Copies `source` to guest memory at `gpa`. False, and nothing is written, if any byte lies outside RAM. */
+  write(gpa: number, source: Uint8Array): boolean;
+}
+
+/** An interrupt line from a device to its interrupt controller. Level-triggered. */
+export interface IrqLine {
+  /** Drives the line: true asserts the interrupt, false withdraws it. */
+  set(level: boolean): void;
+}
+
+/** The interrupt inputs of one hart, numbered by cause as in `mip`: 3 MSI, 7 MTI, 9 SEI, 11 MEI. */
+export interface HartInterrupts {
+  /** Sets or clears the pending bit of interrupt `cause`. */
+  setPending(cause: number, level: boolean): void;
+}
+
+/** The machine's time base. */
+export interface Clock {
+  /** Ticks since power-on; 10,000,000 a second of machine time, as on QEMU's `virt`. An integer. */
+  now(): number;
+}
+
+/** The far end of a console device: a terminal, a socket, a test. */
+export interface ConsoleBackend {
+  /** Takes bytes that the guest printed. The array is the callee's to keep. */
+  write(bytes: Uint8Array): void;
+}
