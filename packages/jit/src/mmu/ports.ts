@@ -1,0 +1,52 @@
+/**
+ * The ports between translated code's slow paths (`access.ts`), a CPU's model of address translation, and the
+ * machine's memory-mapped devices.
+ *
+ * Guest-virtual addresses travel as two int32 halves (`lo`, `hi`; `hi` is 0 for CPUs with 32-bit addresses),
+ * guest-physical ones as exact JavaScript integers.
+ */
+
+/** What an access does; also the order of the TLBs in a set. */
+export const AccessKind = { read: 0, write: 1, fetch: 2 } as const;
+export type AccessKind = (typeof AccessKind)[keyof typeof AccessKind];
+
+/**
+ * Where in a translation a slow path was called from, packed into one int32 so that the call stays small:
+ * bits 0-11 the instruction's offset in its page, bits 12-14 its length in bytes, bits 15-31 how many
+ * instructions of the block, this one included, are charged to the budget but have not retired.
+ */
+export type CallSite = number;
+
+/** Packs a {@link CallSite}. */
+export const callSite = (pageOffset: number, length: number, unretired: number): CallSite =>
+  (unretired << 15) | (length << 12) | (pageOffset & 0xfff);
+
+/** A CPU model's side of memory access. */
+export interface AddressTranslator {
+  /**
+   * Translates a guest-virtual address for an access of one byte. On success returns true and leaves the result
+   * in `gpa`, `cacheable` and `superpage`. On a fault it raises the CPU's exception (the program counter slot
+   * already names the faulting instruction), sets `header.exit`, and returns false.
+   */
+  translate(kind: AccessKind, lo: number, hi: number): boolean;
+  /** Guest-physical address of the last successful `translate`. */
+  gpa: number;
+  /** Whether the whole 4 KiB page around the last address translates alike, so that it may enter a TLB. */
+  cacheable: boolean;
+  /** Whether the last translation came from a page larger than 4 KiB. */
+  superpage: boolean;
+  /** Raises the CPU's exception for an access to a guest-physical address where nothing answers. */
+  accessFault(kind: AccessKind, lo: number, hi: number): void;
+  /** Raises the CPU's exception for a misaligned atomic access. */
+  misaligned(kind: AccessKind, lo: number, hi: number): void;
+  /** Whether an interrupt would be taken before the next instruction. */
+  interruptReady(): boolean;
+}
+
+/** Memory-mapped devices as a hart sees them. */
+export interface MmioBus {
+  /** Reads 1, 2 or 4 bytes; undefined where no device answers. */
+  read(gpa: number, size: 1 | 2 | 4): number | undefined;
+  /** Writes 1, 2 or 4 bytes; false where no device answers. */
+  write(gpa: number, size: 1 | 2 | 4, value: number): boolean;
+}
