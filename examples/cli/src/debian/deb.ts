@@ -1,0 +1,158 @@
+/**
+ * Reads the files out of a Debian package without unpacking it to the disk.
+ * A `.deb` is an ar archive (deb(5)): `debian-binary`, `control.tar.*`, `data.tar.*`; the last is streamed
+ * through its decompressor and a tar reader, since a kernel package unpacks to more than 130 MB.
+ */
+import { type FileHandle, open } from "node:fs/promises";
+import { Readable } from "node:stream";
+import * as zlib from "node:zlib";
+import { extract as tarExtract } from "tar-stream";
+import xz from "xz-decompress";
+import { CliError, fileErrorReason } from "../errors.js";
+
+/** A file in a package. */
+export interface PackageFile {
+  /** Path in the package, without a leading `./` or `/`. */
+  path: string;
+  /** Permission bits. */
+  mode: number;
+  /** Content. */
+  bytes: Uint8Array;
+}
+
+const arMagic = "!<arch>\n";
+const arHeaderBytes = 60;
+
+/** Decompresses a whole xz stream held in memory, such as a compressed kernel module. */
+export async function decompressXz(bytes: Uint8Array): Promise<Uint8Array> {
+  return collect(xzStream(Readable.from([bytes])));
+}
+
+/**
+ * `source` decompressed. The library decodes one stream at a time: a second one waits until the first is
+ * read to its end or cancelled. It asks for input once more after a complete stream, and without end after
+ * a truncated one, hence the count.
+ */
+function xzStream(source: Readable): Readable {
+  const chunks = source[Symbol.asyncIterator]();
+  let requestsPastEnd = 0;
+  const web = new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        const { done, value } = await chunks.next();
+        if (done && ++requestsPastEnd > 2) throw new Error("the xz stream ends early");
+        controller.enqueue(done ? new Uint8Array(0) : value);
+      },
+    },
+    { highWaterMark: 0 },
+  );
+  return Readable.from(new xz.XzReadableStream(web) as unknown as AsyncIterable<Uint8Array>);
+}
+
+async function collect(stream: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of stream) chunks.push(chunk);
+  return Uint8Array.from(Buffer.concat(chunks));
+}
+
+/** zstd came to `node:zlib` with Node 22.15, so its presence is asked for. */
+const zstd = (zlib as { createZstdDecompress?: () => NodeJS.ReadWriteStream }).createZstdDecompress;
+
+/** The reader of each compression that Debian has used for `data.tar`, by the member's suffix. */
+function decompressorOf(member: string, file: string): (source: Readable) => Readable {
+  const suffix = member.slice("data.tar".length);
+  if (suffix === "") return (source) => source;
+  if (suffix === ".xz") return xzStream;
+  if (suffix === ".gz") return (source) => joined(source, zlib.createGunzip());
+  if (suffix === ".zst" && zstd) return (source) => joined(source, zstd() as unknown as zlib.Gunzip);
+  const remedy =
+    suffix === ".zst" ? "use Node 22.15 or newer, which reads zstd" : "expected .xz, .zst or .gz";
+  throw new CliError("E_PACKAGE_FORMAT", `${file}: can't decompress ${member}: ${remedy}`);
+}
+
+/** `source` piped into `transform`, with the errors of both on the result. */
+function joined(source: Readable, transform: zlib.Gunzip): Readable {
+  source.on("error", (error) => transform.destroy(error));
+  return source.pipe(transform);
+}
+
+/** Finds a member of an ar archive by its name's start: its full name, and where its bytes are in the file. */
+async function findArMember(
+  handle: FileHandle,
+  file: string,
+  start: string,
+): Promise<{ name: string; offset: number; size: number }> {
+  const { size: fileSize } = await handle.stat();
+  const header = Buffer.alloc(arHeaderBytes);
+  const fail = (what: string) => new CliError("E_PACKAGE_FORMAT", `${file} is not a Debian package: ${what}`);
+  const { bytesRead } = await handle.read(header, 0, arMagic.length, 0);
+  if (header.toString("latin1", 0, bytesRead) !== arMagic) throw fail("it doesn't begin with an ar header");
+  let offset = arMagic.length;
+  while (offset + arHeaderBytes <= fileSize) {
+    await handle.read(header, 0, arHeaderBytes, offset);
+    const text = header.toString("latin1");
+    const name = text.slice(0, 16).trim().replace(/\/$/, "");
+    const sizeText = text.slice(48, 58).trim();
+    if (text.slice(58) !== "`\n" || !/^\d+$/.test(sizeText)) throw fail(`bad ar header at byte ${offset}`);
+    const size = Number(sizeText);
+    const body = offset + arHeaderBytes;
+    if (body + size > fileSize) throw fail(`it ends inside its member ${name}`);
+    if (name.startsWith(start)) return { name, offset: body, size };
+    offset = body + size + (size % 2);
+  }
+  throw fail(`it has no member ${start}`);
+}
+
+/**
+ * The regular files of the package at `file` whose path `select` wants, in the package's order.
+ * @throws CliError `E_PACKAGE_FORMAT` when the package is damaged, `E_CACHE` when it can't be read
+ */
+export async function readPackageFiles(
+  file: string,
+  select: (path: string) => boolean,
+): Promise<PackageFile[]> {
+  const files: PackageFile[] = [];
+  let handle: FileHandle;
+  try {
+    handle = await open(file);
+  } catch (error) {
+    throw new CliError("E_CACHE", `can't read the package ${file}: ${fileErrorReason(error)}`, {
+      cause: error,
+    });
+  }
+  try {
+    const member = await findArMember(handle, file, "data.tar");
+    const decompress = decompressorOf(member.name, file);
+    const source = handle.createReadStream({
+      start: member.offset,
+      end: member.offset + member.size - 1,
+      highWaterMark: 1 << 18,
+      autoClose: false,
+    });
+    const tar = tarExtract();
+    const content = decompress(source);
+    source.on("error", (error) => tar.destroy(error));
+    content.on("error", (error) => tar.destroy(error));
+    content.pipe(tar);
+    try {
+      for await (const entry of tar) {
+        const path = entry.header.name.replace(/^\.?\//, "");
+        if (entry.header.type === "file" && select(path)) {
+          files.push({ path, mode: (entry.header.mode ?? 0o644) & 0o7777, bytes: await collect(entry) });
+        } else {
+          entry.resume();
+        }
+      }
+    } finally {
+      source.destroy();
+      content.destroy();
+    }
+    return files;
+  } catch (error) {
+    if (error instanceof CliError) throw error;
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new CliError("E_PACKAGE_FORMAT", `${file} is damaged: ${reason}`, { cause: error });
+  } finally {
+    await handle.close();
+  }
+}

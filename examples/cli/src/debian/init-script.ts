@@ -1,0 +1,67 @@
+/**
+ * The guest's first process: a script for busybox's shell. It reports that it was reached before it does
+ * anything else, since benchmarks measure up to that line, and starts few processes, since each costs
+ * a fork in a guest that may be interpreted.
+ *
+ * The kernel command line may carry
+ * - `hyperfile.input=pipe`: the console is fed from a pipe, so there is no prompt, echo or line editing, and
+ *   a shell reads commands until the end of the input (Ctrl-D). Line editing would lose an end of input that
+ *   arrives while a command runs: the line discipline hands it on as a zero byte when the mode changes.
+ * - `hyperfile.size=COLUMNSxROWS`: the size of the terminal, which a serial line can't convey.
+ */
+
+/** The start of the line that the script prints first; the guest's uptime in seconds follows. */
+export const initReachedText = "hyperfile: init reached, uptime ";
+
+/** The text of `/init`. */
+export const initScript = `#!/bin/busybox sh
+/bin/busybox mount -t proc proc /proc
+read -r uptime idle < /proc/uptime
+echo "${initReachedText}$uptime"
+
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM=linux ENV=/etc/profile
+/bin/busybox mount -t sysfs sysfs /sys
+/bin/busybox mount -t devtmpfs devtmpfs /dev
+/bin/busybox --install -s
+mkdir -p /dev/pts /dev/shm
+mount -t devpts devpts /dev/pts
+hostname -F /etc/hostname
+
+modprobe -q virtio_mmio
+aliases=
+for file in /sys/bus/virtio/devices/*/modalias; do
+  [ -e "$file" ] && read -r alias < "$file" && aliases="$aliases $alias"
+done
+for alias in $aliases; do modprobe -q "$alias"; done
+ip link set lo up 2> /dev/null
+
+input=terminal
+read -r line < /proc/cmdline
+for word in $line; do
+  case $word in
+    hyperfile.input=*) input=\${word#*=} ;;
+    hyperfile.size=*x*) size=\${word#*=}; stty cols "\${size%x*}" rows "\${size#*x}" ;;
+  esac
+done
+
+cd /root
+if [ "$input" = pipe ]; then
+  stty -echo -opost
+  cat | sh
+else
+  read -r _ _ release _ < /proc/version
+  echo
+  echo "Debian's Linux $release in Hyperfile: $(nproc) hart, $(awk '/^MemTotal/ { print int($2 / 1024) }' /proc/meminfo) MiB of memory"
+  echo "  exit, poweroff -f   turn the machine off"
+  echo "  Ctrl-A x            quit at once; Ctrl-A h lists the other keys"
+  echo "  busybox --list      the commands there are"
+  echo
+  setsid cttyhack sh -l
+fi
+poweroff -f
+`;
+
+/** The text of `/etc/profile`, which the interactive shell reads. */
+export const profile = `export PS1='\\u@\\h:\\w\\$ '
+alias ll='ls -l'
+`;

@@ -1,0 +1,72 @@
+/**
+ * Progress of long transfers on standard error: one line that redraws itself on a terminal, and a line at
+ * the start and at every quarter elsewhere, so that a log stays short.
+ */
+
+/** Where a long operation reports how far it is. */
+export interface Progress {
+  /** A new operation starts; `totalBytes` is its size where that is known. */
+  begin(title: string, totalBytes?: number): void;
+  /** The operation has done `fraction` (0 to 1) of its work. */
+  update(fraction: number): void;
+  /** The operation is complete. */
+  end(): void;
+}
+
+/** The part of a writable stream that progress needs. */
+export interface ProgressOutput {
+  /** Whether a line can be redrawn in place. */
+  isTTY?: boolean | undefined;
+  /** Width in characters, if known. */
+  columns?: number | undefined;
+  /** Writes text. */
+  write(text: string): unknown;
+}
+
+/** A size in megabytes (10^6 bytes) as people read it. */
+export function megabytes(bytes: number): string {
+  return `${(bytes / 1e6).toFixed(bytes < 10e6 ? 1 : 0)} MB`;
+}
+
+/** Progress that is shown on `output`, which is standard error in the program. */
+export function showProgress(output: ProgressOutput): Progress {
+  let title = "";
+  let total: number | undefined;
+  let shownPercent = -1;
+  const line = (percent: number) => {
+    const done = total === undefined ? "" : `${megabytes((total * percent) / 100)} of ${megabytes(total)}, `;
+    return `hyperfile: ${title}: ${done}${percent}%`;
+  };
+  const show = (percent: number) => {
+    if (output.isTTY) {
+      const width = Math.max(20, (output.columns ?? 80) - 1);
+      output.write(`\r${line(percent).slice(0, width)}\x1b[K`);
+    } else {
+      output.write(`${line(percent)}\n`);
+    }
+    shownPercent = percent;
+  };
+  return {
+    begin(newTitle, totalBytes) {
+      title = newTitle;
+      total = totalBytes;
+      shownPercent = -1;
+      if (output.isTTY) show(0);
+      else output.write(`hyperfile: ${title}${total === undefined ? "" : ` (${megabytes(total)})`}\n`);
+    },
+    update(fraction) {
+      const percent = Math.max(0, Math.min(100, Math.floor(fraction * 100)));
+      const isDue = output.isTTY ? percent !== shownPercent : percent >= Math.max(0, shownPercent) + 25;
+      if (isDue && percent < 100) show(percent);
+    },
+    end() {
+      if (output.isTTY) {
+        show(100);
+        output.write("\n");
+      }
+    },
+  };
+}
+
+/** Progress that nobody sees. */
+export const silentProgress: Progress = { begin() {}, update() {}, end() {} };

@@ -1,0 +1,79 @@
+/**
+ * Errors that the program reports to its user: one line on standard error and a non-zero exit status.
+ * Every error has a stable `code`, so that scripts and tests need not match texts.
+ */
+
+/** What went wrong, as a stable name: `E_USAGE` for the command line, `E_FILE` for a file named on it. */
+export type CliErrorCode =
+  | "E_USAGE"
+  | "E_FILE"
+  | "E_STATS"
+  | "E_CACHE"
+  | "E_NO_APT"
+  | "E_NO_DEBIAN_SOURCE"
+  | "E_NETWORK"
+  | "E_APT"
+  | "E_PACKAGE_NOT_FOUND"
+  | "E_PACKAGE_FORMAT"
+  | "E_GUEST_NOT_FOUND"
+  | "E_MACHINE";
+
+/** An error meant for the user: `message` is one line that names the thing, the place and the remedy. */
+export class CliError extends Error {
+  /** The stable name of this kind of error. */
+  readonly code: CliErrorCode;
+
+  constructor(code: CliErrorCode, message: string, options?: { cause?: unknown }) {
+    super(message, options);
+    this.name = "CliError";
+    this.code = code;
+  }
+}
+
+/** Errors of this kind mean that Debian can't be had on this host, which leaves the embedded guest. */
+const debianCodes: ReadonlySet<string> = new Set([
+  "E_CACHE",
+  "E_NO_APT",
+  "E_NO_DEBIAN_SOURCE",
+  "E_NETWORK",
+  "E_APT",
+  "E_PACKAGE_NOT_FOUND",
+  "E_PACKAGE_FORMAT",
+]);
+
+/** Whether `error` says that apt or Debian can't be had here, so that another guest has to do. */
+export function meansDebianIsUnavailable(error: unknown): error is CliError {
+  return error instanceof CliError && debianCodes.has(error.code);
+}
+
+/**
+ * The one line that standard error gets for `error`: the message of the error, without its stack and with
+ * line breaks folded, since a caller may show it in one line of a log.
+ */
+export function errorLine(error: unknown): string {
+  const text = error instanceof Error ? error.message || error.name : String(error);
+  return `hyperfile: ${text.replace(/\s*\n\s*/g, "; ").trim()}`;
+}
+
+/** The system error name (`ENOENT`, `EACCES`, ...) that `error` carries, if any. */
+export function systemErrorCode(error: unknown): string | undefined {
+  if (typeof error !== "object" || error === null || !("code" in error)) return undefined;
+  return typeof error.code === "string" ? error.code : undefined;
+}
+
+const reasons: Readonly<Record<string, string>> = {
+  ENOENT: "no such file or folder",
+  EACCES: "permission denied",
+  EPERM: "permission denied",
+  EISDIR: "it is a folder",
+  ENOTDIR: "a part of the path is not a folder",
+  ENOSPC: "no space left on the device",
+  EROFS: "the file system is read-only",
+  EEXIST: "a file is in the way",
+};
+
+/** The reason of a failed file operation in words, for the end of a one-line message. */
+export function fileErrorReason(error: unknown): string {
+  const code = systemErrorCode(error);
+  return (code && reasons[code]) ?? (error instanceof Error ? error.message : String(error));
+}
