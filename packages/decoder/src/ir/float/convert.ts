@@ -113,7 +113,7 @@ export function integer64ToF64(
   signed: boolean,
   rm: number,
 ): number {
-  if (rm !== RNE) return softly64(state, lo, hi, signed, rm);
+  if (rm !== RNE) return softInteger64(state, lo, hi, signed, rm);
   const upper = (signed ? hi : hi >>> 0) * TWO_32;
   const sum = upper + (lo >>> 0);
   if (sumError(upper, lo >>> 0, sum) !== 0) state.flags |= NX;
@@ -133,10 +133,7 @@ export function integer64ToF32(
   const upper = (signed ? hi : hi >>> 0) * TWO_32;
   const sum = upper + (lo >>> 0);
   if (sumError(upper, lo >>> 0, sum) === 0) return wholeToF32(state, sum, rm);
-  const negative = signed && hi < 0;
-  const low = negative ? -lo | 0 : lo;
-  const high = negative ? (lo === 0 ? -hi | 0 : ~hi) : hi;
-  return softInteger32(state, negative ? 1 : 0, low, high, rm);
+  return softInteger32(state, lo, hi, signed, rm);
 }
 
 /** An integral double below 2^64 in magnitude as binary32. */
@@ -144,20 +141,11 @@ export function wholeToF32(state: FloatState, value: number, rm: number): number
   const rounded = Math.fround(value);
   if (rounded !== value) {
     if (rm !== RNE) {
-      const magnitude = Math.abs(value);
-      const high = Math.floor(magnitude / TWO_32) | 0;
-      return softInteger32(state, value < 0 ? 1 : 0, magnitude | 0, high, rm);
+      return softInteger32(state, value | 0, Math.floor(value / TWO_32) | 0, value < 0, rm);
     }
     state.flags |= NX;
   }
   return toSingle(rounded);
-}
-
-function softly64(state: FloatState, lo: number, hi: number, signed: boolean, rm: number): number {
-  const negative = signed && hi < 0;
-  const low = negative ? -lo | 0 : lo;
-  const high = negative ? (lo === 0 ? -hi | 0 : ~hi) : hi;
-  return softInteger64(state, negative ? 1 : 0, low, high, rm);
 }
 
 /**

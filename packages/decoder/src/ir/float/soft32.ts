@@ -135,15 +135,15 @@ export function softFused32(state: FloatState, a: number, b: number, c: number, 
   return pack32(state, result, rm);
 }
 
-/** The integer of the given sign and 64-bit magnitude as binary32. */
+/** The 64-bit integer (lo, hi), two's complement when `signed`, as binary32. */
 export function softInteger32(
   state: FloatState,
-  sign: number,
-  magnitudeLo: number,
-  magnitudeHi: number,
+  lo: number,
+  hi: number,
+  signed: boolean,
   rm: number,
 ): number {
-  result.setInteger(sign, magnitudeHi, magnitudeLo);
+  result.setInteger(lo, hi, signed);
   return pack32(state, result, rm);
 }
 

@@ -180,14 +180,14 @@ export function softFused64(
   return pack64(state, result, rm);
 }
 
-/** The integer of the given sign and 64-bit magnitude as binary64; the low half, the high in `state.hi`. */
+/** The 64-bit integer (lo, hi), two's complement when `signed`, as binary64, low half returned, high in `state.hi`. */
 export function softInteger64(
   state: FloatState,
-  sign: number,
-  magnitudeLo: number,
-  magnitudeHi: number,
+  lo: number,
+  hi: number,
+  signed: boolean,
   rm: number,
 ): number {
-  result.setInteger(sign, magnitudeHi, magnitudeLo);
+  result.setInteger(lo, hi, signed);
   return pack64(state, result, rm);
 }

@@ -82,15 +82,17 @@ export class Unpacked {
     this.sign = 0;
   }
 
-  /** Makes this the integer (high, low), a 64-bit magnitude in two words, with the given sign. */
-  setInteger(sign: number, high: number, low: number): void {
-    this.sign = sign;
-    if ((high | low) === 0) {
+  /** Makes this the 64-bit integer (lo, hi), in two's complement when `signed`. */
+  setInteger(lo: number, hi: number, signed: boolean): void {
+    const negative = signed && hi < 0;
+    this.sign = negative ? 1 : 0;
+    if ((lo | hi) === 0) {
       this.kind = ZERO;
       return;
     }
     this.kind = FINITE;
-    this.significand.setUpper(high, low);
+    if (negative) this.significand.setUpper(lo === 0 ? -hi | 0 : ~hi, -lo | 0);
+    else this.significand.setUpper(hi, lo);
     this.exponent = 63 - this.significand.normalise();
   }
 }
