@@ -1,1 +1,2 @@
-export {};
+export * from "./vm/clock.js";
+export * from "./vm/vm.js";

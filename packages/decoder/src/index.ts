@@ -1,1 +1,13 @@
-export {};
+export * from "./front-end.js";
+export * from "./ir/builder.js";
+export * from "./ir/float/float-unit.js";
+export * from "./ir/opcodes.js";
+export * from "./ir/state.js";
+export * from "./ir/types.js";
+export * from "./riscv/front-end.js";
+export * from "./riscv/helpers.js";
+export * from "./riscv/isa.js";
+export * from "./riscv/semantics.js";
+export * from "./riscv/state.js";
+export * from "./table/instruction-table.js";
+export * from "./table/row.js";

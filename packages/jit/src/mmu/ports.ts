@@ -21,6 +21,9 @@ export type CallSite = number;
 export const callSite = (pageOffset: number, length: number, unretired: number): CallSite =>
   (unretired << 15) | (length << 12) | (pageOffset & 0xfff);
 
+/** Read-modify-write operations by the number that emitted code passes to the slow path. */
+export const amoKinds = ["swap", "add", "xor", "and", "or", "min", "max", "minu", "maxu"] as const;
+
 /** A CPU model's side of memory access. */
 export interface AddressTranslator {
   /**
@@ -41,6 +44,8 @@ export interface AddressTranslator {
   misaligned(kind: AccessKind, lo: number, hi: number): void;
   /** Whether an interrupt would be taken before the next instruction. */
   interruptReady(): boolean;
+  /** Takes the interrupt that is ready, if any: enters its handler, sets `header.exit`, and returns true. */
+  takeInterrupt(): boolean;
 }
 
 /** Memory-mapped devices as a hart sees them. */

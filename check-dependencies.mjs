@@ -1,0 +1,74 @@
+// Checks the direction of dependencies: who may import whom, and that only files for Node import node modules.
+import { readdirSync, readFileSync } from "node:fs";
+import { dirname, join, normalize } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = fileURLToPath(new URL(".", import.meta.url));
+/** For each folder, what its files may import: packages by name, folders of the same package by path. */
+const allowedPackages = {
+  decoder: [],
+  jit: ["@hyperfile/decoder", "acorn"],
+  devices: [],
+  broker: [],
+};
+/** Folders that may not import from other folders of their package. */
+const closedFolders = ["packages/decoder/src/ir"];
+/** Files outside `arch/` may not import from inside it, but for the package's index. */
+const archFolder = "packages/jit/src/arch";
+
+function sources(folder) {
+  return readdirSync(join(root, folder), { withFileTypes: true }).flatMap((entry) => {
+    const path = `${folder}/${entry.name}`;
+    if (entry.isDirectory()) return sources(path);
+    return path.endsWith(".ts") && !path.endsWith(".test.ts") ? [path] : [];
+  });
+}
+
+const problems = [];
+const graph = new Map();
+for (const [name, allowed] of Object.entries(allowedPackages)) {
+  for (const file of sources(`packages/${name}/src`)) {
+    const text = readFileSync(join(root, file), "utf8");
+    const imports = [...text.matchAll(/(?:from|import)\s*\(?\s*"([^"]+)"/g)].map((match) => match[1]);
+    const local = [];
+    for (const specifier of imports) {
+      if (specifier.startsWith("node:")) {
+        if (!/(^|\/)node(\.ts$|\/)/.test(file)) problems.push(`${file} imports ${specifier}: only node.ts and node/ may`);
+      } else if (specifier.startsWith(".")) {
+        local.push(normalize(join(dirname(file), specifier)).replace(/\.js$/, ".ts"));
+      } else if (!allowed.includes(specifier)) {
+        problems.push(`${file} imports ${specifier}: ${name} may import ${allowed.join(", ") || "no package"}`);
+      }
+    }
+    for (const target of local) {
+      for (const closed of closedFolders) {
+        if (file.startsWith(`${closed}/`) && !target.startsWith(`${closed}/`)) {
+          problems.push(`${file} imports ${target}: ${closed} imports nothing outside itself`);
+        }
+      }
+      const fromArch = file.startsWith(archFolder) || file.endsWith("/index.ts");
+      if (target.startsWith(archFolder) && !fromArch) problems.push(`${file} imports ${target}: only arch/ may`);
+    }
+    graph.set(file, local);
+  }
+}
+
+/** Import cycles, each reported once. */
+const state = new Map();
+function visit(file, path) {
+  if (state.get(file) === "done") return;
+  if (state.get(file) === "open") {
+    problems.push(`import cycle: ${[...path.slice(path.indexOf(file)), file].join(" -> ")}`);
+    return;
+  }
+  state.set(file, "open");
+  for (const target of graph.get(file) ?? []) visit(target, [...path, file]);
+  state.set(file, "done");
+}
+for (const file of graph.keys()) visit(file, []);
+
+if (problems.length > 0) {
+  console.error(problems.join("\n"));
+  process.exit(1);
+}
+console.log(`dependency direction holds in ${graph.size} files`);

@@ -1,0 +1,174 @@
+/**
+ * A virtual machine's life: the run loop around its hart, its time, its power state and its console.
+ *
+ * The loop gives the hart a budget of instructions, lets the devices catch up with the time, and returns to the
+ * host's event loop often enough that a terminal feels live. While the hart waits for an interrupt the VM sleeps
+ * until the next deadline and costs nothing. It knows hart, engine and board only as the ports below.
+ */
+import type { MachineClock } from "./clock.js";
+import { Sleeper, yieldToHost } from "./host-loop.js";
+
+/** Why a machine left its power-on state. */
+export type PowerEvent = { readonly kind: "off"; readonly status: number } | { readonly kind: "reset" };
+
+/** A hart with its engine, as the run loop sees them. */
+export interface VmHart {
+  /** Runs at most `budget` guest instructions; gives the reason for stopping before that. */
+  run(budget: number): "budget" | "wait" | "stop";
+  /** Compares the hart's timers with the clock and raises their interrupts. */
+  pollTimer(): void;
+  /** Tick of the hart's next timer; Infinity if none is set. */
+  deadline(): number;
+  /** Whether a hart that waits must go on. */
+  wakeReady(): boolean;
+  /** Back to the state at power-on. */
+  reset(): void;
+  /** Guest instructions retired since power-on. */
+  retired(): number;
+}
+
+/** The devices, as the run loop sees them. */
+export interface VmBoard {
+  /** Lets devices act on the time that has passed. */
+  tick(): void;
+  /** Tick at which a device next needs `tick`; Infinity if none does. */
+  deadline(): number;
+  /** Hands on output that devices have gathered. */
+  flush(): void;
+  /** Back to the state at power-on. */
+  reset(): void;
+}
+
+/** What a VM is made from. */
+export interface VmOptions {
+  readonly hart: VmHart;
+  readonly board: VmBoard;
+  readonly clock: MachineClock;
+  /** Puts the boot image into memory and the hart at its entry; called at power-on and after each reset. */
+  readonly load: () => void;
+  /** Instructions between two looks at timers and devices. */
+  readonly slice?: number;
+  /** Host milliseconds between two visits to the event loop. */
+  readonly visitEvery?: number;
+}
+
+/** How a run ended. */
+export type VmEnd =
+  | { readonly kind: "off"; readonly status: number }
+  | { readonly kind: "stopped"; readonly reason: string };
+
+/** Default of {@link VmOptions.slice}: about a quarter of a millisecond of compiled code. */
+export const DEFAULT_SLICE = 50_000;
+/** Default of {@link VmOptions.visitEvery}. */
+const DEFAULT_VISIT = 8;
+/** Longest sleep of an idle guest in milliseconds: a guard against a deadline that a device forgot. */
+const LONGEST_SLEEP = 1000;
+
+/** A virtual machine. */
+export class Vm {
+  /** What happened, for `--stats`. */
+  readonly counters = { slices: 0, visits: 0, sleeps: 0, resets: 0, idleMilliseconds: 0 };
+  private readonly sleeper = new Sleeper();
+  private power: PowerEvent | undefined;
+  private stopReason: string | undefined;
+  private paused: Promise<void> | undefined;
+  private unpause: (() => void) | undefined;
+  private readonly options: Required<VmOptions>;
+
+  constructor(options: VmOptions) {
+    this.options = { slice: DEFAULT_SLICE, visitEvery: DEFAULT_VISIT, ...options };
+  }
+
+  /** A device or firmware asks for a change of power. The run loop acts on it after the current slice. */
+  requestPower(event: PowerEvent): void {
+    this.power = event;
+    this.sleeper.wake();
+  }
+
+  /** Ends the run after the current slice. */
+  stop(reason: string): void {
+    this.stopReason ??= reason;
+    this.unpause?.();
+    this.sleeper.wake();
+  }
+
+  /** Input has arrived: an idle guest looks at it now. */
+  wake(): void {
+    this.sleeper.wake();
+  }
+
+  /** Halts the guest between two instructions; its clock stands still. */
+  pause(): void {
+    if (this.paused !== undefined) return;
+    this.paused = new Promise((resolve) => {
+      this.unpause = resolve;
+    });
+    this.options.clock.freeze();
+  }
+
+  /** Lets a paused guest go on. */
+  resume(): void {
+    if (this.paused === undefined) return;
+    this.options.clock.resume();
+    this.paused = undefined;
+    this.unpause?.();
+    this.sleeper.wake();
+  }
+
+  /** Powers the machine on and runs it until it is powered off or stopped. */
+  async run(): Promise<VmEnd> {
+    const { hart, board, load, slice, visitEvery } = this.options;
+    load();
+    let visited = performance.now();
+    for (;;) {
+      if (this.paused !== undefined && this.stopReason === undefined) {
+        board.flush();
+        await this.paused;
+      }
+      board.tick();
+      hart.pollTimer();
+      const end = hart.run(slice);
+      this.counters.slices++;
+      if (this.power !== undefined) {
+        const { power } = this;
+        this.power = undefined;
+        board.flush();
+        if (power.kind === "off") return power;
+        this.reset();
+      }
+      if (this.stopReason !== undefined) {
+        board.flush();
+        return { kind: "stopped", reason: this.stopReason };
+      }
+      if (end === "wait" && !hart.wakeReady()) {
+        await this.idle();
+        visited = performance.now();
+      } else if (performance.now() - visited >= visitEvery) {
+        board.flush();
+        this.counters.visits++;
+        await yieldToHost();
+        visited = performance.now();
+      }
+    }
+  }
+
+  private reset(): void {
+    this.counters.resets++;
+    this.options.board.reset();
+    this.options.hart.reset();
+    this.options.load();
+  }
+
+  /** Waits for the next deadline or for `wake`. */
+  private async idle(): Promise<void> {
+    const { hart, board, clock } = this.options;
+    board.flush();
+    const deadline = Math.min(hart.deadline(), board.deadline());
+    const started = performance.now();
+    if (deadline !== Infinity) clock.idleUntil(deadline);
+    const wait = deadline === Infinity ? LONGEST_SLEEP : clock.millisecondsUntil(deadline);
+    this.counters.sleeps++;
+    await this.sleeper.sleep(Math.min(wait, LONGEST_SLEEP));
+    this.counters.idleMilliseconds += performance.now() - started;
+  }
+}

@@ -1,0 +1,58 @@
+/**
+ * What a CPU must supply to run on the translator: its registers, how its bytes decode, and what its instructions
+ * mean in IR. Nothing here knows any particular CPU.
+ */
+import type { StateShape } from "./ir/state.js";
+import type { Block } from "./ir/types.js";
+
+/** A decoded instruction. */
+export interface GuestInsn {
+  /** Index of its template in {@link FrontEnd.templates}. */
+  readonly opcode: number;
+  /** Length in bytes, 1 to 7. */
+  readonly length: number;
+  /** Values of the template's fields. */
+  readonly fields: Readonly<Record<string, number>>;
+}
+
+/** A field of a template: how many bits a pre-decoded operation must keep for it. */
+export interface TemplateField {
+  readonly name: string;
+  /** Bits that hold every value of the field; 32 at most. */
+  readonly width: number;
+  readonly signed: boolean;
+  /** Value kept in place of 0, for registers whose number 0 takes no writes; undefined if 0 is kept. */
+  readonly zeroBecomes: number | undefined;
+}
+
+/** The meaning of one instruction with symbolic fields: the source of an interpreter's handler. */
+export interface Template {
+  /** Mnemonic, unique among the templates. */
+  readonly name: string;
+  readonly fields: readonly TemplateField[];
+  readonly block: Block;
+}
+
+/** A guest CPU's instruction set. */
+export interface FrontEnd {
+  /** For messages and dumps, for instance `"rv64gc"`. */
+  readonly name: string;
+  /** The guest's slots; one must be called `pc` and have `addressType`. */
+  readonly shape: StateShape;
+  /** Type of a guest address. */
+  readonly addressType: "i32" | "i64";
+  /** log2 of the alignment of instructions in bytes: 1 for half-words, 0 for bytes. */
+  readonly granularity: number;
+  /** Longest instruction in bytes. */
+  readonly maximumLength: number;
+  /** One template an instruction; total: illegal instructions have one too. */
+  readonly templates: readonly Template[];
+  /** Decodes the instruction at `bytes[at]`; null if it needs more than `available` bytes. Never throws. */
+  decode(bytes: Uint8Array, at: number, available: number): GuestInsn | null;
+  /** Whether control never falls from `insn` to the instruction after it within a block. */
+  endsBlock(insn: GuestInsn): boolean;
+  /** The meaning of consecutive instructions as one block. */
+  translate(insns: readonly GuestInsn[]): Block;
+  /** The instruction as assembly text; `pc` is its address, in the low and the high half. */
+  format(insn: GuestInsn, pcLo: number, pcHi: number): string;
+}

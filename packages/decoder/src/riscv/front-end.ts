@@ -1,0 +1,107 @@
+/** RISC-V as a front end of the translator: RV32GC and RV64GC with the extensions of `isa.ts`. */
+import type { FrontEnd, GuestInsn, Template } from "../front-end.js";
+import type { Block, Field } from "../ir/types.js";
+import type { TableEntry } from "../table/instruction-table.js";
+import type { FieldSpec } from "../table/row.js";
+import { disassemble } from "./disassembler.js";
+import { riscvTable } from "./isa.js";
+import { RiscvSemantics } from "./semantics.js";
+import { riscvState, SINK } from "./state.js";
+
+/** Helpers after which the block always ends, and exits that rows emit: asked of the row's own template. */
+const endsBlock = (block: Block): boolean => {
+  const last = block.operations[block.operations.length - 1]!;
+  const target = last.targets?.[0];
+  return last.op !== "jump" || typeof target !== "object" || target.field !== "length";
+};
+
+const known = (name: string, value: number): Field => ({ name, value });
+const symbolic = (name: string): Field => ({ name, value: undefined });
+const templateWidth = (field: FieldSpec): number => (field.bias > 0 ? 5 : field.width);
+
+function templateOf(entry: TableEntry<RiscvSemantics>, xlen: 32 | 64): Template {
+  const machine = new RiscvSemantics(xlen);
+  machine.begin(0, undefined);
+  const specs = entry.row.encoding.fields;
+  entry.row.execute!(machine, Object.fromEntries(specs.map((field) => [field.name, symbolic(field.name)])));
+  if (!machine.builder.finished) machine.next();
+  return {
+    name: entry.name,
+    fields: specs.map((field) => ({
+      name: field.name,
+      width: templateWidth(field),
+      signed: field.signed,
+      zeroBecomes: machine.sinkFields.has(field.name) ? SINK : undefined,
+    })),
+    block: machine.builder.finish(),
+  };
+}
+
+function illegalTemplate(xlen: 32 | 64): Template {
+  const machine = new RiscvSemantics(xlen);
+  machine.begin(0, undefined);
+  machine.illegal();
+  return { name: "illegal", fields: [], block: machine.builder.finish() };
+}
+
+/** Makes the front end of a hart whose integer registers have `xlen` bits. */
+export function riscvFrontEnd(xlen: 32 | 64): FrontEnd {
+  const table = riscvTable(xlen);
+  const base = table.entries.filter((entry) => entry.row.execute !== undefined);
+  const templates = [...base.map((entry) => templateOf(entry, xlen)), illegalTemplate(xlen)];
+  const illegal = templates.length - 1;
+  const ends = templates.map((template) => endsBlock(template.block));
+  const opcodeOf = new Map(base.map((entry, index) => [entry, index]));
+
+  return {
+    name: `rv${xlen}gc`,
+    shape: riscvState(xlen),
+    addressType: xlen === 64 ? "i64" : "i32",
+    granularity: 1,
+    maximumLength: 4,
+    templates,
+    decode(bytes, at, available): GuestInsn | null {
+      const low = bytes[at]! | (bytes[at + 1]! << 8);
+      const length = (low & 3) === 3 ? 4 : 2;
+      if (length > available) return null;
+      const bits = length === 2 ? low : low | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24);
+      const decoded = table.decode(bits, length);
+      if (decoded === undefined) return { opcode: illegal, length, fields: { bits } };
+      return { opcode: opcodeOf.get(decoded.entry)!, length, fields: decoded.fields };
+    },
+    endsBlock: (insn) => ends[insn.opcode]!,
+    translate(insns): Block {
+      const machine = new RiscvSemantics(xlen);
+      let offset = 0;
+      for (const insn of insns) {
+        machine.begin(offset, insn.length);
+        if (insn.opcode === illegal) machine.illegal();
+        else {
+          const fields: Record<string, Field> = {};
+          for (const name of Object.keys(insn.fields)) fields[name] = known(name, insn.fields[name]!);
+          base[insn.opcode]!.row.execute!(machine, fields);
+        }
+        offset += insn.length;
+      }
+      if (!machine.builder.finished) machine.next();
+      return machine.builder.finish();
+    },
+    format(insn, pcLo, pcHi): string {
+      const entry = base[insn.opcode];
+      if (entry === undefined) return `.insn ${insn.length}, 0x${(insn.fields.bits! >>> 0).toString(16)}`;
+      const pc = (BigInt(pcHi >>> 0) << 32n) | BigInt(pcLo >>> 0);
+      return disassemble(table, encode(entry, insn.fields), 4, pc);
+    },
+  };
+}
+
+/** The 32-bit encoding of a base instruction from its fields. */
+function encode(entry: TableEntry<RiscvSemantics>, fields: Readonly<Record<string, number>>): number {
+  let bits = entry.row.encoding.match;
+  for (const field of entry.row.encoding.fields) {
+    for (const piece of field.pieces) {
+      bits |= ((((fields[field.name] ?? 0) - field.bias) >>> piece.to) & (2 ** piece.width - 1)) << piece.at;
+    }
+  }
+  return bits;
+}

@@ -1,0 +1,58 @@
+/**
+ * The names that emitted JavaScript may use, and what they mean: views of the linear memory, pure integer and
+ * float functions, memory slow paths, the CPU model's helpers, and the dispatcher's `jump`. Emitted code is closed
+ * over exactly these, and `verify.ts` rejects every other name.
+ */
+import type { LinearMemory } from "../../memory/linear-memory.js";
+import { floatRuntime } from "./float-runtime.js";
+import {
+  bswap32,
+  clz64,
+  ctz64,
+  mulh32,
+  mulhsu32,
+  mulhu32,
+  popcnt32,
+  popcnt64,
+  wideRuntime,
+} from "./integer-runtime.js";
+
+/** A function bound into emitted code. */
+export type Bound = (...args: number[]) => unknown;
+
+/** Everything emitted code can see, by name. */
+export type Bindings = Readonly<Record<string, unknown>>;
+
+/** Names of the views: the only things that emitted code may index. */
+export const viewNames = ["I", "B", "U", "S", "H", "C", "P"] as const;
+
+/** The bindings that do not depend on the engine. */
+export function runtimeBindings(memory: LinearMemory, resultHighWord: number, flagsWord: number | undefined): Bindings {
+  return {
+    I: memory.i32,
+    B: memory.i8,
+    U: memory.u8,
+    S: memory.i16,
+    H: memory.u16,
+    imul: Math.imul,
+    clz32: Math.clz32,
+    mulhu32,
+    mulh32,
+    mulhsu32,
+    popcnt32,
+    bswap32,
+    clz64,
+    ctz64,
+    popcnt64,
+    ...wideRuntime(memory.i32, resultHighWord),
+    ...(flagsWord === undefined ? {} : floatRuntime(memory.i32, resultHighWord, flagsWord)),
+  };
+}
+
+/**
+ * Evaluates emitted text, an expression, with `bindings` in scope. This is the one place where text becomes code.
+ * @throws SyntaxError if the text does not parse: a defect of the emitter
+ */
+export function evaluate(text: string, bindings: Bindings): unknown {
+  return new Function(...Object.keys(bindings), `"use strict"; return (${text});`)(...Object.values(bindings));
+}

@@ -1,0 +1,109 @@
+/**
+ * A translation: one JavaScript function per basic block.
+ *
+ * The function takes nothing and returns the next block's function, or null to return to the dispatcher. It
+ * first charges its instructions to the budget. State lives in the linear memory between blocks; inside one,
+ * values are locals and every slot write is stored at once, so that a trap or an interrupt finds the state
+ * complete. The code does not depend on the virtual address it runs at: the program counter slot holds the
+ * block's entry address, and targets in the same page only change its low half. Targets in the same page are
+ * reached through the page's array of functions `P`, others through `jump`. A block that branches to its own
+ * start is a loop inside the function.
+ */
+import type { Block, InsnMark, Operation, StateShape, Target } from "@hyperfile/decoder";
+import { header, PAGE_SIZE, STATE_OFFSET } from "../../memory/layout.js";
+import { callSite } from "../../mmu/ports.js";
+import { type EmitterHost, headerWord, JsEmitter } from "./emitter.js";
+
+/** What a translation depends on besides its block. */
+export interface BlockContext {
+  readonly shape: StateShape;
+  /** Byte offset of the hart's block in linear memory. */
+  readonly hartOffset: number;
+  readonly wideAddresses: boolean;
+  /** Offset of the block's first byte in its page. */
+  readonly pageOffset: number;
+  /** log2 of the unit in which the page's function array is indexed (1: half-words). */
+  readonly granularity: number;
+  /** False to go back to the dispatcher after every block. */
+  readonly chain: boolean;
+}
+
+/** The text of a translation: an expression whose value is the block's function. */
+export function emitBlock(block: Block, context: BlockContext): string {
+  const word = (field: keyof typeof header) => headerWord(context.hartOffset, field);
+  const pcWord = (context.hartOffset + STATE_OFFSET + context.shape.slots.get("pc")!.offset) >> 2;
+  const name = `b_${context.pageOffset.toString(16)}`;
+  const usesMemory = (op: string) => block.operations.some((operation) => operation.op === op);
+  let current: InsnMark = { offset: 0, length: 0, ordinal: 0 };
+  const isSelf = (target: Target) => target === 0;
+  const loops = context.chain && (block.operations[block.operations.length - 1]!.targets?.some(isSelf) ?? false);
+
+  const pc = (distance: number): readonly [string, string] => {
+    if (distance === 0) return ["pc", "ph"];
+    const place = context.pageOffset + distance;
+    if (place >= 0 && place < PAGE_SIZE) return [`(pc + ${distance} | 0)`, "ph"];
+    const low = `(pc + ${distance} | 0)`;
+    const carry = distance > 0 ? `((${low} >>> 0) < (pc >>> 0) | 0)` : `-((${low} >>> 0) > (pc >>> 0) | 0)`;
+    return [low, `(ph + ${carry} | 0)`];
+  };
+  /** Statements that continue at `target`. */
+  const goTo = (target: Target): string => {
+    const distance = target as number;
+    if (loops && distance === 0) return "continue;";
+    const place = context.pageOffset + distance;
+    if (place >= 0 && place < PAGE_SIZE) {
+      const next = context.chain ? `P[${place >> context.granularity}]` : "null";
+      return `I[${pcWord}] = pc + ${distance}; return ${next};`;
+    }
+    const [lo, hi] = pc(distance);
+    const high = context.wideAddresses ? ` I[${pcWord + 1}] = ${hi};` : "";
+    return `I[${pcWord}] = ${lo};${high} return ${context.chain ? "jump()" : "null"};`;
+  };
+
+  const host: EmitterHost = {
+    mark: (at) => {
+      current = at;
+    },
+    site: () =>
+      String(
+        callSite(context.pageOffset + current.offset, current.length, block.instructions - current.ordinal),
+      ),
+    beforeSlowPath: () => "",
+    bail: () => "return null;",
+    afterHelper: () =>
+      `${usesMemory("load") ? `tr = I[${word("tlbRead")}] >> 2;` : ""}${usesMemory("store") ? ` tw = I[${word("tlbWrite")}] >> 2;` : ""}`.trim(),
+    pc,
+    field: () => {
+      throw new Error("a field in a block: fields are known here");
+    },
+    fieldIndex: () => {
+      throw new Error("a field index in a block: fields are known here");
+    },
+    exit: (operation: Operation, emitter: JsEmitter) => {
+      const [taken, notTaken] = operation.targets ?? [];
+      if (operation.op === "jump") emitter.line(goTo(taken!));
+      else if (operation.op === "branch") {
+        const test = emitter.condition(operation.args[0]!);
+        emitter.line(`if (${test}) { ${goTo(taken!)} }`);
+        emitter.line(goTo(notTaken!));
+      } else if (operation.op === "jumpr") {
+        const target = operation.args[0]!;
+        const high = context.wideAddresses ? ` I[${pcWord + 1}] = ${emitter.hi(target)};` : "";
+        emitter.line(`I[${pcWord}] = ${emitter.lo(target)};${high} return ${context.chain ? "jump()" : "null"};`);
+      } else emitter.line("return null;");
+    },
+  };
+  const emitter = new JsEmitter(block, context.shape, context.hartOffset, context.wideAddresses, host);
+  emitter.emitAll();
+  const body = emitter.lines.map((line) => `    ${line}`).join("\n");
+  const reads = usesMemory("load") ? `  let tr = I[${word("tlbRead")}] >> 2;\n` : "";
+  const writes = usesMemory("store") ? `  let tw = I[${word("tlbWrite")}] >> 2;\n` : "";
+  const entry = `  const pc = I[${pcWord}]${context.wideAddresses ? `, ph = I[${pcWord + 1}]` : ""};\n`;
+  const budget = `I[${word("budget")}]`;
+  // A slow path may have moved the pc slot within the page: a loop that stops must point at its start again.
+  const stop = loops ? `{ I[${pcWord}] = pc; return null; }` : "return null;";
+  const charge =
+    `    if (${budget} < ${block.instructions}) ${stop}\n    ${budget} = ${budget} - ${block.instructions};\n`;
+  const open = loops ? "  for (;;) {\n" : "  {\n";
+  return `function ${name}() {\n${entry}${reads}${writes}${open}${charge}${body}\n  }\n}`;
+}

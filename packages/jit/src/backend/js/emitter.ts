@@ -1,0 +1,723 @@
+/**
+ * Prints IR operations as JavaScript over int32: the part that translations and the interpreter share.
+ *
+ * - An i32 or f32 value is an int32; an i64 or f64 value is a pair of int32, of which the high half may be known
+ *   as the sign of the low one, or as zero, and is then never computed.
+ * - A pure operation with one use is printed inside its user; others get a `const`.
+ * - Guest memory goes through the software TLB inline: one masked compare checks page and alignment together;
+ *   a miss calls a slow path by name, and `header.exit` tells afterwards whether to leave.
+ *
+ * The emitted text uses only the names in `bindings.ts`, its own constants, and typed-array indexing; `verify.ts`
+ * checks exactly that.
+ */
+import type { Block, InsnMark, Operation, StateShape, Value } from "@hyperfile/decoder";
+import { header, STATE_OFFSET, TLB_ENTRIES } from "../../memory/layout.js";
+import { useCounts } from "../../passes/eliminate-dead.js";
+import { amoKinds } from "../../mmu/ports.js";
+import { highHalvesNeeded } from "./demand.js";
+
+/** Word index of a header field of the hart block that starts at `hartOffset`. */
+export const headerWord = (hartOffset: number, field: keyof typeof header): number =>
+  (hartOffset + header[field]) >> 2;
+
+/** What differs between a translation and an interpreter's handler. */
+export interface EmitterHost {
+  /** The operations that follow belong to this instruction. */
+  mark(at: InsnMark): void;
+  /** Statements and value for the `site` argument of a slow path or helper at the current instruction. */
+  site(): string;
+  /** Statements to run before a slow path (an interpreter saves its registers). */
+  beforeSlowPath(): string;
+  /** Statements that leave because `header.exit` is set. */
+  bail(): string;
+  /** Statements to run after a helper that may have changed the hart's mode. */
+  afterHelper(): string;
+  /** Low and high half of the address of the block's start plus a distance. */
+  pc(distance: number): readonly [lo: string, hi: string];
+  /** The int32 value of an instruction field (templates only). */
+  field(name: string): string;
+  /** Word offset of element `field` of a slot array whose elements have `words` words (templates only). */
+  fieldIndex(name: string, words: 1 | 2): string;
+  /** Statements for the block's exit. */
+  exit(operation: Operation, emitter: JsEmitter): void;
+}
+
+/** Prints one block. */
+export class JsEmitter {
+  readonly lines: string[] = [];
+  private readonly uses: Uint16Array;
+  private readonly highs: Uint8Array;
+  private readonly low: string[] = [];
+  private readonly high: string[] = [];
+  private current = 0;
+  private temporaries = 0;
+
+  /**
+   * @param block what to print
+   * @param shape where the slots are
+   * @param hartOffset byte offset of the hart's block in linear memory
+   * @param wideAddresses whether guest addresses are i64
+   * @param host what the surrounding function provides
+   */
+  constructor(
+    readonly block: Block,
+    private readonly shape: StateShape,
+    private readonly hartOffset: number,
+    private readonly wideAddresses: boolean,
+    private readonly host: EmitterHost,
+  ) {
+    this.uses = useCounts(block);
+    this.highs = highHalvesNeeded(block);
+  }
+
+  /** Prints all operations in order. */
+  emitAll(): void {
+    this.block.operations.forEach((operation, position) => {
+      this.current = position;
+      this.emit(operation);
+    });
+  }
+
+  /** Adds a line of output. */
+  line(text: string): void {
+    if (text !== "") this.lines.push(text);
+  }
+
+  /** Expression of a value, or of the low half of a pair. */
+  lo(value: Value): string {
+    return this.low[value]!;
+  }
+
+  /** Expression of the high half of a pair. */
+  hi(value: Value): string {
+    const kind = this.high[value]!;
+    if (kind === "sign") return `(${this.atom(value)} >> 31)`;
+    return kind === "zero" ? "0" : kind;
+  }
+
+  /** Expression that is true where the i32 `value` is not zero. */
+  condition(value: Value): string {
+    const text = this.low[value]!;
+    const boolean = /^\((.*) \| 0\)$/.exec(text);
+    const operation = this.block.operations[value]!;
+    if (boolean !== null && comparisons.has(operation.op)) return boolean[1]!;
+    return `${text} !== 0`;
+  }
+
+  /** Word index of a slot's low half as an expression. */
+  slotWord(operation: Operation): string {
+    const slot = this.shape.slots.get(operation.slot!)!;
+    const base = (this.hartOffset + STATE_OFFSET + slot.offset) >> 2;
+    const words = (slot.stride >> 2) as 1 | 2;
+    if (typeof operation.index === "object") return `${this.host.fieldIndex(operation.index.field, words)} + ${base}`;
+    return String(base + (operation.index ?? 0) * words);
+  }
+
+  /** A fresh local name. */
+  temporary(prefix: string): string {
+    return `${prefix}${this.temporaries++}`;
+  }
+
+  private headerWord(field: keyof typeof header): number {
+    return headerWord(this.hartOffset, field);
+  }
+
+  private emit(operation: Operation): void {
+    const { op, args } = operation;
+    switch (op) {
+      case "insn":
+        return this.host.mark(operation.at!);
+      case "const":
+        return this.emitConstant(operation);
+      case "field":
+        return this.single(this.host.field(operation.field!));
+      case "pc": {
+        const [lo, hi] = this.host.pc(operation.constant as number);
+        return operation.type === "i64" ? this.pair(lo, hi) : this.single(lo);
+      }
+      case "get":
+        return this.emitGet(operation);
+      case "set": {
+        const word = this.slotWord(operation);
+        const wide = this.shape.slots.get(operation.slot!)!.stride === 8;
+        this.line(`I[${word}] = ${this.lo(args[0]!)};`);
+        if (wide) this.line(`I[${word} + 1] = ${this.hi(args[0]!)};`.replace(/\[(\d+) \+ 1\]/, (_, n) => `[${+n + 1}]`));
+        return;
+      }
+      case "load":
+        return this.emitLoad(operation);
+      case "store":
+        return this.emitStore(operation);
+      case "amo":
+        return this.slowMemory(`amo${operation.width}`, [String(amoKinds.indexOf(operation.amo!)), ...this.address(args[0]!), ...this.operand(args[1]!)], operation.type);
+      case "lr":
+        return this.slowMemory(`lr${operation.width}`, this.address(args[0]!), operation.type);
+      case "sc":
+        return this.slowMemory(`sc${operation.width}`, [...this.address(args[0]!), ...this.operand(args[1]!)], operation.type);
+      case "call":
+        return this.emitCall(operation);
+      case "trapif":
+      case "trap": {
+        const raise = `${this.host.beforeSlowPath()} raise(${[operation.cause, ...this.operand(args[args.length - 1]!), this.host.site()].join(", ")}); ${this.host.bail()}`;
+        if (op === "trapif") this.line(`if (${this.condition(args[0]!)}) { ${raise} }`);
+        else this.line(raise);
+        return;
+      }
+      case "jump":
+      case "branch":
+      case "jumpr":
+      case "leave":
+        return this.host.exit(operation, this);
+      default:
+        if (/^(f[a-z]|bits|[iu](32|64)tof)/.test(op)) return this.emitFloat(operation);
+        return operation.type === "i64" ? this.emitWide(operation) : this.emitNarrow(operation);
+    }
+  }
+
+  // -- values
+
+  /** Names the current value `expression`, inline where it has one use. */
+  private single(expression: string): void {
+    const { current } = this;
+    const simple = /^-?[\w$]+$/.test(expression);
+    if (simple || this.uses[current]! <= 1) {
+      this.low[current] = expression;
+      return;
+    }
+    this.line(`const v${current} = ${expression};`);
+    this.low[current] = `v${current}`;
+  }
+
+  /** Names the halves of the current value; `hi` may be "sign" or "zero". */
+  private pair(lo: string, hi: string): void {
+    const { current } = this;
+    const needed = this.highs[current] === 1;
+    if (/^-?[\w$]+$/.test(lo) || (this.uses[current]! <= 1 && !(needed && hi === "sign"))) this.low[current] = lo;
+    else {
+      this.line(`const l${current} = ${lo};`);
+      this.low[current] = `l${current}`;
+    }
+    if (!needed || hi === "sign" || hi === "zero" || /^-?[\w$]+$/.test(hi) || this.uses[current]! <= 1) this.high[current] = hi;
+    else {
+      this.line(`const h${current} = ${hi};`);
+      this.high[current] = `h${current}`;
+    }
+  }
+
+  /** The low half of `value` as a name or literal, so that it may be repeated. */
+  private atom(value: Value): string {
+    const text = this.low[value]!;
+    if (/^-?[\w$]+$/.test(text)) return text;
+    this.line(`const l${value} = ${text};`);
+    this.low[value] = `l${value}`;
+    return `l${value}`;
+  }
+
+  /** The high half of `value` as a name or literal. */
+  private atomHigh(value: Value): string {
+    const text = this.hi(value);
+    if (/^-?[\w$]+$/.test(text)) return text;
+    if (this.high[value] === "sign") {
+      const name = this.temporary("s");
+      this.line(`const ${name} = ${text};`);
+      return name;
+    }
+    this.line(`const h${value} = ${text};`);
+    this.high[value] = `h${value}`;
+    return `h${value}`;
+  }
+
+  private typeOf(value: Value) {
+    return this.block.operations[value]!.type!;
+  }
+
+  /** The value as call arguments: one or two. */
+  private operand(value: Value): string[] {
+    const type = this.typeOf(value);
+    return type === "i64" || type === "f64" ? [this.lo(value), this.hi(value)] : [this.lo(value)];
+  }
+
+  /** A guest address as two call arguments; the high half of a 32-bit address is 0. */
+  private address(value: Value): string[] {
+    return this.wideAddresses ? [this.lo(value), this.hi(value)] : [this.lo(value), "0"];
+  }
+
+  private constantOf(value: Value): number | undefined {
+    const operation = this.block.operations[value]!;
+    if (operation.op !== "const") return undefined;
+    return typeof operation.constant === "number" ? operation.constant : operation.constant!.lo;
+  }
+
+  private isSigned(value: Value): boolean {
+    return this.high[value] === "sign";
+  }
+
+  private isZeroHigh(value: Value): boolean {
+    return this.high[value] === "zero" || this.high[value] === "0";
+  }
+
+  private emitConstant(operation: Operation): void {
+    const { constant } = operation;
+    if (typeof constant === "number") {
+      this.low[this.current] = String(constant);
+      return;
+    }
+    this.low[this.current] = String(constant!.lo);
+    this.high[this.current] = String(constant!.hi);
+  }
+
+  private emitGet(operation: Operation): void {
+    const { current } = this;
+    const word = this.slotWord(operation);
+    if (this.shape.slots.get(operation.slot!)!.stride === 4) {
+      this.line(`const v${current} = I[${word}];`);
+      this.low[current] = `v${current}`;
+      return;
+    }
+    this.line(`const l${current} = I[${word}];`);
+    this.low[current] = `l${current}`;
+    this.high[current] = `h${current}`;
+    if (this.highs[current] === 1) {
+      const next = /^\d+$/.test(word) ? String(+word + 1) : `${word} + 1`;
+      this.line(`const h${current} = I[${next}];`);
+    }
+  }
+
+  // -- 32-bit operations
+
+  private emitNarrow(operation: Operation): void {
+    const { op, args } = operation;
+    const a = args[0]!;
+    const b = args[1]!;
+    if (comparisons.has(op)) return this.single(`(${this.comparison(op, a, b)} | 0)`);
+    switch (op) {
+      case "add":
+        return this.single(`(${this.lo(a)} + ${this.lo(b)} | 0)`);
+      case "sub":
+        return this.single(`(${this.lo(a)} - ${this.lo(b)} | 0)`);
+      case "mul":
+        return this.single(`imul(${this.lo(a)}, ${this.lo(b)})`);
+      case "and":
+        return this.single(`(${this.lo(a)} & ${this.lo(b)})`);
+      case "or":
+        return this.single(`(${this.lo(a)} | ${this.lo(b)})`);
+      case "xor":
+        return this.single(`(${this.lo(a)} ^ ${this.lo(b)})`);
+      case "shl":
+        return this.single(`(${this.lo(a)} << ${this.lo(b)})`);
+      case "shru":
+        return this.single(`(${this.lo(a)} >>> ${this.lo(b)} | 0)`);
+      case "shrs":
+        return this.single(`(${this.lo(a)} >> ${this.lo(b)})`);
+      case "rotl":
+        return this.single(`(${this.atom(a)} << ${this.atom(b)} | ${this.atom(a)} >>> (32 - ${this.atom(b)}))`);
+      case "rotr":
+        return this.single(`(${this.atom(a)} >>> ${this.atom(b)} | ${this.atom(a)} << (32 - ${this.atom(b)}))`);
+      case "div":
+        return this.single(`(${this.atom(b)} === 0 ? -1 : ${this.lo(a)} / ${this.atom(b)} | 0)`);
+      case "rem":
+        return this.single(`(${this.atom(b)} === 0 ? ${this.atom(a)} : ${this.atom(a)} % ${this.atom(b)} | 0)`);
+      case "divu":
+        return this.single(`(${this.atom(b)} === 0 ? -1 : (${this.lo(a)} >>> 0) / (${this.atom(b)} >>> 0) | 0)`);
+      case "remu":
+        return this.single(`(${this.atom(b)} === 0 ? ${this.atom(a)} : (${this.atom(a)} >>> 0) % (${this.atom(b)} >>> 0) | 0)`);
+      case "mulh":
+      case "mulhu":
+      case "mulhsu":
+        return this.single(`${op}32(${this.lo(a)}, ${this.lo(b)})`);
+      case "clz":
+        return this.single(`clz32(${this.lo(a)})`);
+      case "ctz":
+        return this.single(`(32 - clz32(~${this.atom(a)} & ${this.atom(a)} - 1))`);
+      case "popcnt":
+        return this.single(`popcnt32(${this.lo(a)})`);
+      case "bswap":
+        return this.single(`bswap32(${this.lo(a)})`);
+      case "sext8":
+        return this.single(`(${this.lo(a)} << 24 >> 24)`);
+      case "sext16":
+        return this.single(`(${this.lo(a)} << 16 >> 16)`);
+      case "zext8":
+        return this.single(`(${this.lo(a)} & 255)`);
+      case "zext16":
+        return this.single(`(${this.lo(a)} & 65535)`);
+      case "wrap":
+        return this.single(this.lo(a));
+      case "select":
+        return this.single(`(${this.condition(a)} ? ${this.lo(b)} : ${this.lo(args[2]!)})`);
+      default:
+        throw new Error(`the JavaScript backend does not know ${op}.i32`);
+    }
+  }
+
+  private comparison(op: string, a: Value, b: Value): string {
+    if (this.typeOf(a) === "i64") return this.wideComparison(op, a, b);
+    const x = this.lo(a);
+    const y = this.lo(b);
+    switch (op) {
+      case "eq":
+        return `${x} === ${y}`;
+      case "ne":
+        return `${x} !== ${y}`;
+      case "lt":
+        return `${x} < ${y}`;
+      case "ge":
+        return `${x} >= ${y}`;
+      case "ltu":
+        return `(${x} >>> 0) < (${y} >>> 0)`;
+      default:
+        return `(${x} >>> 0) >= (${y} >>> 0)`;
+    }
+  }
+
+  private isSignExtended(value: Value): boolean {
+    const constant = this.block.operations[value]!.constant;
+    if (this.block.operations[value]!.op === "const" && typeof constant === "object") {
+      return constant.hi === constant.lo >> 31;
+    }
+    return this.isSigned(value);
+  }
+
+  private wideComparison(op: string, a: Value, b: Value): string {
+    // Sign extension keeps both the signed and the unsigned order, so low halves decide.
+    if (this.isSignExtended(a) && this.isSignExtended(b)) {
+      const x = this.lo(a);
+      const y = this.lo(b);
+      const unsigned = op === "ltu" || op === "geu";
+      const sign = { eq: "===", ne: "!==", lt: "<", ltu: "<", ge: ">=", geu: ">=" }[op];
+      return unsigned ? `(${x} >>> 0) ${sign} (${y} >>> 0)` : `${x} ${sign} ${y}`;
+    }
+    const [al, bl] = [this.atom(a), this.atom(b)];
+    const [ah, bh] = [this.atomHigh(a), this.atomHigh(b)];
+    switch (op) {
+      case "eq":
+        return bl === "0" && bh === "0" ? `(${al} | ${ah}) === 0` : `(${al} ^ ${bl} | ${ah} ^ ${bh}) === 0`;
+      case "ne":
+        return bl === "0" && bh === "0" ? `(${al} | ${ah}) !== 0` : `(${al} ^ ${bl} | ${ah} ^ ${bh}) !== 0`;
+      case "lt":
+        if (bl === "0" && bh === "0") return `${ah} < 0`;
+        return `(${ah} === ${bh} ? (${al} >>> 0) < (${bl} >>> 0) : ${ah} < ${bh})`;
+      case "ge":
+        if (bl === "0" && bh === "0") return `${ah} >= 0`;
+        return `(${ah} === ${bh} ? (${al} >>> 0) >= (${bl} >>> 0) : ${ah} > ${bh})`;
+      case "ltu":
+        return `(${ah} === ${bh} ? (${al} >>> 0) < (${bl} >>> 0) : (${ah} >>> 0) < (${bh} >>> 0))`;
+      default:
+        return `(${ah} === ${bh} ? (${al} >>> 0) >= (${bl} >>> 0) : (${ah} >>> 0) > (${bh} >>> 0))`;
+    }
+  }
+
+  // -- 64-bit operations
+
+  private emitWide(operation: Operation): void {
+    const { op, args } = operation;
+    const a = args[0]!;
+    const b = args[1]!;
+    const high = this.highs[this.current] === 1;
+    switch (op) {
+      case "sext32":
+        return this.pair(this.lo(a), "sign");
+      case "zext32":
+        return this.pair(this.lo(a), "zero");
+      case "sext8":
+        return this.pair(`(${this.lo(a)} << 24 >> 24)`, "sign");
+      case "sext16":
+        return this.pair(`(${this.lo(a)} << 16 >> 16)`, "sign");
+      case "zext8":
+        return this.pair(`(${this.lo(a)} & 255)`, "zero");
+      case "zext16":
+        return this.pair(`(${this.lo(a)} & 65535)`, "zero");
+      case "add":
+        return this.emitWideAdd(a, b, high);
+      case "sub":
+        return this.emitWideSub(a, b, high);
+      case "and":
+        return this.pair(`(${this.lo(a)} & ${this.lo(b)})`, high ? this.bitwiseHigh("&", a, b) : "zero");
+      case "or":
+        return this.pair(`(${this.lo(a)} | ${this.lo(b)})`, high ? this.bitwiseHigh("|", a, b) : "zero");
+      case "xor":
+        return this.pair(`(${this.lo(a)} ^ ${this.lo(b)})`, high ? this.bitwiseHigh("^", a, b) : "zero");
+      case "mul":
+        if (!high) return this.pair(`imul(${this.lo(a)}, ${this.lo(b)})`, "zero");
+        return this.emitWideMultiply(a, b);
+      case "shl":
+      case "shru":
+      case "shrs":
+        return this.emitWideShift(op, a, b, high);
+      case "select":
+        return this.emitWideSelect(a, b, args[2]!, high);
+      case "rotl":
+      case "rotr":
+        return this.wideCall(`${op}64`, [this.lo(a), this.hi(a), this.lo(b)]);
+      case "clz":
+      case "ctz":
+      case "popcnt":
+        this.pair(`${op}64(${this.lo(a)}, ${this.hi(a)})`, "zero");
+        return;
+      case "bswap":
+        if (high) {
+          this.line(`const l${this.current} = bswap32(${this.hi(a)}), h${this.current} = bswap32(${this.lo(a)});`);
+          return this.pair(`l${this.current}`, `h${this.current}`);
+        }
+        return this.pair(`bswap32(${this.hi(a)})`, "zero");
+      case "mulh":
+      case "mulhu":
+      case "mulhsu":
+      case "div":
+      case "divu":
+      case "rem":
+      case "remu":
+        return this.wideCall(`${op}64`, [this.lo(a), this.hi(a), this.lo(b), this.hi(b)]);
+      default:
+        throw new Error(`the JavaScript backend does not know ${op}.i64`);
+    }
+  }
+
+  /** A runtime function of 64 bits: its low half is the result, the high half waits in the header. */
+  private wideCall(name: string, args: string[]): void {
+    const { current } = this;
+    this.line(`const l${current} = ${name}(${args.join(", ")}), h${current} = I[${this.headerWord("resultHigh")}];`);
+    this.low[current] = `l${current}`;
+    this.high[current] = `h${current}`;
+  }
+
+  private emitWideAdd(a: Value, b: Value, high: boolean): void {
+    if (!high) return this.pair(`(${this.lo(a)} + ${this.lo(b)} | 0)`, "zero");
+    const [al, bl] = [this.atom(a), this.atom(b)];
+    const low = `l${this.current}`;
+    this.line(`const ${low} = ${al} + ${bl} | 0;`);
+    // The carry out of the low halves: the sum is below either addend.
+    const carry = `((${low} >>> 0) < (${bl} >>> 0) | 0)`;
+    const highs = [this.hi(a), this.hi(b)].filter((text) => text !== "0");
+    this.line(`const h${this.current} = ${[...highs, carry].join(" + ")} | 0;`);
+    this.low[this.current] = low;
+    this.high[this.current] = `h${this.current}`;
+  }
+
+  private emitWideSub(a: Value, b: Value, high: boolean): void {
+    if (!high) return this.pair(`(${this.lo(a)} - ${this.lo(b)} | 0)`, "zero");
+    const [al, bl] = [this.atom(a), this.atom(b)];
+    const low = `l${this.current}`;
+    this.line(`const ${low} = ${al} - ${bl} | 0;`);
+    const borrow = `((${al} >>> 0) < (${bl} >>> 0) | 0)`;
+    this.line(`const h${this.current} = ${this.hi(a)} - ${this.hi(b)} - ${borrow} | 0;`);
+    this.low[this.current] = low;
+    this.high[this.current] = `h${this.current}`;
+  }
+
+  private emitWideMultiply(a: Value, b: Value): void {
+    const [al, bl] = [this.atom(a), this.atom(b)];
+    const low = `l${this.current}`;
+    this.line(`const ${low} = imul(${al}, ${bl});`);
+    const cross = [
+      `mulhu32(${al}, ${bl})`,
+      this.isZeroHigh(b) ? "" : `imul(${al}, ${this.hi(b)})`,
+      this.isZeroHigh(a) ? "" : `imul(${this.hi(a)}, ${bl})`,
+    ].filter((text) => text !== "");
+    this.line(`const h${this.current} = ${cross.join(" + ")} | 0;`);
+    this.low[this.current] = low;
+    this.high[this.current] = `h${this.current}`;
+  }
+
+  private bitwiseHigh(sign: "&" | "|" | "^", a: Value, b: Value): string {
+    if (this.isSigned(a) && this.isSigned(b)) return "sign";
+    if (this.isSignExtended(a) && this.isSignExtended(b)) return "sign";
+    if (sign === "&" && (this.isZeroHigh(a) || this.isZeroHigh(b))) return "zero";
+    if (this.isZeroHigh(a) && this.isZeroHigh(b)) return "zero";
+    const [x, y] = [this.hi(a), this.hi(b)];
+    if (sign === "&" && y === "-1") return x;
+    if (sign !== "&" && y === "0") return x;
+    return `(${x} ${sign} ${y})`;
+  }
+
+  private emitWideShift(op: string, a: Value, amount: Value, high: boolean): void {
+    const constant = this.constantOf(amount);
+    if (constant !== undefined) return this.emitConstantShift(op, a, constant & 63, high);
+    if (op === "shl" && !high) {
+      const n = this.atom(amount);
+      return this.pair(`((${n} & 32) !== 0 ? 0 : ${this.lo(a)} << ${n})`, "zero");
+    }
+    const n = this.atom(amount);
+    const [lo, hi] = [this.atom(a), this.atomHigh(a)];
+    const [l, h] = [`l${this.current}`, `h${this.current}`];
+    // `x >>> 1 >>> 31 - n` is `x >>> 32 - n` that also holds for n = 0; JavaScript takes n modulo 32.
+    if (op === "shl") {
+      this.line(`let ${l}, ${h};`);
+      this.line(`if ((${n} & 32) !== 0) { ${l} = 0; ${h} = ${lo} << ${n}; }`);
+      this.line(`else { ${l} = ${lo} << ${n}; ${h} = ${hi} << ${n} | ${lo} >>> 1 >>> (31 - (${n} & 31)); }`);
+    } else {
+      const shift = op === "shrs" ? ">>" : ">>>";
+      this.line(`let ${l}, ${h};`);
+      this.line(
+        `if ((${n} & 32) !== 0) { ${l} = ${hi} ${shift} ${n} | 0; ${h} = ${op === "shrs" ? `${hi} >> 31` : "0"}; }`,
+      );
+      this.line(`else { ${l} = ${lo} >>> ${n} | ${hi} << 1 << (31 - (${n} & 31)); ${h} = ${hi} ${shift} ${n} | 0; }`);
+    }
+    this.low[this.current] = l;
+    this.high[this.current] = h;
+  }
+
+  private emitConstantShift(op: string, a: Value, n: number, high: boolean): void {
+    if (n === 0) return this.pair(this.lo(a), high ? this.hi(a) : "zero");
+    if (op === "shl") {
+      if (n >= 32) return this.pair("0", n === 32 ? this.lo(a) : `(${this.lo(a)} << ${n - 32})`);
+      if (!high) return this.pair(`(${this.lo(a)} << ${n})`, "zero");
+      const low = this.atom(a);
+      const carried = `(${low} >>> ${32 - n})`;
+      return this.named(`${low} << ${n}`, this.isZeroHigh(a) ? carried : `${this.hi(a)} << ${n} | ${carried}`);
+    }
+    if (op === "shru" && this.isZeroHigh(a)) {
+      return n >= 32 ? this.pair("0", "zero") : this.pair(`(${this.lo(a)} >>> ${n})`, "zero");
+    }
+    if (op === "shrs" && this.isSigned(a)) return this.pair(`(${this.lo(a)} >> ${Math.min(n, 31)})`, "sign");
+    const shift = op === "shrs" ? ">>" : ">>>";
+    if (n >= 32) {
+      const low = n === 32 ? this.hi(a) : `(${this.hi(a)} ${shift} ${n - 32})`;
+      return this.pair(low, op === "shrs" ? "sign" : "zero");
+    }
+    const h = this.atomHigh(a);
+    const low = `${this.lo(a)} >>> ${n} | ${h} << ${32 - n}`;
+    if (!high) return this.pair(`(${low})`, "zero");
+    return this.named(low, `${h} ${shift} ${n}${op === "shru" ? " | 0" : ""}`);
+  }
+
+  /** Names both halves at once. */
+  private named(lo: string, hi: string): void {
+    const { current } = this;
+    this.line(`const l${current} = ${lo}, h${current} = ${hi};`);
+    this.low[current] = `l${current}`;
+    this.high[current] = `h${current}`;
+  }
+
+  private emitWideSelect(condition: Value, yes: Value, no: Value, high: boolean): void {
+    if (!high) return this.pair(`(${this.condition(condition)} ? ${this.lo(yes)} : ${this.lo(no)})`, "zero");
+    const test = this.condition(condition);
+    const [yesLow, yesHigh, noLow, noHigh] = [this.atom(yes), this.hi(yes), this.atom(no), this.hi(no)];
+    const { current } = this;
+    this.line(`let l${current} = ${noLow}, h${current} = ${noHigh};`);
+    this.line(`if (${test}) { l${current} = ${yesLow}; h${current} = ${yesHigh}; }`);
+    this.low[current] = `l${current}`;
+    this.high[current] = `h${current}`;
+  }
+
+  // -- floating point
+
+  private emitFloat(operation: Operation): void {
+    const { op, args, type } = operation;
+    switch (op) {
+      case "bits32":
+      case "float32":
+        return this.single(this.lo(args[0]!));
+      case "bits64":
+      case "float64":
+        return this.pair(this.lo(args[0]!), this.high[args[0]!]!);
+      default: {
+        const name = floatFunction(operation, this.typeOf(args[0]!));
+        const list = args.flatMap((arg) => this.operand(arg));
+        if (type === "i64" || type === "f64") return this.wideCall(name, list);
+        this.line(`const v${this.current} = ${name}(${list.join(", ")});`);
+        this.low[this.current] = `v${this.current}`;
+      }
+    }
+  }
+
+  // -- memory and helpers
+
+  private emitLoad(operation: Operation): void {
+    const { current } = this;
+    const { width, signed, type } = operation;
+    const address = operation.args[0]!;
+    const low = this.atom(address);
+    const high = this.wideAddresses ? this.atomHigh(address) : "0";
+    const wide = type === "i64";
+    const name = wide ? `l${current}` : `v${current}`;
+    const slow = `${width === 64 || width === 32 ? `ld${width}` : `ld${width}${signed ? "s" : "u"}`}`;
+    const full = width === 64;
+    this.line(`let ${name}${full ? `, h${current}` : ""};`);
+    const fast = this.fastAccess(low, high, "tr", width!);
+    const read = full
+      ? `const p = ${fast.place} >>> 2; ${name} = I[p]; h${current} = I[p + 1];`
+      : `${name} = ${this.element(width!, signed!, fast.place)};`;
+    const after = full ? ` h${current} = I[${this.headerWord("resultHigh")}];` : "";
+    this.line(
+      `{ ${fast.prepare} if (${fast.test}) { ${read} } else { ${this.host.beforeSlowPath()} ${name} = ${slow}(${low}, ${high}, ${this.host.site()}); if (I[${this.headerWord("exit")}] !== 0) { ${this.host.bail()} }${after} } }`,
+    );
+    this.low[current] = name;
+    if (wide) this.high[current] = full ? `h${current}` : signed ? "sign" : "zero";
+  }
+
+  private emitStore(operation: Operation): void {
+    const { width, args } = operation;
+    const low = this.atom(args[0]!);
+    const high = this.wideAddresses ? this.atomHigh(args[0]!) : "0";
+    const value = width === 64 ? [this.atom(args[1]!), this.hi(args[1]!)] : [this.atom(args[1]!)];
+    const fast = this.fastAccess(low, high, "tw", width!);
+    const write =
+      width === 64
+        ? `const p = ${fast.place} >>> 2; I[p] = ${value[0]}; I[p + 1] = ${value[1]};`
+        : `${this.element(width!, false, fast.place)} = ${value[0]};`;
+    this.line(
+      `{ ${fast.prepare} if (${fast.test}) { ${write} } else { ${this.host.beforeSlowPath()} st${width}(${[low, high, ...value, this.host.site()].join(", ")}); if (I[${this.headerWord("exit")}] !== 0) { ${this.host.bail()} } } }`,
+    );
+  }
+
+  private fastAccess(low: string, high: string, tlb: string, width: number) {
+    const mask = -4096 | (width / 8 - 1);
+    const index = `(${low} >>> 10 & ${(TLB_ENTRIES - 1) * 4})`;
+    return {
+      prepare: `const e = ${index} + ${tlb} | 0;`,
+      test: `(${low} & ${mask}) === I[e] && ${high} === I[e + 1]`,
+      place: `(${low} + I[e + 2])`,
+    };
+  }
+
+  private element(width: number, signed: boolean, place: string): string {
+    if (width === 8) return `${signed ? "B" : "U"}[${place} >>> 0]`;
+    if (width === 16) return `${signed ? "S" : "H"}[${place} >>> 1]`;
+    return `I[${place} >>> 2]`;
+  }
+
+  private slowMemory(name: string, args: string[], type: Operation["type"]): void {
+    this.line(this.host.beforeSlowPath());
+    this.helperCall(name, args, type);
+    this.line(`if (I[${this.headerWord("exit")}] !== 0) { ${this.host.bail()} }`);
+  }
+
+  private emitCall(operation: Operation): void {
+    const helper = operation.helper!;
+    const { reads, writes, exits } = helper.effects;
+    const touches = reads || writes || exits;
+    if (touches) this.line(this.host.beforeSlowPath());
+    this.helperCall(
+      helper.name,
+      operation.args.flatMap((arg) => this.operand(arg)),
+      operation.type,
+    );
+    if (exits) this.line(`if (I[${this.headerWord("exit")}] !== 0) { ${this.host.bail()} }`);
+    if (writes) this.line(this.host.afterHelper());
+  }
+
+  private helperCall(name: string, args: string[], type: Operation["type"]): void {
+    const { current } = this;
+    const call = `${name}(${[...args, this.host.site()].join(", ")})`;
+    if (type === null) {
+      this.line(`${call};`);
+    } else if (type === "i64" || type === "f64") {
+      this.line(`const l${current} = ${call}, h${current} = I[${this.headerWord("resultHigh")}];`);
+      this.low[current] = `l${current}`;
+      this.high[current] = `h${current}`;
+    } else {
+      this.line(`const v${current} = ${call};`);
+      this.low[current] = `v${current}`;
+    }
+  }
+}
+
+const comparisons = new Set(["eq", "ne", "lt", "ltu", "ge", "geu"]);
+
+/** Name of the runtime function of a floating-point operation, for instance `fadd_f64`. */
+export function floatFunction(operation: Operation, operandType: string): string {
+  if (operation.op === "fdemote" || operation.op === "fpromote") return operation.op;
+  const double = operation.type === "f64" || operandType === "f64";
+  return `${operation.op}_${double ? "f64" : "f32"}`;
+}

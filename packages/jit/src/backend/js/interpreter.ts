@@ -1,0 +1,275 @@
+/**
+ * The interpreter, generated from the front end's templates: one `switch` case an instruction over pre-decoded
+ * operations.
+ *
+ * A code page is an array of entries, one for each half-word (or byte) at which an instruction may begin; its
+ * layout stands in `engine/code-pages.ts`. An entry is two words: the first packs opcode, register numbers and
+ * length, the second holds the immediate. An entry's index within its page, in words, is the instruction's byte
+ * offset scaled, so a branch is an addition. An entry that has not been decoded is 0, and decodes itself when it
+ * is reached.
+ *
+ *   word 0:  bits 0-9 opcode | 10-15 field A | 16-20 field B | 21-25 field C | 26-29 length in bytes
+ *   word 1:  one immediate, or several small fields
+ *
+ * Locals: `ip` word index of the entry; `d` what to add to it for the low half of the program counter; `base`
+ * first entry of the page; `n` remaining budget; `ph` high half of the program counter.
+ */
+import type { FrontEnd, GuestInsn, Operation, Template, TemplateField } from "@hyperfile/decoder";
+import { STATE_OFFSET, TLB_ENTRIES } from "../../memory/layout.js";
+import { eliminateDead } from "../../passes/eliminate-dead.js";
+import { type EmitterHost, headerWord, JsEmitter } from "./emitter.js";
+
+/** Opcodes of the interpreter itself; templates follow. */
+export const InternalOpcode = {
+  /** Not decoded yet. */
+  undecoded: 0,
+  /** The end of the page: go on in the next one. */
+  pageEnd: 1,
+  /** The instruction continues in the next page. */
+  crossing: 2,
+} as const;
+/** Opcode of template 0. */
+export const FIRST_TEMPLATE = 3;
+
+/** Why the interpreter returned. */
+export const InterpreterExit = {
+  /** The budget is used up, or `header.exit` is set. */
+  done: 0,
+  /** The program counter is not in the fetch TLB. */
+  fetch: 1,
+  /** The code at the program counter has run often enough to be translated, or has been. */
+  hot: 2,
+  /** The instruction at the program counter crosses into the next page. */
+  crossing: 3,
+} as const;
+
+interface Place {
+  readonly word: 0 | 1;
+  readonly at: number;
+  readonly width: number;
+  readonly signed: boolean;
+}
+
+const OPCODE_BITS = 10;
+const LENGTH_AT = 26;
+const registers: readonly { readonly at: number; readonly width: number }[] = [
+  { at: 10, width: 6 },
+  { at: 16, width: 5 },
+  { at: 21, width: 5 },
+];
+
+/** Where a template's fields are kept in an entry. */
+export class EntryFormat {
+  private readonly places = new Map<string, Place>();
+  private readonly zeroes = new Map<string, number>();
+
+  /** Lays the fields out; throws if they don't fit: such a front end can't be interpreted. */
+  constructor(
+    readonly template: Template,
+    private readonly opcode: number,
+  ) {
+    if (opcode >= 1 << OPCODE_BITS) throw new Error(`${template.name}: more than ${1 << OPCODE_BITS} opcodes`);
+    const indexed = new Set(
+      template.block.operations.flatMap((o) => (typeof o.index === "object" ? [o.index.field] : [])),
+    );
+    const used = new Set(
+      template.block.operations.flatMap((o) => [
+        ...(o.field === undefined ? [] : [o.field]),
+        ...(typeof o.index === "object" ? [o.index.field] : []),
+        ...(o.targets ?? []).flatMap((target) => (typeof target === "object" ? [target.field] : [])),
+      ]),
+    );
+    const fields = template.fields.filter((field) => used.has(field.name));
+    const free = [...registers];
+    const immediates: TemplateField[] = [];
+    for (const field of fields) {
+      const needed = field.zeroBecomes === undefined ? field.width : Math.max(field.width, 6);
+      const position = indexed.has(field.name)
+        ? free.findLastIndex((place) => place.width === needed || (place.width > needed && free.length === 1))
+        : -1;
+      if (field.zeroBecomes !== undefined) this.zeroes.set(field.name, field.zeroBecomes);
+      if (position < 0) immediates.push(field);
+      else this.places.set(field.name, { word: 0, signed: false, ...free.splice(position, 1)[0]! });
+    }
+    let at = 0;
+    for (const field of immediates) {
+      const width = immediates.length === 1 ? 32 : field.width;
+      this.places.set(field.name, { word: 1, at, width, signed: field.signed });
+      at += width;
+    }
+    if (at > 32) throw new Error(`${template.name}: fields take ${at} bits, an entry has 32`);
+  }
+
+  /** First word of the entry for `insn`. */
+  first(insn: GuestInsn): number {
+    return this.pack(insn, 0) | this.opcode | (insn.length << LENGTH_AT);
+  }
+
+  /** Second word. */
+  second(insn: GuestInsn): number {
+    return this.pack(insn, 1);
+  }
+
+  /** Expression of a field's value. */
+  field(name: string): string {
+    if (name === "length") return "(w >>> 26 & 15)";
+    const { word, at, width, signed } = this.place(name);
+    const source = word === 0 ? "w" : "m";
+    if (width === 32) return source;
+    if (signed) return `(${source} << ${32 - width - at} >> ${32 - width})`;
+    return `(${source} >>> ${at} & ${2 ** width - 1})`;
+  }
+
+  /** Expression of a field times `words`. */
+  fieldIndex(name: string, words: 1 | 2): string {
+    const { word, at, width } = this.place(name);
+    const source = word === 0 ? "w" : "m";
+    if (words === 1) return `(${source} >>> ${at} & ${2 ** width - 1})`;
+    return at === 0
+      ? `((${source} & ${2 ** width - 1}) << 1)`
+      : `(${source} >>> ${at - 1} & ${(2 ** width - 1) * 2})`;
+  }
+
+  private place(name: string): Place {
+    const place = this.places.get(name);
+    if (place === undefined) throw new Error(`${this.template.name}: no field ${name}`);
+    return place;
+  }
+
+  private pack(insn: GuestInsn, word: 0 | 1): number {
+    let bits = 0;
+    for (const [name, place] of this.places) {
+      if (place.word !== word) continue;
+      const value = insn.fields[name]!;
+      const kept = value === 0 ? (this.zeroes.get(name) ?? 0) : value;
+      bits |= place.width === 32 ? kept : (kept & (2 ** place.width - 1)) << place.at;
+    }
+    return bits;
+  }
+}
+
+/** Constants that the generated code needs. */
+export interface InterpreterContext {
+  readonly frontEnd: FrontEnd;
+  readonly hartOffset: number;
+  /** Word index of code page 0. */
+  readonly arenaWord: number;
+  /** Words from one code page to the next. */
+  readonly pageWords: number;
+  /** log2 of entries' words per byte of code. */
+  readonly wordsPerByteShift: number;
+}
+
+/** The layouts of all templates' entries, by opcode. */
+export function entryFormats(frontEnd: FrontEnd): readonly EntryFormat[] {
+  return frontEnd.templates.map((template, index) => new EntryFormat(template, FIRST_TEMPLATE + index));
+}
+
+/** The text of the interpreter: an expression whose value is `interpret(hot, scratch)`. */
+export function emitInterpreter(context: InterpreterContext, formats: readonly EntryFormat[]): string {
+  const { frontEnd, hartOffset, wordsPerByteShift: scale } = context;
+  const wide = frontEnd.addressType === "i64";
+  const pcWord = (hartOffset + STATE_OFFSET + frontEnd.shape.slots.get("pc")!.offset) >> 2;
+  const budget = `I[${headerWord(hartOffset, "budget")}]`;
+  const bytes = (expression: string) => (scale === 0 ? expression : `(${expression} << ${scale})`);
+  const low = scale === 0 ? "ip + d | 0" : `(ip >> ${scale}) + d | 0`;
+  const save = `I[${pcWord}] = ${low}; ${budget} = n;`;
+  const reload = `tr = I[${headerWord(hartOffset, "tlbRead")}] >> 2; tw = I[${headerWord(hartOffset, "tlbWrite")}] >> 2;`;
+  const advance = `ip = ip + ${bytes("(w >>> 26 & 15)")} | 0; continue;`;
+
+  const handlers = formats.map((format, index) => {
+    const host: EmitterHost = {
+      mark: () => {},
+      site: () => `(${low}) & 4095 | w >>> 14 & 28672 | 32768`,
+      beforeSlowPath: () => save,
+      bail: () => `return ${InterpreterExit.done};`,
+      afterHelper: () => reload,
+      pc: (distance) => {
+        if (distance !== 0) throw new Error("a template's pc has no distance");
+        return [`(${low})`, "ph"];
+      },
+      field: (name) => format.field(name),
+      fieldIndex: (name, words) => format.fieldIndex(name, words),
+      exit: (operation: Operation, emitter: JsEmitter) => {
+        const go = (target: unknown) => {
+          const { field } = target as { field: string };
+          if (field === "length") return advance;
+          return `ip = ip + ${bytes(format.field(field))} | 0; break;`;
+        };
+        const [taken, notTaken] = operation.targets ?? [];
+        if (operation.op === "jump") emitter.line(go(taken));
+        else if (operation.op === "branch") {
+          emitter.line(`if (${emitter.condition(operation.args[0]!)}) { ${go(taken)} }`);
+          emitter.line(go(notTaken));
+        } else if (operation.op === "jumpr") {
+          const target = operation.args[0]!;
+          emitter.line(`pl = ${emitter.lo(target)};${wide ? ` ph = ${emitter.hi(target)};` : ""} continue enter;`);
+        } else emitter.line(`return ${InterpreterExit.done};`);
+      },
+    };
+    const block = eliminateDead(format.template.block);
+    const emitter = new JsEmitter(block, frontEnd.shape, hartOffset, wide, host);
+    emitter.emitAll();
+    const body = emitter.lines.map((line) => `          ${line}`).join("\n");
+    return `        case ${FIRST_TEMPLATE + index}: { // ${format.template.name}\n${body}\n        }`;
+  });
+
+  const high = wide ? `I[${pcWord + 1}] = ph;` : "";
+  const mismatch = wide ? " || ph !== I[e + 1]" : "";
+  return `function interpret(hot, scratch) {
+  let n = ${budget};
+  let pl = I[${pcWord}], ph = ${wide ? `I[${pcWord + 1}]` : "0"};
+  let tr = I[${headerWord(hartOffset, "tlbRead")}] >> 2, tw = I[${headerWord(hartOffset, "tlbWrite")}] >> 2;
+  let ip = 0, base = 0, d = 0, pv = 0;
+  let start = scratch;
+  enter: for (;;) {
+    I[${pcWord}] = pl; ${high}
+    pv = pl & -4096;
+    if (start !== 0) {
+      ip = start; d = pl - ${scale === 0 ? "ip" : `(ip >> ${scale})`} | 0; base = ip + 1073741824 | 0; start = 0;
+    } else {
+      const e = (pl >>> 10 & ${(TLB_ENTRIES - 1) * 4}) + (I[${headerWord(hartOffset, "tlbFetch")}] >> 2) | 0;
+      if (pv !== I[e]${mismatch}) { ${budget} = n; return ${InterpreterExit.fetch}; }
+      base = imul(I[e + 3], ${context.pageWords}) + ${context.arenaWord} | 0;
+      ip = base + ${bytes("(pl & 4095)")} | 0;
+      d = pl - ${scale === 0 ? "ip" : `(ip >> ${scale})`} | 0;
+      const c = C[ip >> 1] + 1 | 0;
+      C[ip >> 1] = c;
+      if (c >= hot) { ${budget} = n; return ${InterpreterExit.hot}; }
+    }
+    for (;;) {
+      if (n === 0) { ${save} return ${InterpreterExit.done}; }
+      const w = I[ip], m = I[ip + 1];
+      n = n - 1 | 0;
+      switch (w & ${2 ** OPCODE_BITS - 1}) {
+        case ${InternalOpcode.undecoded}: {
+          n = n + 1 | 0;
+          decode(ip);
+          continue;
+        }
+        case ${InternalOpcode.pageEnd}: {
+          n = n + 1 | 0;
+          pl = ${low};
+          ${wide ? "if (pl === 0) ph = ph + 1 | 0;" : ""}
+          continue enter;
+        }
+        case ${InternalOpcode.crossing}: {
+          n = n + 1 | 0;
+          ${save}
+          return ${InterpreterExit.crossing};
+        }
+${handlers.join("\n")}
+      }
+      if (ip - base >>> 0 < ${4096 << scale}) {
+        const c = C[ip >> 1] + 1 | 0;
+        C[ip >> 1] = c;
+        if (c >= hot) { ${save} return ${InterpreterExit.hot}; }
+        continue;
+      }
+      pl = ${low};
+      ${wide ? "if ((pl - pv | 0) >= 0) ph = ph + ((pl >>> 0) < (pv >>> 0) | 0) | 0;\n      else ph = ph - ((pl >>> 0) > (pv >>> 0) | 0) | 0;" : ""}
+      continue enter;
+    }
+  }
+}`;
+}

@@ -1,0 +1,217 @@
+/**
+ * The translation cache: everything derived from the code in one machine frame, keyed by that frame.
+ *
+ * A code page has an array of pre-decoded entries in linear memory (its format: `backend/js/interpreter.ts`), an
+ * execution counter an entry, and an array of translations indexed like the entries. Nothing in it depends on the
+ * virtual address or the mode that the code runs in, so one code page serves every mapping of its frame.
+ *
+ * A store into the frame drops exactly what was derived from the bytes it changes. The arena is bounded: when it
+ * is full, the page that was made first gives way, and is decoded again if it is needed again.
+ */
+import type { FrontEnd, GuestInsn } from "@hyperfile/decoder";
+import { type EntryFormat, InternalOpcode } from "../backend/js/interpreter.js";
+import type { LinearMemory } from "../memory/linear-memory.js";
+import { PAGE_SIZE } from "../memory/layout.js";
+
+/** A translation: runs one block, gives the next block's translation, or null to return to the dispatcher. */
+export type Translation = () => Translation | null;
+
+/** Entries past the page's last byte, of which the first says "go on in the next page". */
+const TAIL_WORDS = 16;
+
+/** Words of linear memory that one code page takes; `granularity` as in the front end. */
+export const codePageWords = (granularity: number): number => (PAGE_SIZE >> granularity) * 2 + TAIL_WORDS;
+
+/** One translated block. */
+export interface BlockRecord {
+  /** Offset of its first byte in the page. */
+  readonly start: number;
+  /** Offset after its last byte. */
+  readonly end: number;
+  /** Guest instructions. */
+  readonly instructions: number;
+}
+
+/** What was derived from one frame. */
+export class CodePage {
+  /** Byte offset of the frame in linear memory; -1 while the page is free. */
+  frame = -1;
+  /** Guest-physical address of the page. */
+  gpa = 0;
+  /** Translations by entry; shared by all pages until the first one is made. */
+  translations: (Translation | null)[];
+  blocks: BlockRecord[] = [];
+
+  constructor(
+    readonly index: number,
+    empty: (Translation | null)[],
+  ) {
+    this.translations = empty;
+  }
+}
+
+/** What the cache tells its owner. */
+export interface CodePageEvents {
+  /** A frame holds derived code from now on: stores to it must be seen. */
+  onAcquire(page: CodePage): void;
+  /** The page gives way: nothing may refer to its index any more. */
+  onRelease(page: CodePage): void;
+}
+
+/** The cache. */
+export class CodePages {
+  /** Word index of page 0's first entry in linear memory. */
+  readonly arenaWord: number;
+  readonly pageWords: number;
+  /** log2 of the words of entries that one byte of code takes. */
+  readonly wordsPerByteShift: number;
+  /** Executions of each entry as the target of a jump, at half its word index. */
+  readonly counters: Int32Array;
+  readonly counts = { decoded: 0, pages: 0, evicted: 0, invalidated: 0 };
+  private readonly pages: CodePage[];
+  private readonly byFrame = new Map<number, CodePage>();
+  private readonly empty: (Translation | null)[];
+  private next = 1;
+
+  /** Bytes of linear memory that `pages` code pages take. Page 0 is scratch space. */
+  static bytesFor(pages: number, granularity: number): number {
+    return (pages * codePageWords(granularity) * 4 + PAGE_SIZE - 1) & -PAGE_SIZE;
+  }
+
+  /**
+   * @param memory the linear memory
+   * @param arenaOffset byte offset of the arena
+   * @param capacity code pages, scratch page included; at least 2
+   */
+  constructor(
+    private readonly memory: LinearMemory,
+    arenaOffset: number,
+    readonly capacity: number,
+    private readonly frontEnd: FrontEnd,
+    private readonly formats: readonly EntryFormat[],
+    private readonly events: CodePageEvents,
+  ) {
+    this.arenaWord = arenaOffset >> 2;
+    this.pageWords = codePageWords(frontEnd.granularity);
+    this.wordsPerByteShift = 1 - frontEnd.granularity;
+    this.counters = new Int32Array((this.arenaWord + capacity * this.pageWords) >> 1);
+    this.empty = new Array<Translation | null>(PAGE_SIZE >> frontEnd.granularity).fill(null);
+    this.pages = Array.from({ length: capacity }, (_, index) => new CodePage(index, this.empty));
+  }
+
+  /** The code page with this index. */
+  page(index: number): CodePage {
+    return this.pages[index]!;
+  }
+
+  /** The code page of a frame, made if there is none. `frame` is its byte offset in linear memory. */
+  forFrame(frame: number, gpa: number): CodePage {
+    return this.byFrame.get(frame) ?? this.acquire(frame, gpa);
+  }
+
+  /** First word of a page's entries. */
+  baseWord(page: CodePage): number {
+    return this.arenaWord + page.index * this.pageWords;
+  }
+
+  /** Decodes the entry at word index `entry`; afterwards it is not `undecoded`. */
+  decode(entry: number): void {
+    const page = this.pages[Math.floor((entry - this.arenaWord) / this.pageWords)]!;
+    const offset = (entry - this.baseWord(page)) >> this.wordsPerByteShift;
+    const insn = this.frontEnd.decode(this.memory.u8, page.frame + offset, PAGE_SIZE - offset);
+    this.counts.decoded++;
+    if (insn === null) this.memory.i32[entry] = InternalOpcode.crossing;
+    else this.writeEntry(entry, insn);
+  }
+
+  /** Writes an instruction into the scratch page, followed by "go on in the next page"; gives its word index. */
+  writeScratch(insn: GuestInsn): number {
+    this.writeEntry(this.arenaWord, insn);
+    this.memory.i32[this.arenaWord + (insn.length << this.wordsPerByteShift)] = InternalOpcode.pageEnd;
+    return this.arenaWord;
+  }
+
+  /** Installs a translation. */
+  install(page: CodePage, record: BlockRecord, translation: Translation): void {
+    this.translationsOf(page)[record.start >> this.frontEnd.granularity] = translation;
+    page.blocks.push(record);
+  }
+
+  /** The page's own array of translations, which chained code may keep. */
+  translationsOf(page: CodePage): (Translation | null)[] {
+    if (page.translations === this.empty) page.translations = this.empty.slice();
+    return page.translations;
+  }
+
+  /** Says that the entry at `offset` must not be offered for translation again. */
+  neverHot(page: CodePage, offset: number): void {
+    this.counters[(this.baseWord(page) + (offset << this.wordsPerByteShift)) >> 1] = -0x40000000;
+  }
+
+  /** Drops what was derived from `length` bytes of a frame at `offset`. True if a translation went. */
+  invalidate(frame: number, offset: number, length: number): boolean {
+    const page = this.byFrame.get(frame);
+    if (page === undefined) return false;
+    this.counts.invalidated++;
+    const align = 1 << this.frontEnd.granularity;
+    const from = Math.max(0, offset - this.frontEnd.maximumLength + align) & -align;
+    const to = Math.min(PAGE_SIZE, offset + length);
+    const base = this.baseWord(page);
+    this.memory.i32.fill(0, base + (from << this.wordsPerByteShift), base + (to << this.wordsPerByteShift));
+    let dropped = false;
+    if (page.blocks.length > 0) {
+      page.blocks = page.blocks.filter((block) => {
+        if (block.end <= offset || block.start >= offset + length) return true;
+        page.translations[block.start >> this.frontEnd.granularity] = null;
+        this.counters[(base + (block.start << this.wordsPerByteShift)) >> 1] = 0;
+        dropped = true;
+        return false;
+      });
+    }
+    return dropped;
+  }
+
+  /** Drops all translations and counters, but keeps decoded entries; for a change of tier or of breakpoints. */
+  dropTranslations(): void {
+    for (const page of this.byFrame.values()) {
+      page.translations.fill(null);
+      page.blocks = [];
+    }
+    this.counters.fill(0);
+  }
+
+  private writeEntry(entry: number, insn: GuestInsn): void {
+    const format = this.formats[insn.opcode]!;
+    this.memory.i32[entry] = format.first(insn);
+    this.memory.i32[entry + 1] = format.second(insn);
+  }
+
+  private acquire(frame: number, gpa: number): CodePage {
+    const page = this.pages[this.next]!;
+    this.next = this.next + 1 < this.capacity ? this.next + 1 : 1;
+    if (page.frame >= 0) this.release(page);
+    page.frame = frame;
+    page.gpa = gpa;
+    this.byFrame.set(frame, page);
+    const base = this.baseWord(page);
+    const end = base + this.pageWords - TAIL_WORDS;
+    this.memory.i32[end] = InternalOpcode.pageEnd;
+    this.counts.pages++;
+    this.events.onAcquire(page);
+    return page;
+  }
+
+  private release(page: CodePage): void {
+    this.counts.evicted++;
+    this.events.onRelease(page);
+    this.byFrame.delete(page.frame);
+    const base = this.baseWord(page);
+    this.memory.i32.fill(0, base, base + this.pageWords);
+    this.counters.fill(0, base >> 1, (base + this.pageWords) >> 1);
+    page.translations.fill(null);
+    page.translations = this.empty;
+    page.blocks = [];
+    page.frame = -1;
+  }
+}
+

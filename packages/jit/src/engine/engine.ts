@@ -1,0 +1,330 @@
+/**
+ * The engine: runs a hart's guest code for a budget of instructions, choosing a tier for each piece of it.
+ *
+ * Code starts in the interpreter, which counts how often each jump target is reached. At `hotThreshold` the block
+ * there is translated; from then on the interpreter hands over whenever it arrives at it, and translations chain
+ * among themselves. The dispatcher below is what remains: it finds code for the program counter, fills the fetch
+ * TLB, decodes instructions that straddle pages, and stops when the budget is used up or `header.exit` says so.
+ */
+import type { Block, FrontEnd, GuestInsn } from "@hyperfile/decoder";
+import { type Bindings, evaluate, runtimeBindings } from "../backend/js/bindings.js";
+import { emitBlock } from "../backend/js/block.js";
+import { headerWord } from "../backend/js/emitter.js";
+import { emitInterpreter, entryFormats, InterpreterExit } from "../backend/js/interpreter.js";
+import { EmissionVerifier } from "../backend/js/verify.js";
+import { Exit, PAGE_SIZE, STATE_OFFSET, TLB_ENTRIES } from "../memory/layout.js";
+import type { GuestMemory } from "../memory/guest-memory.js";
+import type { LinearMemory } from "../memory/linear-memory.js";
+import type { MemoryAccess } from "../mmu/access.js";
+import { AccessKind, type AddressTranslator } from "../mmu/ports.js";
+import type { Tlb } from "../mmu/tlb.js";
+import { eliminateDead } from "../passes/eliminate-dead.js";
+import { foldConstants } from "../passes/fold-constants.js";
+import { forwardSlots } from "../passes/forward-slots.js";
+import { type CodePage, CodePages, type Translation } from "./code-pages.js";
+
+/** Which tiers the engine may use: `interpreter` alone, or `js` translations for hot code. */
+export type Tier = "interpreter" | "js";
+
+/** How much of the emitted code is parsed and checked before it runs. */
+export type VerifyMode = "all" | "sampled" | "off";
+
+/** What an engine is made from. */
+export interface EngineOptions {
+  readonly frontEnd: FrontEnd;
+  readonly memory: LinearMemory;
+  /** Byte offset of the hart's block in linear memory. */
+  readonly hartOffset: number;
+  /** Byte offset of the code arena, and its capacity in code pages. */
+  readonly arenaOffset: number;
+  readonly codePages: number;
+  readonly guest: GuestMemory;
+  readonly tlb: Tlb;
+  readonly access: MemoryAccess;
+  readonly translator: AddressTranslator;
+  /** The CPU model's helpers and `raise`, by name. */
+  readonly helpers: Readonly<Record<string, (...args: number[]) => number>>;
+  /** Slot with the accrued floating-point flags, if the front end has any. */
+  readonly flagsSlot?: string;
+  readonly tier: Tier;
+  readonly verify: VerifyMode;
+  /** False to return to the dispatcher after every block. */
+  readonly chain?: boolean;
+  /** Arrivals at a jump target before it is translated. */
+  readonly hotThreshold?: number;
+}
+
+/** Arrivals at a jump target before it is translated; see the decision record on tiers. */
+export const DEFAULT_HOT_THRESHOLD = 1500;
+/** Longest block in guest instructions. */
+export const MAXIMUM_BLOCK = 64;
+/** A threshold that no counter reaches. */
+const NEVER = 0x7fffffff;
+/** One in this many emissions is verified in `sampled` mode. */
+const SAMPLE_EVERY = 64;
+
+/** A hart's engine. */
+export class Engine {
+  readonly codePages: CodePages;
+  /** Events since the engine was made. */
+  readonly counters = {
+    interpreted: 0,
+    translated: 0,
+    translations: 0,
+    translatedInstructions: 0,
+    verified: 0,
+    compileMicroseconds: 0,
+    exitsBudget: 0,
+    exitsFetch: 0,
+    exitsHot: 0,
+    exitsCrossing: 0,
+    exitsChainEnd: 0,
+    exitsRedirect: 0,
+  };
+  private readonly words: Int32Array;
+  private readonly bindings: Bindings;
+  private readonly interpret: (hot: number, scratch: number) => number;
+  private readonly budgetWord: number;
+  private readonly exitWord: number;
+  private readonly fetchWord: number;
+  private readonly pcWord: number;
+  private readonly wide: boolean;
+  private readonly hot: number;
+  private readonly verifier: EmissionVerifier;
+  private readonly straddle = new Uint8Array(16);
+
+  constructor(private readonly options: EngineOptions) {
+    const { frontEnd, memory, hartOffset } = options;
+    this.words = memory.i32;
+    this.budgetWord = headerWord(hartOffset, "budget");
+    this.exitWord = headerWord(hartOffset, "exit");
+    this.fetchWord = headerWord(hartOffset, "tlbFetch");
+    this.pcWord = this.slotWord("pc");
+    this.wide = frontEnd.addressType === "i64";
+    this.hot = options.tier === "interpreter" ? NEVER : (options.hotThreshold ?? DEFAULT_HOT_THRESHOLD);
+    const formats = entryFormats(frontEnd);
+    this.codePages = new CodePages(memory, options.arenaOffset, options.codePages, frontEnd, formats, {
+      onAcquire: (page) => {
+        options.guest.markCode(page.gpa);
+        options.tlb.protect(page.frame);
+      },
+      onRelease: (page) => {
+        options.guest.unmarkCode(page.gpa);
+        options.tlb.dropFetch(page.frame);
+      },
+    });
+    const { access } = options;
+    this.bindings = {
+      ...runtimeBindings(
+        memory,
+        headerWord(hartOffset, "resultHigh"),
+        options.flagsSlot === undefined ? undefined : this.slotWord(options.flagsSlot),
+      ),
+      ...access.bindings(),
+      ...options.helpers,
+      C: this.codePages.counters,
+      decode: (entry: number) => this.codePages.decode(entry),
+      jump: () => this.jump(),
+    };
+    this.verifier = new EmissionVerifier(new Set([...Object.keys(this.bindings), "P"]));
+    const text = emitInterpreter(
+      {
+        frontEnd,
+        hartOffset,
+        arenaWord: this.codePages.arenaWord,
+        pageWords: this.codePages.pageWords,
+        wordsPerByteShift: this.codePages.wordsPerByteShift,
+      },
+      formats,
+    );
+    if (options.verify !== "off") this.verifier.verify(text, "the interpreter");
+    this.interpret = evaluate(text, this.bindings) as (hot: number, scratch: number) => number;
+  }
+
+  /**
+   * Runs until the budget in the header is used up or `header.exit` asks for the owner. The owner has set the
+   * budget; `Exit.redirect` is dealt with here.
+   */
+  run(): void {
+    const { words, budgetWord, exitWord, counters } = this;
+    while (words[budgetWord]! > 0) {
+      if (words[exitWord] !== Exit.none) {
+        if (words[exitWord] !== Exit.redirect) return;
+        words[exitWord] = Exit.none;
+        counters.exitsRedirect++;
+        if (this.options.translator.takeInterrupt()) continue;
+      }
+      const before = words[budgetWord]!;
+      let next = this.jump();
+      let hot = this.hot;
+      if (next !== null) {
+        do next = next();
+        while (next !== null);
+        const used = before - words[budgetWord]!;
+        counters.translated += used;
+        counters.exitsChainEnd++;
+        if (words[exitWord] !== Exit.none || used > 0) continue;
+        // The block does not fit into what is left of the budget: interpret the rest.
+        hot = NEVER;
+      }
+      const reason = this.interpret(hot, 0);
+      counters.interpreted += before - words[budgetWord]!;
+      this.handle(reason);
+    }
+    if (words[exitWord] === Exit.redirect) words[exitWord] = Exit.none;
+  }
+
+  /** Drops what was derived from `length` bytes at `gpa`; called when memory that holds code is written. */
+  invalidate(gpa: number, length: number): boolean {
+    let dropped = false;
+    for (let at = gpa; at < gpa + length; ) {
+      const offset = at % PAGE_SIZE;
+      const count = Math.min(PAGE_SIZE - offset, gpa + length - at);
+      const frame = this.options.guest.frameOffset(at);
+      if (frame >= 0 && this.codePages.invalidate(frame - (frame % PAGE_SIZE), offset, count)) dropped = true;
+      at += count;
+    }
+    return dropped;
+  }
+
+  /** The guest instructions of the block that begins at `offset` in `page`, as far as they lie in it. */
+  blockAt(page: CodePage, offset: number): GuestInsn[] {
+    const { frontEnd, memory } = this.options;
+    const insns: GuestInsn[] = [];
+    for (let at = offset; at < PAGE_SIZE && insns.length < MAXIMUM_BLOCK; ) {
+      const insn = frontEnd.decode(memory.u8, page.frame + at, PAGE_SIZE - at);
+      if (insn === null) break;
+      insns.push(insn);
+      at += insn.length;
+      if (frontEnd.endsBlock(insn)) break;
+    }
+    return insns;
+  }
+
+  /** The passes that every block goes through. */
+  optimise(block: Block): Block {
+    return eliminateDead(foldConstants(forwardSlots(block)));
+  }
+
+  /** The JavaScript of a block. */
+  emit(block: Block, pageOffset: number): string {
+    const { frontEnd, hartOffset, chain } = this.options;
+    return emitBlock(block, {
+      shape: frontEnd.shape,
+      hartOffset,
+      wideAddresses: this.wide,
+      pageOffset,
+      granularity: frontEnd.granularity,
+      chain: chain ?? true,
+    });
+  }
+
+  /** Word index of a slot. */
+  private slotWord(name: string): number {
+    const { frontEnd, hartOffset } = this.options;
+    return (hartOffset + STATE_OFFSET + frontEnd.shape.slots.get(name)!.offset) >> 2;
+  }
+
+  /** The translation at the program counter, if the fetch TLB knows its page and there is one. */
+  private jump(): Translation | null {
+    const { words } = this;
+    const low = words[this.pcWord]!;
+    const entry = ((low >>> 10) & ((TLB_ENTRIES - 1) * 4)) + (words[this.fetchWord]! >> 2);
+    if ((low & -PAGE_SIZE) !== words[entry] || (this.wide && words[this.pcWord + 1] !== words[entry + 1])) return null;
+    return this.codePages.page(words[entry + 3]!).translations[
+      (low & (PAGE_SIZE - 1)) >> this.options.frontEnd.granularity
+    ]!;
+  }
+
+  private handle(reason: number): void {
+    const { counters } = this;
+    switch (reason) {
+      case InterpreterExit.fetch:
+        counters.exitsFetch++;
+        this.fetch();
+        return;
+      case InterpreterExit.hot:
+        counters.exitsHot++;
+        if (this.jump() === null) this.translate();
+        return;
+      case InterpreterExit.crossing:
+        counters.exitsCrossing++;
+        this.stepAcross();
+        return;
+      default:
+        counters.exitsBudget++;
+    }
+  }
+
+  /** Fills the fetch TLB for the program counter; a fault is raised and left to the next look. */
+  private fetch(): void {
+    const { words, options } = this;
+    const low = words[this.pcWord]!;
+    const high = this.wide ? words[this.pcWord + 1]! : 0;
+    const frame = options.access.translatePage(low, high);
+    if (frame < 0) return;
+    const page = this.codePages.forFrame(frame, options.translator.gpa - (options.translator.gpa % PAGE_SIZE));
+    options.tlb.insert(AccessKind.fetch, low, high, frame - (low & -PAGE_SIZE), page.index);
+    if (options.translator.cacheable) return;
+    // Part of the page may not be executed: check every instruction anew.
+    const rest = words[this.budgetWord]! - 1;
+    words[this.budgetWord] = 1;
+    this.handle(this.interpret(NEVER, 0));
+    words[this.budgetWord] = words[this.budgetWord]! + rest;
+    options.tlb.flush();
+  }
+
+  /** Runs the instruction at the program counter, whose bytes lie in two pages. */
+  private stepAcross(): void {
+    const { words, options, straddle } = this;
+    const low = words[this.pcWord]!;
+    const high = this.wide ? words[this.pcWord + 1]! : 0;
+    const inFirst = PAGE_SIZE - (low & (PAGE_SIZE - 1));
+    const first = options.access.translatePage(low, high);
+    if (first < 0) return;
+    const nextLow = (low + inFirst) | 0;
+    const nextHigh = this.wide && nextLow === 0 ? (high + 1) | 0 : high;
+    const start = first + (low & (PAGE_SIZE - 1));
+    straddle.set(options.memory.u8.subarray(start, start + inFirst));
+    const second = options.access.translatePage(nextLow, nextHigh);
+    if (second < 0) return;
+    straddle.set(options.memory.u8.subarray(second, second + straddle.length - inFirst), inFirst);
+    const insn = options.frontEnd.decode(straddle, 0, straddle.length)!;
+    const before = words[this.budgetWord]!;
+    words[this.budgetWord] = 1;
+    this.interpret(NEVER, this.codePages.writeScratch(insn));
+    words[this.budgetWord] = words[this.budgetWord]! + before - 1;
+    this.counters.interpreted += 1;
+  }
+
+  private translate(): void {
+    const { words, options, counters, codePages } = this;
+    const low = words[this.pcWord]!;
+    const offset = low & (PAGE_SIZE - 1);
+    const entry = ((low >>> 10) & ((TLB_ENTRIES - 1) * 4)) + (words[this.fetchWord]! >> 2);
+    const page = codePages.page(words[entry + 3]!);
+    const insns = this.blockAt(page, offset);
+    if (insns.length === 0) {
+      codePages.neverHot(page, offset);
+      return;
+    }
+    const started = performance.now();
+    const block = this.optimise(options.frontEnd.translate(insns));
+    const text = this.emit(block, offset);
+    if (this.mustVerify()) {
+      this.verifier.verify(text, `the translation of ${page.gpa + offset}`);
+      counters.verified++;
+    }
+    const translation = evaluate(text, { ...this.bindings, P: codePages.translationsOf(page) }) as Translation;
+    const end = insns.reduce((at, insn) => at + insn.length, offset);
+    codePages.install(page, { start: offset, end, instructions: insns.length }, translation);
+    counters.translations++;
+    counters.translatedInstructions += insns.length;
+    counters.compileMicroseconds += Math.round((performance.now() - started) * 1000);
+  }
+
+  private mustVerify(): boolean {
+    if (this.options.verify === "all") return true;
+    return this.options.verify === "sampled" && this.counters.translations % SAMPLE_EVERY === 0;
+  }
+}
