@@ -29,7 +29,7 @@ const graph = new Map();
 for (const [name, allowed] of Object.entries(allowedPackages)) {
   for (const file of sources(`packages/${name}/src`)) {
     const text = readFileSync(join(root, file), "utf8");
-    const imports = [...text.matchAll(/(?:from|import)\s*\(?\s*"([^"]+)"/g)].map((match) => match[1]);
+    const imports = [...text.matchAll(/^(?:import|export)\s+(?:type\s+)?(?:[\w*]+(?:\s+as\s+\w+)?|\{[^}]*\})\s+from\s+"([^"]+)"/gm)].map((match) => match[1]);
     const local = [];
     for (const specifier of imports) {
       if (specifier.startsWith("node:")) {
