@@ -5,9 +5,10 @@
  * the network is taken over (`Acquire::*`: proxies, timeouts), so that the host's hooks never run.
  */
 import { spawn } from "node:child_process";
-import { access, mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { access, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { CliError, systemErrorCode } from "../errors.js";
+import { makeFolders } from "./cache.js";
 import type { Progress } from "./progress.js";
 import {
   type AptSource,
@@ -155,7 +156,7 @@ export async function openApt(options: AptOptions): Promise<Apt> {
   const hostSettings = networkSettings(await runTool("apt-config", ["dump"], { environment: {} }));
   try {
     for (const part of ["state/lists/partial", "cache/archives/partial"]) {
-      await mkdir(join(folder, part), { recursive: true });
+      await makeFolders(join(folder, part));
     }
     let signedBy = archive.signedBy;
     if (signedBy?.includes("-----BEGIN PGP")) {
@@ -219,7 +220,7 @@ ${process.getuid?.() === 0 ? 'APT::Sandbox::User "root";\n' : ""}`,
       const target = join(folder, "archives");
       const temporary = join(folder, `partial-${process.pid}`);
       await rm(temporary, { recursive: true, force: true });
-      await mkdir(temporary, { recursive: true });
+      await makeFolders(temporary);
       try {
         const total = packages.reduce((sum, { size }) => sum + size, 0);
         progress.begin(`downloading ${packages.map(({ name }) => name).join(" and ")}`, total);
@@ -227,7 +228,7 @@ ${process.getuid?.() === 0 ? 'APT::Sandbox::User "root";\n' : ""}`,
         await runTool("apt-get", ["-q", "download", ...exact], { environment, progress, folder: temporary });
         progress.end();
         const files = await readdir(temporary);
-        await mkdir(target, { recursive: true });
+        await makeFolders(target);
         const paths: string[] = [];
         for (const { name } of packages) {
           const file = files.find(

@@ -8,7 +8,7 @@ import { createReadStream } from "node:fs";
 import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { basename, dirname, isAbsolute, join } from "node:path";
-import { CliError, fileErrorReason } from "../errors.js";
+import { CliError, fileErrorReason, systemErrorCode } from "../errors.js";
 
 /** A file of a prepared folder. */
 export interface CachedFile {
@@ -32,6 +32,25 @@ export interface Manifest {
   packages: { name: string; version: string; sha256: string }[];
   /** The files, by their path in the folder. */
   files: Record<string, CachedFile>;
+}
+
+/**
+ * Makes `folder` and the folders above it. Not `mkdir`'s own `recursive`, which spins for ever where a
+ * file system answers that an existing parent doesn't exist, as `/proc` does.
+ */
+export async function makeFolders(folder: string): Promise<void> {
+  const make = () =>
+    mkdir(folder).catch((error: unknown) => {
+      if (systemErrorCode(error) !== "EEXIST") throw error;
+    });
+  try {
+    await make();
+  } catch (error) {
+    const parent = dirname(folder);
+    if (systemErrorCode(error) !== "ENOENT" || parent === folder) throw error;
+    await makeFolders(parent);
+    await make();
+  }
 }
 
 const manifestName = "manifest.json";
@@ -95,7 +114,7 @@ export async function writePrepared(
   const write = async (path: string, content: Uint8Array | string) => {
     const target = join(folder, path);
     const temporary = `${target}.${process.pid}.part`;
-    await mkdir(dirname(target), { recursive: true });
+    await makeFolders(dirname(target));
     await writeFile(temporary, content);
     await rename(temporary, target);
   };
@@ -121,7 +140,7 @@ export async function replaceFolder<T>(folder: string, fill: (temporary: string)
   const name = basename(folder);
   const temporary = join(parent, `${name}.part-${process.pid}`);
   try {
-    await mkdir(parent, { recursive: true });
+    await makeFolders(parent);
     for (const entry of await readdir(parent)) {
       const owner = entry.startsWith(`${name}.part-`) ? Number(entry.slice(name.length + 6)) : undefined;
       if (owner !== undefined && !isRunning(owner))
@@ -156,6 +175,6 @@ function isRunning(pid: number): boolean {
     process.kill(pid, 0);
     return true;
   } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM";
+    return systemErrorCode(error) === "EPERM";
   }
 }

@@ -13,6 +13,9 @@
 /** The start of the line that the script prints first; the guest's uptime in seconds follows. */
 export const initReachedText = "hyperfile: init reached, uptime ";
 
+/** The line after which piped input is neither lost nor echoed. */
+export const readyForInputText = "hyperfile: ready for commands";
+
 /** The text of `/init`. */
 export const initScript = `#!/bin/busybox sh
 /bin/busybox mount -t proc proc /proc
@@ -47,6 +50,7 @@ done
 cd /root
 if [ "$input" = pipe ]; then
   stty -echo -opost
+  echo "${readyForInputText}"
   cat | sh
 else
   read -r _ _ release _ < /proc/version

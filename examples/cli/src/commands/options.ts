@@ -1,0 +1,114 @@
+/**
+ * Values of command-line options: parsing with bounds. Each parser throws commander's
+ * `InvalidArgumentError`, whose text becomes the end of a one-line message that names the option.
+ */
+import { readFile } from "node:fs/promises";
+import { InvalidArgumentError } from "commander";
+import { CliError, fileErrorReason } from "../errors.js";
+import type { NamedBytes } from "../machine-types.js";
+
+const kibibyte = 1024;
+const mebibyte = kibibyte * kibibyte;
+const gibibyte = mebibyte * kibibyte;
+
+/** The least memory that a machine can have: room for a small program and its device tree. */
+export const minimumMemoryBytes = mebibyte;
+
+/** The most memory that a machine can have: RAM starts at 2 GiB, and RV32 ends at 4 GiB. */
+export const maximumMemoryBytes = 2 * gibibyte;
+
+const units: Readonly<Record<string, number>> = { K: kibibyte, M: mebibyte, G: gibibyte };
+
+/**
+ * A memory size such as `256M`, `1G` or `1.5GiB`, in bytes.
+ * @throws InvalidArgumentError for anything else, and for sizes that no machine can have
+ */
+export function parseMemorySize(text: string): number {
+  const match = /^(\d+(?:\.\d+)?)([KMG])(?:i?B)?$/i.exec(text.trim());
+  if (!match) throw new InvalidArgumentError("Give a number and a unit, such as 256M or 1G.");
+  const bytes = Number(match[1]) * units[match[2].toUpperCase()];
+  if (bytes < minimumMemoryBytes || bytes > maximumMemoryBytes) {
+    throw new InvalidArgumentError("A machine can have from 1M to 2G of memory.");
+  }
+  if (bytes % 4096 !== 0) throw new InvalidArgumentError("Memory comes in pages of 4K.");
+  return bytes;
+}
+
+/**
+ * A positive number of seconds.
+ * @throws InvalidArgumentError for anything else, and for more than 24 days, which a timer can't hold
+ */
+export function parseSeconds(text: string): number {
+  const seconds = /^\d+(?:\.\d+)?$/.test(text.trim()) ? Number(text) : 0;
+  if (!(seconds > 0)) throw new InvalidArgumentError("Give a positive number of seconds.");
+  if (seconds > 2_000_000) throw new InvalidArgumentError("At most 2000000 seconds are possible.");
+  return seconds;
+}
+
+/**
+ * A TCP port.
+ * @throws InvalidArgumentError for anything but a whole number from 1 to 65535
+ */
+export function parsePort(text: string): number {
+  const port = /^\d{1,5}$/.test(text) ? Number(text) : 0;
+  if (port < 1 || port > 65535) throw new InvalidArgumentError("Give a TCP port from 1 to 65535.");
+  return port;
+}
+
+/**
+ * An address, hexadecimal with `0x` or decimal.
+ * @throws InvalidArgumentError for anything else, and for more than 64 bits
+ */
+export function parseAddress(text: string): bigint {
+  if (!/^(?:0x[0-9a-f]+|\d+)$/i.test(text)) {
+    throw new InvalidArgumentError("Give an address such as 0x80000000.");
+  }
+  const address = BigInt(text);
+  if (address >= 1n << 64n) throw new InvalidArgumentError("An address has at most 64 bits.");
+  return address;
+}
+
+/** The instruction sets that can be asked for, with their register width in bits. */
+export const isaWidths = { rv64gc: 64, rv32gc: 32 } as const;
+
+/** The stages that can be dumped. */
+export const dumpStages = ["insn", "ir", "opt", "emit", "exit", "mmu", "irq"] as const;
+
+/**
+ * A comma-separated list of stages to dump.
+ * @throws InvalidArgumentError for an unknown stage
+ */
+export function parseDumpStages(text: string): string[] {
+  const stages = text.split(",");
+  const unknown = stages.find((stage) => !(dumpStages as readonly string[]).includes(stage));
+  if (unknown !== undefined) throw new InvalidArgumentError(`Stages are ${dumpStages.join(", ")}.`);
+  return stages;
+}
+
+/**
+ * Adds an address range `ADDRESS+LENGTH` to those given before.
+ * @throws InvalidArgumentError for anything else
+ */
+export function parseFilter(text: string, previous: string[] = []): string[] {
+  if (!/^0x[0-9a-f]{1,16}\+(?:0x[0-9a-f]+|\d+)$/i.test(text)) {
+    throw new InvalidArgumentError("Give a range such as 0x80000000+0x1000.");
+  }
+  return [...previous, text];
+}
+
+/**
+ * Reads a file that the command line names; `what` is its role, for messages.
+ * @throws CliError `E_FILE` when it can't be read or is empty
+ */
+export async function readNamedFile(what: string, name: string): Promise<NamedBytes> {
+  let bytes: Uint8Array;
+  try {
+    bytes = await readFile(name);
+  } catch (error) {
+    throw new CliError("E_FILE", `can't read the ${what} ${name}: ${fileErrorReason(error)}`, {
+      cause: error,
+    });
+  }
+  if (bytes.length === 0) throw new CliError("E_FILE", `the ${what} ${name} is empty`);
+  return { name, bytes };
+}

@@ -1,0 +1,107 @@
+/** `hyperfile run`: a kernel, firmware or bare-metal program of the user's. */
+import { CliError } from "../errors.js";
+import type { MachineModule, MachineOptions, NamedBytes, Tier, VerifyEmitted } from "../machine-types.js";
+import { runSession, type Streams } from "../session.js";
+import { isaWidths, readNamedFile } from "./options.js";
+
+/** The options that `run` and `start` share. */
+export interface MachineFlags {
+  /** Size of the memory in bytes. */
+  memory: number;
+  /** Kernel command line. */
+  append?: string;
+  /** Seconds until the run is ended. */
+  timeout?: number;
+  /** Whether the terminal may be taken over. */
+  tty: boolean;
+  /** Which tiers run. */
+  tier: Tier;
+  /** File for the statistics. */
+  stats?: string;
+  /** Port of the GDB stub. */
+  gdb?: number;
+  /** How many emitted functions are verified. */
+  verifyEmitted: VerifyEmitted;
+  /** Whether time follows the instruction count. */
+  deterministic?: boolean;
+  /** Stages to dump. */
+  dump?: string[];
+  /** Address ranges to limit dumps to. */
+  filter?: string[];
+}
+
+/** The options of `run`. */
+export interface RunFlags extends MachineFlags {
+  /** Kernel file. */
+  kernel?: string;
+  /** Initial file system. */
+  initrd?: string;
+  /** M-mode firmware. */
+  firmware?: string;
+  /** Bare-metal program. */
+  elf?: string;
+  /** Instruction set; an ELF file's own when undefined. */
+  isa?: keyof typeof isaWidths;
+}
+
+/** The part of {@link MachineOptions} that comes from the shared options. */
+export function machineOptionsOf(flags: MachineFlags): Omit<MachineOptions, "console" | "xlen"> {
+  return {
+    memoryBytes: flags.memory,
+    append: flags.append ?? "",
+    tier: flags.tier,
+    verifyEmitted: flags.verifyEmitted,
+    deterministic: flags.deterministic ?? false,
+    dump: flags.dump ?? [],
+    filter: flags.filter ?? [],
+    ...(flags.gdb === undefined ? {} : { gdbPort: flags.gdb }),
+  };
+}
+
+/**
+ * The register width that an ELF file declares (System V ABI: `EI_CLASS` 1 is 32 bits, 2 is 64), or
+ * undefined for another kind of file.
+ */
+export function elfWidth(bytes: Uint8Array): 32 | 64 | undefined {
+  const isElf = bytes[0] === 0x7f && bytes[1] === 0x45 && bytes[2] === 0x4c && bytes[3] === 0x46;
+  return isElf ? (bytes[4] === 1 ? 32 : bytes[4] === 2 ? 64 : undefined) : undefined;
+}
+
+/**
+ * Runs what the flags name; gives the exit status.
+ * @throws CliError `E_USAGE` for flags that don't go together, `E_FILE` for files that can't be read
+ */
+export async function run(
+  flags: RunFlags,
+  machine: () => Promise<MachineModule>,
+  streams: Streams,
+): Promise<number> {
+  if (!flags.kernel && !flags.elf && !flags.firmware) {
+    throw new CliError("E_USAGE", "nothing to run: give --kernel FILE, --firmware FILE or --elf FILE");
+  }
+  for (const other of ["kernel", "initrd", "firmware"] as const) {
+    if (flags.elf && flags[other]) throw new CliError("E_USAGE", `--elf and --${other} don't go together`);
+  }
+  if (flags.initrd && !flags.kernel) throw new CliError("E_USAGE", "--initrd needs --kernel");
+  const files: { [role in "kernel" | "initrd" | "firmware" | "elf"]?: NamedBytes } = {};
+  if (flags.kernel) files.kernel = await readNamedFile("kernel", flags.kernel);
+  if (flags.initrd) files.initrd = await readNamedFile("initrd", flags.initrd);
+  if (flags.firmware) files.firmware = await readNamedFile("firmware", flags.firmware);
+  if (flags.elf) files.elf = await readNamedFile("program", flags.elf);
+  const main = files.elf ?? files.kernel ?? files.firmware;
+  const declared = main && elfWidth(main.bytes);
+  const asked = flags.isa && isaWidths[flags.isa];
+  if (main && declared && asked && declared !== asked) {
+    throw new CliError(
+      "E_USAGE",
+      `${main.name} is a ${declared}-bit program, but --isa ${flags.isa} is ${asked}-bit`,
+    );
+  }
+  const { createMachine } = await machine();
+  return runSession(
+    createMachine,
+    { ...machineOptionsOf(flags), xlen: asked ?? declared ?? 64, ...files },
+    { tty: flags.tty, timeout: flags.timeout, stats: flags.stats, holdInputUntil: undefined },
+    streams,
+  );
+}

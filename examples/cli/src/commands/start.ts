@@ -1,0 +1,101 @@
+/** `hyperfile start`: Debian, or where that can't be had the embedded guest. */
+import { type DebianGuest, type DebianGuestOptions, prepareDebianGuest } from "../debian/guest.js";
+import { readyForInputText } from "../debian/init-script.js";
+import { showProgress } from "../debian/progress.js";
+import { readEmbeddedGuest } from "../embedded-guest.js";
+import { errorLine, meansDebianIsUnavailable } from "../errors.js";
+import type { MachineModule, MachineOptions } from "../machine-types.js";
+import { isInteractive, runSession, type Streams } from "../session.js";
+import { readNamedFile } from "./options.js";
+import { type MachineFlags, machineOptionsOf } from "./run.js";
+
+/** The options of `start`. */
+export interface StartFlags extends MachineFlags {
+  /** Fetch Debian's newest packages. */
+  refresh?: boolean;
+  /** Check the digests of the cached files. */
+  verify?: boolean;
+  /** Boot the embedded guest without asking for Debian. */
+  embedded?: boolean;
+}
+
+/** What `start` needs from outside, which tests replace. */
+export interface StartSurroundings {
+  /** The machine's module. */
+  machine(): Promise<MachineModule>;
+  /** Gets the Debian guest. */
+  prepare?: (options: DebianGuestOptions) => Promise<DebianGuest>;
+  /** Width and appearance of standard error, for progress. */
+  progressOutput?: { isTTY?: boolean | undefined; columns?: number | undefined };
+}
+
+/**
+ * The kernel command line of the Debian guest.
+ * @param interactive whether a terminal is at the other end; else the guest reads commands from a pipe
+ */
+export function debianCommandLine(
+  interactive: boolean,
+  size: { columns?: number | undefined; rows?: number | undefined },
+  extra: string | undefined,
+): string {
+  const words = ["console=ttyS0"];
+  if (!interactive) words.push("quiet", "hyperfile.input=pipe");
+  else if (size.columns && size.rows) words.push(`hyperfile.size=${size.columns}x${size.rows}`);
+  if (extra) words.push(extra);
+  return words.join(" ");
+}
+
+/**
+ * Boots Debian or the embedded guest; gives the exit status.
+ * @throws CliError for everything but Debian's absence
+ */
+export async function start(
+  flags: StartFlags,
+  surroundings: StartSurroundings,
+  streams: Streams,
+): Promise<number> {
+  const interactive = isInteractive(streams, flags.tty);
+  const debian = flags.embedded ? undefined : await debianOrReason(flags, surroundings, streams);
+  const options: Omit<MachineOptions, "console"> = { ...machineOptionsOf(flags), xlen: 64 };
+  if (debian) {
+    options.kernel = await readNamedFile("kernel", debian.kernel);
+    options.initrd = await readNamedFile("initrd", debian.initrd);
+    options.append = debianCommandLine(interactive, streams.output, flags.append);
+  } else {
+    options.kernel = await readEmbeddedGuest();
+  }
+  const { createMachine } = await surroundings.machine();
+  return runSession(
+    createMachine,
+    options,
+    {
+      tty: flags.tty,
+      timeout: flags.timeout,
+      stats: flags.stats,
+      holdInputUntil: debian && !interactive ? readyForInputText : undefined,
+    },
+    streams,
+  );
+}
+
+/** The Debian guest, or undefined after one line that says why there is none. */
+async function debianOrReason(
+  flags: StartFlags,
+  surroundings: StartSurroundings,
+  streams: Streams,
+): Promise<DebianGuest | undefined> {
+  const prepare = surroundings.prepare ?? prepareDebianGuest;
+  try {
+    return await prepare({
+      progress: showProgress({ ...surroundings.progressOutput, write: (text) => streams.error(text) }),
+      verify: flags.verify ?? false,
+      refresh: flags.refresh ?? false,
+    });
+  } catch (error) {
+    if (!meansDebianIsUnavailable(error)) throw error;
+    streams.error(
+      `${errorLine(new Error(`no Debian guest (${error.message}); starting the embedded one`))}\n`,
+    );
+    return undefined;
+  }
+}

@@ -1,0 +1,98 @@
+/**
+ * The machine as the command line sees it, apart from its making, so that the terminal and the commands can
+ * be tested with a machine of their own.
+ */
+
+/** A file's content with the name that messages use for it. */
+export interface NamedBytes {
+  /** The file name, as the user gave it. */
+  name: string;
+  /** Its content. */
+  bytes: Uint8Array;
+}
+
+/** Which tiers run guest code: only the interpreter, JavaScript translations for all of it, or as it pays. */
+export type Tier = "interpreter" | "js" | "auto";
+
+/** How many of the emitted functions are parsed and verified before they run. */
+export type VerifyEmitted = "all" | "sampled" | "off";
+
+/** Everything that a machine is made from. */
+export interface MachineOptions {
+  /** Width of the integer registers in bits. */
+  xlen: 32 | 64;
+  /** Size of the guest's memory in bytes, a multiple of 4 KiB. */
+  memoryBytes: number;
+  /** A kernel to start in S-mode: a raw `Image` or an ELF file. */
+  kernel?: NamedBytes;
+  /** The kernel's initial file system. */
+  initrd?: NamedBytes;
+  /** Firmware to start in M-mode instead of the built-in SBI. */
+  firmware?: NamedBytes;
+  /** A bare-metal program to start in M-mode. */
+  elf?: NamedBytes;
+  /** The kernel's command line. */
+  append: string;
+  /** Which tiers run. */
+  tier: Tier;
+  /** Where the guest's console output goes. */
+  console: { write(bytes: Uint8Array): void };
+  /** How many emitted functions are verified. */
+  verifyEmitted: VerifyEmitted;
+  /** Whether guest time follows the instruction count, which makes a run repeatable. */
+  deterministic: boolean;
+  /** TCP port of the GDB stub; the machine waits for a debugger before its first instruction. */
+  gdbPort?: number;
+  /** Stages to dump (`insn`, `ir`, `opt`, `emit`, `exit`, `mmu`, `irq`). */
+  dump: string[];
+  /** Address ranges, `ADDRESS+LENGTH`, that dumps are limited to; none means all. */
+  filter: string[];
+}
+
+/** How a run ended. */
+export interface MachineEnd {
+  /**
+   * `off`: the guest turned its power off; `exit`: a bare-metal program ended with a code; `timeout` and
+   * `stopped`: {@link Machine.stop} was called; `error`: the guest can't go on, and `message` says why.
+   */
+  kind: "off" | "exit" | "timeout" | "stopped" | "error";
+  /** The exit status that the program should end with. */
+  status: number;
+  /** One line for the user, where there is something to say. */
+  message?: string;
+}
+
+/** A machine. */
+export interface Machine {
+  /** Runs until the machine ends. */
+  run(): Promise<MachineEnd>;
+  /** Offers console input; gives the number of bytes taken, from the front. */
+  receive(bytes: Uint8Array): number;
+  /** The terminal has this size in characters. */
+  resize(columns: number, rows: number): void;
+  /** Ends the run soon. */
+  stop(reason: "timeout" | "user"): void;
+  /** Counters, ready for JSON. */
+  statistics(): Record<string, unknown>;
+}
+
+/** Makes a machine; rejects with a one-line error for images that can't be loaded. */
+export type CreateMachine = (options: MachineOptions) => Promise<Machine>;
+
+/** What `explain` and `disasm` need to know. */
+export interface InspectOptions {
+  /** The register width to assume for a file that doesn't say; an ELF file does. */
+  xlen: 32 | 64 | undefined;
+  /** The address of the block to explain; the entry point when undefined. */
+  at: bigint | undefined;
+}
+
+/** The entry points of the machine's module that the commands call. */
+export interface MachineModule {
+  /** Makes a machine. */
+  createMachine: CreateMachine;
+  /** A block's assembly, IR, optimised IR and emitted JavaScript, as text. */
+  explain(program: NamedBytes, options: InspectOptions): string;
+  /** The assembly of a program's executable parts, line by line without line ends. */
+  disassemble(program: NamedBytes, options: InspectOptions): Iterable<string>;
+}

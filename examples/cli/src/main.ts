@@ -1,0 +1,29 @@
+/** The program's entry point: connects the command line with the process. */
+import { version } from "../package.json";
+import { errorLine } from "./errors.js";
+import { runProgram } from "./program.js";
+
+const { stdin, stdout, stderr } = process;
+
+/** Ends the process once everything written is out; a reader that went away must not keep it alive. */
+function finish(status: number): void {
+  stdout.write("", () => process.exit(status));
+}
+
+// A closed pipe on either output is the reader's choice and not an error of ours.
+stdout.on("error", () => {});
+stderr.on("error", () => {});
+process.on("uncaughtException", (error) => {
+  stderr.write(`${errorLine(error)}\n`);
+  process.exit(1);
+});
+
+finish(
+  await runProgram(process.argv.slice(2), {
+    version,
+    machine: () => import("./machine.js"),
+    progressOutput: stderr,
+    write: (text) => stdout.write(text),
+    streams: { input: stdin, output: stdout, error: (text) => stderr.write(text) },
+  }),
+);

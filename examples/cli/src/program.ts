@@ -1,0 +1,136 @@
+/**
+ * The command line: commands, options and help. Every mistake of the user's ends as one line on standard
+ * error; commander's own texts are brought into that form.
+ */
+import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import { disasm, explain, type InspectFlags } from "./commands/inspect.js";
+import {
+  isaWidths,
+  parseAddress,
+  parseDumpStages,
+  parseFilter,
+  parseMemorySize,
+  parsePort,
+  parseSeconds,
+} from "./commands/options.js";
+import { type RunFlags, run } from "./commands/run.js";
+import { type StartFlags, type StartSurroundings, start } from "./commands/start.js";
+import { CliError, errorLine } from "./errors.js";
+import type { Streams } from "./session.js";
+import { escapeHelp } from "./terminal.js";
+
+/** The program's surroundings. */
+export interface ProgramSurroundings extends StartSurroundings {
+  /** Standard streams. */
+  streams: Streams;
+  /** Writes text to standard output. */
+  write(text: string): void;
+  /** The program's version. */
+  version: string;
+}
+
+/** Adds the options that every command which runs a machine has. */
+function withMachineOptions(command: Command): Command {
+  return command
+    .addOption(
+      new Option("--memory <size>", "memory of the machine")
+        .argParser(parseMemorySize)
+        .default(parseMemorySize("256M"), "256M"),
+    )
+    .option("--timeout <seconds>", "end the run after this time, with status 124", parseSeconds)
+    .option("--no-tty", "don't take over the terminal: pass standard input through as it is")
+    .addOption(
+      new Option("--tier <tier>", "what runs guest code")
+        .choices(["interpreter", "js", "auto"])
+        .default("auto"),
+    )
+    .option("--stats <file>", "write counters as JSON when the run ends")
+    .option("--gdb <port>", "wait for a debugger on this TCP port", parsePort)
+    .addOption(
+      new Option("--verify-emitted <part>", "which emitted functions are verified before they run")
+        .choices(["all", "sampled", "off"])
+        .default("sampled"),
+    )
+    .option("--deterministic", "let guest time follow the instruction count")
+    .option("--dump <stages>", "print translation stages: insn,ir,opt,emit,exit,mmu,irq", parseDumpStages)
+    .option("--filter <range>", "limit dumps to ADDRESS+LENGTH; can be repeated", parseFilter);
+}
+
+/** An option that names the instruction set. */
+const isaOption = () => new Option("--isa <isa>", "instruction set").choices(Object.keys(isaWidths));
+
+/** Builds the command line; `finish` gets the exit status of the command that ran. */
+function buildProgram(surroundings: ProgramSurroundings, finish: (status: number) => void): Command {
+  const { streams, write } = surroundings;
+  const program = new Command("hyperfile")
+    .description("Runs RISC-V virtual machines in the terminal.")
+    .version(surroundings.version)
+    .exitOverride()
+    .configureOutput({ writeOut: write, writeErr: () => {} })
+    .addHelpText("after", `\nKeys while a machine has the terminal:\n  ${escapeHelp.join("\n  ")}`);
+  const machine = () => surroundings.machine();
+
+  withMachineOptions(program.command("start"))
+    .description("boot Debian to a shell, or the embedded guest where Debian can't be had")
+    .option("--append <words>", "add to the kernel command line")
+    .option("--embedded", "boot the embedded guest")
+    .option("--refresh", "fetch Debian's newest kernel even if one is cached")
+    .option("--verify", "check the digests of the cached files")
+    .action(async (flags: StartFlags) => finish(await start(flags, surroundings, streams)));
+
+  withMachineOptions(program.command("run"))
+    .description("run a kernel, firmware or a bare-metal program")
+    .option("--kernel <file>", "kernel to start in S-mode: a raw Image or an ELF file")
+    .option("--initrd <file>", "initial file system of the kernel")
+    .option("--append <words>", "kernel command line")
+    .option("--firmware <file>", "firmware to start in M-mode instead of the built-in SBI")
+    .option("--elf <file>", "bare-metal program; its exit code becomes the status")
+    .addOption(isaOption())
+    .action(async (flags: RunFlags) => finish(await run(flags, machine, streams)));
+
+  program
+    .command("explain")
+    .description("show a block as assembly, IR, optimised IR and emitted JavaScript")
+    .argument("<file>", "ELF file or raw code")
+    .option("--at <address>", "address of the block; the entry point by default", parseAddress)
+    .addOption(isaOption())
+    .action(async (file: string, flags: InspectFlags) => finish(await explain(file, flags, machine, write)));
+
+  program
+    .command("disasm")
+    .description("disassemble a program")
+    .argument("<file>", "ELF file or raw code")
+    .addOption(isaOption())
+    .action(async (file: string, flags: InspectFlags) => finish(await disasm(file, flags, machine, write)));
+
+  return program;
+}
+
+/** A commander message as the end of our one line: without its prefix, suggestion in the same sentence. */
+function usageMessage(message: string): string {
+  return message
+    .replace(/^error: /, "")
+    .replace(/\n\(Did you mean (.*)\?\)$/, " (did you mean $1?)")
+    .replace(/\.$/, "");
+}
+
+/** Runs the command line `args` (without the program's name); gives the exit status and never rejects. */
+export async function runProgram(
+  args: readonly string[],
+  surroundings: ProgramSurroundings,
+): Promise<number> {
+  let status = 0;
+  const program = buildProgram(surroundings, (result) => (status = result));
+  try {
+    if (args.length === 0) throw new CliError("E_USAGE", "no command given; hyperfile --help lists them");
+    await program.parseAsync([...args], { from: "user" });
+    return status;
+  } catch (error) {
+    if (error instanceof CommanderError && !(error instanceof InvalidArgumentError) && error.exitCode === 0)
+      return 0;
+    const shown =
+      error instanceof CommanderError ? new CliError("E_USAGE", usageMessage(error.message)) : error;
+    surroundings.streams.error(`${errorLine(shown)}\n`);
+    return shown instanceof CliError && shown.code === "E_USAGE" ? 2 : 1;
+  }
+}

@@ -1,0 +1,128 @@
+/**
+ * One run of a machine in the user's terminal: connects console and terminal, keeps the time limit, writes
+ * the statistics, and turns the way the run ended into the program's exit status.
+ */
+import { type FileHandle, open } from "node:fs/promises";
+import { CliError, errorLine, fileErrorReason } from "./errors.js";
+import type { CreateMachine, MachineEnd, MachineOptions } from "./machine-types.js";
+import { openTerminal, type TerminalInput, type TerminalOutput } from "./terminal.js";
+
+/** The process's surroundings, which tests replace. */
+export interface Streams {
+  /** Standard input. */
+  input: TerminalInput;
+  /** Standard output. */
+  output: TerminalOutput;
+  /** Writes text to standard error. */
+  error(text: string): void;
+}
+
+/** How to run a machine, beside what it is made from. */
+export interface SessionOptions {
+  /** Whether the terminal may be taken over. */
+  tty: boolean;
+  /** Seconds after which the run is ended; undefined for no limit. */
+  timeout: number | undefined;
+  /** File for the statistics; undefined for none. */
+  stats: string | undefined;
+  /** See `TerminalOptions.holdInputUntil`. */
+  holdInputUntil: string | undefined;
+}
+
+/** The exit status after a timeout, as `timeout(1)` has it. */
+export const timeoutStatus = 124;
+
+/** Whether a session on these streams takes over a terminal. */
+export function isInteractive(streams: Streams, tty: boolean): boolean {
+  return tty && streams.input.isTTY === true;
+}
+
+/**
+ * Runs a machine to its end; gives the exit status.
+ * @throws CliError `E_STATS` when the statistics can't be written, and whatever the machine's making throws
+ */
+export async function runSession(
+  createMachine: CreateMachine,
+  machineOptions: Omit<MachineOptions, "console">,
+  options: SessionOptions,
+  streams: Streams,
+): Promise<number> {
+  const statistics = options.stats === undefined ? undefined : await openStatistics(options.stats);
+  try {
+    let early: Uint8Array[] = [];
+    let write = (bytes: Uint8Array): void => {
+      early.push(bytes.slice());
+    };
+    const machine = await createMachine({ ...machineOptions, console: { write: (bytes) => write(bytes) } });
+    const terminal = openTerminal({
+      input: streams.input,
+      output: streams.output,
+      isRaw: options.tty,
+      send: (bytes) => machine.receive(bytes),
+      resize: (columns, rows) => machine.resize(columns, rows),
+      quit: () => machine.stop("user"),
+      notice: (text) => streams.error(text),
+      ...(options.holdInputUntil === undefined ? {} : { holdInputUntil: options.holdInputUntil }),
+    });
+    for (const bytes of early) terminal.write(bytes);
+    early = [];
+    write = (bytes) => terminal.write(bytes);
+    const { timeout } = options;
+    const timer =
+      timeout === undefined ? undefined : setTimeout(() => machine.stop("timeout"), timeout * 1000);
+    let end: MachineEnd;
+    try {
+      end = await machine.run();
+    } finally {
+      clearTimeout(timer);
+      terminal.close();
+    }
+    await statistics?.write(machine.statistics());
+    return reportEnd(end, timeout, streams);
+  } finally {
+    await statistics?.close();
+  }
+}
+
+/** Tells the user how the run ended where that isn't plain; gives the exit status. */
+function reportEnd(end: MachineEnd, timeout: number | undefined, streams: Streams): number {
+  switch (end.kind) {
+    case "timeout":
+      streams.error(
+        `${errorLine(new Error(`stopped after ${timeout} seconds, the limit set with --timeout`))}\n`,
+      );
+      return timeoutStatus;
+    case "error":
+      streams.error(`${errorLine(new Error(end.message ?? "the machine stopped with an error"))}\n`);
+      return end.status || 1;
+    default:
+      if (end.message !== undefined) streams.error(`${errorLine(new Error(end.message))}\n`);
+      return end.status;
+  }
+}
+
+/** Opens the statistics file before the run, so that a bad name doesn't cost one. */
+async function openStatistics(
+  name: string,
+): Promise<{ write(statistics: Record<string, unknown>): Promise<void>; close(): Promise<void> }> {
+  const fail = (error: unknown) =>
+    new CliError("E_STATS", `can't write the statistics to ${name}: ${fileErrorReason(error)}`, {
+      cause: error,
+    });
+  let handle: FileHandle;
+  try {
+    handle = await open(name, "w");
+  } catch (error) {
+    throw fail(error);
+  }
+  return {
+    async write(statistics) {
+      try {
+        await handle.writeFile(`${JSON.stringify(statistics, undefined, 2)}\n`);
+      } catch (error) {
+        throw fail(error);
+      }
+    },
+    close: () => handle.close(),
+  };
+}
