@@ -32,7 +32,6 @@ export class CliError extends Error {
 
 /** Errors of this kind mean that Debian can't be had on this host, which leaves the embedded guest. */
 const debianCodes: ReadonlySet<string> = new Set([
-  "E_CACHE",
   "E_NO_APT",
   "E_NO_DEBIAN_SOURCE",
   "E_NETWORK",

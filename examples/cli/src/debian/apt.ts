@@ -318,7 +318,7 @@ async function runTool(tool: string, args: readonly string[], options: RunOption
     child.on("error", (error) => {
       reject(
         systemErrorCode(error) === "ENOENT"
-          ? new CliError("E_NO_APT", `no ${tool} on this host: the Debian guest needs a host with apt`)
+          ? new CliError("E_NO_APT", `no apt on this host: ${tool} is not installed`)
           : new CliError("E_APT", `can't run ${tool}: ${error.message}`, { cause: error }),
       );
     });

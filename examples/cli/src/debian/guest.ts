@@ -57,7 +57,7 @@ const recipe = createHash("sha256")
 
 /**
  * The Debian guest, out of the cache or else out of Debian's archive.
- * @throws CliError with a code for which `meansDebianIsUnavailable` holds
+ * @throws CliError `E_CACHE` when the cache folder can't be used, or one for which `meansDebianIsUnavailable` holds
  */
 export async function prepareDebianGuest(options: DebianGuestOptions): Promise<DebianGuest> {
   const folder = join(options.cacheFolder ?? userCacheFolder(), `debian-${suite}-${architecture}`);

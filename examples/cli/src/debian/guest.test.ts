@@ -1,0 +1,149 @@
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { makeModule } from "../../test/packages.js";
+import { readPrepared, replaceFolder, userCacheFolder, writePrepared } from "./cache.js";
+import { packInitramfs } from "./cpio.js";
+import { prepareDebianGuest } from "./guest.js";
+import { initReachedText } from "./init-script.js";
+import { initramfsEntries } from "./initramfs.js";
+import { silentProgress } from "./progress.js";
+
+const manifest = { format: 1, release: "1", recipe: "old", archive: "a", packages: [] } as const;
+const fields = { ...manifest, packages: [] };
+
+describe("the cache", () => {
+  let folder: string;
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), "hyperfile-"));
+  });
+  afterEach(() => rm(folder, { recursive: true }));
+
+  it("follows the XDG variable when it is absolute", () => {
+    expect(userCacheFolder({ XDG_CACHE_HOME: "/x" })).toBe("/x/hyperfile");
+    expect(userCacheFolder({ XDG_CACHE_HOME: "x" })).toMatch(/\.cache\/hyperfile$/);
+  });
+
+  it("notices missing, cut and changed files", async () => {
+    const bytes = Buffer.from("content");
+    await writePrepared(folder, fields, new Map([["sub/file", bytes]]));
+    expect(await readPrepared(folder, true)).toMatchObject({ release: "1" });
+    await writeFile(join(folder, "sub/file"), "CONTENT");
+    expect(await readPrepared(folder, false)).toBeDefined();
+    expect(await readPrepared(folder, true)).toBeUndefined();
+    await writeFile(join(folder, "sub/file"), "cut");
+    expect(await readPrepared(folder, false)).toBeUndefined();
+    await writeFile(join(folder, "manifest.json"), "{");
+    expect(await readPrepared(folder, false)).toBeUndefined();
+  });
+
+  it("leaves nothing of a preparation that fails, and keeps the old folder", async () => {
+    const target = join(folder, "guest");
+    await replaceFolder(target, (temporary) => writeFile(join(temporary, "f"), "old"));
+    const failing = replaceFolder(target, async (temporary) => {
+      await writeFile(join(temporary, "f"), "half");
+      throw new Error("interrupted");
+    });
+    await expect(failing).rejects.toThrow("interrupted");
+    expect(await readdir(folder)).toEqual(["guest"]);
+    expect(await readFile(join(target, "f"), "utf8")).toBe("old");
+    await replaceFolder(target, (temporary) => writeFile(join(temporary, "f"), "new"));
+    expect(await readFile(join(target, "f"), "utf8")).toBe("new");
+    expect(await readdir(folder)).toEqual(["guest"]);
+  });
+
+  it("names a folder that can't be written", async () => {
+    await writeFile(join(folder, "file"), "");
+    const cacheFolder = join(folder, "file", "hyperfile");
+    await expect(prepareDebianGuest({ progress: silentProgress, cacheFolder })).rejects.toMatchObject({
+      code: "E_CACHE",
+      message: expect.stringContaining(cacheFolder),
+    });
+    await expect(
+      prepareDebianGuest({ progress: silentProgress, cacheFolder: "/proc/hyperfile" }),
+    ).rejects.toMatchObject({
+      code: "E_CACHE",
+    });
+  });
+
+  it("gives a prepared guest without apt, and rebuilds an outdated initramfs from its parts", async () => {
+    const prepared = join(folder, "debian-trixie-riscv64");
+    await mkdir(prepared);
+    const module = makeModule(["depends=", "alias=fs-ext4"]);
+    await writePrepared(
+      prepared,
+      fields,
+      new Map<string, Uint8Array>([
+        ["vmlinux", Buffer.from("image")],
+        ["initramfs.cpio", Buffer.from("outdated")],
+        ["busybox", Buffer.from("busybox program")],
+        ["modules/kernel/fs/ext4/ext4.ko", module],
+      ]),
+    );
+    const first = await prepareDebianGuest({ progress: silentProgress, cacheFolder: folder });
+    expect(first).toMatchObject({ release: "1", cached: true });
+    const initramfs = await readFile(first.initrd, "latin1");
+    expect(initramfs).toContain("busybox program");
+    expect(initramfs).toContain("alias fs-ext4 ext4\n");
+    await chmod(prepared, 0o555);
+    const second = await prepareDebianGuest({ progress: silentProgress, cacheFolder: folder, verify: true });
+    expect(second).toEqual(first);
+    await chmod(prepared, 0o755);
+  });
+});
+
+describe("the initramfs", () => {
+  const entries = initramfsEntries({
+    busybox: Buffer.from("busybox"),
+    release: "6.1",
+    modules: [
+      { name: "b", depends: ["a"], aliases: ["x*"], path: "kernel/fs/b.ko", bytes: Buffer.from("B") },
+      { name: "a", depends: [], aliases: [], path: "kernel/lib/a.ko", bytes: Buffer.from("A") },
+    ],
+  });
+  const paths = entries.map(({ path }) => path);
+
+  it("has each folder before what it holds", () => {
+    for (const [index, path] of paths.entries()) {
+      const folder = path.slice(0, path.lastIndexOf("/"));
+      if (path.includes("/")) expect(paths.slice(0, index), path).toContain(folder);
+    }
+    expect(new Set(paths).size).toBe(paths.length);
+  });
+
+  it("has programs that can be executed, and the modules in order", () => {
+    for (const path of ["init", "bin/busybox"]) {
+      expect(entries.find((entry) => entry.path === path)).toMatchObject({ kind: "file", mode: 0o755 });
+    }
+    expect(paths.filter((path) => path.endsWith(".ko"))).toEqual([
+      "lib/modules/6.1/kernel/lib/a.ko",
+      "lib/modules/6.1/kernel/fs/b.ko",
+    ]);
+  });
+
+  it("starts with the line that benchmarks wait for", () => {
+    const init = entries.find((entry) => entry.path === "init");
+    const text = init?.kind === "file" ? Buffer.from(init.bytes).toString() : "";
+    const lines = text.split("\n");
+    expect(lines[0]).toBe("#!/bin/busybox sh");
+    expect(lines[3]).toBe(`echo "${initReachedText}$uptime"`);
+    expect(text.trimEnd().endsWith("poweroff -f")).toBe(true);
+  });
+
+  it("is packed with every part on a 4-byte boundary and a trailer at the end", () => {
+    const archive = Buffer.from(packInitramfs(entries));
+    expect(archive.length % 4).toBe(0);
+    const names: string[] = [];
+    for (let offset = 0; offset < archive.length; ) {
+      expect(archive.toString("latin1", offset, offset + 6)).toBe("070701");
+      const field = (index: number) =>
+        Number.parseInt(archive.toString("latin1", offset + 6 + 8 * index, offset + 14 + 8 * index), 16);
+      const nameEnd = offset + 110 + field(11);
+      names.push(archive.toString("latin1", offset + 110, nameEnd - 1));
+      const content = (nameEnd + 3) & ~3;
+      offset = (content + field(6) + 3) & ~3;
+    }
+    expect(names).toEqual([...paths, "TRAILER!!!"]);
+  });
+});
