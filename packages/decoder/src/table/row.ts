@@ -102,6 +102,11 @@ export interface Row<M> {
   readonly options: RowOptions;
 }
 
+/** A row of a compressed instruction: it has no meaning of its own. */
+export interface CompressedRow extends Row<never> {
+  readonly execute: undefined;
+}
+
 /** A function that makes rows for machine `M`: its fields' names and types come from the encoding string. */
 export const rowMaker =
   <M>() =>
@@ -125,7 +130,7 @@ export const compressed = <const S extends string>(
   operands: string,
   expand: (fields: Readonly<Record<FieldNames<S>, number>>) => Expansion,
   options: RowOptions = {},
-): Row<never> => ({
+): CompressedRow => ({
   encoding: parseEncoding(pattern),
   pattern,
   operands,

@@ -28,7 +28,7 @@ export const amoKinds = ["swap", "add", "xor", "and", "or", "min", "max", "minu"
 export interface AddressTranslator {
   /**
    * Translates a guest-virtual address for an access of one byte. On success returns true and leaves the result
-   * in `gpa`, `cacheable` and `superpage`. On a fault it raises the CPU's exception (the program counter slot
+   * in `gpa`, `cacheable` and `pageBytes`. On a fault it raises the CPU's exception (the program counter slot
    * already names the faulting instruction), sets `header.exit`, and returns false.
    */
   translate(kind: AccessKind, lo: number, hi: number): boolean;
@@ -36,8 +36,8 @@ export interface AddressTranslator {
   gpa: number;
   /** Whether the whole 4 KiB page around the last address translates alike, so that it may enter a TLB. */
   cacheable: boolean;
-  /** Whether the last translation came from a page larger than 4 KiB. */
-  superpage: boolean;
+  /** Bytes of the page that the last translation came from: 4096 or more. */
+  pageBytes: number;
   /** Raises the CPU's exception for an access to a guest-physical address where nothing answers. */
   accessFault(kind: AccessKind, lo: number, hi: number): void;
   /** Raises the CPU's exception for a misaligned atomic access. */

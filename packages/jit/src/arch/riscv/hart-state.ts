@@ -1,0 +1,64 @@
+/**
+ * The privileged state of a hart that translated code never touches: plain data, saved and restored as it stands.
+ * Registers of 64 bits are pairs in one array, low half first, so that reading one allocates nothing.
+ */
+
+/** Places of the wide registers in {@link HartState.wide}, in units of pairs. */
+export const Wide = {
+  mtvec: 0,
+  stvec: 1,
+  mscratch: 2,
+  sscratch: 3,
+  mepc: 4,
+  sepc: 5,
+  mcause: 6,
+  scause: 7,
+  mtval: 8,
+  stval: 9,
+  satp: 10,
+  stimecmp: 11,
+  menvcfg: 12,
+  senvcfg: 13,
+  /** What to add to the retired count to get `mcycle` and `minstret`. */
+  cycleOffset: 14,
+  instretOffset: 15,
+} as const;
+
+/** Number of pairs in {@link HartState.wide}. */
+export const WIDE_COUNT = 16;
+
+/** The state. */
+export interface HartState {
+  mode: number;
+  /** `mstatus`, low word, without `FS` and `SD`. */
+  status: number;
+  medeleg: number;
+  mideleg: number;
+  mie: number;
+  /** Pending bits driven by devices and timers. */
+  lines: number;
+  /** Pending bits that software set in `mip`. */
+  software: number;
+  mcounteren: number;
+  scounteren: number;
+  mcountinhibit: number;
+  /** Instructions retired before the current slice. */
+  retiredBefore: number;
+  readonly wide: Int32Array;
+}
+
+/** State of a hart at power-on. */
+export const freshState = (): HartState => ({
+  mode: 3,
+  status: 0,
+  medeleg: 0,
+  mideleg: 0,
+  mie: 0,
+  lines: 0,
+  software: 0,
+  mcounteren: 0,
+  scounteren: 0,
+  mcountinhibit: 0,
+  retiredBefore: 0,
+  wide: new Int32Array(2 * WIDE_COUNT),
+});

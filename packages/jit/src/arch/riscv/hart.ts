@@ -1,0 +1,625 @@
+/**
+ * A RISC-V hart around translated code: traps, interrupts, address translation and the privileged instructions.
+ * CSR reads and writes are in `csr.ts`, page tables in `page-walk.ts`.
+ *
+ * Guest faults are values: `raise` moves the hart to its handler and sets `header.exit`; nothing throws. Every
+ * helper that translated code calls takes the call site last, makes the program counter precise from it, and gives
+ * back to the budget what it charged too much when execution leaves the block.
+ */
+import type { StateShape } from "@hyperfile/decoder";
+import type { GuestMemory } from "../../memory/guest-memory.js";
+import { Exit, header, PAGE_SIZE, STATE_OFFSET } from "../../memory/layout.js";
+import type { LinearMemory } from "../../memory/linear-memory.js";
+import { AccessKind, type AddressTranslator, type CallSite } from "../../mmu/ports.js";
+import type { Tlb } from "../../mmu/tlb.js";
+import { CsrFile, CsrOutcome } from "./csr.js";
+import { freshState, type HartState, Wide } from "./hart-state.js";
+import { PageWalker, type PagingMode, pagingModes, WalkResult } from "./page-walk.js";
+import { Pmp } from "./pmp.js";
+import { Cause, FS_DIRTY, Interrupt, MPP_SHIFT, Mode, SPP_SHIFT, Status } from "./privilege.js";
+
+/** Supervisor firmware in the host: called for `ecall` from S mode. */
+export interface SupervisorBinary {
+  /** Serves the call in a7 and a6 with arguments a0 to a5; sets a0 and a1. */
+  call(hart: RiscvHart): void;
+}
+
+/** What a hart is made from. */
+export interface RiscvHartOptions {
+  readonly xlen: 32 | 64;
+  readonly hartId: number;
+  readonly memory: LinearMemory;
+  /** Byte offset of the hart's block in linear memory. */
+  readonly hartOffset: number;
+  readonly shape: StateShape;
+  readonly guest: GuestMemory;
+  readonly tlb: Tlb;
+  /** Ticks of 100 ns. */
+  readonly clock: { now(): number };
+  /** Deepest paging scheme on RV64: 3 (Sv39), 4 or 5 levels. */
+  readonly pagingLevels: 3 | 4 | 5;
+  /** Built-in SBI; without it firmware in M mode has to serve S mode. */
+  readonly sbi?: SupervisorBinary;
+}
+
+/** Sets of TLBs: one for each translation regime. */
+const TlbSet = { user: 0, supervisor: 1, supervisorSum: 2, machine: 3 } as const;
+
+/** Highest guest-physical address plus one: 2^53 keeps addresses exact, and the board has nothing above. */
+const PHYSICAL_LIMIT_HIGH = 0x200000;
+
+/** Order in which interrupts are taken (privileged manual, 3.1.9). */
+const interruptPriority = [
+  Interrupt.machineExternal,
+  Interrupt.machineSoftware,
+  Interrupt.machineTimer,
+  Interrupt.supervisorExternal,
+  Interrupt.supervisorSoftware,
+  Interrupt.supervisorTimer,
+] as const;
+
+/** Exceptions that can be delegated: all but calls from M mode. */
+const DELEGATED_TO_SUPERVISOR = 0xb1ff;
+const SUPERVISOR_INTERRUPTS = 0x222;
+
+/** Registers at power-on or at the start of a kernel. */
+export interface HartEntry {
+  readonly pcLo: number;
+  readonly pcHi: number;
+  readonly mode: Mode;
+  /** a0, a1 and a2 as exact integers below 2^53. */
+  readonly args: readonly number[];
+}
+
+/** A hart. */
+export class RiscvHart implements AddressTranslator {
+  state: HartState = freshState();
+  readonly pmp: Pmp;
+  readonly csr: CsrFile;
+  readonly counters = { exceptions: 0, interrupts: 0, pageWalks: 0, fenceI: 0, sfence: 0, ecalls: 0, waits: 0 };
+  gpa = 0;
+  cacheable = true;
+  pageBytes = PAGE_SIZE;
+  /** The hart has executed WFI and waits. */
+  waiting = false;
+  /** Called by `fence.i`. */
+  onFenceI: () => void = () => {};
+  private readonly words: Int32Array;
+  private readonly walker: PageWalker;
+  private readonly xWord: number;
+  private readonly pcWord: number;
+  private readonly fsWord: number;
+  private readonly budgetWord: number;
+  private readonly exitWord: number;
+  private readonly highWord: number;
+  private readonly wide: boolean;
+  private granted = 0;
+  private paging: PagingMode | undefined;
+  private root = 0;
+
+  constructor(readonly options: RiscvHartOptions) {
+    const { memory, hartOffset, shape, guest } = options;
+    this.words = memory.i32;
+    this.wide = options.xlen === 64;
+    const slot = (name: string) => (hartOffset + STATE_OFFSET + shape.slots.get(name)!.offset) >> 2;
+    this.xWord = slot("x");
+    this.pcWord = slot("pc");
+    this.fsWord = slot("fs");
+    this.budgetWord = (hartOffset + header.budget) >> 2;
+    this.exitWord = (hartOffset + header.exit) >> 2;
+    this.highWord = (hartOffset + header.resultHigh) >> 2;
+    this.pmp = new Pmp(options.sbi !== undefined);
+    this.walker = new PageWalker(memory, guest, this.pmp);
+    this.csr = new CsrFile(this, slot);
+    this.reset({ pcLo: 0, pcHi: 0, mode: Mode.machine, args: [] });
+  }
+
+  /** Puts the hart where firmware or hardware would start it. */
+  reset(entry: HartEntry): void {
+    const { memory, hartOffset, shape, hartId } = this.options;
+    const start = (hartOffset + STATE_OFFSET) >> 2;
+    memory.i32.fill(0, start, start + (shape.size >> 2));
+    this.state = freshState();
+    this.pmp.reset();
+    this.waiting = false;
+    this.granted = 0;
+    this.state.mode = entry.mode;
+    this.state.wide[2 * Wide.stimecmp] = -1;
+    this.state.wide[2 * Wide.stimecmp + 1] = -1;
+    this.csr.reset(hartId);
+    if (this.options.sbi !== undefined) {
+      // What SBI firmware sets up before it enters S mode.
+      this.state.medeleg = DELEGATED_TO_SUPERVISOR & ~(1 << Cause.ecallSupervisor);
+      this.state.mideleg = SUPERVISOR_INTERRUPTS;
+      this.state.mcounteren = -1;
+      this.csr.enableForSupervisor();
+    }
+    this.setPc(entry.pcLo, entry.pcHi);
+    entry.args.forEach((value, position) => {
+      this.writeX(10 + position, value | 0, Math.floor(value / 0x100000000) | 0);
+    });
+    this.words[this.exitWord] = Exit.none;
+    this.options.tlb.flush();
+    this.pagingChanged();
+  }
+
+  // -- registers
+
+  /** Low half of an integer register. */
+  readXLow(register: number): number {
+    return this.words[this.xWord + register * (this.wide ? 2 : 1)]!;
+  }
+
+  /** High half of an integer register; 0 on RV32. */
+  readXHigh(register: number): number {
+    return this.wide ? this.words[this.xWord + register * 2 + 1]! : 0;
+  }
+
+  /** Writes an integer register; x0 stays zero. */
+  writeX(register: number, lo: number, hi: number): void {
+    if (register === 0) return;
+    const at = this.xWord + register * (this.wide ? 2 : 1);
+    this.words[at] = lo;
+    if (this.wide) this.words[at + 1] = hi;
+  }
+
+  /** Low half of the program counter. */
+  get pcLow(): number {
+    return this.words[this.pcWord]!;
+  }
+
+  /** High half of the program counter. */
+  get pcHigh(): number {
+    return this.wide ? this.words[this.pcWord + 1]! : 0;
+  }
+
+  /** Sets the program counter. */
+  setPc(lo: number, hi: number): void {
+    this.words[this.pcWord] = lo;
+    if (this.wide) this.words[this.pcWord + 1] = hi;
+  }
+
+  /** Sets the high half of the result of a helper. */
+  setResultHigh(value: number): void {
+    this.words[this.highWord] = value;
+  }
+
+  /** Leaves translated code for the dispatcher, or for the machine's owner. */
+  requestExit(exit: number): void {
+    if (this.words[this.exitWord] === Exit.none || exit > this.words[this.exitWord]!) this.words[this.exitWord] = exit;
+  }
+
+  // -- time and instructions
+
+  /** Starts a slice of `budget` instructions. */
+  beginSlice(budget: number): void {
+    this.granted = budget;
+    this.words[this.budgetWord] = budget;
+  }
+
+  /** Ends a slice: what it has not used is not charged. */
+  endSlice(): void {
+    this.state.retiredBefore += this.granted - this.words[this.budgetWord]!;
+    this.granted = 0;
+    this.words[this.budgetWord] = 0;
+  }
+
+  /** Instructions retired since power-on. Exact between blocks, and inside CSR and device accesses. */
+  retired(): number {
+    return this.state.retiredBefore + this.granted - this.words[this.budgetWord]!;
+  }
+
+  // -- interrupts
+
+  /** Sets or clears the pending bit of an interrupt; devices call it. */
+  setPending(cause: number, level: boolean): void {
+    if (level) this.state.lines |= 1 << cause;
+    else this.state.lines &= ~(1 << cause);
+  }
+
+  /** `mip` as software reads it. */
+  get pending(): number {
+    return this.state.lines | this.state.software;
+  }
+
+  interruptReady(): boolean {
+    const { state } = this;
+    const pending = (state.lines | state.software) & state.mie;
+    if (pending === 0) return false;
+    const toMachine = pending & ~state.mideleg;
+    if (toMachine !== 0 && (state.mode < Mode.machine || (state.status & Status.mie) !== 0)) return true;
+    const toSupervisor = pending & state.mideleg;
+    return (
+      toSupervisor !== 0 &&
+      (state.mode < Mode.supervisor || (state.mode === Mode.supervisor && (state.status & Status.sie) !== 0))
+    );
+  }
+
+  takeInterrupt(): boolean {
+    if (!this.interruptReady()) return false;
+    const { state } = this;
+    const pending = (state.lines | state.software) & state.mie;
+    const machine = state.mode < Mode.machine || (state.status & Status.mie) !== 0 ? pending & ~state.mideleg : 0;
+    const candidates = machine !== 0 ? machine : pending & state.mideleg;
+    const cause = interruptPriority.find((bit) => ((candidates >>> bit) & 1) !== 0)!;
+    this.counters.interrupts++;
+    this.waiting = false;
+    if (machine !== 0) this.enterMachine(cause, true, 0, 0);
+    else this.enterSupervisor(cause, true, 0, 0);
+    return true;
+  }
+
+  /** Whether a hart that waits must go on: any enabled interrupt is pending, whatever the global enables say. */
+  wakeReady(): boolean {
+    return ((this.state.lines | this.state.software) & this.state.mie) !== 0;
+  }
+
+  /** Compares `stimecmp` with the clock (Sstc). */
+  pollTimer(): void {
+    if (!this.csr.supervisorTimerEnabled) return;
+    this.setPending(Interrupt.supervisorTimer, this.options.clock.now() >= this.timerAt());
+  }
+
+  /** Tick at which the supervisor timer fires; Infinity if it is off. */
+  deadline(): number {
+    if (!this.csr.supervisorTimerEnabled) return Infinity;
+    const at = this.timerAt();
+    return at >= 2 ** 63 ? Infinity : at;
+  }
+
+  private timerAt(): number {
+    const { wide } = this.state;
+    return (wide[2 * Wide.stimecmp + 1]! >>> 0) * 0x100000000 + (wide[2 * Wide.stimecmp]! >>> 0);
+  }
+
+  // -- traps
+
+  /** Raises an exception at the instruction that the program counter names. */
+  raise(cause: number, lo: number, hi: number): void {
+    this.counters.exceptions++;
+    const { state } = this;
+    const delegated = state.mode <= Mode.supervisor && ((state.medeleg >>> cause) & 1) !== 0;
+    if (delegated) this.enterSupervisor(cause, false, lo, hi);
+    else this.enterMachine(cause, false, lo, hi);
+  }
+
+  /** Raises illegal instruction with the instruction's bits as trap value. */
+  raiseIllegal(): void {
+    this.raise(Cause.illegalInstruction, this.instructionBits(), 0);
+  }
+
+  private enterSupervisor(cause: number, interrupt: boolean, lo: number, hi: number): void {
+    const { state } = this;
+    this.setWide(Wide.sepc, this.pcLow, this.pcHigh);
+    this.setCause(Wide.scause, cause, interrupt);
+    this.setWide(Wide.stval, lo, hi);
+    let status = state.status & ~(Status.spie | Status.sie | Status.spp);
+    if ((state.status & Status.sie) !== 0) status |= Status.spie;
+    status |= (state.mode & 1) << SPP_SHIFT;
+    state.status = status;
+    this.enterHandler(Mode.supervisor, Wide.stvec, cause, interrupt);
+  }
+
+  private enterMachine(cause: number, interrupt: boolean, lo: number, hi: number): void {
+    const { state } = this;
+    this.setWide(Wide.mepc, this.pcLow, this.pcHigh);
+    this.setCause(Wide.mcause, cause, interrupt);
+    this.setWide(Wide.mtval, lo, hi);
+    let status = state.status & ~(Status.mpie | Status.mie | Status.mpp);
+    if ((state.status & Status.mie) !== 0) status |= Status.mpie;
+    status |= state.mode << MPP_SHIFT;
+    state.status = status;
+    this.enterHandler(Mode.machine, Wide.mtvec, cause, interrupt);
+  }
+
+  private enterHandler(mode: Mode, vector: number, cause: number, interrupt: boolean): void {
+    const { wide } = this.state;
+    const low = wide[2 * vector]!;
+    const base = low & -4;
+    const target = interrupt && (low & 1) !== 0 ? (base + 4 * cause) | 0 : base;
+    const carry = target >>> 0 < base >>> 0 ? 1 : 0;
+    this.state.mode = mode;
+    this.selectTlbs();
+    this.setPc(target, (wide[2 * vector + 1]! + carry) | 0);
+    this.requestExit(Exit.redirect);
+  }
+
+  private setCause(register: number, cause: number, interrupt: boolean): void {
+    const top = interrupt ? -0x80000000 : 0;
+    if (this.wide) this.setWide(register, cause, top);
+    else this.setWide(register, cause | top, 0);
+  }
+
+  private setWide(register: number, lo: number, hi: number): void {
+    this.state.wide[2 * register] = lo;
+    this.state.wide[2 * register + 1] = hi;
+  }
+
+  /** Bits of the instruction at the program counter, read as a fetch would. */
+  private instructionBits(): number {
+    const low = this.parcel(this.pcLow, this.pcHigh);
+    if ((low & 3) !== 3) return low;
+    const next = (this.pcLow + 2) | 0;
+    const high = next >>> 0 < this.pcLow >>> 0 ? (this.pcHigh + 1) | 0 : this.pcHigh;
+    return low | (this.parcel(next, high) << 16);
+  }
+
+  private parcel(lo: number, hi: number): number {
+    if (this.resolve(AccessKind.fetch, lo, hi) !== WalkResult.ok) return 0;
+    const frame = this.options.guest.frameOffset(this.gpa);
+    return frame < 0 ? 0 : this.options.memory.u16[(frame + (lo & (PAGE_SIZE - 1))) >>> 1]!;
+  }
+
+  // -- address translation
+
+  translate(kind: AccessKind, lo: number, hi: number): boolean {
+    const result = this.resolve(kind, lo, hi);
+    if (result === WalkResult.ok) return true;
+    if (result === WalkResult.accessFault) this.accessFault(kind, lo, hi);
+    else this.raise(pageFaults[kind], lo, hi);
+    return false;
+  }
+
+  /** Translates without raising anything; for debuggers too. */
+  resolve(kind: AccessKind, lo: number, hi: number): WalkResult {
+    const { state } = this;
+    this.counters.pageWalks++;
+    const mode = kind === AccessKind.fetch ? (state.mode as Mode) : this.dataMode();
+    if (mode === Mode.machine || this.paging === undefined) {
+      if (this.wide && hi >>> 0 >= PHYSICAL_LIMIT_HIGH) return WalkResult.accessFault;
+      this.gpa = (this.wide ? hi * 0x100000000 : 0) + (lo >>> 0);
+      this.pageBytes = PAGE_SIZE;
+    } else {
+      const result = this.walker.walk(
+        this.paging,
+        this.root,
+        lo,
+        hi,
+        kind,
+        mode,
+        (state.status & Status.sum) !== 0,
+        (state.status & Status.mxr) !== 0,
+        this.csr.updatesAccessedDirty,
+      );
+      if (result !== WalkResult.ok) return result;
+      this.gpa = this.walker.gpa;
+      this.pageBytes = this.walker.pageBytes;
+    }
+    if (!this.pmp.allows(this.gpa, kind, mode)) return WalkResult.accessFault;
+    this.cacheable = this.pmp.uniform(this.gpa);
+    return WalkResult.ok;
+  }
+
+  accessFault(kind: AccessKind, lo: number, hi: number): void {
+    this.raise(accessFaults[kind], lo, hi);
+  }
+
+  misaligned(kind: AccessKind, lo: number, hi: number): void {
+    this.raise(kind === AccessKind.read ? Cause.loadMisaligned : Cause.storeMisaligned, lo, hi);
+  }
+
+  /** Mode under which loads and stores are translated (`mstatus.MPRV`, privileged manual, 3.1.6.3). */
+  private dataMode(): Mode {
+    const { state } = this;
+    if (state.mode === Mode.machine && (state.status & Status.mprv) !== 0) {
+      return ((state.status & Status.mpp) >> MPP_SHIFT) as Mode;
+    }
+    return state.mode as Mode;
+  }
+
+  /** Chooses the TLBs for the current mode; call after any change of mode, MPRV, MPP or SUM. */
+  selectTlbs(): void {
+    const data = this.tlbSet(this.dataMode());
+    this.options.tlb.select(data, data, this.tlbSet(this.state.mode as Mode));
+  }
+
+  private tlbSet(mode: Mode): number {
+    if (mode === Mode.machine) return TlbSet.machine;
+    if (mode === Mode.user) return TlbSet.user;
+    return (this.state.status & Status.sum) !== 0 ? TlbSet.supervisorSum : TlbSet.supervisor;
+  }
+
+  /** Reads `satp` anew and drops all cached translations. */
+  pagingChanged(): void {
+    const low = this.state.wide[2 * Wide.satp]!;
+    const high = this.state.wide[2 * Wide.satp + 1]!;
+    const mode = this.wide ? high >>> 28 : low >>> 31;
+    this.paging = mode === 0 ? undefined : pagingModes.find((scheme) => scheme.satpMode === mode);
+    const ppn = this.wide ? (high & 0xfff) * 0x100000000 + (low >>> 0) : low & 0x3fffff;
+    this.root = ppn * PAGE_SIZE;
+    this.options.tlb.flush();
+    this.selectTlbs();
+  }
+
+  // -- helpers of translated code
+
+  /** The functions that emitted code calls, by the names in the decoder's `helpers.ts`. */
+  helpers(): Record<string, (...args: number[]) => number> {
+    const system = (run: (site: CallSite) => void) => (site: number) => {
+      this.enter(site);
+      run(site);
+      return 0;
+    };
+    const csr = (operation: 0 | 1 | 2) =>
+      this.wide
+        ? (number: number, lo: number, hi: number, source: number, site: number) =>
+            this.accessCsr(operation, number, lo, hi, source, site)
+        : (number: number, lo: number, source: number, site: number) =>
+            this.accessCsr(operation, number, lo, 0, source, site);
+    const fence = this.wide
+      ? (lo: number, hi: number, _asidLo: number, _asidHi: number, rs1: number, _rs2: number, site: number) =>
+          this.fenceVma(lo, hi, rs1, site)
+      : (lo: number, _asid: number, rs1: number, _rs2: number, site: number) => this.fenceVma(lo, 0, rs1, site);
+    return {
+      raise: this.wide
+        ? (cause, lo, hi, site) => this.raiseAt(cause!, lo!, hi!, site!)
+        : (cause, lo, site) => this.raiseAt(cause!, lo!, 0, site!),
+      csrrw: csr(0) as (...args: number[]) => number,
+      csrrs: csr(1) as (...args: number[]) => number,
+      csrrc: csr(2) as (...args: number[]) => number,
+      ecall: system((site) => this.ecall(site)) as (...args: number[]) => number,
+      ebreak: system((site) => this.trap(Cause.breakpoint, this.pcLow, this.pcHigh, site)) as (
+        ...args: number[]
+      ) => number,
+      mret: system((site) => this.mret(site)) as (...args: number[]) => number,
+      sret: system((site) => this.sret(site)) as (...args: number[]) => number,
+      wfi: system((site) => this.wfi(site)) as (...args: number[]) => number,
+      fence_i: system((site) => {
+        this.counters.fenceI++;
+        this.onFenceI();
+        this.leaveAfter(site);
+      }) as (...args: number[]) => number,
+      sfence_vma: fence as (...args: number[]) => number,
+      sinval_vma: fence as (...args: number[]) => number,
+      sfence_inval: system((site) => {
+        if (this.state.mode === Mode.user) this.illegal(site);
+        else this.leaveAfter(site);
+      }) as (...args: number[]) => number,
+    };
+  }
+
+  /** Makes the program counter name the current instruction. */
+  private enter(site: CallSite): void {
+    this.words[this.pcWord] = (this.words[this.pcWord]! & -PAGE_SIZE) | (site & 0xfff);
+  }
+
+  private giveBack(instructions: number): void {
+    this.words[this.budgetWord] = this.words[this.budgetWord]! + instructions;
+  }
+
+  /** An exception inside a helper that has entered already. */
+  private trap(cause: number, lo: number, hi: number, site: CallSite): void {
+    this.raise(cause, lo, hi);
+    this.giveBack(site >>> 15);
+  }
+
+  private illegal(site: CallSite): void {
+    this.raiseIllegal();
+    this.giveBack(site >>> 15);
+  }
+
+  private raiseAt(cause: number, lo: number, hi: number, site: CallSite): number {
+    this.enter(site);
+    if (cause === Cause.illegalInstruction) this.illegal(site);
+    else this.trap(cause, lo, hi, site);
+    return 0;
+  }
+
+  /** The current instruction has retired; execution goes on after it, by way of the dispatcher. */
+  private leaveAfter(site: CallSite): void {
+    const next = (this.pcLow + ((site >>> 12) & 7)) | 0;
+    this.setPc(next, next >>> 0 < this.pcLow >>> 0 ? (this.pcHigh + 1) | 0 : this.pcHigh);
+    this.giveBack((site >>> 15) - 1);
+    this.requestExit(Exit.redirect);
+  }
+
+  private accessCsr(
+    operation: 0 | 1 | 2,
+    number: number,
+    lo: number,
+    hi: number,
+    source: number,
+    site: CallSite,
+  ): number {
+    this.enter(site);
+    // While the access runs, nothing is charged that has not retired: counters and clocks read exactly.
+    this.giveBack(site >>> 15);
+    const outcome = this.csr.access(operation, number, lo, hi, operation === 0 || source !== 0);
+    this.giveBack(-(site >>> 15));
+    if (outcome === CsrOutcome.illegal) {
+      this.illegal(site);
+      return 0;
+    }
+    const low = this.csr.low;
+    const high = this.csr.high;
+    if (outcome === CsrOutcome.leave || this.interruptReady()) {
+      // The destination is written by the translation only if it goes on: do it here.
+      const rd = this.destination();
+      this.writeX(rd, low, high);
+      this.leaveAfter(site);
+    }
+    this.setResultHigh(high);
+    return low;
+  }
+
+  /** Destination register of the instruction at the program counter. */
+  private destination(): number {
+    return (this.instructionBits() >>> 7) & 31;
+  }
+
+  private ecall(site: CallSite): void {
+    this.counters.ecalls++;
+    const { mode } = this.state;
+    if (mode === Mode.supervisor && this.options.sbi !== undefined) {
+      this.leaveAfter(site);
+      this.options.sbi.call(this);
+      return;
+    }
+    const cause = mode === Mode.user ? Cause.ecallUser : mode === Mode.supervisor ? Cause.ecallSupervisor : Cause.ecallMachine;
+    this.trap(cause, 0, 0, site);
+  }
+
+  private mret(site: CallSite): void {
+    const { state } = this;
+    if (state.mode !== Mode.machine) return this.illegal(site);
+    const mode = (state.status & Status.mpp) >> MPP_SHIFT;
+    let status = state.status & ~(Status.mie | Status.mpp);
+    if ((state.status & Status.mpie) !== 0) status |= Status.mie;
+    status |= Status.mpie;
+    if (mode !== Mode.machine) status &= ~Status.mprv;
+    state.status = status;
+    this.returnTo(mode as Mode, Wide.mepc, site);
+  }
+
+  private sret(site: CallSite): void {
+    const { state } = this;
+    if (state.mode === Mode.user) return this.illegal(site);
+    if (state.mode === Mode.supervisor && (state.status & Status.tsr) !== 0) return this.illegal(site);
+    const mode = (state.status & Status.spp) >> SPP_SHIFT;
+    let status = state.status & ~(Status.sie | Status.spp | Status.mprv);
+    if ((state.status & Status.spie) !== 0) status |= Status.sie;
+    state.status = status | Status.spie;
+    this.returnTo(mode as Mode, Wide.sepc, site);
+  }
+
+  private returnTo(mode: Mode, epc: number, site: CallSite): void {
+    this.state.mode = mode;
+    this.selectTlbs();
+    this.setPc(this.state.wide[2 * epc]!, this.state.wide[2 * epc + 1]!);
+    this.giveBack((site >>> 15) - 1);
+    this.requestExit(Exit.redirect);
+  }
+
+  private wfi(site: CallSite): void {
+    const { state } = this;
+    if (state.mode !== Mode.machine && (state.status & Status.tw) !== 0) return this.illegal(site);
+    this.counters.waits++;
+    this.leaveAfter(site);
+    if (this.wakeReady()) return;
+    this.waiting = true;
+    this.requestExit(Exit.wait);
+  }
+
+  private fenceVma(lo: number, hi: number, rs1: number, site: CallSite): number {
+    this.enter(site);
+    const { state } = this;
+    const trapped = state.mode === Mode.supervisor && (state.status & Status.tvm) !== 0;
+    if (state.mode === Mode.user || trapped) {
+      this.illegal(site);
+      return 0;
+    }
+    this.counters.sfence++;
+    if (rs1 === 0) this.options.tlb.flush();
+    else this.options.tlb.flushPage(lo, hi);
+    this.leaveAfter(site);
+    return 0;
+  }
+
+  /** Marks floating-point state dirty; CSR writes to it call this. */
+  markFloatDirty(): void {
+    this.words[this.fsWord] = FS_DIRTY;
+  }
+}
+
+const pageFaults = [Cause.loadPage, Cause.storePage, Cause.instructionPage] as const;
+const accessFaults = [Cause.loadAccess, Cause.storeAccess, Cause.instructionAccess] as const;

@@ -1,0 +1,80 @@
+/**
+ * The one linear memory of a VM: hart state, TLBs, decoded code and machine frames at the offsets of `layout.ts`.
+ * It is the buffer of a `WebAssembly.Memory` where the platform has it, so that every tier sees the same bytes.
+ */
+
+/** A memory of impossible size, or one that the host can't give. */
+export class MemoryError extends Error {
+  override readonly name = "MemoryError";
+
+  constructor(
+    readonly code: "E_MEMORY_SIZE" | "E_MEMORY_UNAVAILABLE",
+    message: string,
+    options?: { cause?: unknown },
+  ) {
+    super(message, options);
+  }
+}
+
+const WASM_PAGE = 0x10000;
+/** Most bytes of a linear memory: 4 GiB less one WebAssembly page, so that every offset fits 32 bits. */
+export const MAXIMUM_BYTES = 0x100000000 - WASM_PAGE;
+
+/** The few members of WebAssembly that are used; absent where the platform lacks it. */
+interface WebAssemblyNamespace {
+  readonly Memory: new (descriptor: { initial: number; maximum: number; shared?: boolean }) => {
+    readonly buffer: ArrayBuffer | SharedArrayBuffer;
+  };
+}
+
+/** Views of a VM's bytes, one for each element type. */
+export class LinearMemory {
+  readonly i8: Int8Array;
+  readonly u8: Uint8Array;
+  readonly i16: Int16Array;
+  readonly u16: Uint16Array;
+  readonly i32: Int32Array;
+  readonly u32: Uint32Array;
+  readonly f32: Float32Array;
+  readonly f64: Float64Array;
+
+  private constructor(readonly buffer: ArrayBuffer | SharedArrayBuffer) {
+    this.i8 = new Int8Array(buffer);
+    this.u8 = new Uint8Array(buffer);
+    this.i16 = new Int16Array(buffer);
+    this.u16 = new Uint16Array(buffer);
+    this.i32 = new Int32Array(buffer);
+    this.u32 = new Uint32Array(buffer);
+    this.f32 = new Float32Array(buffer);
+    this.f64 = new Float64Array(buffer);
+  }
+
+  /** Whether several workers may hold it. */
+  get shared(): boolean {
+    return typeof SharedArrayBuffer !== "undefined" && this.buffer instanceof SharedArrayBuffer;
+  }
+
+  /**
+   * Makes a zeroed memory of at least `bytes` bytes.
+   * @throws MemoryError if the size is impossible or the host refuses it
+   */
+  static create(options: { readonly bytes: number; readonly shared?: boolean }): LinearMemory {
+    const { bytes, shared = false } = options;
+    if (!Number.isInteger(bytes) || bytes <= 0 || bytes > MAXIMUM_BYTES) {
+      throw new MemoryError("E_MEMORY_SIZE", `a linear memory of ${bytes} bytes is impossible: use 1 to ${MAXIMUM_BYTES}`);
+    }
+    const pages = Math.ceil(bytes / WASM_PAGE);
+    const { WebAssembly } = globalThis as { WebAssembly?: WebAssemblyNamespace };
+    try {
+      if (WebAssembly !== undefined) {
+        return new LinearMemory(new WebAssembly.Memory({ initial: pages, maximum: pages, shared }).buffer);
+      }
+      return new LinearMemory(shared ? new SharedArrayBuffer(pages * WASM_PAGE) : new ArrayBuffer(pages * WASM_PAGE));
+    } catch (cause) {
+      const mebibytes = Math.ceil(bytes / 0x100000);
+      throw new MemoryError("E_MEMORY_UNAVAILABLE", `the host has no ${mebibytes} MiB for the VM: give it less memory`, {
+        cause,
+      });
+    }
+  }
+}

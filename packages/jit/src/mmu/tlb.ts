@@ -1,0 +1,146 @@
+/**
+ * The software TLBs of one hart: `TLB_SETS` sets of read, write and fetch TLBs in linear memory, of which the
+ * header names the three in use. Translated code reads them inline; everything that changes them is here.
+ *
+ * Filled entries are kept in a journal, so that the usual flush touches few bytes. Entries are made for 4 KiB even
+ * where the page table maps more; the ranges in which larger pages were seen since the last flush tell whether
+ * flushing one address must flush everything.
+ */
+import type { LinearMemory } from "../memory/linear-memory.js";
+import {
+  header,
+  PAGE_SIZE,
+  TLB_EMPTY,
+  TLB_ENTRIES,
+  TLB_ENTRY_SIZE,
+  TLB_OFFSET,
+  TLB_SET_SIZE,
+  TLB_SETS,
+  TLB_SIZE,
+} from "../memory/layout.js";
+import { AccessKind } from "./ports.js";
+
+const ENTRY_WORDS = TLB_ENTRY_SIZE >> 2;
+/** Above this many filled entries one fill of everything is cheaper. */
+const JOURNAL_LIMIT = 1024;
+
+/** Ranges of large pages closer than this many pages are kept as one. */
+const LARGE_GAP = 0x40000;
+
+/** Page number of a guest-virtual address as an unsigned integer of 52 bits. */
+const pageNumber = (lo: number, hi: number): number => (hi >>> 0) * 0x100000 + (lo >>> 12);
+
+/** A hart's TLBs. */
+export class Tlb {
+  readonly counters = { fills: 0, flushes: 0, pageFlushes: 0 };
+  private readonly words: Int32Array;
+  private readonly start: number;
+  private readonly end: number;
+  private readonly selected: Int32Array;
+  private readonly journal = new Int32Array(JOURNAL_LIMIT);
+  private filled = 0;
+  /** Ranges of page numbers, [from, to), in which larger pages were seen since the last flush. */
+  private large: { from: number; to: number }[] = [];
+
+  constructor(memory: LinearMemory, private readonly hartOffset: number) {
+    this.words = memory.i32;
+    this.start = (hartOffset + TLB_OFFSET) >> 2;
+    this.end = this.start + ((TLB_SETS * TLB_SET_SIZE) >> 2);
+    this.selected = memory.i32.subarray((hartOffset + header.tlbRead) >> 2, ((hartOffset + header.tlbFetch) >> 2) + 1);
+    this.clearAll();
+    this.select(0, 0, 0);
+  }
+
+  /** Chooses the sets that loads, stores and fetches use from now on. */
+  select(readSet: number, writeSet: number, fetchSet: number): void {
+    const base = this.hartOffset + TLB_OFFSET;
+    this.selected[0] = base + readSet * TLB_SET_SIZE + AccessKind.read * TLB_SIZE;
+    this.selected[1] = base + writeSet * TLB_SET_SIZE + AccessKind.write * TLB_SIZE;
+    this.selected[2] = base + fetchSet * TLB_SET_SIZE + AccessKind.fetch * TLB_SIZE;
+  }
+
+  /**
+   * Enters a page into the selected set of `kind`.
+   * @param addend byte offset of the frame in linear memory minus the low half of the page's virtual address
+   * @param extra word 3 of the entry: the code page's index in a fetch TLB
+   */
+  insert(kind: AccessKind, lo: number, hi: number, addend: number, extra: number): void {
+    const { words } = this;
+    const entry = (this.selected[kind]! >> 2) + ((lo >>> 12) & (TLB_ENTRIES - 1)) * ENTRY_WORDS;
+    words[entry] = lo & -PAGE_SIZE;
+    words[entry + 1] = hi;
+    words[entry + 2] = addend;
+    words[entry + 3] = extra;
+    if (this.filled < JOURNAL_LIMIT) this.journal[this.filled] = entry;
+    this.filled++;
+    this.counters.fills++;
+  }
+
+  /** Notes that the page around this address is one of `bytes` bytes, more than 4 KiB. */
+  noteLarge(lo: number, hi: number, bytes: number): void {
+    const page = pageNumber(lo, hi);
+    const pages = bytes / PAGE_SIZE;
+    const from = page - (page % pages);
+    const to = from + pages;
+    for (const range of this.large) {
+      if (from > range.to + LARGE_GAP || to < range.from - LARGE_GAP) continue;
+      range.from = Math.min(range.from, from);
+      range.to = Math.max(range.to, to);
+      return;
+    }
+    this.large.push({ from, to });
+  }
+
+  /** Empties all TLBs. */
+  flush(): void {
+    this.counters.flushes++;
+    if (this.filled > JOURNAL_LIMIT) this.clearAll();
+    else {
+      const { words, journal } = this;
+      for (let at = 0; at < this.filled; at++) words[journal[at]!] = TLB_EMPTY;
+    }
+    this.filled = 0;
+    if (this.large.length > 0) this.large = [];
+  }
+
+  /** Drops all entries for the page of a guest-virtual address. */
+  flushPage(lo: number, hi: number): void {
+    const page = pageNumber(lo, hi);
+    if (this.large.some((range) => page >= range.from && page < range.to)) {
+      this.flush();
+      return;
+    }
+    this.counters.pageFlushes++;
+    const tag = lo & -PAGE_SIZE;
+    const stride = TLB_SIZE >> 2;
+    for (let entry = this.start + ((lo >>> 12) & (TLB_ENTRIES - 1)) * ENTRY_WORDS; entry < this.end; entry += stride) {
+      if (this.words[entry] === tag && this.words[entry + 1] === hi) this.words[entry] = TLB_EMPTY;
+    }
+  }
+
+  /** Drops all write entries of the frame at this byte offset: it holds code now. */
+  protect(frame: number): void {
+    this.dropFrame(AccessKind.write, frame);
+  }
+
+  /** Drops all fetch entries of the frame at this byte offset. */
+  dropFetch(frame: number): void {
+    this.dropFrame(AccessKind.fetch, frame);
+  }
+
+  private dropFrame(kind: AccessKind, frame: number): void {
+    const { words } = this;
+    for (let set = 0; set < TLB_SETS; set++) {
+      const first = this.start + ((set * TLB_SET_SIZE + kind * TLB_SIZE) >> 2);
+      for (let entry = first; entry < first + (TLB_SIZE >> 2); entry += ENTRY_WORDS) {
+        if (words[entry] !== TLB_EMPTY && ((words[entry]! + words[entry + 2]!) | 0) === (frame | 0)) {
+          words[entry] = TLB_EMPTY;
+        }
+      }
+    }
+  }
+
+  private clearAll(): void {
+    this.words.fill(TLB_EMPTY, this.start, this.end);
+  }
+}
