@@ -147,16 +147,24 @@ export class TestEnvironment implements EvaluationEnvironment {
     return BigInt.asUintN((this.shape.slots.get(slot) as Slot).stride * 8, value);
   }
 
-  private byte(address: bigint): number {
+  /** The byte at `address`, whether or not an access there faults. */
+  byte(address: bigint): number {
     const at = this.wrap(address);
-    return this.memory.get(at) ?? Number(noise(this.seed, `m${at}`) & 255n);
+    return this.memory.get(at) ?? this.initialByte(at);
   }
 
-  private wrap(address: bigint): bigint {
+  /** What the byte at `address` holds before it is written. */
+  initialByte(address: bigint): number {
+    return Number(noise(this.seed, `m${address}`) & 255n);
+  }
+
+  /** An address modulo the size of the address space. */
+  wrap(address: bigint): bigint {
     return this.bits("pc", address);
   }
 
-  private refuses(address: bigint): boolean {
+  /** Whether an access at `address` faults. */
+  refuses(address: bigint): boolean {
     return this.faults && noise(this.seed, `fault${address}`) % 8n === 0n;
   }
 }
