@@ -1,1 +1,16 @@
-export {};
+export * from "./arch/riscv/cpu.js";
+export * from "./arch/riscv/hart.js";
+export * from "./arch/riscv/privilege.js";
+export * from "./arch/riscv/sbi.js";
+export * from "./backend/js/bindings.js";
+export * from "./backend/js/block.js";
+export * from "./backend/js/verify.js";
+export * from "./engine/code-pages.js";
+export * from "./engine/engine.js";
+export * from "./memory/guest-memory.js";
+export * from "./memory/layout.js";
+export * from "./memory/linear-memory.js";
+export * from "./memory/machine-memory.js";
+export * from "./mmu/access.js";
+export * from "./mmu/ports.js";
+export * from "./mmu/tlb.js";

@@ -410,7 +410,9 @@ export class RiscvHart implements AddressTranslator {
   /** Chooses the TLBs for the current mode; call after any change of mode, MPRV, MPP or SUM. */
   selectTlbs(): void {
     const data = this.tlbSet(this.dataMode());
-    this.options.tlb.select(data, data, this.tlbSet(this.state.mode as Mode));
+    // SUM does not touch fetches, so running code never loses its own page when a kernel sets it.
+    const fetch = this.state.mode === Mode.supervisor ? TlbSet.supervisor : this.tlbSet(this.state.mode as Mode);
+    this.options.tlb.select(data, data, fetch);
   }
 
   private tlbSet(mode: Mode): number {

@@ -1,0 +1,151 @@
+/**
+ * A RISC-V CPU ready to run: hart, TLBs, slow paths and engine on one machine memory, under the few methods that a
+ * run loop needs.
+ */
+import { type FrontEnd, riscvFrontEnd } from "@hyperfile/decoder";
+import { CodePages } from "../../engine/code-pages.js";
+import { Engine, type Tier, type VerifyMode } from "../../engine/engine.js";
+import { type MachineMemory, machineMemory } from "../../memory/machine-memory.js";
+import { Exit, header, STATE_OFFSET } from "../../memory/layout.js";
+import { MemoryAccess } from "../../mmu/access.js";
+import type { MmioBus } from "../../mmu/ports.js";
+import { Tlb } from "../../mmu/tlb.js";
+import { type HartEntry, RiscvHart, type SupervisorBinary } from "./hart.js";
+
+/** Code pages that a CPU keeps unless told otherwise: enough for the code that a kernel and its programs touch. */
+export const DEFAULT_CODE_PAGES = 2048;
+
+/** What a CPU is made from. */
+export interface RiscvCpuOptions {
+  readonly xlen: 32 | 64;
+  readonly memory: MachineMemory;
+  readonly bus: MmioBus;
+  /** Ticks of 100 ns since power-on. */
+  readonly clock: { now(): number };
+  readonly tier?: Tier;
+  readonly verify?: VerifyMode;
+  readonly chain?: boolean;
+  readonly hotThreshold?: number;
+  /** Deepest paging on RV64: 3 (Sv39), 4 (Sv48) or 5 (Sv57) levels. */
+  readonly pagingLevels?: 3 | 4 | 5;
+  /** Code pages kept; the translation cache's bound. */
+  readonly codePages?: number;
+  /** Built-in SBI; leave it out for firmware in M mode. */
+  readonly sbi?: SupervisorBinary;
+}
+
+/** Memory for a machine with one RISC-V hart. */
+export function riscvMemory(options: {
+  readonly ramBytes: number;
+  readonly ramBase?: number;
+  readonly codePages?: number;
+}): MachineMemory {
+  return machineMemory({
+    ramBytes: options.ramBytes,
+    ramBase: options.ramBase ?? 0x80000000,
+    harts: 1,
+    arenaBytes: CodePages.bytesFor(options.codePages ?? DEFAULT_CODE_PAGES, 1),
+  });
+}
+
+/** One hart with its engine. */
+export class RiscvCpu {
+  readonly frontEnd: FrontEnd;
+  readonly hart: RiscvHart;
+  readonly engine: Engine;
+  readonly tlb: Tlb;
+  readonly access: MemoryAccess;
+  private readonly exitWord: number;
+
+  constructor(readonly options: RiscvCpuOptions) {
+    const { memory, guest, arenaOffset } = options.memory;
+    const hartOffset = 0;
+    this.frontEnd = riscvFrontEnd(options.xlen);
+    const { shape } = this.frontEnd;
+    this.exitWord = (hartOffset + header.exit) >> 2;
+    this.tlb = new Tlb(memory, hartOffset);
+    this.hart = new RiscvHart({
+      xlen: options.xlen,
+      hartId: 0,
+      memory,
+      hartOffset,
+      shape,
+      guest,
+      tlb: this.tlb,
+      clock: options.clock,
+      pagingLevels: options.pagingLevels ?? 5,
+      ...(options.sbi === undefined ? {} : { sbi: options.sbi }),
+    });
+    this.access = new MemoryAccess({
+      memory,
+      hartOffset,
+      guest,
+      tlb: this.tlb,
+      translator: this.hart,
+      bus: options.bus,
+      pcOffset: hartOffset + STATE_OFFSET + shape.slots.get("pc")!.offset,
+      pcBytes: options.xlen === 64 ? 8 : 4,
+    });
+    this.engine = new Engine({
+      frontEnd: this.frontEnd,
+      memory,
+      hartOffset,
+      arenaOffset,
+      codePages: options.codePages ?? DEFAULT_CODE_PAGES,
+      guest,
+      tlb: this.tlb,
+      access: this.access,
+      translator: this.hart,
+      helpers: this.hart.helpers(),
+      flagsSlot: "fflags",
+      tier: options.tier ?? "js",
+      verify: options.verify ?? "sampled",
+      ...(options.chain === undefined ? {} : { chain: options.chain }),
+      ...(options.hotThreshold === undefined ? {} : { hotThreshold: options.hotThreshold }),
+    });
+    guest.onCodeWrite = (gpa, length) => this.engine.invalidate(gpa, length);
+  }
+
+  /** Puts the hart at an entry point and forgets all translations' counters. */
+  start(entry: HartEntry): void {
+    this.hart.reset(entry);
+  }
+
+  /** Runs at most `budget` guest instructions. */
+  run(budget: number): "budget" | "wait" | "stop" {
+    const { hart, engine } = this;
+    const { i32 } = this.options.memory.memory;
+    if (hart.waiting) {
+      if (!hart.wakeReady()) return "wait";
+      hart.waiting = false;
+    }
+    hart.beginSlice(budget);
+    hart.takeInterrupt();
+    engine.run();
+    hart.endSlice();
+    const exit = i32[this.exitWord];
+    i32[this.exitWord] = Exit.none;
+    return exit === Exit.wait ? "wait" : exit === Exit.stop ? "stop" : "budget";
+  }
+
+  /** Makes `run` return soon after the current instruction. */
+  stop(): void {
+    this.hart.requestExit(Exit.stop);
+  }
+
+  pollTimer(): void {
+    this.hart.pollTimer();
+  }
+
+  deadline(): number {
+    return this.hart.deadline();
+  }
+
+  wakeReady(): boolean {
+    return this.hart.wakeReady();
+  }
+
+  retired(): number {
+    return this.hart.retired();
+  }
+}
