@@ -60,6 +60,8 @@ const high = (value: bigint): number => low(value >> 32n);
 export class JsMachine {
   static readonly hartOffset = HART_OFFSET;
   private readonly frames = new Map<bigint, number>();
+  /** Slow paths that were called although the TLB has the page and the access is aligned. */
+  readonly needlessSlowPaths: string[] = [];
   private left: JsOutcome["left"];
   private reserved: bigint | undefined;
 
@@ -160,6 +162,16 @@ export class JsMachine {
     }
   }
 
+  private tlbEntry(page: bigint, kind: number): number {
+    return (HART_OFFSET + TLB_OFFSET + kind * TLB_SIZE) / 4 + Number(page % BigInt(TLB_ENTRIES)) * 4;
+  }
+
+  private inTlb(address: bigint, kind: number): boolean {
+    const page = address >> 12n;
+    const entry = this.tlbEntry(page, kind);
+    return pattern(words[entry]!, words[entry + 1]!) === page << 12n;
+  }
+
   private place(address: bigint): number {
     return this.frames.get(address >> 12n)! + Number(address & 0xfffn);
   }
@@ -196,6 +208,9 @@ export class JsMachine {
     const guarded = (name: string, access: (address: bigint, rest: number[]) => number): Bound => {
       return (lo, hi, ...rest) => {
         const address = pattern(lo!, hi!);
+        const [, kind, width] = /^(ld|st)(8|16|32|64)/.exec(name) ?? [];
+        const aligned = width !== undefined && address % BigInt(Number(width) / 8) === 0n;
+        if (aligned && this.inTlb(address, kind === "ld" ? 0 : 1)) this.needlessSlowPaths.push(name);
         if (this.reference.refuses(address)) return this.leave(name, rest[rest.length - 1]!);
         return access(address, rest);
       };

@@ -38,6 +38,7 @@ function compare(
   const { "pc[0]": _, ...expected } = reference.allSlots();
   expect(slots, `slots${explain()}`).toEqual(expected);
   expect(machine.touchedBytes(), `memory${explain()}`).toEqual(machine.referenceBytes());
+  expect(machine.needlessSlowPaths, `TLB hits${explain()}`).toEqual([]);
   const next = nextAddress(exit, reference);
   if (next !== undefined) expect(pc, `pc${explain()}`).toBe(reference.wrap(next));
   expect(outcome.returned, `returned${explain()}`).toBe(returned(exit, pageOffset, chain));
