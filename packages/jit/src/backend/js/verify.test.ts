@@ -280,6 +280,16 @@ describe("refused emissions", () => {
       body("for (;;) { if (I[0] < 1) return null; I[1] = I[0] - 1; }"),
       "a loop that does not charge its budget",
     ],
+    [
+      "a loop that raises its budget",
+      body("for (;;) { if (I[0] < 1) return null; I[0] = I[0] - 1; I[0] = 9; }"),
+      "a loop's budget is written",
+    ],
+    [
+      "text that nests too deeply",
+      body(`const a = ${"(".repeat(60000)}1${")".repeat(60000)};`),
+      "nests too deeply",
+    ],
   ];
 
   it.each(rejected)("refuses %s", (_, text, reason) => {

@@ -8,10 +8,11 @@
  * - Its only free names are allowed ones. Of these, views are only indexed and functions only called; neither is
  *   ever a value. No local hides an allowed name or another local.
  * - There are no closures, no `this`, no `new`, no strings, no property access but the indexing of a view.
- * - Every local, argument, index and stored value is an integer by construction; `null` is only returned.
+ * - Every value of a local, argument, index and store is an integer by construction; `null` is only returned.
  * - The page's functions `P` and the dispatcher's `jump` are only returned: `return P[4]`, `return jump()`.
- * - A loop of a translation begins with its charge: it leaves where the budget is too small, and lowers it.
- *   The interpreter, which keeps its budget in a local, is told apart by its name.
+ * - A loop of a translation begins with its charge: it leaves where the budget is too small, and lowers it;
+ *   nothing after it writes that word by its number. The interpreter, which keeps its budget in a local, is told
+ *   apart by its name.
  *
  * What an index may reach is not checked here: a typed array confines it to the linear memory.
  */
@@ -85,14 +86,7 @@ const LABEL = "enter";
 const PAGE_FUNCTIONS = "P";
 const DISPATCHER = "jump";
 const views: ReadonlySet<string> = new Set(viewNames);
-const unusableNames: ReadonlySet<string> = new Set([
-  "eval",
-  "arguments",
-  "undefined",
-  "NaN",
-  "Infinity",
-  "async",
-]);
+const unusableNames: ReadonlySet<string> = new Set(["eval", "arguments", "undefined", "NaN", "Infinity"]);
 
 const bitwise: ReadonlySet<string> = new Set(["|", "&", "^", "<<", ">>", ">>>"]);
 const comparisons: ReadonlySet<string> = new Set(["<", "<=", ">", ">=", "===", "!=="]);
@@ -126,6 +120,7 @@ export class EmissionVerifier {
 /** Offset and reason of a refusal or of a syntax error; anything else is passed on. */
 function placeOf(error: unknown): [at: number, reason: string] {
   if (error instanceof Refusal) return [error.at, error.reason];
+  if (error instanceof RangeError) return [0, "the text nests too deeply"];
   if (error instanceof SyntaxError && "pos" in error) {
     return [error.pos as number, `syntax error: ${error.message.replace(/ \(\d+:\d+\)$/, "")}`];
   }
@@ -139,6 +134,9 @@ class Walk {
   /** Locals in scope. */
   private readonly locals = new Map<string, Local>();
   private interpreter = false;
+  /** Words that loops count down in, and the assignments that do. */
+  private readonly budgets = new Set<number>();
+  private readonly charges = new Set<Node>();
 
   constructor(private readonly allowed: ReadonlySet<string>) {}
 
@@ -254,8 +252,12 @@ class Walk {
   private assignment(node: AssignmentExpression): void {
     const { left, operator, right } = node;
     if (operator !== "=") refuse(node, `the operator ${operator} is not allowed`);
-    if (left.type === "MemberExpression") this.element(left);
-    else if (left.type === "Identifier") {
+    if (left.type === "MemberExpression") {
+      this.element(left);
+      const word = literalWord(left);
+      if (word !== undefined && this.budgets.has(word) && !this.charges.has(node))
+        refuse(left, "a loop's budget is written");
+    } else if (left.type === "Identifier") {
       const local = this.locals.get(left.name);
       if (local === undefined) {
         refuse(
@@ -294,7 +296,11 @@ class Walk {
   private loop(node: ForStatement): void {
     if (node.init || node.test || node.update) refuse(node, "a loop other than for (;;)");
     if (node.body.type !== "BlockStatement") refuse(node.body, "a loop without braces");
-    if (!this.interpreter) checkCharge(node, node.body);
+    if (!this.interpreter) {
+      const { word, charge } = chargeOf(node, node.body);
+      this.budgets.add(word);
+      this.charges.add(charge);
+    }
     this.block(node.body);
   }
 
@@ -432,7 +438,7 @@ const alwaysReturns = (node: AnyNode): boolean =>
   (node.type === "BlockStatement" && node.body.length > 0 && alwaysReturns(node.body[node.body.length - 1]!));
 
 /** Demands `if (I[b] < n) return ...; I[b] = I[b] - m;` with positive n and m at the start of a loop's body. */
-function checkCharge(loop: ForStatement, body: BlockStatement): void {
+function chargeOf(loop: ForStatement, body: BlockStatement): { word: number; charge: Node } {
   const [check, charge] = body.body;
   const word = check?.type === "IfStatement" && !check.alternate ? budgetWord(check) : undefined;
   if (word === undefined) refuse(loop, "a loop that does not begin with a budget check");
@@ -445,9 +451,9 @@ function checkCharge(loop: ForStatement, body: BlockStatement): void {
       right.operator === "-" &&
       literalWord(right.left) === word &&
       positiveLiteral(right.right);
-    if (lowers) return;
+    if (lowers) return { word, charge: charge.expression };
   }
-  refuse(charge ?? loop, "a loop that does not charge its budget");
+  return refuse(charge ?? loop, "a loop that does not charge its budget");
 }
 
 function budgetWord({ test, consequent }: IfStatement): number | undefined {
