@@ -288,7 +288,7 @@ describe("refused emissions", () => {
     [
       "text that nests too deeply",
       body(`const a = ${"(".repeat(60000)}1${")".repeat(60000)};`),
-      "nests too deeply",
+      "syntax error: Not enough stack",
     ],
   ];
 
