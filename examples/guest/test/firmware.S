@@ -1,10 +1,13 @@
 /*
- * A minimal SBI for running the 32-bit guest under QEMU, which is delivered with OpenSBI for the 64-bit board only.
- * BASE, TIME, system reset through the test finisher, and nothing else: the guest's console is the UART.
+ * A minimal SBI for running the guest under QEMU, which is delivered with OpenSBI for the 64-bit board only:
+ * BASE, TIME, system reset through the test finisher, and the legacy console on the UART.
  * Built by test/qemu.test.ts with GCC for the guest's own register width; linked at 0x80000000.
  */
+#include "asm.h"
+
 #define CLINT_MTIMECMP 0x2004000
 #define FINISHER 0x100000
+#define UART 0x10000000
 #define NEXT 0x80200000
 
     .text
@@ -24,19 +27,18 @@ _start:
     csrw mideleg, t0
     li t0, 7
     csrw mcounteren, t0
-#if __riscv_xlen == 32
-    /* menvcfgh.STCE, which reads as zero without Sstc */
-    li t0, 1 << 31
+    /* menvcfg.STCE, which reads as zero without Sstc; its upper half is menvcfgh in RV32 */
+    li t0, 1 << (__riscv_xlen - 1)
+#if __riscv_xlen == 64
+    csrw 0x30a, t0
+#else
     csrw 0x31a, t0
 #endif
-    li t0, 1 << 11
-    csrw mstatus, t0
     li t0, 1 << 7
     csrw mie, t0
-    li t0, 3 << 11
-    csrc mstatus, t0
+    /* MPP = S */
     li t0, 1 << 11
-    csrs mstatus, t0
+    csrw mstatus, t0
     li t0, NEXT
     csrw mepc, t0
     mret
@@ -44,8 +46,8 @@ _start:
     .balign 4
 trap:
     csrrw sp, mscratch, sp
-    sw t0, 0(sp)
-    sw t1, 4(sp)
+    SREG t0, 0(sp)
+    SREG t1, REG_BYTES(sp)
     csrr t0, mcause
     bltz t0, timer
     li t1, 9
@@ -59,6 +61,10 @@ trap:
     beq a7, t0, set_timer
     li t0, 0x53525354
     beq a7, t0, reset
+    li t0, 1
+    beq a7, t0, put
+    li t0, 2
+    beq a7, t0, get
     li a0, -2
     j done
 
@@ -81,12 +87,30 @@ probe:
 2:  li a0, 0
     j done
 
+put:
+    li t0, UART
+    sb a0, 0(t0)
+    li a0, 0
+    j done
+get:
+    li t0, UART
+    lbu t1, 5(t0)
+    andi t1, t1, 1
+    li a0, -1
+    beqz t1, done
+    lbu a0, 0(t0)
+    j done
+
 set_timer:
     li t0, CLINT_MTIMECMP
+#if __riscv_xlen == 64
+    sd a0, 0(t0)
+#else
     li t1, -1
     sw t1, 0(t0)
     sw a1, 4(t0)
     sw a0, 0(t0)
+#endif
     li t0, 1 << 5
     csrc mip, t0
     li t0, 1 << 7
@@ -109,8 +133,8 @@ timer:
     li t0, 1 << 7
     csrc mie, t0
 done:
-    lw t0, 0(sp)
-    lw t1, 4(sp)
+    LREG t0, 0(sp)
+    LREG t1, REG_BYTES(sp)
     csrrw sp, mscratch, sp
     mret
 

@@ -47,6 +47,8 @@ export interface BlockOptions {
   readonly traps?: boolean;
   /** Fields as values, indices and targets: templates. */
   readonly fields?: boolean;
+  /** One instruction as a front end writes it: fields, targets that are fields, and `pc` without a distance. */
+  readonly template?: boolean;
   /** Most operations before the exit; 30 if not given. */
   readonly size?: number;
 }
@@ -76,9 +78,11 @@ class Generator {
   private readonly builder: BlockBuilder;
   private readonly pools: Record<Type, Value[]> = { i32: [], i64: [], f32: [], f64: [] };
   private readonly steps: ((choice: Choice) => void)[];
+  private readonly fields: boolean;
   private offset = 0;
 
   constructor(private readonly options: BlockOptions) {
+    this.fields = (options.fields ?? false) || (options.template ?? false);
     const { addressType } = options;
     this.builder = new BlockBuilder(sampleShape(addressType), addressType);
     const integer = [
@@ -91,13 +95,14 @@ class Generator {
       this.get,
       this.set,
     ];
-    this.steps = [...integer, ...integer, this.insn];
+    this.steps = [...integer, ...integer];
+    if (!options.template) this.steps.push(this.insn);
     if (options.memory) this.steps.push(this.load, this.store, this.store);
     if (options.atomics) this.steps.push(this.atomic);
     if (options.floats) this.steps.push(this.float, this.float, this.float);
     if (options.calls) this.steps.push(this.call);
     if (options.traps) this.steps.push(this.trapIf);
-    if (options.fields) this.steps.push(this.field);
+    if (this.fields) this.steps.push(this.field);
   }
 
   build(choices: readonly Choice[], exit: Choice): Block {
@@ -134,7 +139,7 @@ class Generator {
 
   private readonly constant = ([, a, , , k, l]: Choice): void => {
     const { builder } = this;
-    if (a % 4 === 0) this.push(builder.pc((k | 0) >> 8));
+    if (a % 4 === 0) this.push(builder.pc(this.options.template ? 0 : (k | 0) >> 8));
     else if (a % 4 === 1) this.push(builder.const32(k));
     else this.push(a % 4 === 2 ? builder.const64(k) : builder.const64(k, l));
   };
@@ -184,7 +189,7 @@ class Generator {
   }
 
   private index(length: number, a: number, b: number) {
-    if (!this.options.fields || b % 3 !== 0) return a % length;
+    if (!this.fields || b % 3 !== 0) return a % length;
     return { name: fieldNames[a % 2]!, value: undefined };
   }
 
@@ -272,10 +277,12 @@ class Generator {
   private exit([, a, b, c, k]: Choice): void {
     const { builder } = this;
     const distance = ((k | 0) >> 20) * 4;
-    const target = this.options.fields && c % 2 === 0 ? { field: "imm" } : distance;
+    const { template } = this.options;
+    const target = this.fields && (template || c % 2 === 0) ? { field: "imm" } : distance;
+    const next = template ? { field: "length" } : this.offset;
     const exits = [
       () => builder.jump(target),
-      () => builder.branch(this.value("i32", b), target, this.offset),
+      () => builder.branch(this.value("i32", b), target, next),
       () => builder.jumpIndirect(this.address(b)),
       () => builder.trap(c % 16, this.address(b)),
       () => builder.leave(),

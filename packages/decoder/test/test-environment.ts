@@ -66,6 +66,7 @@ export class TestEnvironment implements EvaluationEnvironment {
   }
 
   field(name: string): number {
+    if (name === "length") return 4;
     return name === "imm"
       ? Number(BigInt.asIntN(12, noise(this.seed, name)))
       : Number(noise(this.seed, name) & 1n);

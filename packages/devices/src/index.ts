@@ -1,1 +1,12 @@
-export {};
+export * from "./boards/virt/device-tree.js";
+export * from "./boards/virt/memory-map.js";
+export * from "./boards/virt/virt.js";
+export * from "./bus/bus.js";
+export * from "./clint/clint.js";
+export * from "./fdt/fdt.js";
+export * from "./irq/plic.js";
+export * from "./ports.js";
+export * from "./power/test-finisher.js";
+export * from "./rtc/goldfish-rtc.js";
+export * from "./state.js";
+export * from "./uart/ns16550.js";

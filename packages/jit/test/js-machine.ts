@@ -59,6 +59,8 @@ const high = (value: bigint): number => low(value >> 32n);
 /** The machine, for one run. Its linear memory is shared by all machines, so only the newest one is usable. */
 export class JsMachine {
   static readonly hartOffset = HART_OFFSET;
+  /** Word index at which {@link JsMachine.interpret} puts the operation: in the last frame. */
+  static readonly scratchWord = (FRAME_START + (FRAMES - 1) * PAGE_SIZE) >> 2;
   private readonly frames = new Map<bigint, number>();
   /** Slow paths that were called although the TLB has the page and the access is aligned. */
   readonly needlessSlowPaths: string[] = [];
@@ -83,14 +85,25 @@ export class JsMachine {
     }
     this.write(shape.slots.get("pc")!, 0, initial.pc);
     const tlbs = HART_OFFSET + TLB_OFFSET;
-    words.fill(TLB_EMPTY, tlbs >> 2, (tlbs + 2 * TLB_SIZE) >> 2);
+    words.fill(TLB_EMPTY, tlbs >> 2, (tlbs + 3 * TLB_SIZE) >> 2);
     words[word("tlbRead")] = tlbs;
     words[word("tlbWrite")] = tlbs + TLB_SIZE;
+    words[word("tlbFetch")] = tlbs + 2 * TLB_SIZE;
     this.fillFrames();
   }
 
+  /**
+   * Runs an interpreter on one pre-decoded operation, with a budget of one instruction.
+   * @param text of the interpreter
+   * @param entry the operation's two words
+   */
+  interpret(text: string, entry: readonly [number, number]): JsOutcome {
+    words.set(entry, JsMachine.scratchWord);
+    return this.run(text, 1, [0x7fffffff, JsMachine.scratchWord]);
+  }
+
   /** Runs the text of a translation with a budget of `budget` instructions. */
-  run(text: string, budget: number): JsOutcome {
+  run(text: string, budget: number, args: readonly number[] = []): JsOutcome {
     words[word("budget")] = budget;
     const jump = () => "jump";
     const bindings = {
@@ -98,10 +111,12 @@ export class JsMachine {
       ...this.slowPaths(),
       ...Object.fromEntries(this.helpers.map((helper) => [helper.name, this.helper(helper)])),
       jump,
+      decode: () => 0,
+      C: new Int32Array(1),
       P: Array.from({ length: PAGE_SIZE / 2 }, (_, place) => place * 2),
     };
     new EmissionVerifier(new Set(Object.keys(bindings))).verify(text, "the block");
-    const returned = (evaluate(text, bindings) as () => JsOutcome["returned"])();
+    const returned = (evaluate(text, bindings) as (...list: number[]) => JsOutcome["returned"])(...args);
     return { returned, left: this.left };
   }
 

@@ -215,6 +215,8 @@ export function emitInterpreter(context: InterpreterContext, formats: readonly E
   });
 
   const high = wide ? `I[${pcWord + 1}] = ph;` : "";
+  // The last instruction of a page may have stepped over a multiple of 4 GiB.
+  const carry = wide ? `if ((${low}) >>> 0 < pv >>> 0) I[${pcWord + 1}] = ph + 1 | 0; ` : "";
   const mismatch = wide ? " || ph !== I[e + 1]" : "";
   return `function interpret(hot, scratch) {
   let n = ${budget};
@@ -238,7 +240,7 @@ export function emitInterpreter(context: InterpreterContext, formats: readonly E
       if (c >= hot) { ${budget} = n; return ${InterpreterExit.hot}; }
     }
     for (;;) {
-      if (n === 0) { ${save} return ${InterpreterExit.done}; }
+      if (n === 0) { ${save} ${carry}return ${InterpreterExit.done}; }
       const w = I[ip], m = I[ip + 1];
       n = n - 1 | 0;
       switch (w & ${2 ** OPCODE_BITS - 1}) {

@@ -1,0 +1,33 @@
+/** Where things are on the board: the addresses and interrupt numbers of QEMU's `virt` machine. */
+
+/** A range of guest-physical addresses in bytes. */
+export interface Range {
+  readonly base: number;
+  readonly size: number;
+}
+
+/** Devices by name. */
+export const virtMap = {
+  test: { base: 0x100000, size: 0x1000 },
+  rtc: { base: 0x101000, size: 0x1000 },
+  clint: { base: 0x2000000, size: 0x10000 },
+  plic: { base: 0xc000000, size: 0x600000 },
+  uart: { base: 0x10000000, size: 0x100 },
+  virtio: { base: 0x10001000, size: 0x1000 },
+} as const satisfies Record<string, Range>;
+
+/** First byte of RAM. */
+export const RAM_BASE = 0x80000000;
+/** Slots for virtio devices, one page each from `virtMap.virtio.base`. */
+export const VIRTIO_SLOTS = 8;
+
+/** Interrupt sources of the PLIC. */
+export const virtIrq = {
+  /** Slot n has source n + 1. */
+  firstVirtio: 1,
+  uart: 10,
+  rtc: 11,
+} as const;
+
+/** Ticks of the time base a second. */
+export const TIMEBASE_FREQUENCY = 10_000_000;

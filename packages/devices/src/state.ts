@@ -1,0 +1,56 @@
+/** Reading device state back: checks the shape of what `save` once returned. */
+import type { DeviceState, DeviceValue } from "./ports.js";
+
+/** A saved state that does not fit the device. */
+export class DeviceStateError extends Error {
+  override readonly name = "DeviceStateError";
+  readonly code = "E_DEVICE_STATE";
+}
+
+/** Reads the fields of a saved state by name and type; every mismatch names the device and the field. */
+export class StateReader {
+  constructor(
+    private readonly device: string,
+    private readonly state: DeviceState,
+  ) {}
+
+  /** A number. */
+  number(field: string): number {
+    const value = this.state[field];
+    if (typeof value !== "number") throw this.mismatch(field, "a number");
+    return value;
+  }
+
+  /** A big integer, kept as decimal digits. */
+  bigint(field: string): bigint {
+    const value = this.state[field];
+    if (typeof value !== "string" || !/^-?\d+$/.test(value)) throw this.mismatch(field, "a decimal integer");
+    return BigInt(value);
+  }
+
+  /** A boolean. */
+  boolean(field: string): boolean {
+    const value = this.state[field];
+    if (typeof value !== "boolean") throw this.mismatch(field, "true or false");
+    return value;
+  }
+
+  /** Bytes. */
+  bytes(field: string): Uint8Array {
+    const value = this.state[field];
+    if (!(value instanceof Uint8Array)) throw this.mismatch(field, "bytes");
+    return value;
+  }
+
+  /** An array of `length` numbers. */
+  numbers(field: string, length: number): readonly number[] {
+    const value: DeviceValue | undefined = this.state[field];
+    const fits = Array.isArray(value) && value.length === length && value.every((item) => typeof item === "number");
+    if (!fits) throw this.mismatch(field, `${length} numbers`);
+    return value as readonly number[];
+  }
+
+  private mismatch(field: string, expected: string): DeviceStateError {
+    return new DeviceStateError(`saved state of ${this.device}: ${field} must be ${expected}`);
+  }
+}
