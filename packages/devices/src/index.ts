@@ -10,3 +10,8 @@ export * from "./power/test-finisher.js";
 export * from "./rtc/goldfish-rtc.js";
 export * from "./state.js";
 export * from "./uart/ns16550.js";
+export * from "./image/boot.js";
+export * from "./image/elf.js";
+export * from "./image/errors.js";
+export * from "./image/initrd.js";
+export * from "./image/kernel-image.js";
