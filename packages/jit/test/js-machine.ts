@@ -95,18 +95,24 @@ export class JsMachine {
   /**
    * Runs an interpreter on one pre-decoded operation, with a budget of one instruction.
    * @param text of the interpreter
+   * @param cold texts of its cold handlers
    * @param entry the operation's two words
    */
-  interpret(text: string, entry: readonly [number, number]): JsOutcome {
+  interpret(text: string, cold: Readonly<Record<string, string>>, entry: readonly [number, number]): JsOutcome {
     words.set(entry, JsMachine.scratchWord);
-    return this.run(text, 1, [0x7fffffff, JsMachine.scratchWord]);
+    return this.run(text, 1, [0x7fffffff, JsMachine.scratchWord], cold);
   }
 
   /** Runs the text of a translation with a budget of `budget` instructions. */
-  run(text: string, budget: number, args: readonly number[] = []): JsOutcome {
+  run(
+    text: string,
+    budget: number,
+    args: readonly number[] = [],
+    cold: Readonly<Record<string, string>> = {},
+  ): JsOutcome {
     words[word("budget")] = budget;
     const jump = () => "jump";
-    const bindings = {
+    const own = {
       ...runtimeBindings(memory, word("resultHigh"), this.slotWord(this.shape.slots.get("fflags")!, 0)),
       ...this.slowPaths(),
       ...Object.fromEntries(this.helpers.map((helper) => [helper.name, this.helper(helper)])),
@@ -115,6 +121,11 @@ export class JsMachine {
       C: new Int32Array(1),
       P: Array.from({ length: PAGE_SIZE / 2 }, (_, place) => place * 2),
     };
+    const coldHandlers = Object.entries(cold).map(([name, handler]) => {
+      new EmissionVerifier(new Set(Object.keys(own))).verify(handler, name);
+      return [name, evaluate(handler, own)];
+    });
+    const bindings = { ...own, ...Object.fromEntries(coldHandlers) };
     new EmissionVerifier(new Set(Object.keys(bindings))).verify(text, "the block");
     const returned = (evaluate(text, bindings) as (...list: number[]) => JsOutcome["returned"])(...args);
     return { returned, left: this.left };

@@ -10,7 +10,7 @@ import type { Block, FrontEnd, GuestInsn } from "@hyperfile/decoder";
 import { type Bindings, evaluate, runtimeBindings } from "../backend/js/bindings.js";
 import { emitBlock } from "../backend/js/block.js";
 import { headerWord } from "../backend/js/emitter.js";
-import { emitInterpreter, entryFormats, InterpreterExit } from "../backend/js/interpreter.js";
+import { emitColdHandlers, emitInterpreter, entryFormats, InterpreterExit } from "../backend/js/interpreter.js";
 import { EmissionVerifier } from "../backend/js/verify.js";
 import { Exit, PAGE_SIZE, STATE_OFFSET, TLB_ENTRIES } from "../memory/layout.js";
 import type { GuestMemory } from "../memory/guest-memory.js";
@@ -126,19 +126,24 @@ export class Engine {
       decode: (entry: number) => this.codePages.decode(entry),
       jump: () => this.jump(),
     };
+    const context = {
+      frontEnd,
+      hartOffset,
+      arenaWord: this.codePages.arenaWord,
+      pageWords: this.codePages.pageWords,
+      wordsPerByteShift: this.codePages.wordsPerByteShift,
+    };
+    const cold = emitColdHandlers(context, formats);
     this.verifier = new EmissionVerifier(new Set([...Object.keys(this.bindings), "P"]));
-    const text = emitInterpreter(
-      {
-        frontEnd,
-        hartOffset,
-        arenaWord: this.codePages.arenaWord,
-        pageWords: this.codePages.pageWords,
-        wordsPerByteShift: this.codePages.wordsPerByteShift,
-      },
-      formats,
-    );
-    if (options.verify !== "off") this.verifier.verify(text, "the interpreter");
-    this.interpret = evaluate(text, this.bindings) as (hot: number, scratch: number) => number;
+    const make = (text: string, what: string, bindings: Bindings) => {
+      if (options.verify !== "off") new EmissionVerifier(new Set(Object.keys(bindings))).verify(text, what);
+      return evaluate(text, bindings);
+    };
+    const coldHandlers = Object.entries(cold).map(([name, text]) => [name, make(text, name, this.bindings)]);
+    this.interpret = make(emitInterpreter(context, formats), "the interpreter", {
+      ...this.bindings,
+      ...Object.fromEntries(coldHandlers),
+    }) as (hot: number, scratch: number) => number;
   }
 
   /**

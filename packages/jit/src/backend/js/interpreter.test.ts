@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { blocks, sampleHelpers, sampleShape } from "../../../../decoder/test/block-generator.js";
 import { JsMachine, RecordingEnvironment } from "../../../test/js-machine.js";
 import { callSite } from "../../mmu/ports.js";
-import { emitInterpreter, entryFormats, InterpreterExit } from "./interpreter.js";
+import { emitColdHandlers, emitInterpreter, entryFormats, InterpreterExit } from "./interpreter.js";
 
 const LENGTH = 4;
 const field = (name: string, width: number, signed: boolean): TemplateField => ({
@@ -42,7 +42,7 @@ function compare(block: Block, addressType: "i32" | "i64", seed: number, scale: 
   const context = { frontEnd, hartOffset, arenaWord: 0, pageWords: 4112, wordsPerByteShift: scale };
   const text = emitInterpreter(context, formats);
   const machine = new JsMachine(shape, reference, sampleHelpers);
-  const outcome = machine.interpret(text, [formats[0]!.first(insn), formats[0]!.second(insn)]);
+  const outcome = machine.interpret(text, emitColdHandlers(context, formats), [formats[0]!.first(insn), formats[0]!.second(insn)]);
   const explain = () => `\n${printBlock(block, shape)}\n${text}\n`;
 
   const left = exit.kind === "trap" || exit.kind === "fault" || exit.kind === "helper";

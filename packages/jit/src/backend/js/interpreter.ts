@@ -14,7 +14,14 @@
  * Locals: `ip` word index of the entry; `d` what to add to it for the low half of the program counter; `base`
  * first entry of the page; `n` remaining budget; `ph` high half of the program counter.
  */
-import type { FrontEnd, GuestInsn, Operation, Template, TemplateField } from "@hyperfile/decoder";
+import {
+  type FrontEnd,
+  type GuestInsn,
+  type Operation,
+  opcodes,
+  type Template,
+  type TemplateField,
+} from "@hyperfile/decoder";
 import { STATE_OFFSET, TLB_ENTRIES } from "../../memory/layout.js";
 import { eliminateDead } from "../../passes/eliminate-dead.js";
 import { type EmitterHost, headerWord, JsEmitter } from "./emitter.js";
@@ -66,7 +73,7 @@ export class EntryFormat {
   /** Lays the fields out; throws if they don't fit: such a front end can't be interpreted. */
   constructor(
     readonly template: Template,
-    private readonly opcode: number,
+    readonly opcode: number,
   ) {
     if (opcode >= 1 << OPCODE_BITS) throw new Error(`${template.name}: more than ${1 << OPCODE_BITS} opcodes`);
     const indexed = new Set(
@@ -165,6 +172,85 @@ export function entryFormats(frontEnd: FrontEnd): readonly EntryFormat[] {
   return frontEnd.templates.map((template, index) => new EntryFormat(template, FIRST_TEMPLATE + index));
 }
 
+/** Expression that moves an entry's length to where a call site has it. */
+const SITE_LENGTH = "w >>> 14 & 28672";
+/** Templates in one function of cold handlers: V8 gives up optimising functions of more than 60 KB of bytecode. */
+const COLD_GROUP = 32;
+
+/**
+ * Whether a template's handler is kept out of the interpreter's loop. Handlers that call out anyway lose nothing,
+ * and the loop stays small enough for V8 to optimise it.
+ */
+function isCold(template: Template): boolean {
+  const { operations } = template.block;
+  const last = operations[operations.length - 1]!;
+  const target = last.targets?.[0];
+  const fallsThrough = last.op === "jump" && typeof target === "object" && target.field === "length";
+  if (!fallsThrough && last.op !== "leave" && last.op !== "trap") return false;
+  return operations.some(({ op }) => {
+    const { kind } = opcodes.get(op)!;
+    return kind === "call" || kind === "float" || coldOperations.has(op);
+  });
+}
+
+const coldOperations = new Set([
+  "trap", "trapif", "amo", "lr", "sc", "mulh", "mulhu", "mulhsu", "div", "divu", "rem", "remu",
+  "rotl", "rotr", "popcnt", "ctz", "bswap",
+]); // biome-ignore format: one list
+
+function coldGroups(formats: readonly EntryFormat[]): EntryFormat[][] {
+  const cold = formats.filter((format) => isCold(format.template));
+  const groups: EntryFormat[][] = [];
+  for (let at = 0; at < cold.length; at += COLD_GROUP) groups.push(cold.slice(at, at + COLD_GROUP));
+  return groups;
+}
+
+const coldName = (group: number): string => `cold${group}`;
+
+function handlerOf(context: InterpreterContext, format: EntryFormat, host: EmitterHost): string {
+  const { frontEnd, hartOffset } = context;
+  const block = eliminateDead(format.template.block);
+  const emitter = new JsEmitter(block, frontEnd.shape, hartOffset, frontEnd.addressType === "i64", host);
+  emitter.emitAll();
+  const body = emitter.lines.map((line) => `          ${line}`).join("\n");
+  return `        case ${format.opcode}: { // ${format.template.name}\n${body}\n        }`;
+}
+
+/**
+ * The texts of the functions with cold handlers, by name. Each takes the entry's words and the program counter and
+ * gives 0 to go on with the next instruction, 1 to leave; program counter and budget are in memory already.
+ */
+export function emitColdHandlers(
+  context: InterpreterContext,
+  formats: readonly EntryFormat[],
+): Readonly<Record<string, string>> {
+  const { hartOffset } = context;
+  const host = (format: EntryFormat): EmitterHost => ({
+    mark: () => {},
+    site: () => `pc & 4095 | ${SITE_LENGTH} | 32768`,
+    beforeSlowPath: () => "",
+    bail: () => "return 1;",
+    afterHelper: () => "",
+    pc: () => ["pc", "ph"],
+    field: (name) => format.field(name),
+    fieldIndex: (name, words) => format.fieldIndex(name, words),
+    exit: (operation, emitter) => emitter.line(operation.op === "jump" ? "return 0;" : "return 1;"),
+  });
+  return Object.fromEntries(
+    coldGroups(formats).map((group, index) => {
+      const cases = group.map((format) => handlerOf(context, format, host(format))).join("\n");
+      const text = `function ${coldName(index)}(w, m, pc, ph) {
+  const tr = I[${headerWord(hartOffset, "tlbRead")}] >> 2, tw = I[${headerWord(hartOffset, "tlbWrite")}] >> 2;
+  switch (w & ${2 ** OPCODE_BITS - 1}) {
+${cases}
+  }
+  return 1;
+}`;
+      return [coldName(index), text];
+    }),
+  );
+}
+
 /** The text of the interpreter: an expression whose value is `interpret(hot, scratch)`. */
 export function emitInterpreter(context: InterpreterContext, formats: readonly EntryFormat[]): string {
   const { frontEnd, hartOffset, wordsPerByteShift: scale } = context;
@@ -177,41 +263,43 @@ export function emitInterpreter(context: InterpreterContext, formats: readonly E
   const reload = `tr = I[${headerWord(hartOffset, "tlbRead")}] >> 2; tw = I[${headerWord(hartOffset, "tlbWrite")}] >> 2;`;
   const advance = `ip = ip + ${bytes("(w >>> 26 & 15)")} | 0; continue;`;
 
-  const handlers = formats.map((format, index) => {
-    const host: EmitterHost = {
-      mark: () => {},
-      site: () => `(${low}) & 4095 | w >>> 14 & 28672 | 32768`,
-      beforeSlowPath: () => save,
-      bail: () => `return ${InterpreterExit.done};`,
-      afterHelper: () => reload,
-      pc: (distance) => {
-        if (distance !== 0) throw new Error("a template's pc has no distance");
-        return [`(${low})`, "ph"];
-      },
-      field: (name) => format.field(name),
-      fieldIndex: (name, words) => format.fieldIndex(name, words),
-      exit: (operation: Operation, emitter: JsEmitter) => {
-        const go = (target: unknown) => {
-          const { field } = target as { field: string };
-          if (field === "length") return advance;
-          return `ip = ip + ${bytes(format.field(field))} | 0; break;`;
-        };
-        const [taken, notTaken] = operation.targets ?? [];
-        if (operation.op === "jump") emitter.line(go(taken));
-        else if (operation.op === "branch") {
-          emitter.line(`if (${emitter.condition(operation.args[0]!)}) { ${go(taken)} }`);
-          emitter.line(go(notTaken));
-        } else if (operation.op === "jumpr") {
-          const target = operation.args[0]!;
-          emitter.line(`pl = ${emitter.lo(target)};${wide ? ` ph = ${emitter.hi(target)};` : ""} continue enter;`);
-        } else emitter.line(`return ${InterpreterExit.done};`);
-      },
-    };
-    const block = eliminateDead(format.template.block);
-    const emitter = new JsEmitter(block, frontEnd.shape, hartOffset, wide, host);
-    emitter.emitAll();
-    const body = emitter.lines.map((line) => `          ${line}`).join("\n");
-    return `        case ${FIRST_TEMPLATE + index}: { // ${format.template.name}\n${body}\n        }`;
+  const hosts = (format: EntryFormat): EmitterHost => ({
+    mark: () => {},
+    site: () => `(${low}) & 4095 | ${SITE_LENGTH} | 32768`,
+    beforeSlowPath: () => save,
+    bail: () => `return ${InterpreterExit.done};`,
+    afterHelper: () => reload,
+    pc: () => [`(${low})`, "ph"],
+    field: (name) => format.field(name),
+    fieldIndex: (name, words) => format.fieldIndex(name, words),
+    exit: (operation: Operation, emitter: JsEmitter) => {
+      const go = (target: unknown) => {
+        const { field } = target as { field: string };
+        if (field === "length") return advance;
+        return `ip = ip + ${bytes(format.field(field))} | 0; break;`;
+      };
+      const [taken, notTaken] = operation.targets ?? [];
+      if (operation.op === "jump") emitter.line(go(taken));
+      else if (operation.op === "branch") {
+        emitter.line(`if (${emitter.condition(operation.args[0]!)}) { ${go(taken)} }`);
+        emitter.line(go(notTaken));
+      } else if (operation.op === "jumpr") {
+        const target = operation.args[0]!;
+        emitter.line(`pl = ${emitter.lo(target)};${wide ? ` ph = ${emitter.hi(target)};` : ""} continue enter;`);
+      } else emitter.line(`return ${InterpreterExit.done};`);
+    },
+  });
+  const handlers = formats
+    .filter((format) => !isCold(format.template))
+    .map((format) => handlerOf(context, format, hosts(format)));
+  const coldCalls = coldGroups(formats).map((group, index) => {
+    const labels = group.map((format) => `case ${format.opcode}:`).join(" ");
+    return `        ${labels} {
+          ${save}
+          if (${coldName(index)}(w, m, ${low}, ph) !== 0) return ${InterpreterExit.done};
+          ${reload}
+          ${advance}
+        }`;
   });
 
   const high = wide ? `I[${pcWord + 1}] = ph;` : "";
@@ -260,7 +348,7 @@ export function emitInterpreter(context: InterpreterContext, formats: readonly E
           ${save}
           return ${InterpreterExit.crossing};
         }
-${handlers.join("\n")}
+${[...handlers, ...coldCalls].join("\n")}
       }
       if (ip - base >>> 0 < ${4096 << scale}) {
         const c = C[ip >> 1] + 1 | 0;

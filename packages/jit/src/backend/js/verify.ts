@@ -82,6 +82,8 @@ function refuse(node: { readonly start: number }, reason: string): never {
 }
 
 const INTERPRETER = "interpret";
+/** Names of the functions with the interpreter's cold handlers. */
+const COLD_HANDLERS = /^cold\d+$/;
 const LABEL = "enter";
 const PAGE_FUNCTIONS = "P";
 const DISPATCHER = "jump";
@@ -152,7 +154,7 @@ class Walk {
     if (node.async || node.generator) refuse(node, "the function is async or a generator");
     if (node.id === null || node.id === undefined) refuse(node, "the function has no name");
     this.checkName(node.id, node.id.name);
-    this.interpreter = node.id.name === INTERPRETER;
+    this.interpreter = node.id.name === INTERPRETER || COLD_HANDLERS.test(node.id.name);
     for (const parameter of node.params) {
       if (parameter.type !== "Identifier") refuse(parameter, `${parameter.type} as a parameter`);
       this.declare(parameter, parameter.name, "parameter");
