@@ -71,6 +71,7 @@ struct process_info {
 struct system_info {
   uint64_t timebase; /* ticks of the timer in a second */
   uint64_t uptime_ticks;
+  uint64_t idle_ticks; /* of these, how many passed with no process ready */
   uint64_t memory_bytes;
   uint64_t free_bytes;
   uint64_t system_calls;

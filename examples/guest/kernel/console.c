@@ -9,8 +9,9 @@
 #include "kernel.h"
 
 /* Registers of the 16550 (National Semiconductor PC16550D, table II). */
-enum { UART_DATA = 0, UART_IER = 1, UART_FCR = 2, UART_LCR = 3, UART_MCR = 4, UART_LSR = 5 };
+enum { UART_DATA = 0, UART_IER = 1, UART_IIR = 2, UART_FCR = 2, UART_LCR = 3, UART_MCR = 4, UART_LSR = 5 };
 #define IER_RECEIVE 0x01
+#define IIR_FIFO 0xc0
 #define FCR_ENABLE 0x01
 #define LCR_8N1 0x03
 #define MCR_READY 0x0b
@@ -32,14 +33,22 @@ static void set_receiving(bool on) {
   *uart(UART_IER) = on ? IER_RECEIVE : 0;
 }
 
+/*
+ * Turning the FIFO on or off clears it. Where input is piped in its first byte already waits, and further ones follow
+ * as soon as it is read: then the FIFO stays as it is, for working without one loses nothing.
+ */
+static void enable_fifo(void) {
+  bool is_on = (*uart(UART_IIR) & IIR_FIFO) == IIR_FIFO;
+  if (!is_on && (*uart(UART_LSR) & LSR_RECEIVED) == 0) *uart(UART_FCR) = FCR_ENABLE;
+}
+
 void console_init(void) {
   if (machine.uart.start == 0) return;
   *uart(UART_IER) = 0;
   *uart(UART_LCR) = LCR_8N1;
-  uart_ready = true;
-  console_receive(); /* first, since turning the FIFO on may clear what came early from a pipe */
-  *uart(UART_FCR) = FCR_ENABLE;
   *uart(UART_MCR) = MCR_READY;
+  enable_fifo();
+  uart_ready = true;
   if (console_is_polled()) return;
   plic_enable(machine.uart_interrupt);
   set_receiving(true);

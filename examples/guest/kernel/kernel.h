@@ -151,7 +151,7 @@ struct process {
 };
 extern struct process processes[MAX_PROCESSES];
 extern struct process *current;
-extern uint64_t process_switches;
+extern uint64_t process_switches, process_idle_ticks;
 void process_start_first(void);
 int process_fork(void);
 /* Turns floating point on in the current process, all registers zero. */

@@ -12,7 +12,7 @@
 
 struct process processes[MAX_PROCESSES];
 struct process *current;
-uint64_t process_switches;
+uint64_t process_switches, process_idle_ticks;
 static struct process *fp_owner; /* whose values the f registers hold, if anyone's */
 static uint64_t switched_at;
 static int last_pid;
@@ -229,7 +229,9 @@ void process_schedule(void) {
     timer_arm(console_is_polled() ? earlier(due, now + timer_ticks(POLL_MILLISECONDS)) : due);
     __asm__ volatile("wfi");
     trap_poll_interrupts();
-    now = timer_now();
+    uint64_t woken_at = timer_now();
+    process_idle_ticks += woken_at - now;
+    now = woken_at;
   }
   load_fp();
 }

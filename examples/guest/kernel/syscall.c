@@ -79,6 +79,7 @@ static long call_system(struct process *process, uintptr_t va) {
   info = (struct system_info){
     .timebase = machine.timebase,
     .uptime_ticks = timer_uptime(),
+    .idle_ticks = process_idle_ticks,
     .memory_bytes = (uint64_t)page_total() * PAGE_BYTES,
     .free_bytes = (uint64_t)page_free() * PAGE_BYTES,
     .system_calls = system_calls,

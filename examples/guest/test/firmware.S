@@ -15,6 +15,7 @@
 _start:
     la t0, trap
     csrw mtvec, t0
+    csrw satp, zero
     la sp, scratch
     csrw mscratch, sp
     li t0, -1

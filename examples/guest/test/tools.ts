@@ -2,6 +2,9 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 
+/** How long a guest may be silent before it counts as hung. */
+const HANG_MILLISECONDS = 30_000;
+
 /** The guest's folder. */
 export const guestFolder = fileURLToPath(new URL("..", import.meta.url));
 
@@ -30,7 +33,18 @@ export class QemuGuest {
   #notify = () => {};
 
   constructor(xlen: 32 | 64, args: readonly string[], input?: string) {
-    const common = ["-M", "virt", "-nographic", "-kernel", `bin/guest${xlen}.elf`];
+    const common = [
+      "-M",
+      "virt",
+      "-display",
+      "none",
+      "-serial",
+      "stdio",
+      "-monitor",
+      "none",
+      "-kernel",
+      `bin/guest${xlen}.elf`,
+    ];
     const hasMemory = args.includes("-m");
     this.#process = spawn(
       `qemu-system-riscv${xlen}`,
@@ -74,8 +88,15 @@ export class QemuGuest {
         return before;
       }
       if (this.#isEnded) throw new Error(`QEMU ended before "${text}" appeared:\n${this.#output}`);
-      await new Promise<void>((resolve) => {
-        this.#notify = resolve;
+      await new Promise<void>((resolve, reject) => {
+        const timer = setTimeout(
+          () => reject(new Error(`"${text}" does not appear:\n${this.#output}`)),
+          HANG_MILLISECONDS,
+        );
+        this.#notify = () => {
+          clearTimeout(timer);
+          resolve();
+        };
       });
     }
   }

@@ -50,10 +50,10 @@ static int uptime(int argc, char **argv) {
   (void)argc, (void)argv;
   struct system_info info;
   get_system(&info);
-  uint64_t up = milliseconds(info.uptime_ticks);
-  printf("up %llu.%03llu s, %llu switches, %llu timer and %llu device interrupts, %llu system calls\n",
-         (unsigned long long)up / 1000, (unsigned long long)up % 1000, (unsigned long long)info.switches,
-         (unsigned long long)info.timer_interrupts, (unsigned long long)info.device_interrupts,
+  uint64_t up = milliseconds(info.uptime_ticks), idle = milliseconds(info.idle_ticks);
+  printf("up %llu.%03llu s, idle %llu.%03llu s, %llu switches, %llu timer and %llu device interrupts, %llu system calls\n",
+         (unsigned long long)up / 1000, (unsigned long long)up % 1000, (unsigned long long)idle / 1000,
+         (unsigned long long)idle % 1000, (unsigned long long)info.switches, (unsigned long long)info.timer_interrupts, (unsigned long long)info.device_interrupts,
          (unsigned long long)info.system_calls);
   return 0;
 }
