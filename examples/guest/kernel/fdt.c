@@ -19,9 +19,8 @@ struct cells {
 struct node {
   const char *name;
   uint32_t address_cells, size_cells; /* of its children */
-  uint32_t phandle, intc_phandle;
-  struct cells compatible, reg, interrupts, interrupts_extended, isa, isa_base, isa_extensions, mmu_type;
-  struct cells device_type, status;
+  uint32_t intc_phandle; /* of the interrupt controller inside it */
+  struct cells compatible, reg, interrupts, interrupts_extended, isa, isa_base, isa_extensions, device_type, status;
 };
 
 struct machine machine;
@@ -32,11 +31,11 @@ static uint32_t cell(const uint8_t *at) {
   return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
 }
 
-/* A number of one or two cells; a 32-bit guest keeps the low one, since it reaches no further. */
-static uintptr_t number(const uint8_t *at, uint32_t cells) {
+/* A number of one or two cells. */
+static uint64_t number(const uint8_t *at, uint32_t cells) {
   uint64_t value = 0;
   for (uint32_t i = 0; i < cells; i++) value = value << 32 | cell(at + 4 * i);
-  return (uintptr_t)value;
+  return value;
 }
 
 static bool lists(struct cells list, const char *text) {
@@ -54,11 +53,13 @@ static bool starts(const char *text, const char *prefix) {
   return true;
 }
 
+/* The first entry of `reg`, cut where a 32-bit guest reaches no further. */
 static struct range first_range(const struct node *parent, const struct node *node) {
   uint32_t address = parent->address_cells, size = parent->size_cells;
   if (node->reg.bytes < 4 * (address + size) || node->reg.bytes == 0) return (struct range){0, 0};
-  uintptr_t start = number(node->reg.data, address);
-  return (struct range){start, start + number(node->reg.data + 4 * address, size)};
+  uint64_t start = number(node->reg.data, address), end = start + number(node->reg.data + 4 * address, size);
+  uintptr_t last = PAGE_DOWN(UINTPTR_MAX);
+  return (struct range){(uintptr_t)start, end < last ? (uintptr_t)end : last};
 }
 
 static void reserve(uintptr_t start, uintptr_t end) {
@@ -137,8 +138,7 @@ static void property(struct node *stack, unsigned depth, const char *name, struc
   if (strcmp(name, "#address-cells") == 0) node->address_cells = cell(value.data);
   else if (strcmp(name, "#size-cells") == 0) node->size_cells = cell(value.data);
   else if (strcmp(name, "phandle") == 0) {
-    node->phandle = cell(value.data);
-    if (depth > 0 && starts(node->name, "interrupt-controller")) stack[depth - 1].intc_phandle = node->phandle;
+    if (depth > 0 && starts(node->name, "interrupt-controller")) stack[depth - 1].intc_phandle = cell(value.data);
   } else if (strcmp(name, "timebase-frequency") == 0) {
     machine.timebase = cell(value.data + value.bytes - 4);
   }
@@ -189,7 +189,8 @@ void fdt_read(const void *blob, unsigned boot_hart) {
   if (header == 0 || cell(header) != FDT_MAGIC) panic("no device tree at %p: firmware passes its address in a1", blob);
   reserve((uintptr_t)header, (uintptr_t)header + cell(header + 4));
   for (const uint8_t *entry = header + cell(header + 16); number(entry + 8, 2) != 0; entry += 16) {
-    reserve(number(entry, 2), number(entry, 2) + number(entry + 8, 2));
+    uintptr_t start = (uintptr_t)number(entry, 2);
+    reserve(start, start + (uintptr_t)number(entry + 8, 2));
   }
   walk(header + cell(header + 8), header + cell(header + 12));
   if (!find_plic_context()) machine.plic.start = 0;

@@ -47,10 +47,6 @@ void kprintf(const char *text, ...) __attribute__((format(printf, 1, 2)));
 void panic(const char *text, ...) __attribute__((format(printf, 1, 2), noreturn));
 
 /* sbi.c: calls of the SBI (Supervisor Binary Interface 2.0); each returns false where firmware has no such service. */
-struct sbi_result {
-  long error;
-  long value;
-};
 void sbi_init(void);
 extern unsigned sbi_version, sbi_implementation;
 void sbi_set_timer(uint64_t deadline);

@@ -13,6 +13,11 @@
 #define LEGACY_GET 2
 #define LEGACY_SHUTDOWN 8
 
+struct sbi_result {
+  long error;
+  long value;
+};
+
 unsigned sbi_version, sbi_implementation;
 static bool has_time, has_reset, has_console;
 

@@ -63,11 +63,17 @@ static pte_t *walk(pte_t *table, uintptr_t va, int level, bool create) {
   return &table[va >> LEVEL_SHIFT(level) & (ENTRIES - 1)];
 }
 
+/* Whether a leaf of that level can begin a range. */
+static bool is_leaf_range(uintptr_t start, uintptr_t end, int level) {
+  uintptr_t bytes = 1ul << LEVEL_SHIFT(level);
+  return (start & (bytes - 1)) == 0 && end - start >= bytes;
+}
+
 /* Maps a range to itself in the largest leaves that fit. */
 static void map_kernel(uintptr_t start, uintptr_t end, pte_t flags) {
   while (start < end) {
     int level = LEVELS - 1;
-    while (level > 0 && ((start & ((1ul << LEVEL_SHIFT(level)) - 1)) != 0 || end - start < 1ul << LEVEL_SHIFT(level))) level--;
+    while (level > 0 && !is_leaf_range(start, end, level)) level--;
     pte_t *entry = walk(kernel_root, start, level, true);
     if (entry == 0) panic("no memory for the kernel's page tables");
     *entry = make_pte((void *)start, flags | PTE_V | PTE_G | PTE_A | PTE_D);

@@ -61,7 +61,8 @@ static word expected_congruential(word y, word steps) {
 
 int burn_command(int argc, char **argv) {
   unsigned long millions = 1;
-  if (argc > 2 || (argc == 2 && !parse_number(argv[1], &millions)) || millions == 0 || millions > 4000) return usage(argv[0]);
+  if (argc > 2 || (argc == 2 && !parse_number(argv[1], &millions))) return usage(argv[0]);
+  if (millions == 0 || millions > 4000) return usage(argv[0]);
   word x = SEED, y = SEED, steps = millions * STEPS;
   for (word i = steps; i != 0; i--) {
     x = xorshift(x);

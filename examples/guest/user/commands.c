@@ -51,10 +51,11 @@ static int uptime(int argc, char **argv) {
   struct system_info info;
   get_system(&info);
   uint64_t up = milliseconds(info.uptime_ticks), idle = milliseconds(info.idle_ticks);
-  printf("up %llu.%03llu s, idle %llu.%03llu s, %llu switches, %llu timer and %llu device interrupts, %llu system calls\n",
-         (unsigned long long)up / 1000, (unsigned long long)up % 1000, (unsigned long long)idle / 1000,
-         (unsigned long long)idle % 1000, (unsigned long long)info.switches, (unsigned long long)info.timer_interrupts, (unsigned long long)info.device_interrupts,
-         (unsigned long long)info.system_calls);
+  printf("up %llu.%03llu s, idle %llu.%03llu s, ", (unsigned long long)up / 1000, (unsigned long long)up % 1000,
+         (unsigned long long)idle / 1000, (unsigned long long)idle % 1000);
+  printf("%llu switches, %llu timer and %llu device interrupts, %llu system calls\n",
+         (unsigned long long)info.switches, (unsigned long long)info.timer_interrupts,
+         (unsigned long long)info.device_interrupts, (unsigned long long)info.system_calls);
   return 0;
 }
 
