@@ -98,6 +98,15 @@ void console_insert(char c) {
   if (ring_head - ring_tail < sizeof ring) ring[ring_head++ % sizeof ring] = c;
 }
 
+bool console_take_interrupt(void) {
+  for (unsigned at = ring_tail; at != ring_head; at++) {
+    if (ring[at % sizeof ring] != CTRL_C) continue;
+    ring_tail = at + 1;
+    return true;
+  }
+  return false;
+}
+
 size_t console_read(char *to, size_t bytes) {
   size_t count = 0;
   while (count < bytes && ring_tail != ring_head) to[count++] = ring[ring_tail++ % sizeof ring];

@@ -204,6 +204,8 @@ void console_put(char c);
 void console_receive(void);
 /* Puts a byte into the input. */
 void console_insert(char c);
+/* Whether Ctrl-C waits in the input, which is dropped up to it. */
+bool console_take_interrupt(void);
 size_t console_read(char *to, size_t bytes);
 
 /* power.c */

@@ -176,6 +176,8 @@ void process_wake(enum process_state waiting_for) {
 
 void process_set_foreground(int pid) {
   foreground = pid;
+  /* Ctrl-C may come while the shell still starts the process. */
+  if (pid != 0 && console_take_interrupt()) process_interrupt();
 }
 
 uint64_t process_cpu_ticks(struct process *process) {
