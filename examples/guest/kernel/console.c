@@ -98,10 +98,16 @@ void console_insert(char c) {
   if (ring_head - ring_tail < sizeof ring) ring[ring_head++ % sizeof ring] = c;
 }
 
+/* After bytes were taken out of the ring. */
+static void resume_receiving(void) {
+  if (uart_ready && !receiving && !console_is_polled()) set_receiving(true);
+}
+
 bool console_take_interrupt(void) {
   for (unsigned at = ring_tail; at != ring_head; at++) {
     if (ring[at % sizeof ring] != CTRL_C) continue;
     ring_tail = at + 1;
+    resume_receiving();
     return true;
   }
   return false;
@@ -110,6 +116,6 @@ bool console_take_interrupt(void) {
 size_t console_read(char *to, size_t bytes) {
   size_t count = 0;
   while (count < bytes && ring_tail != ring_head) to[count++] = ring[ring_tail++ % sizeof ring];
-  if (uart_ready && !receiving && !console_is_polled() && count > 0) set_receiving(true);
+  if (count > 0) resume_receiving();
   return count;
 }
