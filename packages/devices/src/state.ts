@@ -21,10 +21,18 @@ export class StateReader {
     return value;
   }
 
+  /** An integer from 0 to `maximum`: what a register of that width can hold. */
+  integer(field: string, maximum: number): number {
+    const value = this.state[field];
+    if (!isRegister(value, maximum)) throw this.mismatch(field, `an integer from 0 to ${maximum}`);
+    return value;
+  }
+
   /** A big integer, kept as decimal digits. */
   bigint(field: string): bigint {
     const value = this.state[field];
-    if (typeof value !== "string" || !/^-?\d+$/.test(value)) throw this.mismatch(field, "a decimal integer");
+    if (typeof value !== "string" || !/^-?\d{1,40}$/.test(value))
+      throw this.mismatch(field, "a decimal integer");
     return BigInt(value);
   }
 
@@ -35,22 +43,37 @@ export class StateReader {
     return value;
   }
 
-  /** Bytes. */
-  bytes(field: string): Uint8Array {
+  /** Bytes, at most `maximum` of them. */
+  bytes(field: string, maximum = Infinity): Uint8Array {
     const value = this.state[field];
     if (!(value instanceof Uint8Array)) throw this.mismatch(field, "bytes");
+    if (value.length > maximum) throw this.mismatch(field, `at most ${maximum} bytes`);
     return value;
   }
 
   /** An array of `length` numbers. */
   numbers(field: string, length: number): readonly number[] {
     const value: DeviceValue | undefined = this.state[field];
-    const fits = Array.isArray(value) && value.length === length && value.every((item) => typeof item === "number");
+    const fits =
+      Array.isArray(value) && value.length === length && value.every((item) => typeof item === "number");
     if (!fits) throw this.mismatch(field, `${length} numbers`);
+    return value as readonly number[];
+  }
+
+  /** An array of `length` integers from 0 to `maximum`. */
+  integers(field: string, length: number, maximum: number): readonly number[] {
+    const value: DeviceValue | undefined = this.state[field];
+    const fits =
+      Array.isArray(value) && value.length === length && value.every((item) => isRegister(item, maximum));
+    if (!fits) throw this.mismatch(field, `${length} integers from 0 to ${maximum}`);
     return value as readonly number[];
   }
 
   private mismatch(field: string, expected: string): DeviceStateError {
     return new DeviceStateError(`saved state of ${this.device}: ${field} must be ${expected}`);
   }
+}
+
+function isRegister(value: unknown, maximum: number): value is number {
+  return Number.isInteger(value) && (value as number) >= 0 && (value as number) <= maximum;
 }

@@ -1,10 +1,15 @@
 /**
  * The core-local interruptor: software interrupts and the machine timer of every hart, as SiFive made it and QEMU
- * places it.
+ * places it (SiFive U54-MC manual, chapter "Core-Local Interruptor"; RISC-V privileged architecture, section
+ * "Machine Timer Registers").
  *
- *   0x0000 + 4 hart   msip      bit 0 raises the machine software interrupt
- *   0x4000 + 8 hart   mtimecmp  the machine timer interrupt is pending while mtime >= mtimecmp
- *   0xbff8            mtime     ticks of 100 ns
+ *   0x0000 + 4 hart   msip      bit 0 raises the machine software interrupt (cause 3)
+ *   0x4000 + 8 hart   mtimecmp  the machine timer interrupt (cause 7) is pending while mtime >= mtimecmp
+ *   0xbff8            mtime     ticks of the machine's clock; writable
+ *
+ * `mtime` is the clock plus an offset that guests change by writing it; all 64-bit values are kept as two words, so
+ * that they are exact over their whole range and halves can be written in any order. Saved state holds the offset:
+ * whoever restores a device also restores the clock.
  */
 import type { AccessSize, Clock, DeviceState, HartInterrupts, MmioDevice } from "../ports.js";
 import { StateReader } from "../state.js";
@@ -14,105 +19,167 @@ const MTIME = 0xbff8;
 const MACHINE_SOFTWARE = 3;
 const MACHINE_TIMER = 7;
 const WORD = 0x100000000;
-/** Compare values from here on mean "never": the reset value is all ones. */
-const NEVER = 2 ** 63;
+const WORD_MAXIMUM = 0xffffffff;
 
 /** The device. */
 export class Clint implements MmioDevice {
   readonly name = "clint";
   readonly counters = { timerInterrupts: 0, softwareInterrupts: 0 };
   private readonly msip: Uint8Array;
-  /** Low and high words, so that halves can be written in any order. */
+  /** Low word, high word of each hart's mtimecmp. */
   private readonly compare: Uint32Array;
-  /** What guests added to the clock by writing `mtime`. */
-  private offset = 0;
+  /** Whether each hart's timer interrupt is up. */
+  private readonly raised: Uint8Array;
+  private offsetLow = 0;
+  private offsetHigh = 0;
+  /** mtime as `sample` last saw it. */
+  private timeLow = 0;
+  private timeHigh = 0;
+  /**
+   * High word that belongs to the low word of mtime just read. An 8-byte load reaches the device as two accesses,
+   * between which a carry must not get lost; any other access forgets it.
+   */
+  private latchedHigh: number | undefined;
 
   constructor(
     private readonly harts: readonly HartInterrupts[],
     private readonly clock: Clock,
   ) {
     this.msip = new Uint8Array(harts.length);
-    this.compare = new Uint32Array(2 * harts.length).fill(WORD - 1);
+    this.compare = new Uint32Array(2 * harts.length).fill(WORD_MAXIMUM);
+    this.raised = new Uint8Array(harts.length);
   }
 
   read(offset: number, size: AccessSize): number {
-    const word = this.readWord(offset & ~3);
+    const word = this.readWord(offset - (offset & 3));
     const shift = 8 * (offset & 3);
     return size === 4 ? word : (word >>> shift) & (size === 1 ? 0xff : 0xffff);
   }
 
   private readWord(offset: number): number {
+    const latched = this.latchedHigh;
+    this.latchedHigh = undefined;
     if (offset < 4 * this.harts.length) return this.msip[offset >> 2]!;
-    if (offset >= MTIMECMP && offset < MTIMECMP + 8 * this.harts.length) return this.compare[(offset - MTIMECMP) >> 2]!;
-    const now = this.clock.now() + this.offset;
-    if (offset === MTIME) return now % WORD;
-    if (offset === MTIME + 4) return Math.floor(now / WORD);
+    const timer = this.timerWord(offset);
+    if (timer !== undefined) return this.compare[timer]!;
+    if (offset === MTIME) {
+      this.sample();
+      this.latchedHigh = this.timeHigh;
+      return this.timeLow;
+    }
+    if (offset === MTIME + 4) {
+      this.sample();
+      return latched ?? this.timeHigh;
+    }
     return 0;
   }
 
-  /** Registers are words; narrower writes have no effect, as on the real device. */
+  /** Registers are words: narrower and misaligned writes have no effect. */
   write(offset: number, size: AccessSize, value: number): void {
+    this.latchedHigh = undefined;
     if (size !== 4 || (offset & 3) !== 0) return;
     if (offset < 4 * this.harts.length) {
-      const hart = offset >> 2;
-      this.msip[hart] = value & 1;
-      if ((value & 1) !== 0) this.counters.softwareInterrupts++;
-      this.harts[hart]!.setPending(MACHINE_SOFTWARE, (value & 1) !== 0);
-    } else if (offset >= MTIMECMP && offset < MTIMECMP + 8 * this.harts.length) {
-      this.compare[(offset - MTIMECMP) >> 2] = value;
+      this.setSoftware(offset >> 2, value & 1);
+      return;
+    }
+    const timer = this.timerWord(offset);
+    if (timer !== undefined) {
+      this.compare[timer] = value;
       this.tick();
     } else if (offset === MTIME || offset === MTIME + 4) {
-      const now = this.clock.now() + this.offset;
-      const written = offset === MTIME ? now - (now % WORD) + value : (now % WORD) + value * WORD;
-      this.offset += written - now;
+      this.sample();
+      if (offset === MTIME) this.setTime(value, this.timeHigh);
+      else this.setTime(this.timeLow, value);
       this.tick();
     }
   }
 
-  /** Compares the timers with the clock. */
-  tick(): void {
-    const now = this.clock.now() + this.offset;
-    this.harts.forEach((hart, index) => {
-      hart.setPending(MACHINE_TIMER, now >= this.compareOf(index));
-    });
+  private setSoftware(hart: number, level: number): void {
+    if (level > this.msip[hart]!) this.counters.softwareInterrupts++;
+    this.msip[hart] = level;
+    this.harts[hart]!.setPending(MACHINE_SOFTWARE, level === 1);
   }
 
-  /** Tick at which the next timer fires; Infinity if none will. */
-  deadline(): number {
+  /** Place in `compare` of the word at `offset`. */
+  private timerWord(offset: number): number | undefined {
+    const word = (offset - MTIMECMP) >> 2;
+    return word >= 0 && word < this.compare.length ? word : undefined;
+  }
+
+  /** Brings `timeLow` and `timeHigh` up to date; returns the clock's tick. */
+  private sample(): number {
     const now = this.clock.now();
+    const low = (now >>> 0) + this.offsetLow;
+    this.timeLow = low >>> 0;
+    this.timeHigh = (Math.floor(now / WORD) + this.offsetHigh + (low >= WORD ? 1 : 0)) >>> 0;
+    return now;
+  }
+
+  private setTime(low: number, high: number): void {
+    const now = this.clock.now();
+    const difference = low - (now >>> 0);
+    this.offsetLow = difference >>> 0;
+    this.offsetHigh = (high - Math.floor(now / WORD) - (difference < 0 ? 1 : 0)) >>> 0;
+  }
+
+  /** Ticks from the sampled mtime to the hart's mtimecmp; zero or less once it is reached. */
+  private remaining(hart: number): number {
+    return (this.compare[2 * hart + 1]! - this.timeHigh) * WORD + (this.compare[2 * hart]! - this.timeLow);
+  }
+
+  /** Compares the timers with the clock and sets the interrupts accordingly. */
+  tick(): void {
+    this.sample();
+    for (let hart = 0; hart < this.harts.length; hart++) {
+      const level = this.remaining(hart) <= 0 ? 1 : 0;
+      if (level > this.raised[hart]!) this.counters.timerInterrupts++;
+      this.raised[hart] = level;
+      this.harts[hart]!.setPending(MACHINE_TIMER, level === 1);
+    }
+  }
+
+  /**
+   * Tick of the clock at which `tick` next has something to do; Infinity if never. A timer whose interrupt is up
+   * needs no visit; one that is due but not yet up needs it now.
+   */
+  deadline(): number {
+    const now = this.sample();
     let first = Infinity;
     for (let hart = 0; hart < this.harts.length; hart++) {
-      const at = this.compareOf(hart);
-      // One that has fired already keeps its line up and needs no further visit.
-      if (at < NEVER && at - this.offset > now) first = Math.min(first, at - this.offset);
+      const remaining = this.remaining(hart);
+      if (remaining > 0) first = Math.min(first, now + remaining);
+      else if (this.raised[hart] === 0) return now;
     }
-    return first;
-  }
-
-  private compareOf(hart: number): number {
-    return this.compare[2 * hart + 1]! * WORD + this.compare[2 * hart]!;
+    // Clocks count exact integers; what lies beyond them never comes.
+    return first <= Number.MAX_SAFE_INTEGER ? first : Infinity;
   }
 
   reset(): void {
-    this.msip.fill(0);
-    this.compare.fill(WORD - 1);
-    this.offset = 0;
-    for (const hart of this.harts) hart.setPending(MACHINE_SOFTWARE, false);
+    this.compare.fill(WORD_MAXIMUM);
+    this.offsetLow = 0;
+    this.offsetHigh = 0;
+    this.latchedHigh = undefined;
+    for (let hart = 0; hart < this.harts.length; hart++) this.setSoftware(hart, 0);
     this.tick();
   }
 
   save(): DeviceState {
-    return { msip: [...this.msip], compare: [...this.compare], offset: this.offset };
+    return {
+      msip: [...this.msip],
+      compare: [...this.compare],
+      offsetLow: this.offsetLow,
+      offsetHigh: this.offsetHigh,
+    };
   }
 
   restore(state: DeviceState): void {
     const reader = new StateReader(this.name, state);
-    this.msip.set(reader.numbers("msip", this.msip.length));
-    this.compare.set(reader.numbers("compare", this.compare.length));
-    this.offset = reader.number("offset");
-    this.harts.forEach((hart, index) => {
-      hart.setPending(MACHINE_SOFTWARE, this.msip[index] === 1);
-    });
+    const msip = reader.integers("msip", this.msip.length, 1);
+    this.compare.set(reader.integers("compare", this.compare.length, WORD_MAXIMUM));
+    this.offsetLow = reader.integer("offsetLow", WORD_MAXIMUM);
+    this.offsetHigh = reader.integer("offsetHigh", WORD_MAXIMUM);
+    this.latchedHigh = undefined;
+    for (let hart = 0; hart < this.harts.length; hart++) this.setSoftware(hart, msip[hart]!);
     this.tick();
   }
 }

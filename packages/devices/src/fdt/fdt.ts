@@ -1,94 +1,164 @@
 /**
  * Flattened device trees (Devicetree specification 0.4, chapter 5): a tree of nodes with properties, written in
- * the format of version 17.
+ * the format of version 17. Layout: header, memory reservations, structure, strings; each string is stored once.
  */
+import { FdtError } from "./errors.js";
+import {
+  FDT_HEADER_BYTES,
+  FDT_LAST_COMPATIBLE,
+  FDT_MAGIC,
+  FDT_TOKEN,
+  FDT_VERSION,
+  type FdtReservation,
+  isFdtName,
+} from "./format.js";
 
-/** A property's value: cells of 32 bits, text, a list of texts, bytes, or nothing. */
-export type FdtValue = number | readonly number[] | string | readonly string[] | Uint8Array | true;
+/**
+ * A property's value: a number is a cell of 32 bits, a bigint two cells with the high one first, a string is text
+ * with its terminating zero, an array is a list of those, bytes stand for themselves, and `true` is an empty value.
+ */
+export type FdtValue =
+  | number
+  | bigint
+  | readonly (number | bigint)[]
+  | string
+  | readonly string[]
+  | Uint8Array
+  | true;
 
-/** A node. */
+/** A node. The order of properties and children is kept. */
 export interface FdtNode {
+  /** With its unit address, for instance `serial@10000000`; empty for the root. */
   readonly name: string;
   readonly properties: Readonly<Record<string, FdtValue>>;
   readonly children?: readonly FdtNode[];
 }
 
-const MAGIC = 0xd00dfeed;
-const VERSION = 17;
-const LAST_COMPATIBLE = 16;
-const HEADER_BYTES = 40;
-const BEGIN_NODE = 1;
-const END_NODE = 2;
-const PROPERTY = 3;
-const END = 9;
-
-/** A guest-physical address or size as two cells. */
-export const cells64 = (value: number): [number, number] => [Math.floor(value / 0x100000000), value >>> 0];
-
-/** Writes the tree. The root's name is empty. */
-export function flattenTree(root: FdtNode): Uint8Array {
-  const structure = new ByteWriter();
-  const strings = new ByteWriter();
-  const stringOffsets = new Map<string, number>();
-  const nameOffset = (name: string): number => {
-    const known = stringOffsets.get(name);
-    if (known !== undefined) return known;
-    const offset = strings.length;
-    stringOffsets.set(name, offset);
-    strings.text(name);
-    return offset;
-  };
-  const writeNode = (node: FdtNode): void => {
-    structure.cell(BEGIN_NODE);
-    structure.text(node.name);
-    structure.align();
-    for (const [name, value] of Object.entries(node.properties)) {
-      const bytes = encode(value);
-      structure.cell(PROPERTY);
-      structure.cell(bytes.length);
-      structure.cell(nameOffset(name));
-      structure.bytes(bytes);
-      structure.align();
-    }
-    node.children?.forEach(writeNode);
-    structure.cell(END_NODE);
-  };
-  writeNode(root);
-  structure.cell(END);
-
-  const reservations = 16;
-  const structureAt = HEADER_BYTES + reservations;
-  const stringsAt = structureAt + structure.length;
-  const total = stringsAt + strings.length;
-  const header = new ByteWriter();
-  for (const cell of [
-    MAGIC, total, structureAt, stringsAt, HEADER_BYTES, VERSION, LAST_COMPATIBLE, 0, strings.length, structure.length,
-  ]) {
-    header.cell(cell);
-  }
-  const out = new Uint8Array(total);
-  out.set(header.take(), 0);
-  out.set(structure.take(), structureAt);
-  out.set(strings.take(), stringsAt);
-  return out;
+/** What a tree holds beside its nodes. */
+export interface FlattenOptions {
+  readonly reservations?: readonly FdtReservation[];
+  /** Physical id of the CPU that boots; 0 unless given. */
+  readonly bootHart?: number;
 }
 
-function encode(value: FdtValue): Uint8Array {
+const RESERVATION_BYTES = 16;
+const CELL_MAXIMUM = 0xffffffff;
+const CELLS = 0x100000000;
+
+/** A guest-physical address or size as two cells. */
+export const cells64 = (value: number): [number, number] => [Math.floor(value / CELLS), value >>> 0];
+
+/**
+ * Writes the tree.
+ * @throws FdtError (`E_FDT_VALUE`) on a name or number that the format can't hold, or a name used twice in a node
+ */
+export function flattenTree(root: FdtNode, options: FlattenOptions = {}): Uint8Array {
+  const { reservations = [], bootHart = 0 } = options;
+  if (root.name !== "") throw invalid(root.name, "the root's name must be empty");
+  const reserved = new ByteWriter();
+  for (const { gpa, size } of [...reservations, { gpa: 0, size: 0 }]) {
+    for (const value of [gpa, size]) {
+      if (!Number.isSafeInteger(value) || value < 0)
+        throw invalid("/memreserve/", `${value} is not an address`);
+      for (const cell of cells64(value)) reserved.cell(cell);
+    }
+  }
+  const structure = new ByteWriter();
+  const strings = new StringBlock();
+  writeNode(structure, strings, root, "");
+  structure.cell(FDT_TOKEN.end);
+
+  const structureAt = FDT_HEADER_BYTES + RESERVATION_BYTES * (reservations.length + 1);
+  const stringsAt = structureAt + structure.length;
+  const total = stringsAt + strings.writer.length;
+  const out = new ByteWriter();
+  const header = [
+    FDT_MAGIC,
+    total,
+    structureAt,
+    stringsAt,
+    FDT_HEADER_BYTES,
+    FDT_VERSION,
+    FDT_LAST_COMPATIBLE,
+    bootHart,
+    strings.writer.length,
+    structure.length,
+  ];
+  for (const cell of header) out.cell(cell);
+  for (const block of [reserved, structure, strings.writer]) out.bytes(block.take());
+  return out.take();
+}
+
+function writeNode(structure: ByteWriter, strings: StringBlock, node: FdtNode, path: string): void {
+  structure.cell(FDT_TOKEN.beginNode);
+  structure.text(node.name);
+  structure.align();
+  for (const [name, value] of Object.entries(node.properties)) {
+    if (!isFdtName(name)) throw invalid(path, `"${name}" is not a property name`);
+    const bytes = encode(value, `${path}/${name}`);
+    structure.cell(FDT_TOKEN.property);
+    structure.cell(bytes.length);
+    structure.cell(strings.offset(name));
+    structure.bytes(bytes);
+    structure.align();
+  }
+  const seen = new Set<string>();
+  for (const child of node.children ?? []) {
+    if (!isFdtName(child.name)) throw invalid(path, `"${child.name}" is not a node name`);
+    if (seen.has(child.name)) throw invalid(path, `two nodes are named ${child.name}`);
+    seen.add(child.name);
+    writeNode(structure, strings, child, `${path}/${child.name}`);
+  }
+  structure.cell(FDT_TOKEN.endNode);
+}
+
+function invalid(path: string, problem: string): FdtError {
+  return new FdtError("E_FDT_VALUE", `device tree, ${path === "" ? "/" : path}: ${problem}`);
+}
+
+function encode(value: FdtValue, path: string): Uint8Array {
   if (value === true) return new Uint8Array(0);
   if (value instanceof Uint8Array) return value;
   const writer = new ByteWriter();
-  const list = Array.isArray(value) ? (value as readonly (number | string)[]) : [value as number | string];
+  const list = (Array.isArray(value) ? value : [value]) as readonly (number | bigint | string)[];
   for (const item of list) {
-    if (typeof item === "number") writer.cell(item);
-    else writer.text(item);
+    if (typeof item === "string") {
+      if (item.includes("\0")) throw invalid(path, "text can't hold a zero byte: give bytes");
+      writer.text(item);
+    } else if (typeof item === "bigint") {
+      if (BigInt.asUintN(64, item) !== item) throw invalid(path, `${item} does not fit two cells`);
+      writer.cell(Number(item >> 32n));
+      writer.cell(Number(item & BigInt(CELL_MAXIMUM)));
+    } else {
+      if (!Number.isInteger(item) || item < 0 || item > CELL_MAXIMUM) {
+        throw invalid(path, `${item} does not fit a cell of 32 bits`);
+      }
+      writer.cell(item);
+    }
   }
   return writer.take();
+}
+
+/** Property names, each stored once. */
+class StringBlock {
+  readonly writer = new ByteWriter();
+  private readonly offsets = new Map<string, number>();
+
+  offset(name: string): number {
+    const known = this.offsets.get(name);
+    if (known !== undefined) return known;
+    const offset = this.writer.length;
+    this.offsets.set(name, offset);
+    this.writer.text(name);
+    return offset;
+  }
 }
 
 /** A growing big-endian buffer. */
 class ByteWriter {
   length = 0;
   private buffer = new Uint8Array(256);
+  private readonly encoder = new TextEncoder();
 
   bytes(bytes: Uint8Array): void {
     if (this.length + bytes.length > this.buffer.length) {
@@ -106,7 +176,7 @@ class ByteWriter {
 
   /** Text with its terminating zero. */
   text(text: string): void {
-    this.bytes(new TextEncoder().encode(`${text}\0`));
+    this.bytes(this.encoder.encode(`${text}\0`));
   }
 
   align(): void {

@@ -6,9 +6,15 @@
  *   0x002000 + 0x80 context + 4 word  enable bits
  *   0x200000 + 0x1000 context       threshold; next word: claim on read, complete on write
  *
- * Context 2h is hart h's machine mode, 2h + 1 its supervisor mode. Lines are level-triggered: a source whose line
- * is still up when its handler completes becomes pending again.
+ * Context 2h is hart h's machine mode, 2h + 1 its supervisor mode. Registers are words; other accesses read zero and
+ * write nothing.
+ *
+ * Lines are level-triggered. A source is pending while its line is up and no handler has claimed it: it stops being
+ * so when the line falls, and is pending again if the line is still up when its handler completes. As in QEMU, a
+ * claim gives only what is above the context's threshold (the specification would give anything enabled), and a
+ * pending interrupt that its device withdraws is forgotten. Invariant: pending = levels and not claimed.
  */
+import { BoardError } from "../errors.js";
 import type { AccessSize, DeviceState, HartInterrupts, IrqLine, MmioDevice } from "../ports.js";
 import { StateReader } from "../state.js";
 
@@ -27,7 +33,7 @@ const SUPERVISOR_EXTERNAL = 9;
 /** The device. */
 export class Plic implements MmioDevice {
   readonly name = "plic";
-  readonly counters = { claims: 0, completions: 0 };
+  readonly counters = { raised: 0, claims: 0, completions: 0 };
   private readonly priority = new Uint8Array(PLIC_SOURCES + 1);
   private readonly levels = new Uint32Array(WORDS);
   private readonly pending = new Uint32Array(WORDS);
@@ -44,11 +50,14 @@ export class Plic implements MmioDevice {
 
   /**
    * The input of one source.
-   * @throws RangeError if there is no such source
+   * @throws BoardError (`E_IRQ_SOURCE`) if there is no such source
    */
   line(source: number): IrqLine {
     if (!Number.isInteger(source) || source < 1 || source > PLIC_SOURCES) {
-      throw new RangeError(`interrupt source ${source} does not exist: use 1 to ${PLIC_SOURCES}`);
+      throw new BoardError(
+        "E_IRQ_SOURCE",
+        `interrupt source ${source} does not exist: use 1 to ${PLIC_SOURCES}`,
+      );
     }
     return { set: (level) => this.setLevel(source, level) };
   }
@@ -57,14 +66,14 @@ export class Plic implements MmioDevice {
     const word = source >> 5;
     const bit = 1 << (source & 31);
     if (level === ((this.levels[word]! & bit) !== 0)) return;
-    if (level) {
-      this.levels[word]! |= bit;
-      if ((this.claimed[word]! & bit) === 0) this.pending[word]! |= bit;
-    } else {
-      this.levels[word]! &= ~bit;
-      this.pending[word]! &= ~bit;
-    }
+    this.levels[word]! ^= bit;
+    if (level) this.counters.raised++;
+    this.gate(word);
     this.update();
+  }
+
+  private gate(word: number): void {
+    this.pending[word] = this.levels[word]! & ~this.claimed[word]!;
   }
 
   read(offset: number, size: AccessSize): number {
@@ -129,9 +138,8 @@ export class Plic implements MmioDevice {
     const source = this.best(context);
     if (source === 0) return 0;
     this.counters.claims++;
-    const bit = 1 << (source & 31);
-    this.pending[source >> 5]! &= ~bit;
-    this.claimed[source >> 5]! |= bit;
+    this.claimed[source >> 5]! |= 1 << (source & 31);
+    this.gate(source >> 5);
     this.update();
     return source;
   }
@@ -144,7 +152,7 @@ export class Plic implements MmioDevice {
     if ((this.enable[context * WORDS + word]! & bit) === 0) return;
     this.counters.completions++;
     this.claimed[word]! &= ~bit;
-    if ((this.levels[word]! & bit) !== 0) this.pending[word]! |= bit;
+    this.gate(word);
   }
 
   private update(): void {
@@ -154,8 +162,10 @@ export class Plic implements MmioDevice {
     });
   }
 
+  /** Lines keep their level: it belongs to the devices that drive them. */
   reset(): void {
-    for (const registers of [this.priority, this.pending, this.claimed, this.enable, this.threshold]) registers.fill(0);
+    for (const registers of [this.priority, this.claimed, this.enable, this.threshold]) registers.fill(0);
+    this.pending.set(this.levels);
     this.update();
   }
 
@@ -163,7 +173,6 @@ export class Plic implements MmioDevice {
     return {
       priority: [...this.priority],
       levels: [...this.levels],
-      pending: [...this.pending],
       claimed: [...this.claimed],
       enable: [...this.enable],
       threshold: [...this.threshold],
@@ -172,9 +181,17 @@ export class Plic implements MmioDevice {
 
   restore(state: DeviceState): void {
     const reader = new StateReader(this.name, state);
-    for (const field of ["priority", "levels", "pending", "claimed", "enable", "threshold"] as const) {
-      this[field].set(reader.numbers(field, this[field].length));
-    }
+    const priority = reader.integers("priority", this.priority.length, MAXIMUM_PRIORITY);
+    const threshold = reader.integers("threshold", this.threshold.length, MAXIMUM_PRIORITY);
+    const [levels, claimed, enable] = (["levels", "claimed", "enable"] as const).map((field) =>
+      reader.integers(field, this[field].length, 0xffffffff),
+    );
+    this.priority.set(priority);
+    this.threshold.set(threshold);
+    this.levels.set(levels!);
+    this.claimed.set(claimed!);
+    this.enable.set(enable!);
+    for (let word = 0; word < WORDS; word++) this.gate(word);
     this.update();
   }
 }

@@ -1,15 +1,27 @@
 /**
- * The 16550A UART (National Semiconductor PC16550D): transmitter, receiver FIFO of 16 bytes, and the interrupts
- * that Linux's 8250 driver, OpenSBI and small kernels use. Transmission takes no time: a byte written is sent.
+ * The 16550A UART (National Semiconductor PC16550D data sheet, section 8): transmitter, receiver with a FIFO of 16
+ * bytes, and the interrupts that Linux's 8250 driver, OpenSBI and small kernels use. Registers are bytes; a wider
+ * access reaches the one at its address.
  *
  *   0 RBR/THR/DLL  1 IER/DLM  2 IIR/FCR  3 LCR  4 MCR  5 LSR  6 MSR  7 SCR
+ *
+ * Transmission takes no time: a byte written is sent, and the transmitter is empty again at once. Reception loses
+ * nothing that the host sent: bytes wait in a queue on the host's side and move into the FIFO only while the guest
+ * listens. It listens while the receiver interrupt is enabled, or while it polls (it reads the line status twice
+ * with nothing but data reads in between). Drivers read and throw away data, and clear the FIFO, when they start;
+ * with piped input that would eat the first commands. A cleared FIFO therefore returns its bytes to the queue, as if
+ * they were still on their way. Only loop-back mode can overrun the FIFO.
  */
 import type { AccessSize, ConsoleBackend, DeviceState, IrqLine, MmioDevice } from "../ports.js";
 import { StateReader } from "../state.js";
+import { ByteQueue } from "./byte-queue.js";
 
+const REGISTERS = 8;
 const IER_RECEIVE = 1;
 const IER_TRANSMIT = 2;
 const IER_LINE = 4;
+const IER_MODEM = 8;
+const IIR_MODEM = 0;
 const IIR_NONE = 1;
 const IIR_TRANSMIT = 2;
 const IIR_RECEIVE = 4;
@@ -18,36 +30,52 @@ const IIR_TIMEOUT = 12;
 const IIR_FIFO = 0xc0;
 const FCR_ENABLE = 1;
 const FCR_CLEAR_RECEIVE = 2;
+const FCR_TRIGGER = 0xc0;
 const LCR_DLAB = 0x80;
 const MCR_LOOP = 0x10;
 const LSR_READY = 1;
 const LSR_OVERRUN = 2;
+/** Transmitter holding register and shift register empty. */
 const LSR_EMPTY = 0x60;
 /** Clear to send, data set ready, carrier detect: somebody is there. */
 const MSR_CONNECTED = 0xb0;
+const MSR_RING = 0x40;
+const MSR_RING_ENDED = 4;
+/** Change bits of clear to send, data set ready and carrier detect: four below the lines themselves. */
+const MSR_CHANGES = 0x0b;
 const FIFO_SIZE = 16;
 const triggerLevels = [1, 4, 8, 14] as const;
+/** Divisor latch for 9600 baud at QEMU's clock; nothing depends on it. */
+const RESET_DIVISOR = 12;
 /** Bytes that wait on the host's side before `receive` takes no more. */
 const HOST_QUEUE = 0x10000;
 /** Output bytes gathered before they are handed on without being asked. */
 const OUTPUT_CHUNK = 1024;
 const NEWLINE = 10;
+/** Marks a FIFO entry that came through loop-back, not from the host. */
+const LOOPED = 0x100;
 
 /** The device. */
 export class Ns16550 implements MmioDevice {
-  readonly counters = { sent: 0, received: 0, overruns: 0 };
+  readonly counters = { sent: 0, received: 0, overruns: 0, interrupts: 0 };
   private interruptEnable = 0;
   private fifoControl = 0;
   private lineControl = 0;
   private modemControl = 0;
+  /** Low half of MSR: lines that changed since it was last read. */
+  private modemChanges = 0;
   private scratch = 0;
-  private divisor = 12;
+  private divisor = RESET_DIVISOR;
   private overrun = false;
+  /** A transmitter interrupt that no read of IIR has answered. */
   private transmitPending = false;
+  /** The last access was a read of the line status, or of data that was there. */
+  private polling = false;
+  private level = false;
   private fifo: number[] = [];
-  private waiting: number[] = [];
-  private waitingFrom = 0;
-  private output = new Uint8Array(OUTPUT_CHUNK);
+  /** Input that has not reached the FIFO; the FIFO's bytes can always return to it. */
+  private readonly waiting = new ByteQueue(HOST_QUEUE + FIFO_SIZE);
+  private readonly output = new Uint8Array(OUTPUT_CHUNK);
   private outputLength = 0;
 
   constructor(
@@ -56,16 +84,19 @@ export class Ns16550 implements MmioDevice {
     private readonly backend: ConsoleBackend,
   ) {}
 
-  /** Takes input from the host; returns how many bytes it took. The rest must be offered again later. */
+  /**
+   * Takes input from the host, at most 64 KiB ahead of the guest; returns how many bytes it took. The caller keeps
+   * the rest and offers it again later.
+   */
   receive(bytes: Uint8Array): number {
-    const room = HOST_QUEUE - (this.waiting.length - this.waitingFrom);
-    const taken = bytes.subarray(0, Math.max(0, room));
-    for (const byte of taken) this.waiting.push(byte);
+    const room = Math.max(0, HOST_QUEUE - this.waiting.length);
+    const taken = this.waiting.push(bytes.subarray(0, room));
     this.refill();
-    return taken.length;
+    this.update();
+    return taken;
   }
 
-  /** Hands gathered output to the backend. */
+  /** Hands gathered output to the backend. Newlines and full buffers do so by themselves. */
   flush(): void {
     if (this.outputLength === 0) return;
     const bytes = this.output.slice(0, this.outputLength);
@@ -73,15 +104,21 @@ export class Ns16550 implements MmioDevice {
     this.backend.write(bytes);
   }
 
-  read(offset: number, size: AccessSize): number {
-    return size === 1 ? this.readRegister(offset & 7) : 0;
+  read(offset: number, _size: AccessSize): number {
+    if (offset >= REGISTERS) return 0;
+    const value = this.readRegister(offset);
+    this.update();
+    return value;
   }
 
   private readRegister(register: number): number {
     const latched = (this.lineControl & LCR_DLAB) !== 0;
+    if (register === 0 && !latched) return this.readData();
+    if (register === 5) return this.readLineStatus();
+    this.polling = false;
     switch (register) {
       case 0:
-        return latched ? this.divisor & 0xff : this.readData();
+        return this.divisor & 0xff;
       case 1:
         return latched ? this.divisor >> 8 : this.interruptEnable;
       case 2:
@@ -90,58 +127,67 @@ export class Ns16550 implements MmioDevice {
         return this.lineControl;
       case 4:
         return this.modemControl;
-      case 5:
-        return this.readLineStatus();
-      case 6:
-        return this.modemStatus();
+      case 6: {
+        const status = this.modemLines() | this.modemChanges;
+        this.modemChanges = 0;
+        return status;
+      }
       default:
         return this.scratch;
     }
   }
 
   private readData(): number {
-    const byte = this.fifo.shift() ?? 0;
+    const entry = this.fifo.shift();
+    if (entry === undefined) this.polling = false;
+    else if ((entry & LOOPED) === 0) this.counters.received++;
     this.refill();
-    return byte;
+    return (entry ?? 0) & 0xff;
   }
 
   private readLineStatus(): number {
+    // A second look without anything sent in between is a guest that waits for input.
+    if (this.polling && this.fifo.length === 0) this.takeWaiting();
+    this.polling = true;
     const status = LSR_EMPTY | (this.fifo.length > 0 ? LSR_READY : 0) | (this.overrun ? LSR_OVERRUN : 0);
     this.overrun = false;
-    this.update();
     return status;
   }
 
-  /** In loop-back mode the modem outputs are its inputs. */
-  private modemStatus(): number {
-    if ((this.modemControl & MCR_LOOP) === 0) return MSR_CONNECTED;
+  /** High half of MSR. In loop-back mode the modem outputs are its inputs. */
+  private modemLines(): number {
     const { modemControl: out } = this;
+    if ((out & MCR_LOOP) === 0) return MSR_CONNECTED;
     return ((out & 2) << 3) | ((out & 1) << 5) | ((out & 4) << 4) | ((out & 8) << 4);
   }
 
   /** Interrupt identification; reading it answers a transmitter interrupt. */
   private identify(): number {
     const cause = this.cause();
-    if (cause === IIR_TRANSMIT) {
-      this.transmitPending = false;
-      this.update();
-    }
+    if (cause === IIR_TRANSMIT) this.transmitPending = false;
     return cause | ((this.fifoControl & FCR_ENABLE) !== 0 ? IIR_FIFO : 0);
   }
 
+  /** The most urgent interrupt (data sheet, table IV). */
   private cause(): number {
-    if ((this.interruptEnable & IER_LINE) !== 0 && this.overrun) return IIR_LINE;
-    if ((this.interruptEnable & IER_RECEIVE) !== 0 && this.fifo.length > 0) {
+    const enabled = this.interruptEnable;
+    if ((enabled & IER_LINE) !== 0 && this.overrun) return IIR_LINE;
+    if ((enabled & IER_RECEIVE) !== 0 && this.fifo.length > 0) {
       const trigger = (this.fifoControl & FCR_ENABLE) !== 0 ? triggerLevels[this.fifoControl >> 6]! : 1;
       // Below the trigger level the character time-out speaks; here no time passes before it does.
       return this.fifo.length >= trigger ? IIR_RECEIVE : IIR_TIMEOUT;
     }
-    if ((this.interruptEnable & IER_TRANSMIT) !== 0 && this.transmitPending) return IIR_TRANSMIT;
+    if ((enabled & IER_TRANSMIT) !== 0 && this.transmitPending) return IIR_TRANSMIT;
+    if ((enabled & IER_MODEM) !== 0 && this.modemChanges !== 0) return IIR_MODEM;
     return IIR_NONE;
   }
 
-  write(offset: number, size: AccessSize, value: number): void {
-    if (size === 1) this.writeRegister(offset & 7, value);
+  write(offset: number, _size: AccessSize, value: number): void {
+    if (offset >= REGISTERS) return;
+    this.polling = false;
+    this.writeRegister(offset, value & 0xff);
+    this.refill();
+    this.update();
   }
 
   private writeRegister(register: number, value: number): void {
@@ -160,23 +206,28 @@ export class Ns16550 implements MmioDevice {
         }
         break;
       case 2:
-        if ((value & FCR_CLEAR_RECEIVE) !== 0 || ((value ^ this.fifoControl) & FCR_ENABLE) !== 0) this.fifo = [];
-        this.fifoControl = value & (0xc0 | FCR_ENABLE);
-        this.refill();
+        if ((value & FCR_CLEAR_RECEIVE) !== 0 || ((value ^ this.fifoControl) & FCR_ENABLE) !== 0)
+          this.clearFifo();
+        this.fifoControl = value & (FCR_TRIGGER | FCR_ENABLE);
         break;
       case 3:
         this.lineControl = value;
         break;
-      case 4:
+      case 4: {
+        const before = this.modemLines();
         this.modemControl = value & 31;
+        const after = this.modemLines();
+        this.modemChanges |= ((before ^ after) >> 4) & MSR_CHANGES;
+        if ((before & ~after & MSR_RING) !== 0) this.modemChanges |= MSR_RING_ENDED;
         break;
+      }
       case 7:
         this.scratch = value;
         break;
       default:
+        // LSR and MSR are for reading.
         break;
     }
-    this.update();
   }
 
   private transmit(byte: number): void {
@@ -185,7 +236,7 @@ export class Ns16550 implements MmioDevice {
       if (this.fifo.length >= this.capacity()) {
         this.overrun = true;
         this.counters.overruns++;
-      } else this.fifo.push(byte);
+      } else this.fifo.push(byte | LOOPED);
       return;
     }
     this.counters.sent++;
@@ -197,66 +248,90 @@ export class Ns16550 implements MmioDevice {
     return (this.fifoControl & FCR_ENABLE) !== 0 ? FIFO_SIZE : 1;
   }
 
-  /** Moves waiting input into the FIFO: the host holds bytes back, so none is lost. */
+  private clearFifo(): void {
+    for (let index = this.fifo.length - 1; index >= 0; index--) {
+      const entry = this.fifo[index]!;
+      if ((entry & LOOPED) === 0) this.waiting.unshift(entry);
+    }
+    this.fifo = [];
+  }
+
+  /** Moves waiting input on if the guest listens by interrupt. */
   private refill(): void {
+    if ((this.interruptEnable & IER_RECEIVE) !== 0) this.takeWaiting();
+  }
+
+  /** Fills the FIFO with waiting input; in loop-back mode the receiver is cut off from the line. */
+  private takeWaiting(): void {
+    if ((this.modemControl & MCR_LOOP) !== 0) return;
     const capacity = this.capacity();
-    while (this.fifo.length < capacity && this.waitingFrom < this.waiting.length) {
-      this.fifo.push(this.waiting[this.waitingFrom++]!);
-      this.counters.received++;
+    while (this.fifo.length < capacity && this.waiting.length > 0) {
+      this.fifo.push(this.waiting.shift()!);
     }
-    if (this.waitingFrom === this.waiting.length) {
-      this.waiting = [];
-      this.waitingFrom = 0;
-    }
-    this.update();
   }
 
   private update(): void {
-    this.irq.set(this.cause() !== IIR_NONE);
+    const level = this.cause() !== IIR_NONE;
+    if (level && !this.level) this.counters.interrupts++;
+    this.level = level;
+    this.irq.set(level);
   }
 
+  /** Input that the host has sent and the guest not read stays: the line is not part of the device. */
   reset(): void {
     this.flush();
+    this.clearFifo();
     this.interruptEnable = 0;
     this.fifoControl = 0;
     this.lineControl = 0;
     this.modemControl = 0;
+    this.modemChanges = 0;
     this.scratch = 0;
-    this.divisor = 12;
+    this.divisor = RESET_DIVISOR;
     this.overrun = false;
     this.transmitPending = false;
-    this.fifo = [];
+    this.polling = false;
     this.update();
   }
 
+  /** Hands on gathered output first: what the guest has sent is not state. */
   save(): DeviceState {
+    this.flush();
     return {
       interruptEnable: this.interruptEnable,
       fifoControl: this.fifoControl,
       lineControl: this.lineControl,
       modemControl: this.modemControl,
+      modemChanges: this.modemChanges,
       scratch: this.scratch,
       divisor: this.divisor,
       overrun: this.overrun,
       transmitPending: this.transmitPending,
-      fifo: Uint8Array.from(this.fifo),
-      waiting: Uint8Array.from(this.waiting.slice(this.waitingFrom)),
+      polling: this.polling,
+      fifo: [...this.fifo],
+      waiting: this.waiting.toBytes(),
     };
   }
 
   restore(state: DeviceState): void {
     const reader = new StateReader(this.name, state);
-    this.interruptEnable = reader.number("interruptEnable");
-    this.fifoControl = reader.number("fifoControl");
-    this.lineControl = reader.number("lineControl");
-    this.modemControl = reader.number("modemControl");
-    this.scratch = reader.number("scratch");
-    this.divisor = reader.number("divisor");
+    const waiting = reader.bytes("waiting", this.waiting.capacity);
+    const fifo = state.fifo;
+    const entries = Array.isArray(fifo) ? Math.min(fifo.length, FIFO_SIZE) : 0;
+    this.flush();
+    this.fifo = [...reader.integers("fifo", entries, 0xff | LOOPED)];
+    this.interruptEnable = reader.integer("interruptEnable", 15);
+    this.fifoControl = reader.integer("fifoControl", 0xff) & (FCR_TRIGGER | FCR_ENABLE);
+    this.lineControl = reader.integer("lineControl", 0xff);
+    this.modemControl = reader.integer("modemControl", 31);
+    this.modemChanges = reader.integer("modemChanges", 15);
+    this.scratch = reader.integer("scratch", 0xff);
+    this.divisor = reader.integer("divisor", 0xffff);
     this.overrun = reader.boolean("overrun");
     this.transmitPending = reader.boolean("transmitPending");
-    this.fifo = [...reader.bytes("fifo")];
-    this.waiting = [...reader.bytes("waiting")];
-    this.waitingFrom = 0;
+    this.polling = reader.boolean("polling");
+    this.waiting.clear();
+    this.waiting.push(waiting);
     this.update();
   }
 }

@@ -1,19 +1,28 @@
-/** The board's device tree, with the nodes and properties that QEMU's `virt` has. */
+/**
+ * The board's device tree: the nodes and properties that QEMU's `virt` has for the devices that are here, and the
+ * ISA in both forms, `riscv,isa` and the lists that newer kernels prefer.
+ *
+ * Phandles count up from 1: each hart and its interrupt controller, the PLIC, the test finisher.
+ */
+import { BoardError } from "../../errors.js";
 import { cells64, type FdtNode, flattenTree } from "../../fdt/fdt.js";
 import { PLIC_SOURCES } from "../../irq/plic.js";
+import { FINISHER_PASS, FINISHER_RESET } from "../../power/test-finisher.js";
 import { RAM_BASE, TIMEBASE_FREQUENCY, VIRTIO_SLOTS, virtIrq, virtMap } from "./memory-map.js";
 
 /** What varies between machines. */
 export interface VirtTreeOptions {
-  /** `riscv,isa`: for instance `rv64imafdc_zicsr_zifencei`. */
+  /** For instance `rv64imafdc_zicsr_zifencei`; `g` is spelt out in the tree. */
   readonly isa: string;
   /** Deepest paging scheme. */
   readonly mmu: "sv32" | "sv39" | "sv48" | "sv57" | "none";
+  /** Number of harts; their ids count from 0. */
   readonly harts: number;
   /** Bytes of RAM. */
   readonly ramBytes: number;
+  /** The kernel's command line. */
   readonly bootargs?: string;
-  /** Guest-physical range of the initial RAM disk. */
+  /** Guest-physical range of the initial RAM disk; `end` is past its last byte. */
   readonly initrd?: { readonly start: number; readonly end: number };
   /** Entropy for the kernel's generator. */
   readonly rngSeed?: Uint8Array;
@@ -28,20 +37,45 @@ const MACHINE_EXTERNAL = 11;
 const UART_CLOCK = 3_686_400;
 
 const at = (name: string, base: number): string => `${name}@${base.toString(16)}`;
-const reg = (range: { base: number; size: number }): number[] => [...cells64(range.base), ...cells64(range.size)];
+const reg = (range: { base: number; size: number }): number[] => [
+  ...cells64(range.base),
+  ...cells64(range.size),
+];
 
-/** Splits an ISA string into the base and the list that newer kernels read. */
-function extensionsOf(isa: string): { base: string; extensions: string[] } {
-  const [first = "", ...rest] = isa.split("_");
-  return { base: `${first.slice(0, 4)}i`, extensions: [...first.slice(4), ...rest] };
+/** An ISA string in the two forms that kernels read. */
+interface IsaDescription {
+  /** For `riscv,isa`, without `g`, which is only a short form. */
+  readonly string: string;
+  readonly base: string;
+  readonly extensions: readonly string[];
 }
 
-/** Builds the tree. */
+/** @throws BoardError (`E_ISA`) */
+function describeIsa(isa: string): IsaDescription {
+  const match = /^(rv32|rv64)([ig])([a-z]*)((?:_[a-z][a-z0-9]*)*)$/.exec(isa);
+  if (match === null) {
+    throw new BoardError("E_ISA", `"${isa}" is not an ISA string: write it like rv64imafdc_zicsr_zifencei`);
+  }
+  const [, width = "", general, letters = "", rest = ""] = match;
+  const named = rest.split("_").slice(1);
+  const implied = general === "g" ? ["zicsr", "zifencei"].filter((name) => !named.includes(name)) : [];
+  const single = general === "g" ? `imafd${letters}` : `i${letters}`;
+  return {
+    string: [`${width}${single}`, ...implied, ...named].join("_"),
+    base: `${width}i`,
+    extensions: [...single, ...implied, ...named],
+  };
+}
+
+/**
+ * Builds the tree.
+ * @throws BoardError (`E_ISA`) on a malformed ISA string
+ */
 export function virtDeviceTree(options: VirtTreeOptions): Uint8Array {
-  const { harts, isa, mmu } = options;
+  const { harts, mmu } = options;
   const plicPhandle = 1 + 2 * harts;
   const testPhandle = plicPhandle + 1;
-  const { base, extensions } = extensionsOf(isa);
+  const isa = describeIsa(options.isa);
   const eachHart = Array.from({ length: harts }, (_, hart) => hart);
 
   const cpus: FdtNode = {
@@ -57,9 +91,9 @@ export function virtDeviceTree(options: VirtTreeOptions): Uint8Array {
             reg: hart,
             status: "okay",
             compatible: "riscv",
-            "riscv,isa-base": base,
-            "riscv,isa-extensions": extensions,
-            "riscv,isa": isa,
+            "riscv,isa-base": isa.base,
+            "riscv,isa-extensions": isa.extensions,
+            "riscv,isa": isa.string,
             "mmu-type": `riscv,${mmu}`,
           },
           children: [
@@ -82,7 +116,10 @@ export function virtDeviceTree(options: VirtTreeOptions): Uint8Array {
           {
             name: "cluster0",
             properties: {},
-            children: eachHart.map((hart) => ({ name: `core${hart}`, properties: { cpu: phandleOfHart(hart) } })),
+            children: eachHart.map((hart) => ({
+              name: `core${hart}`,
+              properties: { cpu: phandleOfHart(hart) },
+            })),
           },
         ],
       },
@@ -196,11 +233,11 @@ export function virtDeviceTree(options: VirtTreeOptions): Uint8Array {
       cpus,
       {
         name: "poweroff",
-        properties: { value: 0x5555, offset: 0, regmap: testPhandle, compatible: "syscon-poweroff" },
+        properties: { value: FINISHER_PASS, offset: 0, regmap: testPhandle, compatible: "syscon-poweroff" },
       },
       {
         name: "reboot",
-        properties: { value: 0x7777, offset: 0, regmap: testPhandle, compatible: "syscon-reboot" },
+        properties: { value: FINISHER_RESET, offset: 0, regmap: testPhandle, compatible: "syscon-reboot" },
       },
       soc,
     ],

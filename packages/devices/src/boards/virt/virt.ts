@@ -1,9 +1,13 @@
 /**
  * A board that guests made for QEMU's `virt` boot on unchanged: the same devices at the same addresses with the
  * same interrupts.
+ *
+ * A saved board names every part by its place and kind, for instance `uart0` and `virtio0:rng`, so that it can only
+ * be restored to a board of the same make.
  */
 import { Bus } from "../../bus/bus.js";
 import { Clint } from "../../clint/clint.js";
+import { BoardError } from "../../errors.js";
 import { Plic } from "../../irq/plic.js";
 import type {
   Clock,
@@ -16,32 +20,41 @@ import type {
 } from "../../ports.js";
 import { type PowerEvent, TestFinisher } from "../../power/test-finisher.js";
 import { GoldfishRtc } from "../../rtc/goldfish-rtc.js";
+import { DeviceStateError } from "../../state.js";
 import { Ns16550 } from "../../uart/ns16550.js";
 import { EmptySlot } from "../../virtio/empty-slot.js";
 import { type VirtTreeOptions, virtDeviceTree } from "./device-tree.js";
-import { VIRTIO_SLOTS, virtIrq, virtMap } from "./memory-map.js";
+import { type Range, VIRTIO_SLOTS, virtIrq, virtMap } from "./memory-map.js";
 
-/** Makes the device of one virtio slot. */
+/** As many as QEMU's `virt` takes. */
+const MAXIMUM_HARTS = 512;
+const PAGE = 4096;
+
+/** Makes the device of one virtio slot, given its interrupt and the memory that it may reach. */
 export type VirtioFactory = (irq: IrqLine, memory: DmaMemory) => MmioDevice;
 
 /** What a board is made from. */
 export interface VirtBoardOptions {
+  /** The guest's RAM as its devices see it. */
   readonly memory: DmaMemory;
-  /** Bytes of RAM. */
+  /** Bytes of RAM, from `RAM_BASE`. */
   readonly ramBytes: number;
+  /** Interrupt inputs of the harts; the place in the list is the hart's id. */
   readonly harts: readonly HartInterrupts[];
   readonly clock: Clock;
   /** The far end of the UART. */
   readonly console: ConsoleBackend;
-  /** Milliseconds since 1970; the host's clock unless given. */
+  /** Milliseconds since 1970; the host's clock unless given. A deterministic machine gives `wallClockFrom`. */
   readonly wallClock?: () => number;
-  /** Devices for the virtio slots, in order; at most eight. */
-  readonly virtio?: readonly VirtioFactory[];
+  /** Devices for the virtio slots, in order; at most eight. A slot left undefined stays empty. */
+  readonly virtio?: readonly (VirtioFactory | undefined)[];
+  /** The guest powers off or resets; called inside its store. */
   readonly onPower: (event: PowerEvent) => void;
 }
 
 /** A board. */
 export interface VirtBoard {
+  /** The devices by address, for the harts. */
   readonly bus: Bus;
   readonly uart: Ns16550;
   readonly clint: Clint;
@@ -58,7 +71,10 @@ export interface VirtBoard {
   reset(): void;
   /** State of all devices by name. */
   save(): Readonly<Record<string, DeviceState>>;
-  /** Restores what `save` returned; throws if a device is missing from it. */
+  /**
+   * Restores what `save` returned. Memory, harts and clock are restored by their owners.
+   * @throws DeviceStateError if the state is of another make of board; the board is then to be reset or dropped
+   */
   restore(state: Readonly<Record<string, DeviceState>>): void;
   /** Counters of all devices by name. */
   counters(): Readonly<Record<string, Readonly<Record<string, number>>>>;
@@ -68,29 +84,34 @@ export interface VirtBoard {
 
 /**
  * Builds a board.
- * @throws RangeError if there are more virtio devices than slots
+ * @throws BoardError on no or too many harts (`E_HARTS`), an impossible size of RAM (`E_RAM_SIZE`), or more virtio
+ *   devices than slots (`E_VIRTIO_SLOTS`)
  */
 export function virtBoard(options: VirtBoardOptions): VirtBoard {
-  const { memory, harts, clock, virtio = [] } = options;
-  if (virtio.length > VIRTIO_SLOTS) {
-    throw new RangeError(`${virtio.length} virtio devices: the board has ${VIRTIO_SLOTS} slots`);
-  }
+  const { memory, harts, clock } = options;
+  const virtio = checkedVirtio(options);
   const bus = new Bus();
+  const parts = new Map<string, MmioDevice>();
   const plic = new Plic(harts);
   const clint = new Clint(harts, clock);
   const uart = new Ns16550("uart0", plic.line(virtIrq.uart), options.console);
   const rtc = new GoldfishRtc(plic.line(virtIrq.rtc), options.wallClock ?? Date.now, clock);
-  bus.attach(virtMap.test.base, virtMap.test.size, new TestFinisher(options.onPower));
-  bus.attach(virtMap.rtc.base, virtMap.rtc.size, rtc);
-  bus.attach(virtMap.clint.base, virtMap.clint.size, clint);
-  bus.attach(virtMap.plic.base, virtMap.plic.size, plic);
-  bus.attach(virtMap.uart.base, virtMap.uart.size, uart);
+  const place = (range: Range, device: MmioDevice): void => {
+    bus.attach(range.base, range.size, device);
+    parts.set(device.name, device);
+  };
+  place(virtMap.test, new TestFinisher(options.onPower));
+  place(virtMap.rtc, rtc);
+  place(virtMap.clint, clint);
+  place(virtMap.uart, uart);
   for (let slot = 0; slot < VIRTIO_SLOTS; slot++) {
-    const make = virtio[slot];
-    const device = make?.(plic.line(virtIrq.firstVirtio + slot), memory) ?? new EmptySlot(`virtio${slot}`);
-    bus.attach(virtMap.virtio.base + slot * virtMap.virtio.size, virtMap.virtio.size, device);
+    const { base, size } = virtMap.virtio;
+    const device = virtio[slot]?.(plic.line(virtIrq.firstVirtio + slot), memory);
+    bus.attach(base + slot * size, size, device ?? new EmptySlot(`virtio${slot}`));
+    if (device !== undefined) parts.set(`virtio${slot}:${device.name}`, device);
   }
-  const named = () => bus.devices.map((device) => [device.name, device] as const);
+  // Last, so that after a reset or a restore of the devices it speaks for the levels of their lines.
+  place(virtMap.plic, plic);
 
   return {
     bus,
@@ -104,16 +125,40 @@ export function virtBoard(options: VirtBoardOptions): VirtBoard {
       rtc.tick();
     },
     deadline: () => Math.min(clint.deadline(), rtc.deadline()),
-    reset: () => bus.devices.forEach((device) => device.reset()),
-    save: () => Object.fromEntries(named().map(([name, device]) => [name, device.save()])),
+    reset() {
+      for (const device of parts.values()) device.reset();
+    },
+    save: () => Object.fromEntries([...parts].map(([name, device]) => [name, device.save()])),
     restore(state) {
-      for (const [name, device] of named()) {
+      const other = Object.keys(state).find((name) => !parts.has(name));
+      if (other !== undefined) throw new DeviceStateError(`the saved board has ${other}, this one has not`);
+      for (const [name, device] of parts) {
         const saved = state[name];
-        if (saved === undefined) throw new Error(`saved state has no device ${name}: it is from another machine`);
+        if (saved === undefined) throw new DeviceStateError(`the saved board has no ${name}, this one has`);
         device.restore(saved);
       }
     },
-    counters: () => Object.fromEntries(named().map(([name, device]) => [name, device.counters])),
+    counters: () => Object.fromEntries([...parts].map(([name, device]) => [name, device.counters])),
     deviceTree: (tree) => virtDeviceTree({ ...tree, harts: harts.length, ramBytes: options.ramBytes }),
   };
+}
+
+function checkedVirtio({
+  harts,
+  ramBytes,
+  virtio = [],
+}: VirtBoardOptions): readonly (VirtioFactory | undefined)[] {
+  if (harts.length < 1 || harts.length > MAXIMUM_HARTS) {
+    throw new BoardError("E_HARTS", `${harts.length} harts: the board takes 1 to ${MAXIMUM_HARTS}`);
+  }
+  if (!Number.isSafeInteger(ramBytes) || ramBytes < PAGE || ramBytes % PAGE !== 0) {
+    throw new BoardError("E_RAM_SIZE", `${ramBytes} bytes of RAM: give a positive multiple of ${PAGE}`);
+  }
+  if (virtio.length > VIRTIO_SLOTS) {
+    throw new BoardError(
+      "E_VIRTIO_SLOTS",
+      `${virtio.length} virtio devices: the board has ${VIRTIO_SLOTS} slots`,
+    );
+  }
+  return virtio;
 }

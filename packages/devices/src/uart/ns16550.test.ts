@@ -1,0 +1,285 @@
+import fc from "fast-check";
+import { beforeEach, describe, expect, test } from "vitest";
+import { FakeConsole, FakeIrq } from "../../test/fakes.js";
+import { Ns16550 } from "./ns16550.js";
+
+const DATA = 0;
+const IER = 1;
+const IIR = 2;
+const FCR = 2;
+const LCR = 3;
+const MCR = 4;
+const LSR = 5;
+const MSR = 6;
+const SCR = 7;
+const text = (string: string): Uint8Array => new TextEncoder().encode(string);
+
+let irq: FakeIrq;
+let terminal: FakeConsole;
+let uart: Ns16550;
+beforeEach(() => {
+  irq = new FakeIrq();
+  terminal = new FakeConsole();
+  uart = new Ns16550("uart0", irq, terminal);
+});
+
+const read = (register: number): number => uart.read(register, 1);
+const write = (register: number, value: number): void => uart.write(register, 1, value);
+const print = (string: string): void => {
+  for (const byte of text(string)) write(DATA, byte);
+};
+/** Takes what a guest that polls the line status gets, until two looks in a row show nothing. */
+function poll(): string {
+  let taken = "";
+  for (let idle = 0; idle < 2; ) {
+    if ((read(LSR) & 1) !== 0) {
+      taken += String.fromCharCode(read(DATA));
+      idle = 0;
+    } else idle++;
+  }
+  return taken;
+}
+
+describe("output", () => {
+  test("goes on at a newline, at a full buffer, and on demand", () => {
+    print("hello\nwor");
+    expect(terminal.writes).toEqual(["hello\n"]);
+    uart.flush();
+    uart.flush();
+    expect(terminal.writes).toEqual(["hello\n", "wor"]);
+    print("x".repeat(1500));
+    expect(terminal.writes[2]).toBe("x".repeat(1024));
+    expect(uart.counters.sent).toBe(1509);
+  });
+
+  test("the transmitter is always empty", () => {
+    write(DATA, 65);
+    expect(read(LSR)).toBe(0x60);
+  });
+});
+
+describe("input", () => {
+  test("reaches a guest that polls, in order and through the FIFO's size", () => {
+    write(FCR, 1);
+    uart.receive(text("the quick brown fox jumps"));
+    expect(poll()).toBe("the quick brown fox jumps");
+    expect(uart.counters.received).toBe(25);
+  });
+
+  test("reaches a guest that waits for the interrupt", () => {
+    write(FCR, 0x81);
+    write(IER, 1);
+    expect(uart.receive(text("0123456789abcdefgh"))).toBe(18);
+    expect(irq.level).toBe(true);
+    expect(read(IIR)).toBe(0xc4);
+    let taken = "";
+    while ((read(LSR) & 1) !== 0) taken += String.fromCharCode(read(DATA));
+    expect(taken).toBe("0123456789abcdefgh");
+    expect(irq.level).toBe(false);
+    expect(read(IIR)).toBe(0xc1);
+    uart.receive(text("i"));
+    expect(read(IIR)).toBe(0xcc);
+  });
+
+  test("survives a driver that throws data away when it starts", () => {
+    uart.receive(text("ls\n"));
+    // What an 8250 driver does: clear the FIFO in steps, then read every status and the data register.
+    for (const value of [1, 7, 0]) write(FCR, value);
+    for (const register of [LSR, DATA, IIR, MSR]) read(register);
+    write(LCR, 3);
+    write(IER, 5);
+    write(FCR, 1);
+    write(FCR, 0x81);
+    for (const register of [LSR]) read(register);
+    expect([read(DATA), read(DATA), read(DATA)]).toEqual([...text("ls\n")]);
+    expect(uart.counters.received).toBe(3);
+  });
+
+  test("is taken up to 64 KiB ahead; the rest stays with the host", () => {
+    expect(uart.receive(new Uint8Array(60_000).fill(1))).toBe(60_000);
+    expect(uart.receive(new Uint8Array(10_000).fill(2))).toBe(5536);
+    expect(uart.receive(new Uint8Array(1))).toBe(0);
+    expect(poll()).toHaveLength(65_536);
+    expect(uart.receive(new Uint8Array(1))).toBe(1);
+  });
+
+  test("waits while the receiver is looped back", () => {
+    write(IER, 1);
+    write(MCR, 0x10);
+    uart.receive(text("a"));
+    expect(irq.level).toBe(false);
+    write(MCR, 0);
+    expect(irq.level).toBe(true);
+    expect(read(DATA)).toBe(97);
+  });
+
+  test("reading an empty receiver gives zero", () => {
+    expect(read(DATA)).toBe(0);
+  });
+
+  test("in any pieces arrives whole and in order", () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.uint8Array({ maxLength: 40 }), { maxLength: 8 }),
+        fc.boolean(),
+        (pieces, fifo) => {
+          const subject = new Ns16550("uart0", new FakeIrq(), new FakeConsole());
+          subject.write(FCR, 1, fifo ? 1 : 0);
+          subject.write(IER, 1, 1);
+          const got: number[] = [];
+          for (const piece of pieces) {
+            expect(subject.receive(piece)).toBe(piece.length);
+            // Changing the FIFO's mode clears it, which must not lose anything either.
+            subject.write(FCR, 1, piece.length % 2);
+            if ((subject.read(LSR, 1) & 1) !== 0) got.push(subject.read(DATA, 1));
+          }
+          while ((subject.read(LSR, 1) & 1) !== 0) got.push(subject.read(DATA, 1));
+          expect(got).toEqual(pieces.flatMap((piece) => [...piece]));
+        },
+      ),
+    );
+  });
+});
+
+describe("interrupts", () => {
+  test("enabling the transmitter interrupt raises it; reading IIR answers it; writing data raises it again", () => {
+    write(IER, 2);
+    expect(irq.level).toBe(true);
+    expect(read(IIR)).toBe(2);
+    expect(irq.level).toBe(false);
+    expect(read(IIR)).toBe(1);
+    write(DATA, 65);
+    expect(irq.level).toBe(true);
+    write(IER, 0);
+    expect(irq.level).toBe(false);
+    write(IER, 2);
+    expect(read(IIR)).toBe(2);
+    expect(uart.counters.interrupts).toBe(3);
+  });
+
+  test("the most urgent one is told first", () => {
+    write(IER, 15);
+    write(MCR, 0x10);
+    write(DATA, 1);
+    write(DATA, 2);
+    expect(read(IIR)).toBe(6);
+    expect(read(LSR)).toBe(0x63);
+    expect(read(IIR)).toBe(4);
+    expect(read(DATA)).toBe(1);
+    expect(read(IIR)).toBe(2);
+    expect(read(IIR)).toBe(0);
+    expect(read(MSR)).toBe(0x0b);
+    expect(read(IIR)).toBe(1);
+    expect(irq.level).toBe(false);
+    expect(uart.counters.overruns).toBe(1);
+  });
+});
+
+describe("registers", () => {
+  test("the divisor latch hides data and IER", () => {
+    write(IER, 15);
+    write(LCR, 0x80);
+    expect([read(0), read(1)]).toEqual([12, 0]);
+    write(0, 0x34);
+    write(1, 0x12);
+    expect([read(0), read(1)]).toEqual([0x34, 0x12]);
+    write(LCR, 3);
+    expect(read(IER)).toBe(15);
+    expect(terminal.writes).toEqual([]);
+  });
+
+  test("loop-back turns outputs into inputs and sends data back", () => {
+    expect(read(MSR)).toBe(0xb0);
+    write(MCR, 0x1a);
+    expect(read(MSR) & 0xf0).toBe(0x90);
+    write(MCR, 0x15);
+    expect(read(MSR)).toBe(0x6b);
+    write(MCR, 0x10);
+    expect(read(MSR)).toBe(0x06);
+    write(FCR, 1);
+    print("0123456789abcdefX");
+    expect(read(LSR)).toBe(0x63);
+    write(MCR, 0);
+    expect(poll()).toBe("0123456789abcdef");
+    expect(terminal.writes).toEqual([]);
+    expect(uart.counters).toMatchObject({ sent: 0, received: 0 });
+  });
+
+  test("clearing the FIFO drops looped data", () => {
+    write(FCR, 1);
+    write(MCR, 0x10);
+    print("abc");
+    write(FCR, 3);
+    write(MCR, 0);
+    expect(poll()).toBe("");
+  });
+
+  test("a driver can tell that it is a 16550A", () => {
+    write(SCR, 0xa5);
+    expect(read(SCR)).toBe(0xa5);
+    write(IER, 0xff);
+    expect(read(IER)).toBe(15);
+    write(FCR, 0xe7);
+    expect(read(IIR) & 0xf0).toBe(0xc0);
+    write(FCR, 0);
+    expect(read(IIR) & 0xf0).toBe(0);
+    write(MCR, 0xff);
+    expect(read(MCR)).toBe(31);
+  });
+
+  test("wide accesses reach the register at their address; nothing is behind the last", () => {
+    uart.write(SCR, 4, 0x12345678);
+    expect(uart.read(SCR, 4)).toBe(0x78);
+    uart.write(0x17, 1, 1);
+    expect(uart.read(0x17, 1)).toBe(0);
+    expect(uart.read(SCR, 1)).toBe(0x78);
+  });
+});
+
+test("reset restores the registers, keeps input and hands on output", () => {
+  write(IER, 1);
+  write(FCR, 1);
+  uart.receive(text("typed ahead"));
+  print("last words");
+  uart.reset();
+  expect(terminal.writes).toEqual(["last words"]);
+  expect(irq.level).toBe(false);
+  expect([read(IER), read(IIR), read(LCR), read(MCR), read(MSR)]).toEqual([0, 1, 0, 0, 0xb0]);
+  expect(poll()).toBe("typed ahead");
+});
+
+test("save and restore carry registers, FIFO and waiting input", () => {
+  write(FCR, 0xc1);
+  write(LCR, 0x83);
+  write(1, 2);
+  write(LCR, 3);
+  write(IER, 3);
+  write(MCR, 0x0b);
+  write(SCR, 9);
+  uart.receive(text("more than the sixteen bytes of the FIFO"));
+  print("out");
+  const saved = structuredClone(uart.save());
+  expect(terminal.writes).toEqual(["out"]);
+  const line = new FakeIrq();
+  const copy = new Ns16550("uart0", line, new FakeConsole());
+  copy.restore(saved);
+  expect(copy.save()).toEqual(saved);
+  expect(line.level).toBe(true);
+  let taken = "";
+  while ((copy.read(LSR, 1) & 1) !== 0) taken += String.fromCharCode(copy.read(DATA, 1));
+  expect(taken).toBe("more than the sixteen bytes of the FIFO");
+});
+
+test("a saved state that does not fit is refused by name", () => {
+  const saved = uart.save();
+  for (const [field, value] of Object.entries({
+    divisor: 0x10000,
+    fifo: Array(17).fill(0),
+    overrun: 1,
+    waiting: new Uint8Array(70_000),
+  })) {
+    expect(() => uart.restore({ ...saved, [field]: value })).toThrow(
+      `saved state of uart0: ${field} must be`,
+    );
+  }
+});
