@@ -7,10 +7,11 @@
  *
  * Transmission takes no time: a byte written is sent, and the transmitter is empty again at once. Reception loses
  * nothing that the host sent: bytes wait in a queue on the host's side and move into the FIFO only while the guest
- * listens. It listens while the receiver interrupt is enabled, or while it polls (it reads the line status twice
- * with nothing but data reads in between). Drivers read and throw away data, and clear the FIFO, when they start;
- * with piped input that would eat the first commands. A cleared FIFO therefore returns its bytes to the queue, as if
- * they were still on their way. Only loop-back mode can overrun the FIFO.
+ * listens. It listens while the receiver interrupt is enabled, or while it polls: it reads the line status a third
+ * time with nothing but data read or sent in between. Drivers read and throw away data, and clear the FIFO, when
+ * they start (Linux's 8250 reads the status at most twice in a row then); with piped input that would eat the first
+ * commands. A cleared FIFO therefore returns its bytes to the queue, as if they were still on their way. Only
+ * loop-back mode can overrun the FIFO.
  */
 import type { AccessSize, ConsoleBackend, DeviceState, IrqLine, MmioDevice } from "../ports.js";
 import { StateReader } from "../state.js";
@@ -49,6 +50,8 @@ const triggerLevels = [1, 4, 8, 14] as const;
 const RESET_DIVISOR = 12;
 /** Bytes that wait on the host's side before `receive` takes no more. */
 const HOST_QUEUE = 0x10000;
+/** Looks at the line status after which a further one is polling. */
+const LOOKS = 2;
 /** Output bytes gathered before they are handed on without being asked. */
 const OUTPUT_CHUNK = 1024;
 const NEWLINE = 10;
@@ -69,8 +72,8 @@ export class Ns16550 implements MmioDevice {
   private overrun = false;
   /** A transmitter interrupt that no read of IIR has answered. */
   private transmitPending = false;
-  /** The last access was a read of the line status, or of data that was there. */
-  private polling = false;
+  /** Reads of the line status, up to `LOOKS`, since the last access that was neither one nor moved data. */
+  private looks = 0;
   private level = false;
   private fifo: number[] = [];
   /** Input that has not reached the FIFO; the FIFO's bytes can always return to it. */
@@ -115,7 +118,7 @@ export class Ns16550 implements MmioDevice {
     const latched = (this.lineControl & LCR_DLAB) !== 0;
     if (register === 0 && !latched) return this.readData();
     if (register === 5) return this.readLineStatus();
-    this.polling = false;
+    this.looks = 0;
     switch (register) {
       case 0:
         return this.divisor & 0xff;
@@ -139,16 +142,15 @@ export class Ns16550 implements MmioDevice {
 
   private readData(): number {
     const entry = this.fifo.shift();
-    if (entry === undefined) this.polling = false;
+    if (entry === undefined) this.looks = 0;
     else if ((entry & LOOPED) === 0) this.counters.received++;
     this.refill();
     return (entry ?? 0) & 0xff;
   }
 
   private readLineStatus(): number {
-    // A second look without anything sent in between is a guest that waits for input.
-    if (this.polling && this.fifo.length === 0) this.takeWaiting();
-    this.polling = true;
+    if (this.looks < LOOKS) this.looks++;
+    else if (this.fifo.length === 0) this.takeWaiting();
     const status = LSR_EMPTY | (this.fifo.length > 0 ? LSR_READY : 0) | (this.overrun ? LSR_OVERRUN : 0);
     this.overrun = false;
     return status;
@@ -184,7 +186,7 @@ export class Ns16550 implements MmioDevice {
 
   write(offset: number, _size: AccessSize, value: number): void {
     if (offset >= REGISTERS) return;
-    this.polling = false;
+    if (offset !== 0 || (this.lineControl & LCR_DLAB) !== 0) this.looks = 0;
     this.writeRegister(offset, value & 0xff);
     this.refill();
     this.update();
@@ -290,7 +292,7 @@ export class Ns16550 implements MmioDevice {
     this.divisor = RESET_DIVISOR;
     this.overrun = false;
     this.transmitPending = false;
-    this.polling = false;
+    this.looks = 0;
     this.update();
   }
 
@@ -307,7 +309,7 @@ export class Ns16550 implements MmioDevice {
       divisor: this.divisor,
       overrun: this.overrun,
       transmitPending: this.transmitPending,
-      polling: this.polling,
+      looks: this.looks,
       fifo: [...this.fifo],
       waiting: this.waiting.toBytes(),
     };
@@ -329,7 +331,7 @@ export class Ns16550 implements MmioDevice {
     this.divisor = reader.integer("divisor", 0xffff);
     this.overrun = reader.boolean("overrun");
     this.transmitPending = reader.boolean("transmitPending");
-    this.polling = reader.boolean("polling");
+    this.looks = reader.integer("looks", LOOKS);
     this.waiting.clear();
     this.waiting.push(waiting);
     this.update();
