@@ -30,6 +30,8 @@ export interface Template {
   /** Mnemonic, unique among the templates. */
   readonly name: string;
   readonly fields: readonly TemplateField[];
+  /** Lengths in bytes that the instruction comes in: an interpreter has a handler for each. */
+  readonly lengths: readonly number[];
   readonly block: Block;
 }
 

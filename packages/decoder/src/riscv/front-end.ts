@@ -19,7 +19,7 @@ const known = (name: string, value: number): Field => ({ name, value });
 const symbolic = (name: string): Field => ({ name, value: undefined });
 const templateWidth = (field: FieldSpec): number => (field.bias > 0 ? 5 : field.width);
 
-function templateOf(entry: TableEntry<RiscvSemantics>, xlen: 32 | 64): Template {
+function templateOf(entry: TableEntry<RiscvSemantics>, xlen: 32 | 64, lengths: readonly number[]): Template {
   const machine = new RiscvSemantics(xlen);
   machine.begin(0, undefined);
   const specs = entry.row.encoding.fields;
@@ -33,22 +33,34 @@ function templateOf(entry: TableEntry<RiscvSemantics>, xlen: 32 | 64): Template 
       signed: field.signed,
       zeroBecomes: machine.sinkFields.has(field.name) ? SINK : undefined,
     })),
+    lengths,
     block: machine.builder.finish(),
   };
+}
+
+/** Names of the base instructions that compressed ones stand for. */
+function compressedTargets(entries: readonly TableEntry<RiscvSemantics>[]): ReadonlySet<string> {
+  const names = entries.flatMap(({ row }) => {
+    if (row.expand === undefined) return [];
+    return [row.expand(Object.fromEntries(row.encoding.fields.map((field) => [field.name, field.bias])))[0]];
+  });
+  return new Set(names);
 }
 
 function illegalTemplate(xlen: 32 | 64): Template {
   const machine = new RiscvSemantics(xlen);
   machine.begin(0, undefined);
   machine.illegal();
-  return { name: "illegal", fields: [], block: machine.builder.finish() };
+  return { name: "illegal", fields: [], lengths: [2, 4], block: machine.builder.finish() };
 }
 
 /** Makes the front end of a hart whose integer registers have `xlen` bits. */
 export function riscvFrontEnd(xlen: 32 | 64): FrontEnd {
   const table = riscvTable(xlen);
   const base = table.entries.filter((entry) => entry.row.execute !== undefined);
-  const templates = [...base.map((entry) => templateOf(entry, xlen)), illegalTemplate(xlen)];
+  const short = compressedTargets(table.entries);
+  const lengthsOf = (entry: TableEntry<RiscvSemantics>) => (short.has(entry.name) ? [4, 2] : [4]);
+  const templates = [...base.map((entry) => templateOf(entry, xlen, lengthsOf(entry))), illegalTemplate(xlen)];
   const illegal = templates.length - 1;
   const ends = templates.map((template) => endsBlock(template.block));
   const opcodeOf = new Map(base.map((entry, index) => [entry, index]));

@@ -9,7 +9,7 @@
  * is full, the page that was made first gives way, and is decoded again if it is needed again.
  */
 import type { FrontEnd, GuestInsn } from "@hyperfile/decoder";
-import { type EntryFormat, InternalOpcode } from "../backend/js/interpreter.js";
+import { type EntryFormats, InternalOpcode } from "../backend/js/interpreter.js";
 import type { LinearMemory } from "../memory/linear-memory.js";
 import { PAGE_SIZE } from "../memory/layout.js";
 
@@ -88,7 +88,7 @@ export class CodePages {
     arenaOffset: number,
     readonly capacity: number,
     private readonly frontEnd: FrontEnd,
-    private readonly formats: readonly EntryFormat[],
+    private readonly formats: EntryFormats,
     private readonly events: CodePageEvents,
   ) {
     this.arenaWord = arenaOffset >> 2;
@@ -129,6 +129,12 @@ export class CodePages {
     this.writeEntry(this.arenaWord, insn);
     this.memory.i32[this.arenaWord + (insn.length << this.wordsPerByteShift)] = InternalOpcode.pageEnd;
     return this.arenaWord;
+  }
+
+  /** Empties the scratch page. */
+  clearScratch(): void {
+    this.memory.i32.fill(0, this.arenaWord, this.arenaWord + this.pageWords);
+    this.counters.fill(0, this.arenaWord >> 1, (this.arenaWord + this.pageWords) >> 1);
   }
 
   /** Installs a translation. */
@@ -181,7 +187,7 @@ export class CodePages {
   }
 
   private writeEntry(entry: number, insn: GuestInsn): void {
-    const format = this.formats[insn.opcode]!;
+    const format = this.formats.of(insn.opcode, insn.length);
     this.memory.i32[entry] = format.first(insn);
     this.memory.i32[entry + 1] = format.second(insn);
   }

@@ -10,9 +10,10 @@ import type { Block, FrontEnd, GuestInsn } from "@hyperfile/decoder";
 import { type Bindings, evaluate, runtimeBindings } from "../backend/js/bindings.js";
 import { emitBlock } from "../backend/js/block.js";
 import { headerWord } from "../backend/js/emitter.js";
-import { emitColdHandlers, emitInterpreter, entryFormats, InterpreterExit } from "../backend/js/interpreter.js";
+import { emitColdHandlers, emitInterpreter, type EntryFormats, entryFormats, InterpreterExit, isCold } from "../backend/js/interpreter.js";
+import { trainInterpreter } from "../backend/js/train.js";
 import { EmissionVerifier } from "../backend/js/verify.js";
-import { Exit, PAGE_SIZE, STATE_OFFSET, TLB_ENTRIES } from "../memory/layout.js";
+import { Exit, PAGE_SIZE, SCRATCH_OFFSET, STATE_OFFSET, TLB_ENTRIES } from "../memory/layout.js";
 import type { GuestMemory } from "../memory/guest-memory.js";
 import type { LinearMemory } from "../memory/linear-memory.js";
 import type { MemoryAccess } from "../mmu/access.js";
@@ -92,6 +93,9 @@ export class Engine {
   private readonly hot: number;
   private readonly verifier: EmissionVerifier;
   private readonly straddle = new Uint8Array(16);
+  private failedFetchAt = -1;
+  /** The hart can't go on: fetching its trap handler raises a trap. Its program counter names the handler. */
+  stuck = false;
 
   constructor(private readonly options: EngineOptions) {
     const { frontEnd, memory, hartOffset } = options;
@@ -144,6 +148,7 @@ export class Engine {
       ...this.bindings,
       ...Object.fromEntries(coldHandlers),
     }) as (hot: number, scratch: number) => number;
+    this.train(formats);
   }
 
   /**
@@ -152,6 +157,8 @@ export class Engine {
    */
   run(): void {
     const { words, budgetWord, exitWord, counters } = this;
+    this.failedFetchAt = -1;
+    this.stuck = false;
     while (words[budgetWord]! > 0) {
       if (words[exitWord] !== Exit.none) {
         if (words[exitWord] !== Exit.redirect) return;
@@ -224,6 +231,38 @@ export class Engine {
     });
   }
 
+  private train(formats: EntryFormats): void {
+    const { words, options, codePages } = this;
+    const state = (options.hartOffset + STATE_OFFSET) >> 2;
+    const scratch = options.hartOffset + SCRATCH_OFFSET;
+    const map = () => {
+      for (const kind of [AccessKind.read, AccessKind.write]) options.tlb.insert(kind, 0, 0, scratch, 0);
+      options.tlb.insert(AccessKind.fetch, 0, 0, scratch, 0);
+    };
+    trainInterpreter(
+      {
+        words,
+        stateFrom: state,
+        stateTo: state + (options.frontEnd.shape.size >> 2),
+        budgetWord: this.budgetWord,
+        exitWord: this.exitWord,
+        pcWord: this.pcWord,
+        wide: this.wide,
+        baseWord: codePages.arenaWord,
+        scale: codePages.wordsPerByteShift,
+        map,
+        interpret: this.interpret,
+      },
+      formats.all.filter((format) => !isCold(format.template)),
+    );
+    codePages.clearScratch();
+    options.tlb.flush();
+    words.fill(0, state, state + (options.frontEnd.shape.size >> 2));
+    words.fill(0, scratch >> 2, (scratch + PAGE_SIZE) >> 2);
+    words[this.budgetWord] = 0;
+    words[this.exitWord] = Exit.none;
+  }
+
   /** Word index of a slot. */
   private slotWord(name: string): number {
     const { frontEnd, hartOffset } = this.options;
@@ -267,7 +306,15 @@ export class Engine {
     const low = words[this.pcWord]!;
     const high = this.wide ? words[this.pcWord + 1]! : 0;
     const frame = options.access.translatePage(low, high);
-    if (frame < 0) return;
+    if (frame < 0) {
+      // Two failed fetches with no instruction between them: the trap handler itself can't be fetched.
+      if (this.failedFetchAt === words[this.budgetWord]) {
+        this.stuck = true;
+        words[this.exitWord] = Exit.stop;
+      }
+      this.failedFetchAt = words[this.budgetWord]!;
+      return;
+    }
     const page = this.codePages.forFrame(frame, options.translator.gpa - (options.translator.gpa % PAGE_SIZE));
     options.tlb.insert(AccessKind.fetch, low, high, frame - (low & -PAGE_SIZE), page.index);
     if (options.translator.cacheable) return;

@@ -43,6 +43,9 @@ export const header = {
 /** Byte offset of the guest state (the front end's slots) in a hart block. */
 export const STATE_OFFSET = 0x100;
 
+/** Byte offset of a page of scratch memory in a hart block. */
+export const SCRATCH_OFFSET = 0x2000;
+
 /** Byte offset of the TLBs in a hart block. */
 export const TLB_OFFSET = 0x4000;
 /** Entries of one TLB; direct-mapped by the low bits of the page number. */

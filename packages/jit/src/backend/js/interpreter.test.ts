@@ -22,7 +22,7 @@ const frontEndOf = (block: Block, addressType: "i32" | "i64"): FrontEnd => ({
   addressType,
   granularity: 1,
   maximumLength: LENGTH,
-  templates: [{ name: "sample", fields, block }],
+  templates: [{ name: "sample", fields, lengths: [LENGTH], block }],
   decode: () => null,
   endsBlock: () => true,
   translate: () => block,
@@ -42,7 +42,7 @@ function compare(block: Block, addressType: "i32" | "i64", seed: number, scale: 
   const context = { frontEnd, hartOffset, arenaWord: 0, pageWords: 4112, wordsPerByteShift: scale };
   const text = emitInterpreter(context, formats);
   const machine = new JsMachine(shape, reference, sampleHelpers);
-  const outcome = machine.interpret(text, emitColdHandlers(context, formats), [formats[0]!.first(insn), formats[0]!.second(insn)]);
+  const outcome = machine.interpret(text, emitColdHandlers(context, formats), [formats.of(0, LENGTH).first(insn), formats.of(0, LENGTH).second(insn)]);
   const explain = () => `\n${printBlock(block, shape)}\n${text}\n`;
 
   const left = exit.kind === "trap" || exit.kind === "fault" || exit.kind === "helper";

@@ -6,9 +6,10 @@
  * layout stands in `engine/code-pages.ts`. An entry is two words: the first packs opcode, register numbers and
  * length, the second holds the immediate. An entry's index within its page, in words, is the instruction's byte
  * offset scaled, so a branch is an addition. An entry that has not been decoded is 0, and decodes itself when it
- * is reached.
+ * is reached. Instructions that come in several lengths have a handler for each: the address of the next entry
+ * then never waits for this one to be loaded.
  *
- *   word 0:  bits 0-9 opcode | 10-15 field A | 16-20 field B | 21-25 field C | 26-29 length in bytes
+ *   word 0:  bits 0-9 opcode | 10-15 field A | 16-20 field B | 21-25 field C
  *   word 1:  one immediate, or several small fields
  *
  * Locals: `ip` word index of the entry; `d` what to add to it for the low half of the program counter; `base`
@@ -23,6 +24,7 @@ import {
   type TemplateField,
 } from "@hyperfile/decoder";
 import { STATE_OFFSET, TLB_ENTRIES } from "../../memory/layout.js";
+import { callSite } from "../../mmu/ports.js";
 import { eliminateDead } from "../../passes/eliminate-dead.js";
 import { type EmitterHost, headerWord, JsEmitter } from "./emitter.js";
 
@@ -58,7 +60,6 @@ interface Place {
 }
 
 const OPCODE_BITS = 10;
-const LENGTH_AT = 26;
 const registers: readonly { readonly at: number; readonly width: number }[] = [
   { at: 10, width: 6 },
   { at: 16, width: 5 },
@@ -73,6 +74,7 @@ export class EntryFormat {
   /** Lays the fields out; throws if they don't fit: such a front end can't be interpreted. */
   constructor(
     readonly template: Template,
+    readonly length: number,
     readonly opcode: number,
   ) {
     if (opcode >= 1 << OPCODE_BITS) throw new Error(`${template.name}: more than ${1 << OPCODE_BITS} opcodes`);
@@ -109,7 +111,7 @@ export class EntryFormat {
 
   /** First word of the entry for `insn`. */
   first(insn: GuestInsn): number {
-    return this.pack(insn, 0) | this.opcode | (insn.length << LENGTH_AT);
+    return this.pack(insn, 0) | this.opcode;
   }
 
   /** Second word. */
@@ -119,7 +121,7 @@ export class EntryFormat {
 
   /** Expression of a field's value. */
   field(name: string): string {
-    if (name === "length") return "(w >>> 26 & 15)";
+    if (name === "length") return String(this.length);
     const { word, at, width, signed } = this.place(name);
     const source = word === 0 ? "w" : "m";
     if (width === 32) return source;
@@ -167,13 +169,36 @@ export interface InterpreterContext {
   readonly wordsPerByteShift: number;
 }
 
-/** The layouts of all templates' entries, by opcode. */
-export function entryFormats(frontEnd: FrontEnd): readonly EntryFormat[] {
-  return frontEnd.templates.map((template, index) => new EntryFormat(template, FIRST_TEMPLATE + index));
+/** The entry formats of a front end. */
+export interface EntryFormats {
+  /** All of them, by opcode from {@link FIRST_TEMPLATE} on. */
+  readonly all: readonly EntryFormat[];
+  /** The format of a template in one of its lengths; throws on a length that it does not declare. */
+  of(template: number, length: number): EntryFormat;
 }
 
-/** Expression that moves an entry's length to where a call site has it. */
-const SITE_LENGTH = "w >>> 14 & 28672";
+/** Lays out the entries of all templates. */
+export function entryFormats(frontEnd: FrontEnd): EntryFormats {
+  const all: EntryFormat[] = [];
+  const byTemplate = frontEnd.templates.map((template) => {
+    const formats = template.lengths.map(
+      (length, position) => new EntryFormat(template, length, FIRST_TEMPLATE + all.length + position),
+    );
+    all.push(...formats);
+    return formats;
+  });
+  return {
+    all,
+    of(template, length) {
+      const found = byTemplate[template]?.find((format) => format.length === length);
+      if (found === undefined) throw new Error(`${frontEnd.templates[template]?.name}: no length ${length}`);
+      return found;
+    },
+  };
+}
+
+/** What a call site says besides the page offset: the length, and one instruction that has not retired. */
+const siteBits = (length: number): number => callSite(0, length, 1);
 /** Templates in one function of cold handlers: V8 gives up optimising functions of more than 60 KB of bytecode. */
 const COLD_GROUP = 32;
 
@@ -181,7 +206,7 @@ const COLD_GROUP = 32;
  * Whether a template's handler is kept out of the interpreter's loop. Handlers that call out anyway lose nothing,
  * and the loop stays small enough for V8 to optimise it.
  */
-function isCold(template: Template): boolean {
+export function isCold(template: Template): boolean {
   const { operations } = template.block;
   const last = operations[operations.length - 1]!;
   const target = last.targets?.[0];
@@ -213,7 +238,7 @@ function handlerOf(context: InterpreterContext, format: EntryFormat, host: Emitt
   const emitter = new JsEmitter(block, frontEnd.shape, hartOffset, frontEnd.addressType === "i64", host);
   emitter.emitAll();
   const body = emitter.lines.map((line) => `          ${line}`).join("\n");
-  return `        case ${format.opcode}: { // ${format.template.name}\n${body}\n        }`;
+  return `        case ${format.opcode}: { // ${format.template.name}, ${format.length} bytes\n${body}\n        }`;
 }
 
 /**
@@ -222,12 +247,12 @@ function handlerOf(context: InterpreterContext, format: EntryFormat, host: Emitt
  */
 export function emitColdHandlers(
   context: InterpreterContext,
-  formats: readonly EntryFormat[],
+  { all: formats }: EntryFormats,
 ): Readonly<Record<string, string>> {
   const { hartOffset } = context;
   const host = (format: EntryFormat): EmitterHost => ({
     mark: () => {},
-    site: () => `pc & 4095 | ${SITE_LENGTH} | 32768`,
+    site: () => `pc & 4095 | ${siteBits(format.length)}`,
     beforeSlowPath: () => "",
     bail: () => "return 1;",
     afterHelper: () => "",
@@ -252,7 +277,7 @@ ${cases}
 }
 
 /** The text of the interpreter: an expression whose value is `interpret(hot, scratch)`. */
-export function emitInterpreter(context: InterpreterContext, formats: readonly EntryFormat[]): string {
+export function emitInterpreter(context: InterpreterContext, { all: formats }: EntryFormats): string {
   const { frontEnd, hartOffset, wordsPerByteShift: scale } = context;
   const wide = frontEnd.addressType === "i64";
   const pcWord = (hartOffset + STATE_OFFSET + frontEnd.shape.slots.get("pc")!.offset) >> 2;
@@ -261,11 +286,11 @@ export function emitInterpreter(context: InterpreterContext, formats: readonly E
   const low = scale === 0 ? "ip + d | 0" : `(ip >> ${scale}) + d | 0`;
   const save = `I[${pcWord}] = ${low}; ${budget} = n;`;
   const reload = `tr = I[${headerWord(hartOffset, "tlbRead")}] >> 2; tw = I[${headerWord(hartOffset, "tlbWrite")}] >> 2;`;
-  const advance = `ip = ip + ${bytes("(w >>> 26 & 15)")} | 0; continue;`;
+  const advance = (length: number) => `ip = ip + ${length << scale} | 0; continue;`;
 
   const hosts = (format: EntryFormat): EmitterHost => ({
     mark: () => {},
-    site: () => `(${low}) & 4095 | ${SITE_LENGTH} | 32768`,
+    site: () => `(${low}) & 4095 | ${siteBits(format.length)}`,
     beforeSlowPath: () => save,
     bail: () => `return ${InterpreterExit.done};`,
     afterHelper: () => reload,
@@ -275,7 +300,7 @@ export function emitInterpreter(context: InterpreterContext, formats: readonly E
     exit: (operation: Operation, emitter: JsEmitter) => {
       const go = (target: unknown) => {
         const { field } = target as { field: string };
-        if (field === "length") return advance;
+        if (field === "length") return advance(format.length);
         return `ip = ip + ${bytes(format.field(field))} | 0; break;`;
       };
       const [taken, notTaken] = operation.targets ?? [];
@@ -292,15 +317,17 @@ export function emitInterpreter(context: InterpreterContext, formats: readonly E
   const handlers = formats
     .filter((format) => !isCold(format.template))
     .map((format) => handlerOf(context, format, hosts(format)));
-  const coldCalls = coldGroups(formats).map((group, index) => {
-    const labels = group.map((format) => `case ${format.opcode}:`).join(" ");
-    return `        ${labels} {
+  const coldCalls = coldGroups(formats).flatMap((group, index) =>
+    [...new Set(group.map((format) => format.length))].map((length) => {
+      const labels = group.filter((format) => format.length === length).map((format) => `case ${format.opcode}:`);
+      return `        ${labels.join(" ")} {
           ${save}
           if (${coldName(index)}(w, m, ${low}, ph) !== 0) return ${InterpreterExit.done};
           ${reload}
-          ${advance}
+          ${advance(length)}
         }`;
-  });
+    }),
+  );
 
   const high = wide ? `I[${pcWord + 1}] = ph;` : "";
   // The last instruction of a page may have stepped over a multiple of 4 GiB.
