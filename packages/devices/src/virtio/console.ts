@@ -1,0 +1,191 @@
+/**
+ * The console device (virtio 1.2, section 5.3) with one port: queue 0 brings input to the guest, queue 1 its output
+ * to the host; VIRTIO_CONSOLE_F_SIZE tells the terminal's size.
+ *
+ * Input that the driver has no buffer for waits on the host's side, in a bounded queue: `receive` says how much was
+ * taken, and a reset by the driver loses none of it.
+ */
+import type { AccessSize, ConsoleBackend, DeviceState, DmaMemory, IrqLine } from "../ports.js";
+import { StateReader } from "../state.js";
+import { ByteQueue } from "../uart/byte-queue.js";
+import { readConfigBytes, type VirtioDevice, type VirtioHost, type VirtioResetCause } from "./device.js";
+import { MmioTransport } from "./mmio-transport.js";
+
+const DEVICE_ID = 3;
+/** VIRTIO_CONSOLE_F_SIZE. */
+const FEATURE_SIZE = 0;
+const QUEUE_SIZE = 128;
+const RECEIVE = 0;
+const TRANSMIT = 1;
+/** Input that waits before `receive` takes no more. */
+const HOST_QUEUE = 0x10000;
+/** Output handed to the backend at once. */
+const CHUNK = 0x4000;
+/** Longest output in one chain; drivers send pages. A longer one is an attempt to keep the host busy. */
+const MAXIMUM_OUTPUT = 0x100000;
+const DEFAULT_COLUMNS = 80;
+const DEFAULT_ROWS = 25;
+/** cols, rows: 2 bytes each; max_nr_ports, emerg_wr: 4 bytes each. */
+const CONFIG_BYTES = 12;
+
+/** What a console device is made from. */
+export interface VirtioConsoleOptions {
+  /** Where the guest's output goes. */
+  readonly backend: ConsoleBackend;
+  /** Width of the terminal in characters at power-on, up to 65,535; 80 unless given. */
+  readonly columns?: number;
+  /** Height of the terminal in characters at power-on, up to 65,535; 25 unless given. */
+  readonly rows?: number;
+}
+
+/** A console device and the host's handles on it. */
+export interface VirtioConsole {
+  /** Plugs the device into a virtio slot of a board. To be used for one board. */
+  readonly factory: (irq: IrqLine, memory: DmaMemory) => MmioTransport;
+  /** Offers input; returns how many bytes were taken, from the front: fewer than offered when the queue is full. */
+  receive(bytes: Uint8Array): number;
+  /** The terminal has this size in characters. */
+  resize(columns: number, rows: number): void;
+}
+
+/** A console for a virtio slot of the board; Linux calls it `hvc0`. */
+export function virtioConsole(options: VirtioConsoleOptions): VirtioConsole {
+  const device = new ConsoleDevice(
+    options.backend,
+    options.columns ?? DEFAULT_COLUMNS,
+    options.rows ?? DEFAULT_ROWS,
+  );
+  return {
+    factory: (irq, memory) => new MmioTransport(device, irq, memory),
+    receive: (bytes) => device.receive(bytes),
+    resize: (columns, rows) => device.resize(columns, rows),
+  };
+}
+
+class ConsoleDevice implements VirtioDevice {
+  readonly name = "console";
+  readonly id = DEVICE_ID;
+  readonly features = [FEATURE_SIZE];
+  readonly queueSizes = [QUEUE_SIZE, QUEUE_SIZE];
+  readonly counters = { sent: 0, received: 0 };
+  private host: VirtioHost | undefined;
+  private readonly waiting = new ByteQueue(HOST_QUEUE);
+  private readonly config = new Uint8Array(CONFIG_BYTES);
+
+  constructor(
+    private readonly backend: ConsoleBackend,
+    columns: number,
+    rows: number,
+  ) {
+    this.setSize(columns, rows);
+  }
+
+  attach(host: VirtioHost): void {
+    this.host = host;
+  }
+
+  /** Linux reads the size of a single-port console only when it is told of a change. */
+  activate(): void {
+    if (this.host!.hasFeature(FEATURE_SIZE)) this.host!.configChanged();
+  }
+
+  receive(bytes: Uint8Array): number {
+    let taken = 0;
+    // What is delivered makes room for more.
+    for (let room = true; room && taken < bytes.length; ) {
+      const count = this.waiting.push(bytes.subarray(taken));
+      taken += count;
+      room = count > 0;
+      this.deliver();
+    }
+    return taken;
+  }
+
+  resize(columns: number, rows: number): void {
+    if (this.setSize(columns, rows) && this.host?.hasFeature(FEATURE_SIZE) === true)
+      this.host.configChanged();
+  }
+
+  notify(index: number): void {
+    if (index === RECEIVE) this.deliver();
+    else this.transmit();
+  }
+
+  readConfig(offset: number, size: AccessSize): number {
+    return readConfigBytes(this.config, offset, size);
+  }
+
+  writeConfig(_offset: number, _size: AccessSize, _value: number): void {
+    // Nothing in it is the driver's to change: emergency write is not offered.
+  }
+
+  reset(cause: VirtioResetCause): void {
+    if (cause === "power") this.waiting.clear();
+  }
+
+  save(): DeviceState {
+    return { config: this.config.slice(), waiting: this.waiting.toBytes() };
+  }
+
+  restore(state: DeviceState): void {
+    const reader = new StateReader(this.name, state);
+    const config = reader.bytes("config", CONFIG_BYTES);
+    const waiting = reader.bytes("waiting", HOST_QUEUE);
+    this.config.fill(0);
+    this.config.set(config);
+    this.waiting.clear();
+    this.waiting.push(waiting);
+  }
+
+  /** Whether the size is another than before. */
+  private setSize(columns: number, rows: number): boolean {
+    const view = new DataView(this.config.buffer);
+    if (view.getUint16(0, true) === columns && view.getUint16(2, true) === rows) return false;
+    view.setUint16(0, columns, true);
+    view.setUint16(2, rows, true);
+    return true;
+  }
+
+  private deliver(): void {
+    const { host, waiting } = this;
+    if (host === undefined || !host.live) return;
+    const queue = host.queues[RECEIVE]!;
+    while (waiting.length > 0) {
+      const chain = queue.pop();
+      if (chain === undefined) break;
+      if (chain.writableBytes === 0) {
+        queue.reject("request");
+        return;
+      }
+      const bytes = Uint8Array.from(
+        { length: Math.min(waiting.length, chain.writableBytes) },
+        () => waiting.shift()!,
+      );
+      this.counters.received += chain.write(bytes);
+      queue.push(chain);
+    }
+    host.signal(RECEIVE);
+  }
+
+  private transmit(): void {
+    const host = this.host!;
+    const queue = host.queues[TRANSMIT]!;
+    for (let chain = queue.pop(); chain !== undefined; chain = queue.pop()) {
+      if (chain.readableBytes > MAXIMUM_OUTPUT) {
+        queue.reject("request");
+        return;
+      }
+      while (chain.unread > 0) {
+        const bytes = new Uint8Array(Math.min(chain.unread, CHUNK));
+        const count = chain.read(bytes);
+        if (count > 0) {
+          this.counters.sent += count;
+          this.backend.write(bytes.subarray(0, count));
+        }
+        if (count < bytes.length) break;
+      }
+      queue.push(chain, 0);
+    }
+    host.signal(TRANSMIT);
+  }
+}
