@@ -33,11 +33,11 @@ export class GuestMemory {
     return gpa >= this.base && length <= this.bytes && gpa - this.base <= this.bytes - length;
   }
 
-  /** Byte offset in linear memory of the frame of `gpa`'s page, allocated if need be; -1 outside RAM. */
+  /** Byte offset in linear memory of the frame of `gpa`'s page, allocated if need be; -1 outside RAM, or if the pool is empty. */
   frameOffset(gpa: number): number {
     const offset = gpa - this.base;
     if (offset < 0 || offset >= this.bytes) return -1;
-    const page = Math.floor(offset / PAGE_SIZE);
+    const page = this.pageIndex(gpa);
     const frame = this.frames[page]!;
     if (frame !== ABSENT) return frame;
     const fresh = this.pool.allocate();
@@ -47,17 +47,17 @@ export class GuestMemory {
 
   /** Whether translations were made from the page of `gpa`. */
   holdsCode(gpa: number): boolean {
-    return this.code[Math.floor((gpa - this.base) / PAGE_SIZE)] === 1;
+    return this.code[this.pageIndex(gpa)] === 1;
   }
 
   /** Marks the page of `gpa` as holding code: stores to it must be reported. */
   markCode(gpa: number): void {
-    this.code[Math.floor((gpa - this.base) / PAGE_SIZE)] = 1;
+    this.code[this.pageIndex(gpa)] = 1;
   }
 
   /** Takes the mark back. */
   unmarkCode(gpa: number): void {
-    this.code[Math.floor((gpa - this.base) / PAGE_SIZE)] = 0;
+    this.code[this.pageIndex(gpa)] = 0;
   }
 
   /** Fills `target` from `gpa`. False if any byte lies outside RAM. */
@@ -66,16 +66,21 @@ export class GuestMemory {
     for (let done = 0; done < target.length; ) {
       const inPage = (gpa + done) % PAGE_SIZE;
       const count = Math.min(PAGE_SIZE - inPage, target.length - done);
-      const at = this.frameOffset(gpa + done) + inPage;
-      target.set(this.pool.memory.u8.subarray(at, at + count), done);
+      const frame = this.frames[this.pageIndex(gpa + done)]!;
+      if (frame === ABSENT) target.fill(0, done, done + count);
+      else target.set(this.pool.memory.u8.subarray(frame + inPage, frame + inPage + count), done);
       done += count;
     }
     return true;
   }
 
-  /** Copies `source` to `gpa`. False, and nothing is written, if any byte lies outside RAM. */
+  /** Copies `source` to `gpa`. False, and nothing is written, if any byte lies outside RAM or finds no frame. */
   write(gpa: number, source: Uint8Array): boolean {
     if (!this.contains(gpa, source.length)) return false;
+    const start = gpa - (gpa % PAGE_SIZE);
+    for (let page = start; page < gpa + source.length; page += PAGE_SIZE) {
+      if (this.frameOffset(page) < 0) return false;
+    }
     for (let done = 0; done < source.length; ) {
       const at = gpa + done;
       const inPage = at % PAGE_SIZE;
@@ -87,15 +92,31 @@ export class GuestMemory {
     return true;
   }
 
-  /** Writes `length` zero bytes at `gpa`. False if any lies outside RAM. */
+  /** Makes all of RAM read as zeros again, as at power-on, without touching pages that never were. */
+  clearTouched(): void {
+    this.frames.forEach((frame, page) => {
+      if (frame !== ABSENT) this.clear(this.base + page * PAGE_SIZE, PAGE_SIZE);
+    });
+  }
+
+  /** Writes `length` zero bytes at `gpa`; pages never touched stay so. False if any byte lies outside RAM. */
   clear(gpa: number, length: number): boolean {
     if (!this.contains(gpa, length)) return false;
-    const zeros = new Uint8Array(PAGE_SIZE);
     for (let done = 0; done < length; ) {
-      const count = Math.min(PAGE_SIZE - ((gpa + done) % PAGE_SIZE), length - done);
-      this.write(gpa + done, zeros.subarray(0, count));
+      const at = gpa + done;
+      const inPage = at % PAGE_SIZE;
+      const count = Math.min(PAGE_SIZE - inPage, length - done);
+      const frame = this.frames[this.pageIndex(at)]!;
+      if (frame !== ABSENT) {
+        this.pool.memory.u8.fill(0, frame + inPage, frame + inPage + count);
+        if (this.holdsCode(at)) this.onCodeWrite(at, count);
+      }
       done += count;
     }
     return true;
+  }
+
+  private pageIndex(gpa: number): number {
+    return Math.floor((gpa - this.base) / PAGE_SIZE);
   }
 }

@@ -22,7 +22,11 @@ export const MAXIMUM_BYTES = 0x100000000 - WASM_PAGE;
 
 /** The few members of WebAssembly that are used; absent where the platform lacks it. */
 interface WebAssemblyNamespace {
-  readonly Memory: new (descriptor: { initial: number; maximum: number; shared?: boolean }) => {
+  readonly Memory: new (descriptor: {
+    initial: number;
+    maximum: number;
+    shared?: boolean;
+  }) => {
     readonly buffer: ArrayBuffer | SharedArrayBuffer;
   };
 }
@@ -61,7 +65,10 @@ export class LinearMemory {
   static create(options: { readonly bytes: number; readonly shared?: boolean }): LinearMemory {
     const { bytes, shared = false } = options;
     if (!Number.isInteger(bytes) || bytes <= 0 || bytes > MAXIMUM_BYTES) {
-      throw new MemoryError("E_MEMORY_SIZE", `a linear memory of ${bytes} bytes is impossible: use 1 to ${MAXIMUM_BYTES}`);
+      throw new MemoryError(
+        "E_MEMORY_SIZE",
+        `a linear memory of ${bytes} bytes is impossible: use 1 to ${MAXIMUM_BYTES}`,
+      );
     }
     const pages = Math.ceil(bytes / WASM_PAGE);
     const { WebAssembly } = globalThis as { WebAssembly?: WebAssemblyNamespace };
@@ -69,12 +76,18 @@ export class LinearMemory {
       if (WebAssembly !== undefined) {
         return new LinearMemory(new WebAssembly.Memory({ initial: pages, maximum: pages, shared }).buffer);
       }
-      return new LinearMemory(shared ? new SharedArrayBuffer(pages * WASM_PAGE) : new ArrayBuffer(pages * WASM_PAGE));
+      return new LinearMemory(
+        shared ? new SharedArrayBuffer(pages * WASM_PAGE) : new ArrayBuffer(pages * WASM_PAGE),
+      );
     } catch (cause) {
       const mebibytes = Math.ceil(bytes / 0x100000);
-      throw new MemoryError("E_MEMORY_UNAVAILABLE", `the host has no ${mebibytes} MiB for the VM: give it less memory`, {
-        cause,
-      });
+      throw new MemoryError(
+        "E_MEMORY_UNAVAILABLE",
+        `the host has no ${mebibytes} MiB for the VM: give it less memory`,
+        {
+          cause,
+        },
+      );
     }
   }
 }

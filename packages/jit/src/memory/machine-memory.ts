@@ -31,13 +31,19 @@ export interface MachineMemory {
 export function machineMemory(options: MachineMemoryOptions): MachineMemory {
   const { ramBytes, ramBase, harts, arenaBytes } = options;
   if (!Number.isInteger(ramBytes) || ramBytes <= 0 || ramBytes % PAGE_SIZE !== 0) {
-    throw new MemoryError("E_MEMORY_SIZE", `RAM of ${ramBytes} bytes is impossible: use a multiple of ${PAGE_SIZE}`);
+    throw new MemoryError(
+      "E_MEMORY_SIZE",
+      `RAM of ${ramBytes} bytes is impossible: use a multiple of ${PAGE_SIZE}`,
+    );
   }
   const arenaOffset = harts * HART_STRIDE;
   const frames = arenaOffset + Math.ceil(arenaBytes / PAGE_SIZE) * PAGE_SIZE;
   if (frames + ramBytes > MAXIMUM_BYTES) {
     const most = Math.floor((MAXIMUM_BYTES - frames) / 0x100000);
-    throw new MemoryError("E_MEMORY_SIZE", `RAM of ${ramBytes / 0x100000} MiB is too much: use ${most}M at most`);
+    throw new MemoryError(
+      "E_MEMORY_SIZE",
+      `RAM of ${ramBytes / 0x100000} MiB is too much: use ${most}M at most`,
+    );
   }
   const memory = LinearMemory.create({ bytes: frames + ramBytes });
   const pool = new FramePool(memory, frames, ramBytes / PAGE_SIZE);

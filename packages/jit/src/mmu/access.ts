@@ -6,12 +6,16 @@
  * precise: the program counter names the current instruction, and where a trap or an early exit leaves the block,
  * the instructions that have not retired are given back to the budget. Loads leave the block only by a trap;
  * stores also after themselves, when they changed code that the block may still be about to run, or when a device
- * made an interrupt ready.
+ * made an interrupt ready. Atomics never leave after themselves, because their result is still to be written by the
+ * block: code that they change in the rest of that block takes effect when the block is next entered, as the
+ * architecture allows before a `fence.i`.
+ *
+ * A read-modify-write is atomic among harts where the memory is shared, by compare-and-swap; elsewhere it is plain.
  */
 import type { GuestMemory } from "../memory/guest-memory.js";
 import { Exit, header, PAGE_SIZE } from "../memory/layout.js";
 import type { LinearMemory } from "../memory/linear-memory.js";
-import { AccessKind, type AddressTranslator, amoKinds, type CallSite, type MmioBus } from "./ports.js";
+import { AccessKind, type AddressTranslator, type CallSite, type MmioBus } from "./ports.js";
 import type { Tlb } from "./tlb.js";
 
 /** What the slow paths work with. */
@@ -38,28 +42,39 @@ export class MemoryAccess {
   readonly counters = { misses: 0, misaligned: 0, mmioReads: 0, mmioWrites: 0, codeWrites: 0 };
   private readonly words: Int32Array;
   private readonly bytes: Uint8Array;
-  private readonly view: DataView;
+  private readonly halves: Uint16Array;
+  /** The memory as 64-bit integers if it is shared: the only way to swap them atomically. */
+  private readonly longs: BigInt64Array | undefined;
   private readonly pcWord: number;
   private readonly wide: boolean;
   private readonly budgetWord: number;
   private readonly exitWord: number;
   private readonly highWord: number;
   private readonly reservation: Int32Array;
-  /** Byte offset in linear memory of the last address that `resolve` found in RAM. */
+  /** Byte offset in linear memory of the last address that was found in RAM. */
   private place = 0;
-  private readonly buffer = new DataView(new ArrayBuffer(8));
+  /** Its guest-physical address; {@link NO_CODE} if the TLB knew it, and so that stores need not be reported. */
+  private gpa = 0;
+  /** Two 32-bit words and what they are together: for misaligned accesses and 64-bit swaps. */
+  private readonly pair = new Int32Array(2);
+  private readonly pairBytes = new Uint8Array(this.pair.buffer);
+  private readonly pairLong = new BigInt64Array(this.pair.buffer);
 
   constructor(private readonly options: MemoryAccessOptions) {
     const { memory, hartOffset } = options;
     this.words = memory.i32;
     this.bytes = memory.u8;
-    this.view = new DataView(memory.buffer);
+    this.halves = memory.u16;
+    this.longs = memory.shared ? new BigInt64Array(memory.buffer) : undefined;
     this.pcWord = options.pcOffset >> 2;
     this.wide = options.pcBytes === 8;
     this.budgetWord = (hartOffset + header.budget) >> 2;
     this.exitWord = (hartOffset + header.exit) >> 2;
     this.highWord = (hartOffset + header.resultHigh) >> 2;
-    this.reservation = memory.i32.subarray((hartOffset + header.reserved) >> 2, ((hartOffset + header.reservedHigh) >> 2) + 1);
+    this.reservation = memory.i32.subarray(
+      (hartOffset + header.reserved) >> 2,
+      ((hartOffset + header.reservedHigh) >> 2) + 1,
+    );
   }
 
   /** The slow paths under the names that emitted code uses. */
@@ -105,7 +120,7 @@ export class MemoryAccess {
   private load(lo: number, hi: number, size: 1 | 2 | 4 | 8, site: CallSite): number {
     this.enter(site);
     if ((lo & (size - 1)) !== 0) return this.loadMisaligned(lo, hi, size, site);
-    const place = this.resolve(AccessKind.read, lo, hi, site);
+    const place = this.resolve(AccessKind.read, lo, hi, size, site);
     if (place === Place.ram) return this.readRam(size);
     return place === Place.device ? this.readDevice(lo, hi, size, site) : 0;
   }
@@ -116,7 +131,7 @@ export class MemoryAccess {
       case 1:
         return this.bytes[place]!;
       case 2:
-        return this.view.getUint16(place, true);
+        return this.halves[place >>> 1]!;
       case 4:
         return this.words[place >>> 2]!;
       default:
@@ -128,7 +143,7 @@ export class MemoryAccess {
   private store(lo: number, hi: number, size: 1 | 2 | 4 | 8, low: number, high: number, site: CallSite): 0 {
     this.enter(site);
     if ((lo & (size - 1)) !== 0) return this.storeMisaligned(lo, hi, size, low, high, site);
-    const place = this.resolve(AccessKind.write, lo, hi, site);
+    const place = this.resolve(AccessKind.write, lo, hi, size, site);
     if (place === Place.ram) {
       this.writeRam(size, low, high);
       this.afterWrite(size, site);
@@ -143,7 +158,7 @@ export class MemoryAccess {
         this.bytes[place] = low;
         return;
       case 2:
-        this.view.setInt16(place, low, true);
+        this.halves[place >>> 1] = low;
         return;
       case 4:
         this.words[place >>> 2] = low;
@@ -157,57 +172,71 @@ export class MemoryAccess {
   /** Misaligned accesses are done byte by byte, after both pages have been translated. */
   private loadMisaligned(lo: number, hi: number, size: number, site: CallSite): number {
     this.counters.misaligned++;
-    for (let at = 0; at < size; at++) {
-      const low = (lo + at) | 0;
-      if (at === 0 || (low & (PAGE_SIZE - 1)) === 0) {
-        if (!this.resolveByte(AccessKind.read, low, this.highOf(lo, hi, low), site)) return 0;
-      }
-      this.buffer.setUint8(at, this.bytes[this.place]!);
-      this.place++;
-    }
-    if (size === 8) this.words[this.highWord] = this.buffer.getInt32(4, true);
-    return size === 2 ? this.buffer.getUint16(0, true) : this.buffer.getInt32(0, true);
+    const inFirst = Math.min(size, PAGE_SIZE - (lo & (PAGE_SIZE - 1)));
+    if (!this.resolveRam(AccessKind.read, lo, hi, inFirst, site)) return 0;
+    const first = this.place;
+    if (inFirst < size && !this.resolveSecond(AccessKind.read, lo, hi, inFirst, size, site)) return 0;
+    const second = this.place - inFirst;
+    const { pair, pairBytes, bytes } = this;
+    pair[0] = 0;
+    for (let at = 0; at < size; at++) pairBytes[at] = bytes[(at < inFirst ? first : second) + at]!;
+    if (size === 8) this.words[this.highWord] = pair[1]!;
+    return pair[0]!;
   }
 
-  private storeMisaligned(lo: number, hi: number, size: number, low: number, high: number, site: CallSite): 0 {
+  private storeMisaligned(
+    lo: number,
+    hi: number,
+    size: number,
+    low: number,
+    high: number,
+    site: CallSite,
+  ): 0 {
     this.counters.misaligned++;
-    const { translator } = this.options;
     const inFirst = Math.min(size, PAGE_SIZE - (lo & (PAGE_SIZE - 1)));
-    if (!this.resolveByte(AccessKind.write, lo, hi, site)) return 0;
+    if (!this.resolveRam(AccessKind.write, lo, hi, inFirst, site)) return 0;
     const first = this.place;
-    const firstGpa = translator.gpa;
-    let second = 0;
-    if (inFirst < size) {
-      const next = (lo + inFirst) | 0;
-      if (!this.resolveByte(AccessKind.write, next, this.highOf(lo, hi, next), site)) return 0;
-      second = this.place;
-    }
-    const secondGpa = translator.gpa;
-    this.buffer.setInt32(0, low, true);
-    this.buffer.setInt32(4, high, true);
-    for (let at = 0; at < size; at++) {
-      this.bytes[at < inFirst ? first + at : second + at - inFirst] = this.buffer.getUint8(at);
-    }
+    const firstGpa = this.gpa;
+    if (inFirst < size && !this.resolveSecond(AccessKind.write, lo, hi, inFirst, size, site)) return 0;
+    const second = this.place - inFirst;
+    const { pair, pairBytes, bytes } = this;
+    pair[0] = low;
+    pair[1] = high;
+    for (let at = 0; at < size; at++) bytes[(at < inFirst ? first : second) + at] = pairBytes[at]!;
     let dropped = this.reportCode(firstGpa, inFirst);
-    if (inFirst < size) dropped = this.reportCode(secondGpa, size - inFirst) || dropped;
+    if (inFirst < size) dropped = this.reportCode(this.gpa, size - inFirst) || dropped;
     if (dropped) this.leaveAfter(site);
     return 0;
   }
 
-  /** High half of an address a few bytes after `lo:hi`. */
-  private highOf(lo: number, hi: number, low: number): number {
-    return this.wide && low >>> 0 < lo >>> 0 ? (hi + 1) | 0 : hi;
+  /** Resolves the part of a misaligned access that lies in the next page. */
+  private resolveSecond(
+    kind: AccessKind,
+    lo: number,
+    hi: number,
+    inFirst: number,
+    size: number,
+    site: CallSite,
+  ): boolean {
+    const next = (lo + inFirst) | 0;
+    return this.resolveRam(kind, next, this.wide && next === 0 ? (hi + 1) | 0 : hi, size - inFirst, site);
   }
 
-  /** Resolves one byte of a misaligned access, which devices do not take. */
-  private resolveByte(kind: AccessKind, lo: number, hi: number, site: CallSite): boolean {
-    const place = this.resolve(kind, lo, hi, site);
-    if (place === Place.ram) return true;
+  /** Resolves a misaligned or atomic access to bytes of one page. Devices do not take them. */
+  private resolveRam(kind: AccessKind, lo: number, hi: number, bytes: number, site: CallSite): boolean {
+    const { tlb, translator } = this.options;
+    const known = tlb.lookup(kind, lo, hi);
+    if (known >= 0) {
+      this.place = known;
+      this.gpa = NO_CODE;
+      return true;
+    }
+    const place = this.resolve(kind, lo, hi, bytes, site);
     if (place === Place.device) {
-      this.options.translator.accessFault(kind, lo, hi);
+      translator.accessFault(kind, lo, hi);
       this.giveBack(site >>> 15);
     }
-    return false;
+    return place === Place.ram;
   }
 
   // -- devices
@@ -215,7 +244,7 @@ export class MemoryAccess {
   private readDevice(lo: number, hi: number, size: 1 | 2 | 4 | 8, site: CallSite): number {
     const { bus, translator } = this.options;
     this.counters.mmioReads++;
-    const { gpa } = translator;
+    const { gpa } = this;
     // While the device runs, nothing is charged that has not retired: clocks read exactly.
     this.giveBack(site >>> 15);
     const low = bus.read(gpa, size === 8 ? 4 : size);
@@ -240,7 +269,7 @@ export class MemoryAccess {
   ): void {
     const { bus, translator } = this.options;
     this.counters.mmioWrites++;
-    const { gpa } = translator;
+    const { gpa } = this;
     const mask = size === 1 ? 0xff : size === 2 ? 0xffff : -1;
     this.giveBack(site >>> 15);
     const first = bus.write(gpa, size === 8 ? 4 : size, (low & mask) >>> 0);
@@ -257,70 +286,118 @@ export class MemoryAccess {
   // -- atomics
 
   private amo32(kind: number, lo: number, hi: number, value: number, site: CallSite): number {
-    if (!this.resolveAtomic(AccessKind.write, lo, hi, 3, site)) return 0;
+    if (!this.resolveAtomic(AccessKind.write, lo, hi, 4, site)) return 0;
+    const { words } = this;
     const at = this.place >>> 2;
-    const old = this.words[at]!;
-    this.words[at] = combine32(kind, old, value);
-    this.reportCode(this.options.translator.gpa, 4);
+    let old = words[at]!;
+    if (this.longs === undefined) words[at] = combine32(kind, old, value);
+    else {
+      for (let seen = Atomics.load(words, at); ; seen = old) {
+        old = Atomics.compareExchange(words, at, seen, combine32(kind, seen, value));
+        if (old === seen) break;
+      }
+    }
+    this.reportCode(this.gpa, 4);
     return old;
   }
 
   private amo64(kind: number, lo: number, hi: number, low: number, high: number, site: CallSite): number {
-    if (!this.resolveAtomic(AccessKind.write, lo, hi, 7, site)) return 0;
-    const { words } = this;
+    if (!this.resolveAtomic(AccessKind.write, lo, hi, 8, site)) return 0;
+    const { words, pair } = this;
     const at = this.place >>> 2;
-    const oldLow = words[at]!;
-    const oldHigh = words[at + 1]!;
-    if (kind === AMO_ADD) {
-      const sum = (oldLow + low) | 0;
-      words[at] = sum;
-      words[at + 1] = (oldHigh + high + (sum >>> 0 < low >>> 0 ? 1 : 0)) | 0;
-    } else if (kind <= AMO_OR) {
-      words[at] = combine32(kind, oldLow, low);
-      words[at + 1] = combine32(kind, oldHigh, high);
-    } else if (takesNew(kind, oldLow, oldHigh, low, high)) {
-      words[at] = low;
-      words[at + 1] = high;
-    }
-    this.reportCode(this.options.translator.gpa, 8);
+    let oldLow: number;
+    let oldHigh: number;
+    do {
+      oldLow = words[at]!;
+      oldHigh = words[at + 1]!;
+      pair[0] = low;
+      pair[1] = high;
+      if (kind === Amo.add) {
+        const sum = (oldLow + low) | 0;
+        pair[0] = sum;
+        pair[1] = (oldHigh + high + (sum >>> 0 < low >>> 0 ? 1 : 0)) | 0;
+      } else if (kind <= Amo.or) {
+        pair[0] = combine32(kind, oldLow, low);
+        pair[1] = combine32(kind, oldHigh, high);
+      } else if (!takesNew(kind, oldLow, oldHigh, low, high)) {
+        pair[0] = oldLow;
+        pair[1] = oldHigh;
+      }
+    } while (!this.swapPair(at, oldLow, oldHigh));
+    this.reportCode(this.gpa, 8);
     words[this.highWord] = oldHigh;
     return oldLow;
   }
 
   private loadReserved(lo: number, hi: number, size: 4 | 8, site: CallSite): number {
-    this.reservation[0] = 0;
-    if (!this.resolveAtomic(AccessKind.read, lo, hi, size - 1, site)) return 0;
+    const { reservation, words } = this;
+    reservation[0] = 0;
+    if (!this.resolveAtomic(AccessKind.read, lo, hi, size, site)) return 0;
     const at = this.place >>> 2;
-    const low = this.words[at]!;
-    const high = size === 8 ? this.words[at + 1]! : 0;
-    this.reservation.set([1, this.place, low, high]);
-    this.words[this.highWord] = high;
+    const low = words[at]!;
+    const high = size === 8 ? words[at + 1]! : 0;
+    reservation[0] = 1;
+    reservation[1] = this.place;
+    reservation[2] = low;
+    reservation[3] = high;
+    words[this.highWord] = high;
     return low;
   }
 
   /** The reservation is the value that LR saw: another hart's store in between shows as a different value. */
-  private storeConditional(lo: number, hi: number, size: 4 | 8, low: number, high: number, site: CallSite): number {
-    const held = this.reservation[0] === 1;
-    this.reservation[0] = 0;
-    if (!this.resolveAtomic(AccessKind.write, lo, hi, size - 1, site)) return 0;
+  private storeConditional(
+    lo: number,
+    hi: number,
+    size: 4 | 8,
+    low: number,
+    high: number,
+    site: CallSite,
+  ): number {
+    const { words, reservation, pair } = this;
+    const held = reservation[0] === 1;
+    reservation[0] = 0;
+    if (!this.resolveAtomic(AccessKind.write, lo, hi, size, site)) return 0;
+    if (!held || reservation[1] !== (this.place | 0)) return 1;
     const at = this.place >>> 2;
-    const { words, reservation } = this;
-    const same = words[at] === reservation[2] && (size === 4 || words[at + 1] === reservation[3]);
-    if (!held || reservation[1] !== (this.place | 0) || !same) return 1;
-    words[at] = low;
-    if (size === 8) words[at + 1] = high;
-    this.reportCode(this.options.translator.gpa, size);
+    const seen = reservation[2]!;
+    pair[0] = low;
+    pair[1] = high;
+    if (size === 8) {
+      if (!this.swapPair(at, seen, reservation[3]!)) return 1;
+    } else if (this.longs !== undefined) {
+      if (Atomics.compareExchange(words, at, seen, low) !== seen) return 1;
+    } else {
+      if (words[at] !== seen) return 1;
+      words[at] = low;
+    }
+    this.reportCode(this.gpa, size);
     return 0;
   }
 
-  private resolveAtomic(kind: AccessKind, lo: number, hi: number, mask: number, site: CallSite): boolean {
+  /** Stores `pair` at a word index if `low` and `high` are there. */
+  private swapPair(at: number, low: number, high: number): boolean {
+    const { words, pair, pairLong, longs } = this;
+    if (longs === undefined) {
+      if (words[at] !== low || words[at + 1] !== high) return false;
+      words[at] = pair[0]!;
+      words[at + 1] = pair[1]!;
+      return true;
+    }
+    const next = pairLong[0]!;
+    pair[0] = low;
+    pair[1] = high;
+    const expected = pairLong[0]!;
+    return Atomics.compareExchange(longs, at >>> 1, expected, next) === expected;
+  }
+
+  private resolveAtomic(kind: AccessKind, lo: number, hi: number, size: 4 | 8, site: CallSite): boolean {
     this.enter(site);
-    if ((lo & mask) !== 0) {
+    if ((lo & (size - 1)) !== 0) {
       this.options.translator.misaligned(kind, lo, hi);
       this.giveBack(site >>> 15);
       return false;
     }
-    return this.resolveByte(kind, lo, hi, site);
+    return this.resolveRam(kind, lo, hi, size, site);
   }
 
   // -- common
@@ -344,57 +421,76 @@ export class MemoryAccess {
     if (words[this.exitWord] === Exit.none) words[this.exitWord] = Exit.redirect;
   }
 
-  /** Translates an address; in RAM, leaves its place in linear memory and fills the TLB. */
-  private resolve(kind: AccessKind, lo: number, hi: number, site: CallSite): Place {
+  /** Translates `bytes` bytes of one page; in RAM, leaves their place in linear memory and fills the TLB. */
+  private resolve(kind: AccessKind, lo: number, hi: number, bytes: number, site: CallSite): Place {
     const { translator, guest, tlb } = this.options;
     this.counters.misses++;
-    if (!translator.translate(kind, lo, hi)) {
+    if (
+      !translator.translate(kind, lo, hi) ||
+      !(translator.cacheable || this.translateRest(kind, lo, hi, bytes))
+    ) {
       this.giveBack(site >>> 15);
       return Place.fault;
     }
-    const frame = guest.frameOffset(translator.gpa);
+    this.gpa = translator.gpa;
+    const frame = guest.frameOffset(this.gpa);
     if (frame < 0) return Place.device;
     this.place = frame + (lo & (PAGE_SIZE - 1));
-    if (translator.cacheable && !(kind === AccessKind.write && guest.holdsCode(translator.gpa))) {
+    if (translator.cacheable && !(kind === AccessKind.write && guest.holdsCode(this.gpa))) {
       tlb.insert(kind, lo, hi, (frame - (lo & -PAGE_SIZE)) | 0, 0);
       if (translator.pageBytes > PAGE_SIZE) tlb.noteLarge(lo, hi, translator.pageBytes);
     }
     return Place.ram;
   }
 
+  /** Checks what follows the first byte of an access in a page that does not translate alike all over. */
+  private translateRest(kind: AccessKind, lo: number, hi: number, bytes: number): boolean {
+    const { translator } = this.options;
+    const { gpa } = translator;
+    for (let at = 1; at < bytes; at++) {
+      if (!translator.translate(kind, lo + at, hi)) return false;
+    }
+    translator.gpa = gpa;
+    return true;
+  }
+
+  /** Reports a store to the owner of translations. True if any were dropped. */
   private reportCode(gpa: number, length: number): boolean {
     const { guest } = this.options;
-    if (!guest.holdsCode(gpa)) return false;
+    if (gpa === NO_CODE || !guest.holdsCode(gpa)) return false;
     this.counters.codeWrites++;
     return guest.onCodeWrite(gpa, length);
   }
 
   private afterWrite(size: number, site: CallSite): void {
-    if (this.reportCode(this.options.translator.gpa, size)) this.leaveAfter(site);
+    if (this.reportCode(this.gpa, size)) this.leaveAfter(site);
   }
 }
 
-const AMO_ADD = 1;
-const AMO_OR = 4;
+/** Stands for the address of a page that the write TLB holds: it is RAM without code. */
+const NO_CODE = -1;
+
+/** Numbers of the read-modify-write operations: their places in `amoKinds`. */
+const Amo = { swap: 0, add: 1, xor: 2, and: 3, or: 4, min: 5, max: 6, minu: 7 } as const;
 
 /** The new value of a 32-bit read-modify-write; kinds as in `amoKinds`. */
 function combine32(kind: number, old: number, value: number): number {
-  switch (amoKinds[kind]) {
-    case "swap":
+  switch (kind) {
+    case Amo.swap:
       return value;
-    case "add":
+    case Amo.add:
       return (old + value) | 0;
-    case "xor":
+    case Amo.xor:
       return old ^ value;
-    case "and":
+    case Amo.and:
       return old & value;
-    case "or":
+    case Amo.or:
       return old | value;
-    case "min":
+    case Amo.min:
       return Math.min(old, value);
-    case "max":
+    case Amo.max:
       return Math.max(old, value);
-    case "minu":
+    case Amo.minu:
       return old >>> 0 < value >>> 0 ? old : value;
     default:
       return old >>> 0 > value >>> 0 ? old : value;
@@ -403,10 +499,9 @@ function combine32(kind: number, old: number, value: number): number {
 
 /** Whether a 64-bit min or max stores its operand. */
 function takesNew(kind: number, oldLow: number, oldHigh: number, low: number, high: number): boolean {
-  const name = amoKinds[kind];
-  const unsigned = name === "minu" || name === "maxu";
+  const unsigned = kind >= Amo.minu;
   const a = unsigned ? oldHigh >>> 0 : oldHigh;
   const b = unsigned ? high >>> 0 : high;
   const less = b === a ? low >>> 0 < oldLow >>> 0 : b < a;
-  return name === "min" || name === "minu" ? less : !less;
+  return kind === Amo.min || kind === Amo.minu ? less : !less;
 }

@@ -6,7 +6,7 @@
  * where the page table maps more; the ranges in which larger pages were seen since the last flush tell whether
  * flushing one address must flush everything.
  */
-import type { LinearMemory } from "../memory/linear-memory.js";
+
 import {
   header,
   PAGE_SIZE,
@@ -18,6 +18,7 @@ import {
   TLB_SETS,
   TLB_SIZE,
 } from "../memory/layout.js";
+import type { LinearMemory } from "../memory/linear-memory.js";
 import { AccessKind } from "./ports.js";
 
 const ENTRY_WORDS = TLB_ENTRY_SIZE >> 2;
@@ -26,6 +27,9 @@ const JOURNAL_LIMIT = 1024;
 
 /** Ranges of large pages closer than this many pages are kept as one. */
 const LARGE_GAP = 0x40000;
+
+/** Most ranges of large pages kept apart: page tables that name themselves could map any number of them. */
+const LARGE_RANGES = 16;
 
 /** Page number of a guest-virtual address as an unsigned integer of 52 bits. */
 const pageNumber = (lo: number, hi: number): number => (hi >>> 0) * 0x100000 + (lo >>> 12);
@@ -42,11 +46,17 @@ export class Tlb {
   /** Ranges of page numbers, [from, to), in which larger pages were seen since the last flush. */
   private large: { from: number; to: number }[] = [];
 
-  constructor(memory: LinearMemory, private readonly hartOffset: number) {
+  constructor(
+    memory: LinearMemory,
+    private readonly hartOffset: number,
+  ) {
     this.words = memory.i32;
     this.start = (hartOffset + TLB_OFFSET) >> 2;
     this.end = this.start + ((TLB_SETS * TLB_SET_SIZE) >> 2);
-    this.selected = memory.i32.subarray((hartOffset + header.tlbRead) >> 2, ((hartOffset + header.tlbFetch) >> 2) + 1);
+    this.selected = memory.i32.subarray(
+      (hartOffset + header.tlbRead) >> 2,
+      ((hartOffset + header.tlbFetch) >> 2) + 1,
+    );
     this.clearAll();
     this.select(0, 0, 0);
   }
@@ -76,14 +86,23 @@ export class Tlb {
     this.counters.fills++;
   }
 
+  /** Byte offset in linear memory that the selected TLB of `kind` gives for an address; -1 if it doesn't know it. */
+  lookup(kind: AccessKind, lo: number, hi: number): number {
+    const { words } = this;
+    const entry = (this.selected[kind]! >> 2) + ((lo >>> 12) & (TLB_ENTRIES - 1)) * ENTRY_WORDS;
+    if (words[entry] !== (lo & -PAGE_SIZE) || words[entry + 1] !== hi) return -1;
+    return (lo + words[entry + 2]!) >>> 0;
+  }
+
   /** Notes that the page around this address is one of `bytes` bytes, more than 4 KiB. */
   noteLarge(lo: number, hi: number, bytes: number): void {
     const page = pageNumber(lo, hi);
     const pages = bytes / PAGE_SIZE;
     const from = page - (page % pages);
     const to = from + pages;
+    const crowded = this.large.length >= LARGE_RANGES;
     for (const range of this.large) {
-      if (from > range.to + LARGE_GAP || to < range.from - LARGE_GAP) continue;
+      if (!crowded && (from > range.to + LARGE_GAP || to < range.from - LARGE_GAP)) continue;
       range.from = Math.min(range.from, from);
       range.to = Math.max(range.to, to);
       return;
@@ -113,7 +132,11 @@ export class Tlb {
     this.counters.pageFlushes++;
     const tag = lo & -PAGE_SIZE;
     const stride = TLB_SIZE >> 2;
-    for (let entry = this.start + ((lo >>> 12) & (TLB_ENTRIES - 1)) * ENTRY_WORDS; entry < this.end; entry += stride) {
+    for (
+      let entry = this.start + ((lo >>> 12) & (TLB_ENTRIES - 1)) * ENTRY_WORDS;
+      entry < this.end;
+      entry += stride
+    ) {
       if (this.words[entry] === tag && this.words[entry + 1] === hi) this.words[entry] = TLB_EMPTY;
     }
   }
