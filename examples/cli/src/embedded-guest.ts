@@ -9,7 +9,7 @@ import { CliError } from "./errors.js";
 import type { NamedBytes } from "./machine-types.js";
 
 /** Where the file is, seen from the built program and from its source. */
-const places = ["../../guest/guest.elf", "../../guest/dist/guest.elf", "../../guest/build/guest.elf"];
+const places = ["../../guest/bin/guest64.elf"];
 
 /**
  * Reads the embedded guest.

@@ -43,10 +43,6 @@ export interface MachineOptions {
   deterministic: boolean;
   /** TCP port of the GDB stub; the machine waits for a debugger before its first instruction. */
   gdbPort?: number;
-  /** Stages to dump (`insn`, `ir`, `opt`, `emit`, `exit`, `mmu`, `irq`). */
-  dump: string[];
-  /** Address ranges, `ADDRESS+LENGTH`, that dumps are limited to; none means all. */
-  filter: string[];
 }
 
 /** How a run ended. */

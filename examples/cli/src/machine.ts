@@ -6,129 +6,201 @@ import {
   checkInitrd,
   type ElfFile,
   isElf,
+  type Kernel,
   parseElf,
   parseKernel,
   type PowerEvent,
-  RAM_BASE,
   virtBoard,
+  virtioConsole,
+  virtioRng,
+  wallClockFrom,
 } from "@hyperfile/devices";
-import { RiscvCpu, riscvMemory, supervisorBinary } from "@hyperfile/jit";
+import { type MachineMemory, RiscvCpu, riscvMemory, supervisorBinary } from "@hyperfile/jit";
+import { CliError } from "./errors.js";
+import { Htif } from "./htif.js";
 import type { CreateMachine, Machine, MachineEnd, MachineOptions } from "./machine-types.js";
+
+export { disassemble, explain } from "./inspect.js";
 
 /** Extensions that the device tree announces. */
 const extensions = "imafdc_zicntr_zicsr_zifencei_zba_zbb_zbs_sstc_svadu_svinval";
 /** Entropy for the kernel's generator, in bytes. */
 const SEED_BYTES = 32;
+/** Where a deterministic machine's calendar begins: 2026-01-01T00:00:00Z in milliseconds. */
+const DETERMINISTIC_EPOCH = 1_767_225_600_000;
+/** Instructions between two looks at `tohost`: small programs end at once. */
+const HTIF_SLICE = 5_000;
 
 /** Makes a machine. */
 export const createMachine: CreateMachine = async (options) => {
   const { xlen, memoryBytes } = options;
-  const elf = options.elf === undefined ? undefined : parseElf(options.elf.bytes, options.elf.name);
+  const elf = options.elf === undefined ? undefined : bareMetal(options.elf.bytes, options.elf.name, options);
   const kernel = options.kernel === undefined ? undefined : parseKernel(options.kernel.bytes, options.kernel.name);
+  if (kernel?.kind === "elf" && kernel.elf.xlen !== xlen) throw wrongWidth(options.kernel!.name, kernel.elf.xlen, xlen);
   if (options.initrd !== undefined) checkInitrd(options.initrd.bytes, options.initrd.name);
-  const usesSbi = options.firmware === undefined && elf === undefined;
 
   const memory = riscvMemory({ ramBytes: memoryBytes });
-  let cpu: RiscvCpu | undefined;
-  const clock = options.deterministic ? new VirtualClock(() => cpu?.retired() ?? 0) : new RealClock();
-  let vm: Vm | undefined;
+  const parts: { cpu?: RiscvCpu; vm?: Vm } = {};
+  const clock = options.deterministic ? new VirtualClock(() => parts.cpu?.retired() ?? 0) : new RealClock();
   const onPower = (event: PowerEvent) => {
-    vm?.requestPower(event);
-    cpu?.stop();
+    parts.vm?.requestPower(event);
+    parts.cpu?.stop();
   };
+  const entropy = options.deterministic ? repeatable() : (bytes: Uint8Array) => void crypto.getRandomValues(bytes);
+  const hvc = virtioConsole({ backend: { write: (bytes) => options.console.write(bytes) } });
   const board = virtBoard({
     memory: memory.guest,
     ramBytes: memoryBytes,
-    harts: [{ setPending: (cause, level) => cpu?.hart.setPending(cause, level) }],
+    harts: [{ setPending: (cause, level) => parts.cpu?.hart.setPending(cause, level) }],
     clock,
     console: options.console,
+    virtio: [hvc.factory, virtioRng({ entropy })],
+    ...(options.deterministic ? { wallClock: wallClockFrom(DETERMINISTIC_EPOCH, clock) } : {}),
     onPower,
   });
+  const print = (bytes: Uint8Array) => {
+    board.flush();
+    options.console.write(bytes);
+  };
   const sbi = supervisorBinary({
-    harts: () => (cpu === undefined ? [] : [cpu.hart]),
+    harts: () => (parts.cpu === undefined ? [] : [parts.cpu.hart]),
     memory: memory.guest,
-    console: { write: (bytes) => options.console.write(bytes), read: () => new Uint8Array(0) },
+    console: { write: print, read: () => new Uint8Array(0) },
     onPower,
   });
-  cpu = new RiscvCpu({
+  const cpu = new RiscvCpu({
     xlen,
     memory,
     bus: board.bus,
     clock,
     tier: options.tier === "interpreter" ? "interpreter" : "js",
     verify: options.verifyEmitted,
-    ...(usesSbi ? { sbi } : {}),
+    ...(options.firmware === undefined && elf === undefined ? { sbi } : {}),
   });
+  parts.cpu = cpu;
 
   const seed = new Uint8Array(SEED_BYTES);
-  if (!options.deterministic) globalThis.crypto.getRandomValues(seed);
-  const deviceTree = (initrd: { start: number; end: number } | undefined) =>
+  entropy(seed);
+  const plan = elf !== undefined ? bareMetalPlan(elf) : planOf(options, kernel, (initrd) =>
     board.deviceTree({
       isa: `rv${xlen}${extensions}`,
       mmu: xlen === 32 ? "sv32" : "sv57",
       bootargs: options.append,
       rngSeed: seed,
       ...(initrd === undefined ? {} : { initrd }),
-    });
-  let plan: BootPlan;
-  if (elf !== undefined) plan = bareMetalPlan(elf);
-  else if (kernel !== undefined) {
-    const firmware = options.firmware;
-    plan = bootPlan({
-      xlen,
-      ramBytes: memoryBytes,
-      kernel,
-      deviceTree,
-      ...(options.initrd === undefined ? {} : { initrd: options.initrd.bytes }),
-      ...(firmware === undefined
-        ? {}
-        : { firmware: isElf(firmware.bytes) ? parseElf(firmware.bytes, firmware.name).segments : firmware.bytes }),
-    });
-  } else throw new Error("nothing to run: give --kernel or --elf");
-
-  const running = cpu;
-  vm = new Vm({
+    }),
+  );
+  const tohost = elf?.symbols.get("tohost");
+  const fromhost = elf?.symbols.get("fromhost");
+  const htif =
+    tohost === undefined
+      ? undefined
+      : new Htif(memory.guest, Number(tohost), fromhost === undefined ? undefined : Number(fromhost), print, (code) =>
+          onPower({ kind: "off", status: code }),
+        );
+  const vm = new Vm({
     hart: {
-      run: (budget) => running.run(budget),
-      pollTimer: () => running.pollTimer(),
-      deadline: () => running.deadline(),
-      wakeReady: () => running.wakeReady(),
-      reset: () => {},
-      retired: () => running.retired(),
+      run(budget) {
+        const end = cpu.run(budget);
+        htif?.poll();
+        if (cpu.engine.stuck) vm.stop("stuck");
+        return end;
+      },
+      pollTimer: () => cpu.pollTimer(),
+      deadline: () => cpu.deadline(),
+      wakeReady: () => cpu.wakeReady(),
+      retired: () => cpu.retired(),
     },
     board,
     clock,
-    load: () => load(memory.guest, plan, running),
+    load: () => load(memory, plan, cpu),
+    ...(htif === undefined ? {} : { slice: HTIF_SLICE }),
   });
-  return machineOf(options, vm, running, board);
+  parts.vm = vm;
+  return machineOf(options, vm, cpu, board, (columns, rows) => hvc.resize(columns, rows));
 };
 
-function bareMetalPlan(elf: ElfFile): BootPlan {
-  return {
-    entry: Number(elf.entry),
-    mode: 3,
-    args: [0, 0],
-    placements: elf.segments.map((segment) => ({
-      what: "program",
-      gpa: segment.gpa,
-      bytes: segment.bytes,
-      memoryBytes: segment.memoryBytes,
-    })),
+const wrongWidth = (name: string, has: number, wanted: number): CliError =>
+  new CliError("E_USAGE", `${name} is a ${has}-bit program, the machine is ${wanted}-bit: give --isa rv${has}gc`);
+
+function bareMetal(bytes: Uint8Array, name: string, options: MachineOptions): ElfFile {
+  const elf = parseElf(bytes, name);
+  if (elf.xlen !== options.xlen) throw wrongWidth(name, elf.xlen, options.xlen);
+  return elf;
+}
+
+/** Numbers that look random and repeat: xorshift32. */
+function repeatable(): (bytes: Uint8Array) => void {
+  let state = 0x2545f491;
+  return (bytes) => {
+    for (let at = 0; at < bytes.length; at++) {
+      state ^= state << 13;
+      state ^= state >>> 17;
+      state ^= state << 5;
+      bytes[at] = state;
+    }
   };
 }
 
-function load(guest: RiscvCpu["options"]["memory"]["guest"], plan: BootPlan, cpu: RiscvCpu): void {
-  for (const placement of plan.placements) {
-    guest.write(placement.gpa, placement.bytes);
-  }
-  cpu.start({ pcLo: plan.entry | 0, pcHi: 0, mode: plan.mode, args: plan.args });
+function planOf(
+  options: MachineOptions,
+  kernel: Kernel | undefined,
+  deviceTree: (initrd: { start: number; end: number } | undefined) => Uint8Array,
+): BootPlan {
+  if (kernel === undefined) throw new CliError("E_USAGE", "nothing to run: give --kernel FILE or --elf FILE");
+  const { firmware, initrd } = options;
+  const firmwareParts = firmware === undefined || !isElf(firmware.bytes) ? firmware?.bytes : parseElf(firmware.bytes, firmware.name).segments;
+  return bootPlan({
+    xlen: options.xlen,
+    ramBytes: options.memoryBytes,
+    kernel,
+    deviceTree,
+    ...(initrd === undefined ? {} : { initrd: initrd.bytes }),
+    ...(firmwareParts === undefined ? {} : { firmware: firmwareParts }),
+  });
 }
 
-function machineOf(options: MachineOptions, vm: Vm, cpu: RiscvCpu, board: ReturnType<typeof virtBoard>): Machine {
+function bareMetalPlan(elf: ElfFile): BootPlan {
+  const placements = elf.segments.map((segment) => ({
+    what: "program",
+    gpa: segment.gpa,
+    bytes: segment.bytes,
+    memoryBytes: segment.memoryBytes,
+  }));
+  return { entry: Number(elf.entry), mode: 3, args: [0, 0], placements };
+}
+
+/** Puts the boot images into clean memory and the hart at its entry. */
+function load({ guest }: MachineMemory, plan: BootPlan, cpu: RiscvCpu): void {
+  guest.clearTouched();
+  for (const placement of plan.placements) {
+    if (guest.write(placement.gpa, placement.bytes)) continue;
+    throw new CliError(
+      "E_FILE",
+      `the ${placement.what} has ${placement.bytes.length} bytes for 0x${placement.gpa.toString(16)}, which is not RAM: RAM is ${guest.bytes / 0x100000} MiB from 0x${guest.base.toString(16)}`,
+    );
+  }
+  const pcHi = Math.floor(plan.entry / 0x100000000);
+  cpu.start({ pcLo: plan.entry | 0, pcHi, mode: plan.mode, args: plan.args });
+}
+
+function machineOf(
+  options: MachineOptions,
+  vm: Vm,
+  cpu: RiscvCpu,
+  board: ReturnType<typeof virtBoard>,
+  resize: (columns: number, rows: number) => void,
+): Machine {
+  let started = 0;
+  let wallSeconds = 0;
   return {
     async run(): Promise<MachineEnd> {
+      started = performance.now();
       const end = await vm.run();
-      if (end.kind === "off") return { kind: "off", status: end.status };
+      board.flush();
+      wallSeconds = (performance.now() - started) / 1000;
+      if (end.kind === "off") return { kind: options.elf === undefined ? "off" : "exit", status: end.status };
+      if (end.reason === "stuck") return { kind: "error", status: 1, message: cpu.describeStuck() };
       return { kind: end.reason === "timeout" ? "timeout" : "stopped", status: 0 };
     },
     receive(bytes) {
@@ -136,28 +208,37 @@ function machineOf(options: MachineOptions, vm: Vm, cpu: RiscvCpu, board: Return
       vm.wake();
       return taken;
     },
-    resize() {},
+    resize,
     stop: (reason) => vm.stop(reason),
-    statistics: () => ({
-      guestInstructions: cpu.retired(),
-      engine: cpu.engine.counters,
-      hart: cpu.hart.counters,
-      tlb: cpu.tlb.counters,
-      access: cpu.access.counters,
-      codePages: cpu.engine.codePages.counts,
-      vm: vm.counters,
-      options: options.tier,
-      ram: RAM_BASE,
-    }),
+    statistics() {
+      const { engine, hart, tlb, access } = cpu;
+      const { counters } = engine;
+      return {
+        guestInstructions: cpu.retired(),
+        wallSeconds,
+        mips: cpu.retired() / wallSeconds / 1e6,
+        instructionsByTier: { interpreter: counters.interpreted, js: counters.translated },
+        translations: {
+          count: counters.translations,
+          instructions: counters.translatedInstructions,
+          verified: counters.verified,
+          compileSeconds: counters.compileMicroseconds / 1e6,
+        },
+        exits: {
+          budget: counters.exitsBudget,
+          fetch: counters.exitsFetch,
+          hot: counters.exitsHot,
+          crossing: counters.exitsCrossing,
+          chainEnd: counters.exitsChainEnd,
+          redirect: counters.exitsRedirect,
+        },
+        hart: hart.counters,
+        tlb: { misses: access.counters.misses, ...tlb.counters },
+        memory: access.counters,
+        codePages: engine.codePages.counts,
+        vm: vm.counters,
+        devices: board.counters(),
+      };
+    },
   };
-}
-
-/** A block's assembly, IR, optimised IR and emitted JavaScript. */
-export function explain(): string {
-  return "";
-}
-
-/** The assembly of a program. */
-export function disassemble(): Iterable<string> {
-  return [];
 }

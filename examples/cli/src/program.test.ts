@@ -58,8 +58,6 @@ describe("mistakes on the command line", () => {
     [["run", "--elf", "x", "--tier", "fast"], /--tier.*interpreter, js, auto/],
     [["run", "--elf", "x", "--isa", "rv128"], /--isa.*rv64gc, rv32gc/],
     [["run", "--elf", "x", "--kernel", "y"], /--elf and --kernel/],
-    [["run", "--elf", "x", "--dump", "ir,all"], /--dump.*emit/],
-    [["run", "--elf", "x", "--filter", "8000"], /--filter.*range/],
     [["run", "--firmware", "x", "--initrd", "y"], /--initrd needs --kernel/],
     [["run", "program"], /too many arguments/],
     [["explain"], /missing required argument 'file'/],

@@ -7,8 +7,6 @@ import { disasm, explain, type InspectFlags } from "./commands/inspect.js";
 import {
   isaWidths,
   parseAddress,
-  parseDumpStages,
-  parseFilter,
   parseMemorySize,
   parsePort,
   parseSeconds,
@@ -51,9 +49,7 @@ function withMachineOptions(command: Command): Command {
         .choices(["all", "sampled", "off"])
         .default("sampled"),
     )
-    .option("--deterministic", "let guest time follow the instruction count")
-    .option("--dump <stages>", "print translation stages: insn,ir,opt,emit,exit,mmu,irq", parseDumpStages)
-    .option("--filter <range>", "limit dumps to ADDRESS+LENGTH; can be repeated", parseFilter);
+    .option("--deterministic", "let guest time follow the instruction count");
 }
 
 /** An option that names the instruction set. */

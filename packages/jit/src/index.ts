@@ -14,3 +14,4 @@ export * from "./memory/machine-memory.js";
 export * from "./mmu/access.js";
 export * from "./mmu/ports.js";
 export * from "./mmu/tlb.js";
+export * from "./passes/optimise.js";

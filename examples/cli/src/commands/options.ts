@@ -71,31 +71,6 @@ export function parseAddress(text: string): bigint {
 /** The instruction sets that can be asked for, with their register width in bits. */
 export const isaWidths = { rv64gc: 64, rv32gc: 32 } as const;
 
-/** The stages that can be dumped. */
-export const dumpStages = ["insn", "ir", "opt", "emit", "exit", "mmu", "irq"] as const;
-
-/**
- * A comma-separated list of stages to dump.
- * @throws InvalidArgumentError for an unknown stage
- */
-export function parseDumpStages(text: string): string[] {
-  const stages = text.split(",");
-  const unknown = stages.find((stage) => !(dumpStages as readonly string[]).includes(stage));
-  if (unknown !== undefined) throw new InvalidArgumentError(`Stages are ${dumpStages.join(", ")}.`);
-  return stages;
-}
-
-/**
- * Adds an address range `ADDRESS+LENGTH` to those given before.
- * @throws InvalidArgumentError for anything else
- */
-export function parseFilter(text: string, previous: string[] = []): string[] {
-  if (!/^0x[0-9a-f]{1,16}\+(?:0x[0-9a-f]+|\d+)$/i.test(text)) {
-    throw new InvalidArgumentError("Give a range such as 0x80000000+0x1000.");
-  }
-  return [...previous, text];
-}
-
 /**
  * Reads a file that the command line names; `what` is its role, for messages.
  * @throws CliError `E_FILE` when it can't be read or is empty

@@ -24,10 +24,6 @@ export interface MachineFlags {
   verifyEmitted: VerifyEmitted;
   /** Whether time follows the instruction count. */
   deterministic?: boolean;
-  /** Stages to dump. */
-  dump?: string[];
-  /** Address ranges to limit dumps to. */
-  filter?: string[];
 }
 
 /** The options of `run`. */
@@ -52,8 +48,6 @@ export function machineOptionsOf(flags: MachineFlags): Omit<MachineOptions, "con
     tier: flags.tier,
     verifyEmitted: flags.verifyEmitted,
     deterministic: flags.deterministic ?? false,
-    dump: flags.dump ?? [],
-    filter: flags.filter ?? [],
     ...(flags.gdb === undefined ? {} : { gdbPort: flags.gdb }),
   };
 }

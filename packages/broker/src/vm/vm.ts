@@ -21,8 +21,6 @@ export interface VmHart {
   deadline(): number;
   /** Whether a hart that waits must go on. */
   wakeReady(): boolean;
-  /** Back to the state at power-on. */
-  reset(): void;
   /** Guest instructions retired since power-on. */
   retired(): number;
 }
@@ -155,7 +153,6 @@ export class Vm {
   private reset(): void {
     this.counters.resets++;
     this.options.board.reset();
-    this.options.hart.reset();
     this.options.load();
   }
 

@@ -19,9 +19,7 @@ import type { LinearMemory } from "../memory/linear-memory.js";
 import type { MemoryAccess } from "../mmu/access.js";
 import { AccessKind, type AddressTranslator } from "../mmu/ports.js";
 import type { Tlb } from "../mmu/tlb.js";
-import { eliminateDead } from "../passes/eliminate-dead.js";
-import { foldConstants } from "../passes/fold-constants.js";
-import { forwardSlots } from "../passes/forward-slots.js";
+import { optimise } from "../passes/optimise.js";
 import { type CodePage, CodePages, type Translation } from "./code-pages.js";
 
 /** Which tiers the engine may use: `interpreter` alone, or `js` translations for hot code. */
@@ -56,7 +54,7 @@ export interface EngineOptions {
 }
 
 /** Arrivals at a jump target before it is translated; see the decision record on tiers. */
-export const DEFAULT_HOT_THRESHOLD = 1500;
+export const DEFAULT_HOT_THRESHOLD = 20_000;
 /** Longest block in guest instructions. */
 export const MAXIMUM_BLOCK = 64;
 /** A threshold that no counter reaches. */
@@ -213,11 +211,6 @@ export class Engine {
     return insns;
   }
 
-  /** The passes that every block goes through. */
-  optimise(block: Block): Block {
-    return eliminateDead(foldConstants(forwardSlots(block)));
-  }
-
   /** The JavaScript of a block. */
   emit(block: Block, pageOffset: number): string {
     const { frontEnd, hartOffset, chain } = this.options;
@@ -361,7 +354,7 @@ export class Engine {
       return;
     }
     const started = performance.now();
-    const block = this.optimise(options.frontEnd.translate(insns));
+    const block = optimise(options.frontEnd.translate(insns));
     const text = this.emit(block, offset);
     if (this.mustVerify()) {
       this.verifier.verify(text, `the translation of ${page.gpa + offset}`);

@@ -10,6 +10,8 @@ import { Exit, header, STATE_OFFSET } from "../../memory/layout.js";
 import { MemoryAccess } from "../../mmu/access.js";
 import type { MmioBus } from "../../mmu/ports.js";
 import { Tlb } from "../../mmu/tlb.js";
+import { Cause, Mode } from "./privilege.js";
+import { Wide } from "./hart-state.js";
 import { type HartEntry, RiscvHart, type SupervisorBinary } from "./hart.js";
 
 /** Code pages that a CPU keeps unless told otherwise: enough for the code that a kernel and its programs touch. */
@@ -47,6 +49,27 @@ export function riscvMemory(options: {
     arenaBytes: CodePages.bytesFor(options.codePages ?? DEFAULT_CODE_PAGES, 1),
   });
 }
+
+const hex64 = (lo: number, hi: number): string =>
+  `0x${((BigInt(hi >>> 0) << 32n) | BigInt(lo >>> 0)).toString(16)}`;
+
+/** Names of exceptions by number (privileged manual, table of `mcause` values). */
+const causeNames: Readonly<Record<number, string>> = {
+  [Cause.instructionMisaligned]: "instruction address misaligned",
+  [Cause.instructionAccess]: "instruction access fault",
+  [Cause.illegalInstruction]: "illegal instruction",
+  [Cause.breakpoint]: "breakpoint",
+  [Cause.loadMisaligned]: "load address misaligned",
+  [Cause.loadAccess]: "load access fault",
+  [Cause.storeMisaligned]: "store address misaligned",
+  [Cause.storeAccess]: "store access fault",
+  [Cause.ecallUser]: "ecall from U mode",
+  [Cause.ecallSupervisor]: "ecall from S mode",
+  [Cause.ecallMachine]: "ecall from M mode",
+  [Cause.instructionPage]: "instruction page fault",
+  [Cause.loadPage]: "load page fault",
+  [Cause.storePage]: "store page fault",
+};
 
 /** One hart with its engine. */
 export class RiscvCpu {
@@ -126,6 +149,19 @@ export class RiscvCpu {
     const exit = i32[this.exitWord];
     i32[this.exitWord] = Exit.none;
     return exit === Exit.wait ? "wait" : exit === Exit.stop ? "stop" : "budget";
+  }
+
+  /** One line on why the hart can't go on, where `engine.stuck` says so. */
+  describeStuck(): string {
+    const { hart } = this;
+    const machine = hart.state.mode === Mode.machine;
+    const word = (register: number, half: 0 | 1) => hart.state.wide[2 * register + half]!;
+    const hex = (register: number) => hex64(word(register, 0), this.options.xlen === 64 ? word(register, 1) : 0);
+    const cause = word(machine ? Wide.mcause : Wide.scause, 0);
+    const handler = hex64(hart.pcLow, hart.pcHigh);
+    const at = hex(machine ? Wide.mepc : Wide.sepc);
+    const value = hex(machine ? Wide.mtval : Wide.stval);
+    return `the guest can't go on: its ${machine ? "M" : "S"}-mode trap handler at ${handler} can't be fetched (${causeNames[cause] ?? `cause ${cause}`} at ${at}, value ${value})`;
   }
 
   /** Makes `run` return soon after the current instruction. */
