@@ -1,41 +1,55 @@
 /**
  * Boot plans: what goes where in RAM, and what the hart finds in its registers.
  *
+ *   RAM_BASE              firmware, if there is any
+ *   + text_offset         the kernel (2 MiB on RV64, 4 MiB on RV32, unless it says), with its zeroed data
+ *   ...
+ *   near the top          device tree, initial RAM disk, description of the next stage for firmware
+ *
  * With built-in SBI the kernel is entered in S mode with a0 = hart id and a1 = device tree. With firmware (OpenSBI)
- * the hart starts at the start of RAM in M mode; `fw_dynamic` finds a description of the next stage through a2,
- * `fw_jump` knows its place. The device tree goes near the top of RAM, the initial RAM disk below it: both clear of
- * everything that the kernel claims for itself.
+ * the hart starts in M mode at its first byte; `fw_dynamic` finds a description of the next stage through a2,
+ * `fw_jump` knows its place. Like QEMU this keeps to the first gigabyte of RAM, all that a 32-bit kernel maps by
+ * itself, as long as everything fits there. Invariant of a plan: its placements lie in RAM and do not overlap.
  */
 import { RAM_BASE } from "../boards/virt/memory-map.js";
-import type { ElfSegment } from "./elf.js";
+import type { ElfFile, ElfSegment } from "./elf.js";
 import { ImageError } from "./errors.js";
 import type { Kernel } from "./kernel-image.js";
 
 /** Bytes at a guest-physical address, followed by zeros up to `memoryBytes`. */
 export interface Placement {
+  /** For messages, for instance `"kernel"`. */
   readonly what: string;
   readonly gpa: number;
   readonly bytes: Uint8Array;
+  /** Bytes in memory, at least as many as `bytes`; those past it are zero, or room to grow. */
   readonly memoryBytes: number;
 }
 
 /** A boot plan. */
 export interface BootPlan {
+  /** Guest-physical address of the first instruction. */
   readonly entry: number;
   /** 3 for machine mode, 1 for supervisor mode. */
   readonly mode: 1 | 3;
   /** a0, a1, a2. */
   readonly args: readonly number[];
   readonly placements: readonly Placement[];
+  /** Where the initial RAM disk is; `end` is past its last byte. */
+  readonly initrd?: { readonly start: number; readonly end: number };
+  /** Guest-physical address of the device tree; undefined for programs that get none. */
+  readonly fdt?: number;
 }
 
 /** What is booted. */
 export interface BootOptions {
+  /** Width of the hart's registers in bits. */
   readonly xlen: 32 | 64;
+  /** Bytes of RAM from `RAM_BASE`. */
   readonly ramBytes: number;
   readonly kernel: Kernel;
   readonly initrd?: Uint8Array;
-  /** Raw firmware binary or the segments of an ELF one. */
+  /** Raw firmware binary, or the segments of an ELF one. Segments linked below RAM are moved to its start. */
   readonly firmware?: Uint8Array | readonly ElfSegment[];
   /** Builds the device tree once the place of the RAM disk is known. */
   readonly deviceTree: (initrd: { start: number; end: number } | undefined) => Uint8Array;
@@ -45,66 +59,110 @@ export interface BootOptions {
 const kernelOffset = (xlen: 32 | 64): number => (xlen === 64 ? 0x200000 : 0x400000);
 const DYNAMIC_INFO_MAGIC = 0x4942534f;
 const DYNAMIC_INFO_VERSION = 2;
-const ALIGNMENT = 0x1000;
-/** Room kept for the device tree: firmware edits it in place. */
+const DYNAMIC_INFO_ROOM = 0x1000;
+const SUPERVISOR = 1;
+const PAGE = 0x1000;
+/** Least room kept for the device tree, and what is kept past its end: firmware edits it in place. */
 const TREE_ROOM = 0x10000;
+const TREE_SLACK = 0x4000;
+/** Room kept for a raw firmware binary, whose zeroed data is not in the file. */
+const FIRMWARE_ROOM = 0x80000;
+/** Where a layout ends if everything fits below. */
+const PREFERRED_END = RAM_BASE + 0x40000000;
 
-const down = (value: number): number => Math.floor(value / ALIGNMENT) * ALIGNMENT;
-const mebibytes = (bytes: number): string => `${Math.ceil(bytes / 0x100000)} MiB`;
+const down = (value: number): number => Math.floor(value / PAGE) * PAGE;
+const up = (value: number): number => Math.ceil(value / PAGE) * PAGE;
+const hex = (value: number): string => `0x${value.toString(16)}`;
+const end = (placement: Placement): number => placement.gpa + placement.memoryBytes;
+const size = (bytes: number): string =>
+  bytes < 0x100000 ? `${Math.ceil(bytes / 1024)} KiB` : `${Math.ceil(bytes / 0x100000)} MiB`;
 
 /**
  * Lays out RAM.
- * @throws ImageError if it does not all fit
+ * @throws ImageError if RAM is too small (`E_DOES_NOT_FIT`; the message tells the smallest that would do) or does
+ *   not reach where something is linked to, or if parts are linked over each other (`E_OVERLAP`)
  */
 export function bootPlan(options: BootOptions): BootPlan {
   const { kernel, firmware, initrd, xlen, ramBytes } = options;
-  const end = RAM_BASE + ramBytes;
-  const placements: Placement[] = [];
-  let entry: number;
-  if (kernel.kind === "image") {
-    const offset = kernel.textOffset === 0 ? kernelOffset(xlen) : kernel.textOffset;
-    entry = RAM_BASE + offset;
-    placements.push({ what: "kernel", gpa: entry, bytes: kernel.bytes, memoryBytes: Math.max(kernel.imageBytes, kernel.bytes.length) });
-  } else {
-    // A kernel linked at virtual addresses starts at the physical address of its entry.
-    const { elf } = kernel;
-    const home = elf.segments.find((segment) => elf.entry >= segment.va && elf.entry < segment.va + BigInt(segment.memoryBytes));
-    entry = home === undefined ? Number(elf.entry) : home.gpa + Number(elf.entry - home.va);
-    for (const segment of elf.segments) {
-      placements.push({ what: "kernel", gpa: segment.gpa, bytes: segment.bytes, memoryBytes: segment.memoryBytes });
-    }
-  }
-  if (firmware instanceof Uint8Array) {
-    placements.push({ what: "firmware", gpa: RAM_BASE, bytes: firmware, memoryBytes: firmware.length });
-  } else {
-    for (const segment of firmware ?? []) {
-      placements.push({ what: "firmware", gpa: segment.gpa, bytes: segment.bytes, memoryBytes: segment.memoryBytes });
-    }
-  }
+  const { entry, placements } = placeKernel(kernel, xlen);
+  placements.push(...placeFirmware(firmware));
+  checkOverlaps(placements);
+  const lowEnd = up(Math.max(...placements.map(end)));
+  const infoRoom = firmware === undefined ? 0 : DYNAMIC_INFO_ROOM;
+  const initrdRoom = up(initrd?.length ?? 0);
+  /** Where RAM has to end for a device tree of this size to fit. */
+  const endWith = (treeRoom: number): number => lowEnd + treeRoom + initrdRoom + infoRoom;
 
-  const treeAt = down(end - TREE_ROOM);
-  let range: { start: number; end: number } | undefined;
-  if (initrd !== undefined) {
-    const start = down(treeAt - initrd.length);
-    range = { start, end: start + initrd.length };
-    placements.push({ what: "initial RAM disk", gpa: start, bytes: initrd, memoryBytes: initrd.length });
-  }
+  const ramEnd = RAM_BASE + down(ramBytes);
+  const top = endWith(TREE_ROOM) <= PREFERRED_END ? Math.min(ramEnd, PREFERRED_END) : ramEnd;
+  const infoAt = top - infoRoom;
+  // Too small a RAM gives no place, but the tree's size is wanted all the same, to say how much would do.
+  const initrdAt = Math.max(infoAt - initrdRoom, RAM_BASE);
+  const range = initrd === undefined ? undefined : { start: initrdAt, end: initrdAt + initrd.length };
   const tree = options.deviceTree(range);
-  placements.push({ what: "device tree", gpa: treeAt, bytes: tree, memoryBytes: Math.max(tree.length, TREE_ROOM - ALIGNMENT) });
-  if (firmware === undefined) {
-    checkFit(placements, ramBytes);
-    return { entry, mode: 1, args: [0, treeAt], placements };
+  const treeRoom = Math.max(up(tree.length + TREE_SLACK), TREE_ROOM);
+  checkSize([...placements, ...namedInitrd(initrd)], endWith(treeRoom), ramBytes);
+
+  const treeAt = initrdAt - treeRoom;
+  if (range !== undefined && initrd !== undefined) {
+    placements.push({ what: "initial RAM disk", gpa: initrdAt, bytes: initrd, memoryBytes: initrd.length });
   }
-  const infoAt = end - ALIGNMENT;
-  placements.push({ what: "firmware description", gpa: infoAt, bytes: dynamicInfo(xlen, entry), memoryBytes: 64 });
-  checkFit(placements, ramBytes);
-  return { entry: RAM_BASE, mode: 3, args: [0, treeAt, infoAt], placements };
+  placements.push({ what: "device tree", gpa: treeAt, bytes: tree, memoryBytes: treeRoom });
+  const common = { placements, fdt: treeAt, ...(range === undefined ? {} : { initrd: range }) };
+  if (firmware === undefined) return { entry, mode: 1, args: [0, treeAt, 0], ...common };
+  const info = dynamicInfo(xlen, entry);
+  placements.push({ what: "firmware description", gpa: infoAt, bytes: info, memoryBytes: info.length });
+  return { entry: RAM_BASE, mode: 3, args: [0, treeAt, infoAt], ...common };
 }
 
-/** `struct fw_dynamic_info` (OpenSBI documentation, firmware/fw_dynamic). */
-function dynamicInfo(xlen: 32 | 64, next: number): Uint8Array {
-  const supervisor = 1;
-  const words = [DYNAMIC_INFO_MAGIC, DYNAMIC_INFO_VERSION, next, supervisor, 0, 0];
+/**
+ * The plan for a bare-metal program: its segments where it is linked, entered in M mode with a0 = hart id.
+ * @throws ImageError as {@link bootPlan}
+ */
+export function programPlan(elf: ElfFile, ramBytes: number): BootPlan {
+  const placements = elf.segments.map((segment) => placeSegment("program", segment, 0));
+  checkOverlaps(placements);
+  checkSize(placements, up(Math.max(...placements.map(end))), ramBytes);
+  return { entry: elf.entryGpa, mode: 3, args: [0, 0, 0], placements };
+}
+
+function placeSegment(what: string, segment: ElfSegment, shift: number): Placement {
+  return { what, gpa: segment.gpa + shift, bytes: segment.bytes, memoryBytes: segment.memoryBytes };
+}
+
+function placeKernel(kernel: Kernel, xlen: 32 | 64): { entry: number; placements: Placement[] } {
+  if (kernel.kind === "elf") {
+    const { segments, entryGpa } = kernel.elf;
+    return { entry: entryGpa, placements: segments.map((segment) => placeSegment("kernel", segment, 0)) };
+  }
+  const { bytes, textOffset, imageBytes } = kernel;
+  const entry = RAM_BASE + (textOffset === 0 ? kernelOffset(xlen) : textOffset);
+  const memoryBytes = Math.max(imageBytes, bytes.length);
+  return { entry, placements: [{ what: "kernel", gpa: entry, bytes, memoryBytes }] };
+}
+
+function placeFirmware(firmware: BootOptions["firmware"]): Placement[] {
+  if (firmware === undefined) return [];
+  if (firmware instanceof Uint8Array) {
+    const memoryBytes = Math.max(firmware.length, FIRMWARE_ROOM);
+    return [{ what: "firmware", gpa: RAM_BASE, bytes: firmware, memoryBytes }];
+  }
+  // Position-independent firmware is linked at zero, and moves itself.
+  const lowest = Math.min(...firmware.map(({ gpa }) => gpa));
+  const shift = lowest < RAM_BASE ? RAM_BASE - lowest : 0;
+  return firmware.map((segment) => placeSegment("firmware", segment, shift));
+}
+
+const namedInitrd = (initrd: Uint8Array | undefined): Placement[] =>
+  initrd === undefined
+    ? []
+    : [{ what: "initial RAM disk", gpa: RAM_BASE, bytes: initrd, memoryBytes: initrd.length }];
+
+/** `struct fw_dynamic_info` (OpenSBI documentation, firmware/fw_dynamic): words of the hart's width. */
+function dynamicInfo(xlen: 32 | 64, nextAddress: number): Uint8Array {
+  const nextOptions = 0;
+  const bootHart = 0;
+  const words = [DYNAMIC_INFO_MAGIC, DYNAMIC_INFO_VERSION, nextAddress, SUPERVISOR, nextOptions, bootHart];
   const bytes = new Uint8Array(words.length * (xlen / 8));
   const view = new DataView(bytes.buffer);
   words.forEach((word, position) => {
@@ -114,24 +172,35 @@ function dynamicInfo(xlen: 32 | 64, next: number): Uint8Array {
   return bytes;
 }
 
-function checkFit(placements: readonly Placement[], ramBytes: number): void {
-  const end = RAM_BASE + ramBytes;
-  const total = placements.reduce((sum, placement) => sum + placement.memoryBytes, 0);
+/** @throws ImageError (`E_DOES_NOT_FIT`) if what was placed begins before RAM, or RAM ends before `needed` */
+function checkSize(placements: readonly Placement[], needed: number, ramBytes: number): void {
+  const outside = placements.find(({ gpa }) => gpa < RAM_BASE);
+  if (outside !== undefined) {
+    throw new ImageError(
+      "E_DOES_NOT_FIT",
+      `the ${outside.what} is linked to ${hex(outside.gpa)}, RAM begins at ${hex(RAM_BASE)}: link it to an address in RAM`,
+    );
+  }
+  if (needed <= RAM_BASE + down(ramBytes)) return;
+  const sizes = new Map<string, number>();
+  for (const { what, memoryBytes } of placements) sizes.set(what, (sizes.get(what) ?? 0) + memoryBytes);
+  const list = [...sizes].map(([what, bytes]) => `${what} of ${size(bytes)}`).join(", ");
+  throw new ImageError(
+    "E_DOES_NOT_FIT",
+    `${size(ramBytes)} of memory are too few for ${list}: give the guest at least ${Math.ceil((needed - RAM_BASE) / 0x100000)} MiB`,
+  );
+}
+
+/** @throws ImageError (`E_OVERLAP`) */
+function checkOverlaps(placements: readonly Placement[]): void {
   const sorted = [...placements].sort((a, b) => a.gpa - b.gpa);
   sorted.forEach((placement, index) => {
-    const last = placement.gpa + placement.memoryBytes;
-    if (placement.gpa < RAM_BASE || last > end) {
-      throw new ImageError(
-        "E_DOES_NOT_FIT",
-        `the ${placement.what} needs 0x${placement.gpa.toString(16)} to 0x${last.toString(16)}, RAM is 0x${RAM_BASE.toString(16)} to 0x${end.toString(16)}: give the guest more memory than ${mebibytes(ramBytes)}`,
-      );
-    }
     const next = sorted[index + 1];
-    if (next !== undefined && next.gpa < last) {
-      throw new ImageError(
-        "E_DOES_NOT_FIT",
-        `${placement.what} and ${next.what} overlap at 0x${next.gpa.toString(16)}: give the guest more than ${mebibytes(Math.max(total, ramBytes))} of memory`,
-      );
-    }
+    if (next === undefined || next.gpa >= end(placement)) return;
+    const range = (each: Placement): string => `${each.what} (${hex(each.gpa)} to ${hex(end(each) - 1)})`;
+    throw new ImageError(
+      "E_OVERLAP",
+      `${range(placement)} and ${range(next)} overlap: link one of them to another address`,
+    );
   });
 }

@@ -10,7 +10,10 @@ export type ImageErrorCode =
   | "E_KERNEL_COMPRESSED"
   | "E_INITRD_UNKNOWN"
   | "E_INITRD_TRUNCATED"
-  | "E_DOES_NOT_FIT";
+  | "E_INITRD_DAMAGED"
+  | "E_INITRD_ENTRY"
+  | "E_DOES_NOT_FIT"
+  | "E_OVERLAP";
 
 /** A file that can't be loaded. */
 export class ImageError extends Error {
@@ -19,7 +22,8 @@ export class ImageError extends Error {
   constructor(
     readonly code: ImageErrorCode,
     message: string,
+    options?: ErrorOptions,
   ) {
-    super(message);
+    super(message, options);
   }
 }

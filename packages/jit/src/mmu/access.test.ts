@@ -189,6 +189,13 @@ describe("loads and stores", () => {
     expect(made.call.ld32!(RAM_LO + 0x100, 0, SITE)).toBe(0x01020304);
     expectGoesOn(made);
     expect([made.tlb.lookup(read, RAM_LO, 0), made.tlb.lookup(write, RAM_LO, 0)]).toEqual([-1, -1]);
+    made.guest.markCode(RAM);
+    made.guest.onCodeWrite = (gpa, length) => {
+      expect([gpa, length]).toEqual([RAM + 0x100, 4]);
+      return false;
+    };
+    store(made, "st32", RAM_LO + 0x100, 0, 0x01020304n);
+    expect(made.access.counters.codeWrites).toBe(1);
     store(made, "st64", RAM_LO + 0x100, 0, -1n);
     expectTrap(made, { cause: "access", kind: write, lo: RAM_LO + 0x104 });
     expect(made.peek(RAM + 0x100, 4)).toEqual([4, 3, 2, 1]);
@@ -429,7 +436,8 @@ describe.each([{ shared: false }, { shared: true }])("atomics, shared: $shared",
     expect(seen()).toBe(BigInt.asUintN(8 * size, value));
     // Spent by the first one.
     expect(sc(at)).toBe(1);
-    // Another address spends it too.
+    // Another address spends it too, though the same value is there.
+    store(made, "st64", at + 8, 0, BigInt.asUintN(8 * size, value));
     expect(BigInt.asUintN(8 * size, lr())).toBe(BigInt.asUintN(8 * size, value));
     expect(sc(at + 8)).toBe(1);
     expect(sc(at)).toBe(1);
