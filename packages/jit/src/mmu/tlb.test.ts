@@ -116,6 +116,22 @@ describe("Tlb", () => {
     expect(filled(memory)).toBe(1);
   });
 
+  it("keeps large pages that lie near each other as one range, from the lowest to the highest", () => {
+    for (const flushed of [0x400000, 0x8000000, 0x10000000]) {
+      const { memory, tlb } = make();
+      for (const start of [0x8000000, 0x400000, 0x10000000]) {
+        tlb.insert(AccessKind.read, start, 1, 0, 0);
+        tlb.insert(AccessKind.read, start + 0x5000, 1, 0, 0);
+        tlb.noteLarge(start, 1, 0x200000);
+      }
+      tlb.flushPage(0x1ff000, 1);
+      tlb.flushPage(0x10200000, 1);
+      expect(filled(memory)).toBe(2);
+      tlb.flushPage(flushed + 0x1ff000, 1);
+      expect(filled(memory)).toBe(0);
+    }
+  });
+
   it("never keeps an entry that a flushed large page covered, however many there were", () => {
     const page = fc.record({
       lo: fc.integer(),
