@@ -29,15 +29,22 @@ const graph = new Map();
 for (const [name, allowed] of Object.entries(allowedPackages)) {
   for (const file of sources(`packages/${name}/src`)) {
     const text = readFileSync(join(root, file), "utf8");
-    const imports = [...text.matchAll(/^(?:import|export)\s+(?:type\s+)?(?:[\w*]+(?:\s+as\s+\w+)?|\{[^}]*\})\s+from\s+"([^"]+)"/gm)].map((match) => match[1]);
+    const imports = [
+      ...text.matchAll(
+        /^(?:import|export)\s+(?:type\s+)?(?:[\w*]+(?:\s+as\s+\w+)?|\{[^}]*\})\s+from\s+"([^"]+)"/gm,
+      ),
+    ].map((match) => match[1]);
     const local = [];
     for (const specifier of imports) {
       if (specifier.startsWith("node:")) {
-        if (!/(^|\/)node(\.ts$|\/)/.test(file)) problems.push(`${file} imports ${specifier}: only node.ts and node/ may`);
+        if (!/(^|\/)node(\.ts$|\/)/.test(file))
+          problems.push(`${file} imports ${specifier}: only node.ts and node/ may`);
       } else if (specifier.startsWith(".")) {
         local.push(normalize(join(dirname(file), specifier)).replace(/\.js$/, ".ts"));
       } else if (!allowed.includes(specifier)) {
-        problems.push(`${file} imports ${specifier}: ${name} may import ${allowed.join(", ") || "no package"}`);
+        problems.push(
+          `${file} imports ${specifier}: ${name} may import ${allowed.join(", ") || "no package"}`,
+        );
       }
     }
     for (const target of local) {
@@ -47,7 +54,8 @@ for (const [name, allowed] of Object.entries(allowedPackages)) {
         }
       }
       const fromArch = file.startsWith(archFolder) || file.endsWith("/index.ts");
-      if (target.startsWith(archFolder) && !fromArch) problems.push(`${file} imports ${target}: only arch/ may`);
+      if (target.startsWith(archFolder) && !fromArch)
+        problems.push(`${file} imports ${target}: only arch/ may`);
     }
     graph.set(file, local);
   }

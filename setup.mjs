@@ -40,7 +40,9 @@ function step(name, title, files, isPresent, command, args) {
   const run = spawnSync(command, args, { cwd: root, encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
   if (run.status !== 0) {
     process.stderr.write(`${run.stdout ?? ""}${run.stderr ?? ""}`);
-    console.error(`hyperfile: ${title} failed (${run.error?.message ?? `status ${run.status}`}); see the lines above`);
+    console.error(
+      `hyperfile: ${title} failed (${run.error?.message ?? `status ${run.status}`}); see the lines above`,
+    );
     process.exit(1);
   }
   mkdirSync(cache, { recursive: true });
@@ -55,7 +57,11 @@ const workspaces = ["packages", "examples"].flatMap((group) =>
     .map((name) => `${group}/${name}`)
     .filter((folder) => existsSync(join(root, folder, "package.json"))),
 );
-const manifests = ["package.json", "pnpm-workspace.yaml", ...workspaces.map((folder) => `${folder}/package.json`)];
+const manifests = [
+  "package.json",
+  "pnpm-workspace.yaml",
+  ...workspaces.map((folder) => `${folder}/package.json`),
+];
 const hasBuild = (folder) =>
   JSON.parse(readFileSync(join(root, folder, "package.json"), "utf8")).scripts?.build !== undefined;
 
@@ -70,7 +76,9 @@ step(
 step(
   "build",
   "building the packages",
-  ["tsconfig.json", ...workspaces.flatMap((folder) => sourceFiles(folder))].filter((file) => statSync(join(root, file)).isFile()),
+  ["tsconfig.json", ...workspaces.flatMap((folder) => sourceFiles(folder))].filter((file) =>
+    statSync(join(root, file)).isFile(),
+  ),
   () => workspaces.filter(hasBuild).every((folder) => existsSync(join(root, folder, "dist"))),
   npx,
   [...pnpm, "-r", "run", "build"],

@@ -16,7 +16,11 @@ interface Program {
 function open(program: NamedBytes, options: InspectOptions): Program {
   if (isElf(program.bytes)) {
     const elf = parseElf(program.bytes, program.name);
-    return { xlen: elf.xlen, entry: elf.entry, segments: elf.segments.filter((segment) => segment.executable) };
+    return {
+      xlen: elf.xlen,
+      entry: elf.entry,
+      segments: elf.segments.filter((segment) => segment.executable),
+    };
   }
   const va = BigInt(RAM_BASE);
   return { xlen: options.xlen ?? 64, entry: va, segments: [{ va, bytes: program.bytes }] };
@@ -30,7 +34,10 @@ export function explain(program: NamedBytes, options: InspectOptions): string {
   const at = options.at ?? entry;
   const segment = segments.find((part) => at >= part.va && at < part.va + BigInt(part.bytes.length));
   if (segment === undefined) {
-    throw new CliError("E_USAGE", `${program.name} has no code at 0x${at.toString(16)}: give --at an address of its code`);
+    throw new CliError(
+      "E_USAGE",
+      `${program.name} has no code at 0x${at.toString(16)}: give --at an address of its code`,
+    );
   }
   const frontEnd = riscvFrontEnd(xlen);
   const start = Number(at - segment.va);
@@ -48,7 +55,10 @@ export function explain(program: NamedBytes, options: InspectOptions): string {
     if (frontEnd.endsBlock(insn)) break;
   }
   if (insns.length === 0) {
-    throw new CliError("E_USAGE", `the instruction at 0x${at.toString(16)} crosses a page: it is interpreted, never translated`);
+    throw new CliError(
+      "E_USAGE",
+      `the instruction at 0x${at.toString(16)} crosses a page: it is interpreted, never translated`,
+    );
   }
   const block = frontEnd.translate(insns);
   const optimised = optimise(block);
@@ -61,10 +71,17 @@ export function explain(program: NamedBytes, options: InspectOptions): string {
     chain: true,
   });
   return [
-    "== assembly", ...assembly,
-    "", "== IR", printBlock(block, frontEnd.shape),
-    "", "== optimised IR", printBlock(optimised, frontEnd.shape),
-    "", "== JavaScript", emitted,
+    "== assembly",
+    ...assembly,
+    "",
+    "== IR",
+    printBlock(block, frontEnd.shape),
+    "",
+    "== optimised IR",
+    printBlock(optimised, frontEnd.shape),
+    "",
+    "== JavaScript",
+    emitted,
   ].join("\n");
 }
 

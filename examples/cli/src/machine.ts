@@ -7,9 +7,9 @@ import {
   type ElfFile,
   isElf,
   type Kernel,
+  type PowerEvent,
   parseElf,
   parseKernel,
-  type PowerEvent,
   virtBoard,
   virtioConsole,
   virtioRng,
@@ -35,8 +35,10 @@ const HTIF_SLICE = 5_000;
 export const createMachine: CreateMachine = async (options) => {
   const { xlen, memoryBytes } = options;
   const elf = options.elf === undefined ? undefined : bareMetal(options.elf.bytes, options.elf.name, options);
-  const kernel = options.kernel === undefined ? undefined : parseKernel(options.kernel.bytes, options.kernel.name);
-  if (kernel?.kind === "elf" && kernel.elf.xlen !== xlen) throw wrongWidth(options.kernel!.name, kernel.elf.xlen, xlen);
+  const kernel =
+    options.kernel === undefined ? undefined : parseKernel(options.kernel.bytes, options.kernel.name);
+  if (kernel?.kind === "elf" && kernel.elf.xlen !== xlen)
+    throw wrongWidth(options.kernel!.name, kernel.elf.xlen, xlen);
   if (options.initrd !== undefined) checkInitrd(options.initrd.bytes, options.initrd.name);
 
   const memory = riscvMemory({ ramBytes: memoryBytes });
@@ -46,7 +48,9 @@ export const createMachine: CreateMachine = async (options) => {
     parts.vm?.requestPower(event);
     parts.cpu?.stop();
   };
-  const entropy = options.deterministic ? repeatable() : (bytes: Uint8Array) => void crypto.getRandomValues(bytes);
+  const entropy = options.deterministic
+    ? repeatable()
+    : (bytes: Uint8Array) => void crypto.getRandomValues(bytes);
   const hvc = virtioConsole({ backend: { write: (bytes) => options.console.write(bytes) } });
   const board = virtBoard({
     memory: memory.guest,
@@ -81,22 +85,29 @@ export const createMachine: CreateMachine = async (options) => {
 
   const seed = new Uint8Array(SEED_BYTES);
   entropy(seed);
-  const plan = elf !== undefined ? bareMetalPlan(elf) : planOf(options, kernel, (initrd) =>
-    board.deviceTree({
-      isa: `rv${xlen}${extensions}`,
-      mmu: xlen === 32 ? "sv32" : "sv57",
-      bootargs: options.append,
-      rngSeed: seed,
-      ...(initrd === undefined ? {} : { initrd }),
-    }),
-  );
+  const plan =
+    elf !== undefined
+      ? bareMetalPlan(elf)
+      : planOf(options, kernel, (initrd) =>
+          board.deviceTree({
+            isa: `rv${xlen}${extensions}`,
+            mmu: xlen === 32 ? "sv32" : "sv57",
+            bootargs: options.append,
+            rngSeed: seed,
+            ...(initrd === undefined ? {} : { initrd }),
+          }),
+        );
   const tohost = elf?.symbols.get("tohost");
   const fromhost = elf?.symbols.get("fromhost");
   const htif =
     tohost === undefined
       ? undefined
-      : new Htif(memory.guest, Number(tohost), fromhost === undefined ? undefined : Number(fromhost), print, (code) =>
-          onPower({ kind: "off", status: code }),
+      : new Htif(
+          memory.guest,
+          Number(tohost),
+          fromhost === undefined ? undefined : Number(fromhost),
+          print,
+          (code) => onPower({ kind: "off", status: code }),
         );
   const vm = new Vm({
     hart: {
@@ -121,7 +132,10 @@ export const createMachine: CreateMachine = async (options) => {
 };
 
 const wrongWidth = (name: string, has: number, wanted: number): CliError =>
-  new CliError("E_USAGE", `${name} is a ${has}-bit program, the machine is ${wanted}-bit: give --isa rv${has}gc`);
+  new CliError(
+    "E_USAGE",
+    `${name} is a ${has}-bit program, the machine is ${wanted}-bit: give --isa rv${has}gc`,
+  );
 
 function bareMetal(bytes: Uint8Array, name: string, options: MachineOptions): ElfFile {
   const elf = parseElf(bytes, name);
@@ -149,7 +163,10 @@ function planOf(
 ): BootPlan {
   if (kernel === undefined) throw new CliError("E_USAGE", "nothing to run: give --kernel FILE or --elf FILE");
   const { firmware, initrd } = options;
-  const firmwareParts = firmware === undefined || !isElf(firmware.bytes) ? firmware?.bytes : parseElf(firmware.bytes, firmware.name).segments;
+  const firmwareParts =
+    firmware === undefined || !isElf(firmware.bytes)
+      ? firmware?.bytes
+      : parseElf(firmware.bytes, firmware.name).segments;
   return bootPlan({
     xlen: options.xlen,
     ramBytes: options.memoryBytes,

@@ -4,13 +4,7 @@
  */
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { disasm, explain, type InspectFlags } from "./commands/inspect.js";
-import {
-  isaWidths,
-  parseAddress,
-  parseMemorySize,
-  parsePort,
-  parseSeconds,
-} from "./commands/options.js";
+import { isaWidths, parseAddress, parseMemorySize, parsePort, parseSeconds } from "./commands/options.js";
 import { type RunFlags, run } from "./commands/run.js";
 import { type StartFlags, type StartSurroundings, start } from "./commands/start.js";
 import { CliError, errorLine } from "./errors.js";

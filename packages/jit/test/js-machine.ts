@@ -98,7 +98,11 @@ export class JsMachine {
    * @param cold texts of its cold handlers
    * @param entry the operation's two words
    */
-  interpret(text: string, cold: Readonly<Record<string, string>>, entry: readonly [number, number]): JsOutcome {
+  interpret(
+    text: string,
+    cold: Readonly<Record<string, string>>,
+    entry: readonly [number, number],
+  ): JsOutcome {
     words.set(entry, JsMachine.scratchWord);
     return this.run(text, 1, [0x7fffffff, JsMachine.scratchWord], cold);
   }

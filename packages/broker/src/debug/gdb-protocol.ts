@@ -62,7 +62,7 @@ export class GdbSession {
       return;
     }
     if (this.acknowledge) this.transmit("+");
-    const reply = this.handle(unescape(body));
+    const reply = this.handle(decodeEscapes(body));
     if (reply !== undefined) this.reply(reply);
   }
 
@@ -160,7 +160,7 @@ export class GdbSession {
         .map((number) => Number.parseInt(number, 16));
       const xml = targetDescription(this.options.target);
       const part = xml.slice(offset, offset + length);
-      return (offset + length >= xml.length ? "l" : "m") + escape(part);
+      return (offset + length >= xml.length ? "l" : "m") + encodeEscapes(part);
     }
     if (packet === "qC") return "QC01";
     if (packet === "qfThreadInfo") return "m01";
@@ -227,7 +227,8 @@ export class GdbSession {
     const range = parseRange(text.slice(0, colon));
     if (range === undefined) return "E22";
     const data = text.slice(colon + 1);
-    const bytes = kind === "X" ? Uint8Array.from(data, (character) => character.charCodeAt(0)) : fromHex(data);
+    const bytes =
+      kind === "X" ? Uint8Array.from(data, (character) => character.charCodeAt(0)) : fromHex(data);
     if (bytes.length !== range.length) return "E22";
     return this.options.target.writeMemory(range.address, bytes) ? "OK" : "E14";
   }
@@ -248,13 +249,14 @@ const checksum = (body: string): number => {
   return sum;
 };
 
-const unescape = (body: string): string =>
+const decodeEscapes = (body: string): string =>
   body.replace(/\}([\s\S])/g, (_, character: string) => String.fromCharCode(character.charCodeAt(0) ^ 0x20));
 
-const escape = (body: string): string =>
+const encodeEscapes = (body: string): string =>
   body.replace(/[#$}*]/g, (character) => `}${String.fromCharCode(character.charCodeAt(0) ^ 0x20)}`);
 
-const toHex = (bytes: Uint8Array): string => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+const toHex = (bytes: Uint8Array): string =>
+  Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 
 const fromHex = (hex: string): Uint8Array =>
   Uint8Array.from(hex.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16));
@@ -271,7 +273,8 @@ function fromLittleEndian(hex: string): bigint {
   return value;
 }
 
-const parseAddress = (hex: string): bigint | undefined => (/^[0-9a-fA-F]{1,16}$/.test(hex) ? BigInt(`0x${hex}`) : undefined);
+const parseAddress = (hex: string): bigint | undefined =>
+  /^[0-9a-fA-F]{1,16}$/.test(hex) ? BigInt(`0x${hex}`) : undefined;
 
 function parseRange(text: string): { address: bigint; length: number } | undefined {
   const [address = "", length = ""] = text.split(",");

@@ -104,7 +104,8 @@ export class BlockBuilder {
 
   /** Writes a slot. */
   set(slot: string, index: number | Field, value: Value): void {
-    if (this.typeOf(value) !== this.slotType(slot)) throw new Error(`set ${slot}: type ${this.typeOf(value)}`);
+    if (this.typeOf(value) !== this.slotType(slot))
+      throw new Error(`set ${slot}: type ${this.typeOf(value)}`);
     this.append({ op: "set", type: null, args: [value], slot, index: slotIndex(index) });
   }
 
@@ -231,7 +232,8 @@ export class BlockBuilder {
     rules.forEach((expected, position) => {
       const actual = this.typeOf(args[position]!);
       const own = type === "f32" || type === "f64" ? "F" : "T";
-      const comparison = op === "eq" || op === "ne" || op === "lt" || op === "ltu" || op === "ge" || op === "geu";
+      const comparison =
+        op === "eq" || op === "ne" || op === "lt" || op === "ltu" || op === "ge" || op === "geu";
       const fits =
         expected === actual ||
         (expected === "T" && own === "T" && (actual === type || comparison)) ||

@@ -57,7 +57,12 @@ function print(operands: string, fields: FieldValues, pc: bigint | undefined, xl
     .join(",");
 }
 
-function printOperand(operand: string, fields: FieldValues, pc: bigint | undefined, xlen: 32 | 64): string | undefined {
+function printOperand(
+  operand: string,
+  fields: FieldValues,
+  pc: bigint | undefined,
+  xlen: 32 | 64,
+): string | undefined {
   const parts = /^(\w*)(?:\((\w+)\))?$/.exec(operand)!;
   const [, outer = "", inner] = parts;
   if (inner === undefined) return printPlain(outer, fields);
@@ -91,7 +96,9 @@ function printPlain(name: string, fields: FieldValues): string | undefined {
       return value === RM_DYNAMIC ? undefined : roundingNames[value!];
     case "pred":
     case "succ":
-      return [..."iorw"].filter((_, position) => ((value! >> (3 - position)) & 1) === 1).join("") || "unknown";
+      return (
+        [..."iorw"].filter((_, position) => ((value! >> (3 - position)) & 1) === 1).join("") || "unknown"
+      );
     default:
       return value === undefined ? name : String(value);
   }
@@ -176,4 +183,5 @@ const counterAliases: ReadonlyMap<number, string> = new Map([
 ]);
 
 const signAlias = (mnemonic: string): string =>
-  (mnemonic.startsWith("fsgnjn") ? "fneg" : mnemonic.startsWith("fsgnjx") ? "fabs" : "fmv") + mnemonic.slice(-2);
+  (mnemonic.startsWith("fsgnjn") ? "fneg" : mnemonic.startsWith("fsgnjx") ? "fabs" : "fmv") +
+  mnemonic.slice(-2);

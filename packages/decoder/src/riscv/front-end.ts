@@ -60,7 +60,10 @@ export function riscvFrontEnd(xlen: 32 | 64): FrontEnd {
   const base = table.entries.filter((entry) => entry.row.execute !== undefined);
   const short = compressedTargets(table.entries);
   const lengthsOf = (entry: TableEntry<RiscvSemantics>) => (short.has(entry.name) ? [4, 2] : [4]);
-  const templates = [...base.map((entry) => templateOf(entry, xlen, lengthsOf(entry))), illegalTemplate(xlen)];
+  const templates = [
+    ...base.map((entry) => templateOf(entry, xlen, lengthsOf(entry))),
+    illegalTemplate(xlen),
+  ];
   const illegal = templates.length - 1;
   const ends = templates.map((template) => endsBlock(template.block));
   const opcodeOf = new Map(base.map((entry, index) => [entry, index]));

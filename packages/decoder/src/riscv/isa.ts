@@ -34,7 +34,9 @@ export function riscvTable(xlen: 32 | 64): InstructionTable<RiscvSemantics> {
   if (table === undefined) {
     const rows = extensions.flatMap((extension) => Object.entries(extension));
     table = new InstructionTable(
-      Object.fromEntries(rows.filter(([, row]) => row.options.xlen === undefined || row.options.xlen === xlen)),
+      Object.fromEntries(
+        rows.filter(([, row]) => row.options.xlen === undefined || row.options.xlen === xlen),
+      ),
     );
     tables.set(xlen, table);
   }

@@ -12,10 +12,12 @@ const system = (which: Which) => (m: M) => {
   m.leave();
 };
 /** The register numbers go along: x0 means "all", unlike a register that holds zero. */
-const invalidate = (which: Which) => (m: M, { rs1, rs2 }: { rs1: Field; rs2: Field }) => {
-  m.call(which(m.helpers), m.readX(rs1), m.readX(rs2), m.imm32(rs1), m.imm32(rs2));
-  m.leave();
-};
+const invalidate =
+  (which: Which) =>
+  (m: M, { rs1, rs2 }: { rs1: Field; rs2: Field }) => {
+    m.call(which(m.helpers), m.readX(rs1), m.readX(rs2), m.imm32(rs1), m.imm32(rs2));
+    m.leave();
+  };
 
 // biome-ignore format: one row an instruction, aligned to compare with the manual
 export const privileged = {

@@ -11,7 +11,8 @@ type Bit = (m: M, value: Value, amount: Value) => Value;
 
 const two = (operation: (m: M, a: Value, b: Value) => Value) => (m: M, f: Two) =>
   m.writeX(f.rd, operation(m, m.readX(f.rs1), m.readX(f.rs2)));
-const one = (operation: (m: M, a: Value) => Value) => (m: M, f: One) => m.writeX(f.rd, operation(m, m.readX(f.rs1)));
+const one = (operation: (m: M, a: Value) => Value) => (m: M, f: One) =>
+  m.writeX(f.rd, operation(m, m.readX(f.rs1)));
 const word = (operation: (m: M, a: Value) => Value) => (m: M, f: One) =>
   m.writeX(f.rd, m.zext(operation(m, m.low32(m.readX(f.rs1)))));
 const shifted = (amount: number) => two((m, a, b) => m.add(m.shl(a, m.builder.const32(amount)), b));
@@ -27,7 +28,10 @@ const clear: Bit = (m, value, amount) => m.and(value, m.not(mask(m, amount)));
 const extract: Bit = (m, value, amount) => m.and(m.shru(value, amount), m.constant(1));
 const invert: Bit = (m, value, amount) => m.xor(value, mask(m, amount));
 const set: Bit = (m, value, amount) => m.or(value, mask(m, amount));
-const rotate = (direction: "rotl" | "rotr"): Bit => (m, value, amount) => m.builder.shift(direction, value, amount);
+const rotate =
+  (direction: "rotl" | "rotr"): Bit =>
+  (m, value, amount) =>
+    m.builder.shift(direction, value, amount);
 const rotateWord = (direction: "rotl" | "rotr") => (m: M, f: Two) =>
   m.writeX(f.rd, m.sext(m.builder.shift(direction, m.low32(m.readX(f.rs1)), m.low32(m.readX(f.rs2)))));
 

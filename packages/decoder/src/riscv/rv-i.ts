@@ -21,7 +21,8 @@ const shiftWord = (operation: (m: M) => (a: Value, amount: Value) => Value) => (
 const shiftWordImmediate = (operation: (m: M) => (a: Value, amount: Value) => Value) => (m: M, f: Shift) =>
   m.writeX(f.rd, m.sext(operation(m)(m.low32(m.readX(f.rs1)), m.imm32(f.shamt))));
 const branch =
-  (comparison: (m: M) => (a: Value, b: Value) => Value) => (m: M, f: { rs1: Field; rs2: Field; imm: Field }) =>
+  (comparison: (m: M) => (a: Value, b: Value) => Value) =>
+  (m: M, f: { rs1: Field; rs2: Field; imm: Field }) =>
     m.branch(comparison(m)(m.readX(f.rs1), m.readX(f.rs2)), f.imm);
 const load = (width: Width, extension: "s" | "u") => (m: M, f: Immediate) =>
   m.writeX(f.rd, m.load(width, m.add(m.readX(f.rs1), m.imm(f.imm)), extension));

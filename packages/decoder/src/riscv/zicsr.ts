@@ -1,7 +1,7 @@
 /** CSR instructions, "Zicsr", and instruction-fetch fence, "Zifencei" (unprivileged manual, chapters 6 and 5). */
 import type { Field, Helper } from "../ir/types.js";
-import { insn } from "./insn.js";
 import type { RiscvHelpers } from "./helpers.js";
+import { insn } from "./insn.js";
 import type { RiscvSemantics } from "./semantics.js";
 
 type M = RiscvSemantics;
@@ -14,10 +14,14 @@ const swap = (m: M, { csr, rs1, rd }: Register) =>
 const swapImmediate = (m: M, { csr, uimm, rd }: Immediate) =>
   m.writeX(rd, m.call(m.helpers.csrrw, m.imm32(csr), m.zext(m.imm32(uimm)), m.imm32(rd)));
 /** The register number goes along: x0 means no write at all, unlike a register that holds zero. */
-const modify = (which: Which) => (m: M, { csr, rs1, rd }: Register) =>
-  m.writeX(rd, m.call(which(m.helpers), m.imm32(csr), m.readX(rs1), m.imm32(rs1)));
-const modifyImmediate = (which: Which) => (m: M, { csr, uimm, rd }: Immediate) =>
-  m.writeX(rd, m.call(which(m.helpers), m.imm32(csr), m.zext(m.imm32(uimm)), m.imm32(uimm)));
+const modify =
+  (which: Which) =>
+  (m: M, { csr, rs1, rd }: Register) =>
+    m.writeX(rd, m.call(which(m.helpers), m.imm32(csr), m.readX(rs1), m.imm32(rs1)));
+const modifyImmediate =
+  (which: Which) =>
+  (m: M, { csr, uimm, rd }: Immediate) =>
+    m.writeX(rd, m.call(which(m.helpers), m.imm32(csr), m.zext(m.imm32(uimm)), m.imm32(uimm)));
 
 // biome-ignore format: one row an instruction, aligned to compare with the manual
 export const zicsr = {

@@ -189,7 +189,14 @@ interface Token {
 
 function parseToken(token: string): Token {
   if (/^[01]+$/.test(token)) {
-    return { width: token.length, fixed: Number.parseInt(token, 2), name: "", bias: 0, excluded: [], ranges: [] };
+    return {
+      width: token.length,
+      fixed: Number.parseInt(token, 2),
+      name: "",
+      bias: 0,
+      excluded: [],
+      ranges: [],
+    };
   }
   const parts = /^([a-z]+\d?)('?)(?:\[([\d:|]+)\])?(?:!=([\d,]+))?$/.exec(token);
   if (parts === null) throw new Error(`encoding token "${token}" is malformed`);
@@ -197,7 +204,8 @@ function parseToken(token: string): Token {
   const excluded = exclusions === undefined ? [] : exclusions.split(",").map(Number);
   if (pieces === undefined) {
     const width = prime === "'" ? 3 : customaryWidths[name];
-    if (width === undefined) throw new Error(`field "${name}" has no customary width: write ${name}[high:low]`);
+    if (width === undefined)
+      throw new Error(`field "${name}" has no customary width: write ${name}[high:low]`);
     return { width, name, bias: prime === "'" ? 8 : 0, excluded, ranges: [{ low: 0, width }] };
   }
   const ranges = pieces.split("|").map((range) => {

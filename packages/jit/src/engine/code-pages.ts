@@ -10,8 +10,8 @@
  */
 import type { FrontEnd, GuestInsn } from "@hyperfile/decoder";
 import { type EntryFormats, InternalOpcode } from "../backend/js/interpreter.js";
-import type { LinearMemory } from "../memory/linear-memory.js";
 import { PAGE_SIZE } from "../memory/layout.js";
+import type { LinearMemory } from "../memory/linear-memory.js";
 
 /** A translation: runs one block, gives the next block's translation, or null to return to the dispatcher. */
 export type Translation = () => Translation | null;
@@ -220,4 +220,3 @@ export class CodePages {
     page.frame = -1;
   }
 }
-

@@ -10,11 +10,18 @@ import type { Block, FrontEnd, GuestInsn } from "@hyperfile/decoder";
 import { type Bindings, evaluate, runtimeBindings } from "../backend/js/bindings.js";
 import { emitBlock } from "../backend/js/block.js";
 import { headerWord } from "../backend/js/emitter.js";
-import { emitColdHandlers, emitInterpreter, type EntryFormats, entryFormats, InterpreterExit, isCold } from "../backend/js/interpreter.js";
+import {
+  type EntryFormats,
+  emitColdHandlers,
+  emitInterpreter,
+  entryFormats,
+  InterpreterExit,
+  isCold,
+} from "../backend/js/interpreter.js";
 import { trainInterpreter } from "../backend/js/train.js";
 import { EmissionVerifier } from "../backend/js/verify.js";
-import { Exit, PAGE_SIZE, SCRATCH_OFFSET, STATE_OFFSET, TLB_ENTRIES } from "../memory/layout.js";
 import type { GuestMemory } from "../memory/guest-memory.js";
+import { Exit, PAGE_SIZE, SCRATCH_OFFSET, STATE_OFFSET, TLB_ENTRIES } from "../memory/layout.js";
 import type { LinearMemory } from "../memory/linear-memory.js";
 import type { MemoryAccess } from "../mmu/access.js";
 import { AccessKind, type AddressTranslator } from "../mmu/ports.js";
@@ -267,7 +274,8 @@ export class Engine {
     const { words } = this;
     const low = words[this.pcWord]!;
     const entry = ((low >>> 10) & ((TLB_ENTRIES - 1) * 4)) + (words[this.fetchWord]! >> 2);
-    if ((low & -PAGE_SIZE) !== words[entry] || (this.wide && words[this.pcWord + 1] !== words[entry + 1])) return null;
+    if ((low & -PAGE_SIZE) !== words[entry] || (this.wide && words[this.pcWord + 1] !== words[entry + 1]))
+      return null;
     return this.codePages.page(words[entry + 3]!).translations[
       (low & (PAGE_SIZE - 1)) >> this.options.frontEnd.granularity
     ]!;
@@ -308,7 +316,10 @@ export class Engine {
       this.failedFetchAt = words[this.budgetWord]!;
       return;
     }
-    const page = this.codePages.forFrame(frame, options.translator.gpa - (options.translator.gpa % PAGE_SIZE));
+    const page = this.codePages.forFrame(
+      frame,
+      options.translator.gpa - (options.translator.gpa % PAGE_SIZE),
+    );
     options.tlb.insert(AccessKind.fetch, low, high, frame - (low & -PAGE_SIZE), page.index);
     if (options.translator.cacheable) return;
     // Part of the page may not be executed: check every instruction anew.
@@ -360,7 +371,10 @@ export class Engine {
       this.verifier.verify(text, `the translation of ${page.gpa + offset}`);
       counters.verified++;
     }
-    const translation = evaluate(text, { ...this.bindings, P: codePages.translationsOf(page) }) as Translation;
+    const translation = evaluate(text, {
+      ...this.bindings,
+      P: codePages.translationsOf(page),
+    }) as Translation;
     const end = insns.reduce((at, insn) => at + insn.length, offset);
     codePages.install(page, { start: offset, end, instructions: insns.length }, translation);
     counters.translations++;

@@ -45,7 +45,9 @@ function halves(operation: Operation): Halves {
 
 function fold(rewriter: Rewriter, operation: Operation, args: readonly Value[]): Value | undefined {
   const definitions = args.map((arg) => rewriter.definition(arg));
-  const constants = definitions.map((definition) => (definition.op === "const" ? halves(definition) : undefined));
+  const constants = definitions.map((definition) =>
+    definition.op === "const" ? halves(definition) : undefined,
+  );
   const [a, b] = constants;
   const type = operation.type!;
   const wide = type === "i64";

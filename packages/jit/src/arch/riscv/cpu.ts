@@ -5,14 +5,14 @@
 import { type FrontEnd, riscvFrontEnd } from "@hyperfile/decoder";
 import { CodePages } from "../../engine/code-pages.js";
 import { Engine, type Tier, type VerifyMode } from "../../engine/engine.js";
-import { type MachineMemory, machineMemory } from "../../memory/machine-memory.js";
 import { Exit, header, STATE_OFFSET } from "../../memory/layout.js";
+import { type MachineMemory, machineMemory } from "../../memory/machine-memory.js";
 import { MemoryAccess } from "../../mmu/access.js";
 import type { MmioBus } from "../../mmu/ports.js";
 import { Tlb } from "../../mmu/tlb.js";
-import { Cause, Mode } from "./privilege.js";
-import { Wide } from "./hart-state.js";
 import { type HartEntry, RiscvHart, type SupervisorBinary } from "./hart.js";
+import { Wide } from "./hart-state.js";
+import { Cause, Mode } from "./privilege.js";
 
 /** Code pages that a CPU keeps unless told otherwise: enough for the code that a kernel and its programs touch. */
 export const DEFAULT_CODE_PAGES = 2048;
@@ -156,7 +156,8 @@ export class RiscvCpu {
     const { hart } = this;
     const machine = hart.state.mode === Mode.machine;
     const word = (register: number, half: 0 | 1) => hart.state.wide[2 * register + half]!;
-    const hex = (register: number) => hex64(word(register, 0), this.options.xlen === 64 ? word(register, 1) : 0);
+    const hex = (register: number) =>
+      hex64(word(register, 0), this.options.xlen === 64 ? word(register, 1) : 0);
     const cause = word(machine ? Wide.mcause : Wide.scause, 0);
     const handler = hex64(hart.pcLow, hart.pcHigh);
     const at = hex(machine ? Wide.mepc : Wide.sepc);

@@ -4,10 +4,10 @@
  * allocation.
  */
 import { Csr } from "./csr-numbers.js";
-import type { RiscvHart } from "./hart.js";
-import { Wide } from "./hart-state.js";
+import { type HartState, Wide } from "./hart-state.js";
 import { pagingModes } from "./page-walk.js";
-import { FS_SHIFT, Interrupt, MPP_SHIFT, Mode, Status, UXL_64, XL_64 } from "./privilege.js";
+import type { Pmp } from "./pmp.js";
+import { FS_SHIFT, Interrupt, Mode, MPP_SHIFT, Status, UXL_64, XL_64 } from "./privilege.js";
 
 /** What a CSR instruction leads to. */
 export const CsrOutcome = {
@@ -21,8 +21,18 @@ export const CsrOutcome = {
 export type CsrOutcome = (typeof CsrOutcome)[keyof typeof CsrOutcome];
 
 const STATUS_WRITABLE =
-  Status.sie | Status.mie | Status.spie | Status.mpie | Status.spp | Status.mpp | Status.mprv | Status.sum |
-  Status.mxr | Status.tvm | Status.tw | Status.tsr;
+  Status.sie |
+  Status.mie |
+  Status.spie |
+  Status.mpie |
+  Status.spp |
+  Status.mpp |
+  Status.mprv |
+  Status.sum |
+  Status.mxr |
+  Status.tvm |
+  Status.tw |
+  Status.tsr;
 const SSTATUS_WRITABLE = Status.sie | Status.spie | Status.spp | Status.sum | Status.mxr;
 const MACHINE_INTERRUPTS = 0xaaa;
 const SUPERVISOR_INTERRUPTS = 0x222;
@@ -38,6 +48,27 @@ const MISA_EXTENSIONS =
   (1 << 0) | (1 << 2) | (1 << 3) | (1 << 5) | (1 << 8) | (1 << 12) | (1 << 18) | (1 << 20);
 const SUPERVISOR_TIMER = 1 << Interrupt.supervisorTimer;
 
+/** The hart around a CSR file, as far as CSRs reach into it. */
+export interface CsrOwner {
+  readonly options: {
+    readonly xlen: 32 | 64;
+    readonly memory: { readonly i32: Int32Array };
+    readonly tlb: { flush(): void };
+    readonly clock: { now(): number };
+    readonly pagingLevels: number;
+  };
+  readonly state: HartState;
+  readonly pmp: Pmp;
+  /** `mip` as software reads it. */
+  readonly pending: number;
+  retired(): number;
+  pollTimer(): void;
+  setPending(cause: number, level: boolean): void;
+  selectTlbs(): void;
+  pagingChanged(): void;
+  markFloatDirty(): void;
+}
+
 /** The CSR file of one hart. */
 export class CsrFile {
   /** Value of the last access. */
@@ -52,7 +83,7 @@ export class CsrFile {
 
   /** @param slot word index of a slot by name */
   constructor(
-    private readonly hart: RiscvHart,
+    private readonly hart: CsrOwner,
     slot: (name: string) => number,
   ) {
     this.words = hart.options.memory.i32;
@@ -170,7 +201,8 @@ export class CsrFile {
         return this.readUserCounter(csr);
       default:
         if (csr >= Csr.hpmcounter3 && csr <= Csr.hpmcounter31) return this.readHpm(csr - Csr.cycle);
-        if (csr >= Csr.hpmcounter3h && csr <= Csr.hpmcounter31h) return !this.rv64 && this.readHpm(csr - Csr.cycleh);
+        if (csr >= Csr.hpmcounter3h && csr <= Csr.hpmcounter31h)
+          return !this.rv64 && this.readHpm(csr - Csr.cycleh);
         return this.readMachine(csr);
     }
   }
@@ -188,7 +220,9 @@ export class CsrFile {
       case Csr.mstatush:
         return !this.rv64 && this.give(0, 0);
       case Csr.misa:
-        return this.rv64 ? this.give(MISA_EXTENSIONS, -0x80000000) : this.give(MISA_EXTENSIONS | 0x40000000, 0);
+        return this.rv64
+          ? this.give(MISA_EXTENSIONS, -0x80000000)
+          : this.give(MISA_EXTENSIONS | 0x40000000, 0);
       case Csr.medeleg:
         return this.give(state.medeleg, 0);
       case Csr.mideleg:
@@ -254,7 +288,8 @@ export class CsrFile {
     }
     if (csr >= Csr.mhpmcounter3h && csr <= Csr.mhpmcounter31h) return !this.rv64 && this.give(0, 0);
     const zero =
-      (csr >= Csr.mhpmcounter3 && csr <= Csr.mhpmcounter31) || (csr >= Csr.mhpmevent3 && csr <= Csr.mhpmevent31);
+      (csr >= Csr.mhpmcounter3 && csr <= Csr.mhpmcounter31) ||
+      (csr >= Csr.mhpmevent3 && csr <= Csr.mhpmevent31);
     return zero && this.give(0, 0);
   }
 
@@ -313,7 +348,7 @@ export class CsrFile {
         state.mie = (state.mie & ~state.mideleg) | (lo & state.mideleg & SUPERVISOR_INTERRUPTS);
         return CsrOutcome.done;
       case Csr.sip:
-        return this.writePending(lo, 1 << Interrupt.supervisorSoftware & state.mideleg);
+        return this.writePending(lo, (1 << Interrupt.supervisorSoftware) & state.mideleg);
       case Csr.stvec:
         return this.writeWide(Wide.stvec, lo & ~2, hi);
       case Csr.sscratch:
@@ -365,7 +400,10 @@ export class CsrFile {
         state.mie = lo & MACHINE_INTERRUPTS;
         return CsrOutcome.done;
       case Csr.mip:
-        return this.writePending(lo, SUPERVISOR_INTERRUPTS & ~(this.supervisorTimerEnabled ? SUPERVISOR_TIMER : 0));
+        return this.writePending(
+          lo,
+          SUPERVISOR_INTERRUPTS & ~(this.supervisorTimerEnabled ? SUPERVISOR_TIMER : 0),
+        );
       case Csr.mtvec:
         return this.writeWide(Wide.mtvec, lo & ~2, hi);
       case Csr.mscratch:
@@ -411,7 +449,8 @@ export class CsrFile {
     const { state } = hart;
     let written = (state.status & ~mask) | (lo & mask);
     // MPP is WARL: the encoding 2 names no mode and leaves the field as it was.
-    if ((written & Status.mpp) >> MPP_SHIFT === 2) written = (written & ~Status.mpp) | (state.status & Status.mpp);
+    if ((written & Status.mpp) >> MPP_SHIFT === 2)
+      written = (written & ~Status.mpp) | (state.status & Status.mpp);
     const changed = written ^ state.status;
     state.status = written;
     this.words[this.fs] = (lo & Status.fs) >>> FS_SHIFT;
@@ -476,7 +515,8 @@ export class CsrFile {
     if (csr >= Csr.pmpcfg0 && csr <= Csr.pmpcfg3) {
       const first = (csr - Csr.pmpcfg0) * 4;
       for (let at = 0; at < 4; at++) hart.pmp.writeConfig(first + at, (lo >>> (8 * at)) & 0xff);
-      if (this.rv64) for (let at = 0; at < 4; at++) hart.pmp.writeConfig(first + 4 + at, (hi >>> (8 * at)) & 0xff);
+      if (this.rv64)
+        for (let at = 0; at < 4; at++) hart.pmp.writeConfig(first + 4 + at, (hi >>> (8 * at)) & 0xff);
     } else if (csr >= Csr.pmpaddr0 && csr <= Csr.pmpaddr15) {
       hart.pmp.writeAddress(csr - Csr.pmpaddr0, lo, this.rv64 ? hi : 0);
     } else return CsrOutcome.done;

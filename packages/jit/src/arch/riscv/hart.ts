@@ -16,7 +16,7 @@ import { CsrFile, CsrOutcome } from "./csr.js";
 import { freshState, type HartState, Wide } from "./hart-state.js";
 import { PageWalker, type PagingMode, pagingModes, WalkResult } from "./page-walk.js";
 import { Pmp } from "./pmp.js";
-import { Cause, FS_DIRTY, Interrupt, MPP_SHIFT, Mode, SPP_SHIFT, Status } from "./privilege.js";
+import { Cause, FS_DIRTY, Interrupt, Mode, MPP_SHIFT, SPP_SHIFT, Status } from "./privilege.js";
 
 /** Supervisor firmware in the host: called for `ecall` from S mode. */
 export interface SupervisorBinary {
@@ -76,7 +76,15 @@ export class RiscvHart implements AddressTranslator {
   state: HartState = freshState();
   readonly pmp: Pmp;
   readonly csr: CsrFile;
-  readonly counters = { exceptions: 0, interrupts: 0, pageWalks: 0, fenceI: 0, sfence: 0, ecalls: 0, waits: 0 };
+  readonly counters = {
+    exceptions: 0,
+    interrupts: 0,
+    pageWalks: 0,
+    fenceI: 0,
+    sfence: 0,
+    ecalls: 0,
+    waits: 0,
+  };
   gpa = 0;
   cacheable = true;
   pageBytes = PAGE_SIZE;
@@ -186,7 +194,8 @@ export class RiscvHart implements AddressTranslator {
 
   /** Leaves translated code for the dispatcher, or for the machine's owner. */
   requestExit(exit: number): void {
-    if (this.words[this.exitWord] === Exit.none || exit > this.words[this.exitWord]!) this.words[this.exitWord] = exit;
+    if (this.words[this.exitWord] === Exit.none || exit > this.words[this.exitWord]!)
+      this.words[this.exitWord] = exit;
   }
 
   // -- time and instructions
@@ -239,7 +248,8 @@ export class RiscvHart implements AddressTranslator {
     if (!this.interruptReady()) return false;
     const { state } = this;
     const pending = (state.lines | state.software) & state.mie;
-    const machine = state.mode < Mode.machine || (state.status & Status.mie) !== 0 ? pending & ~state.mideleg : 0;
+    const machine =
+      state.mode < Mode.machine || (state.status & Status.mie) !== 0 ? pending & ~state.mideleg : 0;
     const candidates = machine !== 0 ? machine : pending & state.mideleg;
     const cause = interruptPriority.find((bit) => ((candidates >>> bit) & 1) !== 0)!;
     this.counters.interrupts++;
@@ -411,7 +421,8 @@ export class RiscvHart implements AddressTranslator {
   selectTlbs(): void {
     const data = this.tlbSet(this.dataMode());
     // SUM does not touch fetches, so running code never loses its own page when a kernel sets it.
-    const fetch = this.state.mode === Mode.supervisor ? TlbSet.supervisor : this.tlbSet(this.state.mode as Mode);
+    const fetch =
+      this.state.mode === Mode.supervisor ? TlbSet.supervisor : this.tlbSet(this.state.mode as Mode);
     this.options.tlb.select(data, data, fetch);
   }
 
@@ -451,7 +462,8 @@ export class RiscvHart implements AddressTranslator {
     const fence = this.wide
       ? (lo: number, hi: number, _asidLo: number, _asidHi: number, rs1: number, _rs2: number, site: number) =>
           this.fenceVma(lo, hi, rs1, site)
-      : (lo: number, _asid: number, rs1: number, _rs2: number, site: number) => this.fenceVma(lo, 0, rs1, site);
+      : (lo: number, _asid: number, rs1: number, _rs2: number, site: number) =>
+          this.fenceVma(lo, 0, rs1, site);
     return {
       raise: this.wide
         ? (cause, lo, hi, site) => this.raiseAt(cause!, lo!, hi!, site!)
@@ -557,7 +569,12 @@ export class RiscvHart implements AddressTranslator {
       this.options.sbi.call(this);
       return;
     }
-    const cause = mode === Mode.user ? Cause.ecallUser : mode === Mode.supervisor ? Cause.ecallSupervisor : Cause.ecallMachine;
+    const cause =
+      mode === Mode.user
+        ? Cause.ecallUser
+        : mode === Mode.supervisor
+          ? Cause.ecallSupervisor
+          : Cause.ecallMachine;
     this.trap(cause, 0, 0, site);
   }
 

@@ -5,8 +5,8 @@
  * A walk leaves its result in the object, so that nothing is allocated on a TLB miss.
  */
 import type { GuestMemory } from "../../memory/guest-memory.js";
-import type { LinearMemory } from "../../memory/linear-memory.js";
 import { PAGE_SIZE } from "../../memory/layout.js";
+import type { LinearMemory } from "../../memory/linear-memory.js";
 import { AccessKind } from "../../mmu/ports.js";
 import type { Pmp } from "./pmp.js";
 import { Mode } from "./privilege.js";
@@ -119,7 +119,9 @@ export class PageWalker {
     if (mode === Mode.user) {
       if ((low & USER) === 0) return WalkResult.pageFault;
     } else if ((low & USER) !== 0 && (!sum || kind === AccessKind.fetch)) return WalkResult.pageFault;
-    if (kind === AccessKind.fetch ? (low & EXECUTE) === 0 : kind === AccessKind.write && (low & WRITE) === 0) {
+    if (
+      kind === AccessKind.fetch ? (low & EXECUTE) === 0 : kind === AccessKind.write && (low & WRITE) === 0
+    ) {
       return WalkResult.pageFault;
     }
     if (kind === AccessKind.read && (low & (mxr ? READ | EXECUTE : READ)) === 0) return WalkResult.pageFault;

@@ -76,7 +76,8 @@ export class Pmp {
     const start = gpa - (gpa % PAGE_SIZE);
     const inside = (bound: number) => bound > start && bound < start + PAGE_SIZE;
     for (let entry = 0; entry < PMP_ENTRIES; entry++) {
-      if (this.from[entry] !== this.to[entry] && (inside(this.from[entry]!) || inside(this.to[entry]!))) return false;
+      if (this.from[entry] !== this.to[entry] && (inside(this.from[entry]!) || inside(this.to[entry]!)))
+        return false;
     }
     return true;
   }

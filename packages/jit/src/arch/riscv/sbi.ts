@@ -13,7 +13,10 @@ export interface SbiPlatform {
   /** All harts, by hart id. */
   readonly harts: () => readonly RiscvHart[];
   /** Guest RAM for console buffers; false where any byte lies outside. */
-  readonly memory: { read(gpa: number, target: Uint8Array): boolean; write(gpa: number, source: Uint8Array): boolean };
+  readonly memory: {
+    read(gpa: number, target: Uint8Array): boolean;
+    write(gpa: number, source: Uint8Array): boolean;
+  };
   readonly console: {
     write(bytes: Uint8Array): void;
     /** At most `limit` bytes of input that have arrived. */
@@ -163,7 +166,8 @@ function forHarts(
     harts.forEach(action);
     return outcome(SUCCESS);
   }
-  if (first < 0 || (hart.options.xlen === 64 && hart.readXHigh(baseRegister) !== 0)) return outcome(INVALID_PARAMETER);
+  if (first < 0 || (hart.options.xlen === 64 && hart.readXHigh(baseRegister) !== 0))
+    return outcome(INVALID_PARAMETER);
   const chosen: RiscvHart[] = [];
   for (let bit = 0; bit < hart.options.xlen; bit++) {
     if ((((bit < 32 ? low : high) >>> (bit & 31)) & 1) === 0) continue;
@@ -178,7 +182,8 @@ function forHarts(
 /** Chapter 8. Everything but `fence.i` drops translations; without identifiers and a hypervisor all are alike. */
 function remoteFence(platform: SbiPlatform, hart: RiscvHart, call: number): Outcome {
   if (call === 0) return forHarts(platform, hart, A0, A1, (target) => target.onFenceI());
-  if (call === 1 || call === 2) return forHarts(platform, hart, A0, A1, (target) => target.options.tlb.flush());
+  if (call === 1 || call === 2)
+    return forHarts(platform, hart, A0, A1, (target) => target.options.tlb.flush());
   return outcome(NOT_SUPPORTED);
 }
 
@@ -245,7 +250,8 @@ function debugConsole(platform: SbiPlatform, hart: RiscvHart, call: number): Out
   if (call !== 0 && call !== 1) return outcome(NOT_SUPPORTED);
   const wide = hart.options.xlen === 64;
   const length = hart.readXLow(A0) >>> 0;
-  const gpa = (hart.readXLow(A1) >>> 0) + (wide ? hart.readXHigh(A1) >>> 0 : hart.readXLow(A2) >>> 0) * 0x100000000;
+  const gpa =
+    (hart.readXLow(A1) >>> 0) + (wide ? hart.readXHigh(A1) >>> 0 : hart.readXLow(A2) >>> 0) * 0x100000000;
   const upper = wide ? hart.readXHigh(A2) : hart.readXLow(A3);
   const lengthHigh = wide ? hart.readXHigh(A0) : 0;
   if (upper !== 0 && wide) return outcome(INVALID_PARAMETER);

@@ -27,7 +27,11 @@ export type Bindings = Readonly<Record<string, unknown>>;
 export const viewNames = ["I", "B", "U", "S", "H", "C", "P"] as const;
 
 /** The bindings that do not depend on the engine. */
-export function runtimeBindings(memory: LinearMemory, resultHighWord: number, flagsWord: number | undefined): Bindings {
+export function runtimeBindings(
+  memory: LinearMemory,
+  resultHighWord: number,
+  flagsWord: number | undefined,
+): Bindings {
   return {
     I: memory.i32,
     B: memory.i8,

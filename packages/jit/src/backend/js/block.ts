@@ -10,7 +10,7 @@
  * start is a loop inside the function.
  */
 import type { Block, InsnMark, Operation, StateShape, Target } from "@hyperfile/decoder";
-import { header, PAGE_SIZE, STATE_OFFSET } from "../../memory/layout.js";
+import { type header, PAGE_SIZE, STATE_OFFSET } from "../../memory/layout.js";
 import { callSite } from "../../mmu/ports.js";
 import { type EmitterHost, headerWord, JsEmitter } from "./emitter.js";
 
@@ -36,7 +36,8 @@ export function emitBlock(block: Block, context: BlockContext): string {
   const usesMemory = (op: string) => block.operations.some((operation) => operation.op === op);
   let current: InsnMark = { offset: 0, length: 0, ordinal: 0 };
   const isSelf = (target: Target) => target === 0;
-  const loops = context.chain && (block.operations[block.operations.length - 1]!.targets?.some(isSelf) ?? false);
+  const loops =
+    context.chain && (block.operations[block.operations.length - 1]!.targets?.some(isSelf) ?? false);
 
   const pc = (distance: number): readonly [string, string] => {
     if (distance === 0) return ["pc", "ph"];
@@ -89,7 +90,9 @@ export function emitBlock(block: Block, context: BlockContext): string {
       } else if (operation.op === "jumpr") {
         const target = operation.args[0]!;
         const high = context.wideAddresses ? ` I[${pcWord + 1}] = ${emitter.hi(target)};` : "";
-        emitter.line(`I[${pcWord}] = ${emitter.lo(target)};${high} return ${context.chain ? "jump()" : "null"};`);
+        emitter.line(
+          `I[${pcWord}] = ${emitter.lo(target)};${high} return ${context.chain ? "jump()" : "null"};`,
+        );
       } else emitter.line("return null;");
     },
   };
@@ -102,8 +105,7 @@ export function emitBlock(block: Block, context: BlockContext): string {
   const budget = `I[${word("budget")}]`;
   // A slow path may have moved the pc slot within the page: a loop that stops must point at its start again.
   const stop = loops ? `{ I[${pcWord}] = pc; return null; }` : "return null;";
-  const charge =
-    `    if (${budget} < ${block.instructions}) ${stop}\n    ${budget} = ${budget} - ${block.instructions};\n`;
+  const charge = `    if (${budget} < ${block.instructions}) ${stop}\n    ${budget} = ${budget} - ${block.instructions};\n`;
   const open = loops ? "  for (;;) {\n" : "  {\n";
   return `function ${name}() {\n${entry}${reads}${writes}${open}${charge}${body}\n  }\n}`;
 }

@@ -6,7 +6,19 @@
 import type { Block, Operation } from "@hyperfile/decoder";
 
 /** Operations whose low half depends only on the low halves of their i64 operands. */
-const lowFromLow = new Set(["add", "sub", "mul", "and", "or", "xor", "shl", "sext8", "sext16", "zext8", "zext16"]);
+const lowFromLow = new Set([
+  "add",
+  "sub",
+  "mul",
+  "and",
+  "or",
+  "xor",
+  "shl",
+  "sext8",
+  "sext16",
+  "zext8",
+  "zext16",
+]);
 
 /** For each value 1 if its high half is needed, else 0. Meaningful for i64 values only. */
 export function highHalvesNeeded(block: Block): Uint8Array {

@@ -12,8 +12,8 @@
  */
 import type { Block, InsnMark, Operation, StateShape, Value } from "@hyperfile/decoder";
 import { header, STATE_OFFSET, TLB_ENTRIES } from "../../memory/layout.js";
-import { useCounts } from "../../passes/eliminate-dead.js";
 import { amoKinds } from "../../mmu/ports.js";
+import { useCounts } from "../../passes/eliminate-dead.js";
 import { highHalvesNeeded } from "./demand.js";
 
 /** Word index of a header field of the hart block that starts at `hartOffset`. */
@@ -109,7 +109,8 @@ export class JsEmitter {
     const slot = this.shape.slots.get(operation.slot!)!;
     const base = (this.hartOffset + STATE_OFFSET + slot.offset) >> 2;
     const words = (slot.stride >> 2) as 1 | 2;
-    if (typeof operation.index === "object") return `${this.host.fieldIndex(operation.index.field, words)} + ${base}`;
+    if (typeof operation.index === "object")
+      return `${this.host.fieldIndex(operation.index.field, words)} + ${base}`;
     return String(base + (operation.index ?? 0) * words);
   }
 
@@ -141,7 +142,10 @@ export class JsEmitter {
         const word = this.slotWord(operation);
         const wide = this.shape.slots.get(operation.slot!)!.stride === 8;
         this.line(`I[${word}] = ${this.lo(args[0]!)};`);
-        if (wide) this.line(`I[${word} + 1] = ${this.hi(args[0]!)};`.replace(/\[(\d+) \+ 1\]/, (_, n) => `[${+n + 1}]`));
+        if (wide)
+          this.line(
+            `I[${word} + 1] = ${this.hi(args[0]!)};`.replace(/\[(\d+) \+ 1\]/, (_, n) => `[${+n + 1}]`),
+          );
         return;
       }
       case "load":
@@ -149,11 +153,19 @@ export class JsEmitter {
       case "store":
         return this.emitStore(operation);
       case "amo":
-        return this.slowMemory(`amo${operation.width}`, [String(amoKinds.indexOf(operation.amo!)), ...this.address(args[0]!), ...this.operand(args[1]!)], operation.type);
+        return this.slowMemory(
+          `amo${operation.width}`,
+          [String(amoKinds.indexOf(operation.amo!)), ...this.address(args[0]!), ...this.operand(args[1]!)],
+          operation.type,
+        );
       case "lr":
         return this.slowMemory(`lr${operation.width}`, this.address(args[0]!), operation.type);
       case "sc":
-        return this.slowMemory(`sc${operation.width}`, [...this.address(args[0]!), ...this.operand(args[1]!)], operation.type);
+        return this.slowMemory(
+          `sc${operation.width}`,
+          [...this.address(args[0]!), ...this.operand(args[1]!)],
+          operation.type,
+        );
       case "call":
         return this.emitCall(operation);
       case "trapif":
@@ -192,12 +204,14 @@ export class JsEmitter {
   private pair(lo: string, hi: string): void {
     const { current } = this;
     const needed = this.highs[current] === 1;
-    if (/^-?[\w$]+$/.test(lo) || (this.uses[current]! <= 1 && !(needed && hi === "sign"))) this.low[current] = lo;
+    if (/^-?[\w$]+$/.test(lo) || (this.uses[current]! <= 1 && !(needed && hi === "sign")))
+      this.low[current] = lo;
     else {
       this.line(`const l${current} = ${lo};`);
       this.low[current] = `l${current}`;
     }
-    if (!needed || hi === "sign" || hi === "zero" || /^-?[\w$]+$/.test(hi) || this.uses[current]! <= 1) this.high[current] = hi;
+    if (!needed || hi === "sign" || hi === "zero" || /^-?[\w$]+$/.test(hi) || this.uses[current]! <= 1)
+      this.high[current] = hi;
     else {
       this.line(`const h${current} = ${hi};`);
       this.high[current] = `h${current}`;
@@ -310,17 +324,27 @@ export class JsEmitter {
       case "shrs":
         return this.single(`(${this.lo(a)} >> ${this.lo(b)})`);
       case "rotl":
-        return this.single(`(${this.atom(a)} << ${this.atom(b)} | ${this.atom(a)} >>> (32 - ${this.atom(b)}))`);
+        return this.single(
+          `(${this.atom(a)} << ${this.atom(b)} | ${this.atom(a)} >>> (32 - ${this.atom(b)}))`,
+        );
       case "rotr":
-        return this.single(`(${this.atom(a)} >>> ${this.atom(b)} | ${this.atom(a)} << (32 - ${this.atom(b)}))`);
+        return this.single(
+          `(${this.atom(a)} >>> ${this.atom(b)} | ${this.atom(a)} << (32 - ${this.atom(b)}))`,
+        );
       case "div":
         return this.single(`(${this.atom(b)} === 0 ? -1 : ${this.lo(a)} / ${this.atom(b)} | 0)`);
       case "rem":
-        return this.single(`(${this.atom(b)} === 0 ? ${this.atom(a)} : ${this.atom(a)} % ${this.atom(b)} | 0)`);
+        return this.single(
+          `(${this.atom(b)} === 0 ? ${this.atom(a)} : ${this.atom(a)} % ${this.atom(b)} | 0)`,
+        );
       case "divu":
-        return this.single(`(${this.atom(b)} === 0 ? -1 : (${this.lo(a)} >>> 0) / (${this.atom(b)} >>> 0) | 0)`);
+        return this.single(
+          `(${this.atom(b)} === 0 ? -1 : (${this.lo(a)} >>> 0) / (${this.atom(b)} >>> 0) | 0)`,
+        );
       case "remu":
-        return this.single(`(${this.atom(b)} === 0 ? ${this.atom(a)} : (${this.atom(a)} >>> 0) % (${this.atom(b)} >>> 0) | 0)`);
+        return this.single(
+          `(${this.atom(b)} === 0 ? ${this.atom(a)} : (${this.atom(a)} >>> 0) % (${this.atom(b)} >>> 0) | 0)`,
+        );
       case "mulh":
       case "mulhu":
       case "mulhsu":
@@ -456,7 +480,9 @@ export class JsEmitter {
         return;
       case "bswap":
         if (high) {
-          this.line(`const l${this.current} = bswap32(${this.hi(a)}), h${this.current} = bswap32(${this.lo(a)});`);
+          this.line(
+            `const l${this.current} = bswap32(${this.hi(a)}), h${this.current} = bswap32(${this.lo(a)});`,
+          );
           return this.pair(`l${this.current}`, `h${this.current}`);
         }
         return this.pair(`bswap32(${this.hi(a)})`, "zero");
@@ -476,7 +502,9 @@ export class JsEmitter {
   /** A runtime function of 64 bits: its low half is the result, the high half waits in the header. */
   private wideCall(name: string, args: string[]): void {
     const { current } = this;
-    this.line(`const l${current} = ${name}(${args.join(", ")}), h${current} = I[${this.headerWord("resultHigh")}];`);
+    this.line(
+      `const l${current} = ${name}(${args.join(", ")}), h${current} = I[${this.headerWord("resultHigh")}];`,
+    );
     this.low[current] = `l${current}`;
     this.high[current] = `h${current}`;
   }
@@ -551,7 +579,9 @@ export class JsEmitter {
       this.line(
         `if ((${n} & 32) !== 0) { ${l} = ${hi} ${shift} ${n} | 0; ${h} = ${op === "shrs" ? `${hi} >> 31` : "0"}; }`,
       );
-      this.line(`else { ${l} = ${lo} >>> ${n} | ${hi} << 1 << (31 - (${n} & 31)); ${h} = ${hi} ${shift} ${n} | 0; }`);
+      this.line(
+        `else { ${l} = ${lo} >>> ${n} | ${hi} << 1 << (31 - (${n} & 31)); ${h} = ${hi} ${shift} ${n} | 0; }`,
+      );
     }
     this.low[this.current] = l;
     this.high[this.current] = h;
@@ -564,7 +594,10 @@ export class JsEmitter {
       if (!high) return this.pair(`(${this.lo(a)} << ${n})`, "zero");
       const low = this.atom(a);
       const carried = `(${low} >>> ${32 - n})`;
-      return this.named(`${low} << ${n}`, this.isZeroHigh(a) ? carried : `${this.hi(a)} << ${n} | ${carried}`);
+      return this.named(
+        `${low} << ${n}`,
+        this.isZeroHigh(a) ? carried : `${this.hi(a)} << ${n} | ${carried}`,
+      );
     }
     if (op === "shru" && this.isZeroHigh(a)) {
       return n >= 32 ? this.pair("0", "zero") : this.pair(`(${this.lo(a)} >>> ${n})`, "zero");

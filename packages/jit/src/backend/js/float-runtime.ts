@@ -13,7 +13,11 @@ type Operation = (...args: number[]) => number;
  * @param resultHigh word index of `header.resultHigh`
  * @param flags word index of the slot with the accrued flags
  */
-export function floatRuntime(words: Int32Array, resultHigh: number, flags: number): Record<string, Operation> {
+export function floatRuntime(
+  words: Int32Array,
+  resultHigh: number,
+  flags: number,
+): Record<string, Operation> {
   const unit = new FloatUnit();
   /** An operation with a 32-bit result. */
   const narrow =

@@ -16,7 +16,8 @@ export function mulhu32(a: number, b: number): number {
 }
 
 /** High 32 bits of the signed product. */
-export const mulh32 = (a: number, b: number): number => (mulhu32(a, b) - ((a >> 31) & b) - ((b >> 31) & a)) | 0;
+export const mulh32 = (a: number, b: number): number =>
+  (mulhu32(a, b) - ((a >> 31) & b) - ((b >> 31) & a)) | 0;
 
 /** High 32 bits of signed times unsigned. */
 export const mulhsu32 = (a: number, b: number): number => (mulhu32(a, b) - ((a >> 31) & b)) | 0;
@@ -65,11 +66,9 @@ export function wideRuntime(words: Int32Array, resultHigh: number) {
 
   const mulhu64 = (al: number, ah: number, bl: number, bh: number): number => {
     // Schoolbook on 32-bit limbs: carries of the middle column are counted as doubles, which are exact here.
-    const middle =
-      (mulhu32(al, bl) >>> 0) + (Math.imul(al, bh) >>> 0) + (Math.imul(ah, bl) >>> 0);
+    const middle = (mulhu32(al, bl) >>> 0) + (Math.imul(al, bh) >>> 0) + (Math.imul(ah, bl) >>> 0);
     const carry = Math.floor(middle / 4294967296);
-    const low =
-      (Math.imul(ah, bh) >>> 0) + (mulhu32(al, bh) >>> 0) + (mulhu32(ah, bl) >>> 0) + carry;
+    const low = (Math.imul(ah, bh) >>> 0) + (mulhu32(al, bh) >>> 0) + (mulhu32(ah, bl) >>> 0) + carry;
     words[resultHigh] = (mulhu32(ah, bh) + Math.floor(low / 4294967296)) | 0;
     return low | 0;
   };

@@ -42,7 +42,10 @@ function compare(block: Block, addressType: "i32" | "i64", seed: number, scale: 
   const context = { frontEnd, hartOffset, arenaWord: 0, pageWords: 4112, wordsPerByteShift: scale };
   const text = emitInterpreter(context, formats);
   const machine = new JsMachine(shape, reference, sampleHelpers);
-  const outcome = machine.interpret(text, emitColdHandlers(context, formats), [formats.of(0, LENGTH).first(insn), formats.of(0, LENGTH).second(insn)]);
+  const outcome = machine.interpret(text, emitColdHandlers(context, formats), [
+    formats.of(0, LENGTH).first(insn),
+    formats.of(0, LENGTH).second(insn),
+  ]);
   const explain = () => `\n${printBlock(block, shape)}\n${text}\n`;
 
   const left = exit.kind === "trap" || exit.kind === "fault" || exit.kind === "helper";

@@ -77,7 +77,8 @@ export class EntryFormat {
     readonly length: number,
     readonly opcode: number,
   ) {
-    if (opcode >= 1 << OPCODE_BITS) throw new Error(`${template.name}: more than ${1 << OPCODE_BITS} opcodes`);
+    if (opcode >= 1 << OPCODE_BITS)
+      throw new Error(`${template.name}: more than ${1 << OPCODE_BITS} opcodes`);
     const indexed = new Set(
       template.block.operations.flatMap((o) => (typeof o.index === "object" ? [o.index.field] : [])),
     );
@@ -310,7 +311,9 @@ export function emitInterpreter(context: InterpreterContext, { all: formats }: E
         emitter.line(go(notTaken));
       } else if (operation.op === "jumpr") {
         const target = operation.args[0]!;
-        emitter.line(`pl = ${emitter.lo(target)};${wide ? ` ph = ${emitter.hi(target)};` : ""} continue enter;`);
+        emitter.line(
+          `pl = ${emitter.lo(target)};${wide ? ` ph = ${emitter.hi(target)};` : ""} continue enter;`,
+        );
       } else emitter.line(`return ${InterpreterExit.done};`);
     },
   });
@@ -319,7 +322,9 @@ export function emitInterpreter(context: InterpreterContext, { all: formats }: E
     .map((format) => handlerOf(context, format, hosts(format)));
   const coldCalls = coldGroups(formats).flatMap((group, index) =>
     [...new Set(group.map((format) => format.length))].map((length) => {
-      const labels = group.filter((format) => format.length === length).map((format) => `case ${format.opcode}:`);
+      const labels = group
+        .filter((format) => format.length === length)
+        .map((format) => `case ${format.opcode}:`);
       return `        ${labels.join(" ")} {
           ${save}
           if (${coldName(index)}(w, m, ${low}, ph) !== 0) return ${InterpreterExit.done};

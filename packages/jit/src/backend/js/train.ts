@@ -51,7 +51,13 @@ export function trainInterpreter(ground: TrainingGround, formats: readonly Entry
     for (let word = ground.stateFrom; word < ground.stateTo; word += 2) {
       const kind = (random() >>> 8) % 3;
       const small = round % 2 === 0;
-      words[word] = small ? random() & ADDRESS_MASK : kind === 0 ? random() : kind === 1 ? random() >> 27 : -1;
+      words[word] = small
+        ? random() & ADDRESS_MASK
+        : kind === 0
+          ? random()
+          : kind === 1
+            ? random() >> 27
+            : -1;
       words[word + 1] = small ? 0 : kind === 0 ? random() : words[word]! >> 31;
     }
     const fields: Record<string, number> = {};

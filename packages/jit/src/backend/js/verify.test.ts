@@ -108,7 +108,12 @@ describe("real emissions", () => {
         signed,
         zeroBecomes: undefined,
       });
-      return { name, fields: [field("rd", 5, false), field("imm", 12, true)], lengths: [4], block: builder.finish() };
+      return {
+        name,
+        fields: [field("rd", 5, false), field("imm", 12, true)],
+        lengths: [4],
+        block: builder.finish(),
+      };
     };
     const imm = { name: "imm", value: undefined };
     const extend = (b: BlockBuilder, value: Value): Value => (type === "i64" ? b.sext32(value) : value);
