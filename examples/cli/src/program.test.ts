@@ -54,7 +54,6 @@ describe("mistakes on the command line", () => {
     [["run", "--elf", "x", "--memory", "3G"], /--memory.*from 1M to 2G/],
     [["run", "--elf", "x", "--memory", "1025.5K"], /--memory.*pages/],
     [["run", "--elf", "x", "--timeout", "soon"], /--timeout.*seconds/],
-    [["run", "--elf", "x", "--gdb", "0"], /--gdb.*port/],
     [["run", "--elf", "x", "--tier", "fast"], /--tier.*interpreter, js, auto/],
     [["run", "--elf", "x", "--isa", "rv128"], /--isa.*rv64gc, rv32gc/],
     [["run", "--elf", "x", "--kernel", "y"], /--elf and --kernel/],
@@ -98,26 +97,13 @@ describe("mistakes on the command line", () => {
 describe("runs", () => {
   it("hand the options on and end with the guest's status", async () => {
     const stats = join(folder, "stats.json");
-    const args = [
-      "run",
-      "--kernel",
-      file,
-      "--append",
-      "a b",
-      "--memory",
-      "1G",
-      "--tier",
-      "js",
-      "--gdb",
-      "1234",
-    ];
+    const args = ["run", "--kernel", file, "--append", "a b", "--memory", "1G", "--tier", "js"];
     const { status, options } = await hyperfile([...args, "--stats", stats], { kind: "exit", status: 7 });
     expect(status).toBe(7);
     expect(options).toMatchObject({
       memoryBytes: 2 ** 30,
       append: "a b",
       tier: "js",
-      gdbPort: 1234,
       xlen: 64,
     });
     expect(options?.kernel?.name).toBe(file);

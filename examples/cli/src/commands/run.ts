@@ -18,8 +18,6 @@ export interface MachineFlags {
   tier: Tier;
   /** File for the statistics. */
   stats?: string;
-  /** Port of the GDB stub. */
-  gdb?: number;
   /** How many emitted functions are verified. */
   verifyEmitted: VerifyEmitted;
   /** Whether time follows the instruction count. */
@@ -48,7 +46,6 @@ export function machineOptionsOf(flags: MachineFlags): Omit<MachineOptions, "con
     tier: flags.tier,
     verifyEmitted: flags.verifyEmitted,
     deterministic: flags.deterministic ?? false,
-    ...(flags.gdb === undefined ? {} : { gdbPort: flags.gdb }),
   };
 }
 
