@@ -240,6 +240,34 @@ test("a change of configuration bumps the generation, and interrupts a driver th
   expect(driver.takeInterrupt()).toBe(2);
 });
 
+test("a cause of interrupt stays until it is acknowledged itself", () => {
+  driver.start([16]);
+  driver.queues[0]!.chain([{ gpa: driver.buffers, length: 1 }]);
+  driver.kick(0);
+  echo.host.configChanged();
+  expect(driver.get(0x60)).toBe(3);
+  driver.set(0x64, 1);
+  expect(driver.get(0x60)).toBe(2);
+  expect(driver.irq.level).toBe(true);
+  driver.set(0x64, 2);
+  expect(driver.irq.level).toBe(false);
+});
+
+test("a broken device takes no queue until it is reset, and breaks anew if it is attacked again", () => {
+  for (let attack = 1; attack <= 3; attack++) {
+    driver.start([16]);
+    driver.queues[0]!.offer(99);
+    driver.kick(0);
+    expect(driver.device.counters.rejects).toBe(attack);
+    expect(driver.status).toBe(15 | 64);
+    driver.set(0x44, 0);
+    driver.setUpQueue(0, 16);
+    expect(driver.get(0x44)).toBe(0);
+    driver.setUpQueue(1, 8);
+    expect(driver.get(0x44)).toBe(0);
+  }
+});
+
 test("the driver's wish for no interrupts is heard", () => {
   driver.start([16], [eventIndex]);
   const queue = driver.queues[0]!;

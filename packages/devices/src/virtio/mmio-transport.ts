@@ -359,10 +359,8 @@ export class MmioTransport implements MmioDevice, VirtioHost {
   private writeReady(selected: QueueRegisters, value: number): void {
     const { queue } = selected;
     const allowed = this.hasStatus(virtioStatus.featuresOk) && !this.hasStatus(virtioStatus.needsReset);
-    if ((value & 1) === 0) {
-      // A rejection outlasts this: only a reset ends it.
-      if (queue.ready) queue.stop();
-    } else if (!allowed || queue.ready) this.bad();
+    if ((value & 1) === 0) queue.stop();
+    else if (!allowed || queue.ready) this.bad();
     else queue.start(this.setupOf(selected));
   }
 

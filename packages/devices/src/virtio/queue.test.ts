@@ -163,6 +163,23 @@ describe("chains", () => {
   });
 });
 
+test("a chain that is offered while the device asks for notifications again is not missed", () => {
+  driver.start([SIZE]);
+  queue = driver.queues[0]!;
+  queue.chain([{ gpa: buffers, length: 1 }]);
+  const { write } = driver.memory;
+  driver.memory.write = (gpa, source) => {
+    const done = write.call(driver.memory, gpa, source);
+    if (gpa === queue.used + 4 + 8 * SIZE && queue.availEvent === 1) {
+      queue.chain([{ gpa: buffers, length: 1 }]);
+    }
+    return done;
+  };
+  driver.kick(0);
+  expect(queue.takeUsed()).toHaveLength(2);
+  expect(queue.availEvent).toBe(2);
+});
+
 describe("malformed chains are rejected", () => {
   const last = 0x80000000 + 0x20000;
   const cases: readonly [string, RejectReason, readonly RawDescriptor[]][] = [
