@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { disassemble } from "./disassembler.js";
 import { riscvTable } from "./isa.js";
 
-/** Encodings with the text that GNU objdump 2.40 prints for them at address 0x80000000. */
+/** Encodings with the text that GNU objdump prints for them at address 0x80000000. */
 const rv64: readonly [bits: number, text: string][] = [
   [0x00000013, "nop"],
   [0x00500513, "li\ta0,5"],
@@ -25,6 +25,18 @@ const rv64: readonly [bits: number, text: string][] = [
   [0x0ff0000f, "fence"],
   [0x30200073, "mret"],
   [0x12000073, "sfence.vma"],
+  [0x12050073, "sfence.vma\ta0"],
+  [0x8330000f, "fence.tso"],
+  [0xc0001073, "unimp"],
+  [0x000780e7, "jalr\ta5"],
+  [0x000782e7, "jalr\tt0,a5"],
+  [0x00b005b3, "add\ta1,zero,a1"],
+  [0x20208053, "fsgnj.s\tft0,ft1,ft2"],
+  [0x42058553, "fcvt.d.s\tfa0,fa1"],
+  [0x00202573, "frrm\ta0"],
+  [0x00259073, "fsrm\ta1"],
+  [0x34002573, "csrr\ta0,mscratch"],
+  [0x3402d073, "csrwi\tmscratch,5"],
   [0x03f51513, "slli\ta0,a0,0x3f"],
   [0x00000000 | 0, ".4byte\t0x0"],
 ];
@@ -34,7 +46,9 @@ const compressed: readonly [bits: number, text: string, plain: string][] = [
   [0x852e, "mv\ta0,a1", "c.mv\ta0,a1"],
   [0x6588, "ld\ta0,8(a1)", "c.ld\ta0,8(a1)"],
   [0x7139, "addi\tsp,sp,-64", "c.addi16sp\tsp,-64"],
-  [0x0000, ".2byte\t0x0", ".2byte\t0x0"],
+  [0x0000, "unimp", "c.unimp"],
+  [0x0025, "c.nop\t9", "c.addi\tzero,9"],
+  [0x8100, ".2byte\t0x8100", ".2byte\t0x8100"],
 ];
 
 describe("assembly text", () => {

@@ -25,7 +25,7 @@ export const rvC = {
   "c.sd":  compressed("111 uimm[5:3] rs1' uimm[7:6] rs2' 00", "rs2, uimm(rs1)", ({ uimm, rs1, rs2 }) => ["sd", { rs1, rs2, imm: uimm }], rv64),
 
   // Quadrant 1
-  "c.nop":   compressed("000 imm[5] 00000 imm[4:0] 01", "", ({ imm }) => ["addi", { rd: ZERO, rs1: ZERO, imm }]),
+  "c.nop":   compressed("000 imm[5] 00000 imm[4:0] 01", "zero, imm", ({ imm }) => ["addi", { rd: ZERO, rs1: ZERO, imm }], { as: "c.addi" }),
   "c.addi":  compressed("000 imm[5] rd!=0 imm[4:0] 01", "rd, imm", ({ imm, rd }) => ["addi", { rd, rs1: rd, imm }]),
   "c.jal":   compressed("001 imm[11|4|9:8|10|6|7|3:1|5] 01", "target(imm)", ({ imm }) => ["jal", { rd: RA, imm }], rv32),
   "c.addiw": compressed("001 imm[5] rd!=0 imm[4:0] 01", "rd, imm", ({ imm, rd }) => ["addiw", { rd, rs1: rd, imm }], rv64),

@@ -204,7 +204,7 @@ export const rvD = {
     const mode = m.rounding(rm);
     m.writeS(rd, m.float("fdemote", "f32", m.readD(rs1), mode));
   }),
-  "fcvt.d.s": insn("0100001 00000 rs1 rm rd 1010011", "f(rd), f(rs1), rm", (m, { rd, rs1, rm }) => {
+  "fcvt.d.s": insn("0100001 00000 rs1 rm rd 1010011", "f(rd), f(rs1), exact(rm)", (m, { rd, rs1, rm }) => {
     m.requireFloat();
     m.rounding(rm);
     m.writeD(rd, m.float("fpromote", "f64", m.readS(rs1)));
@@ -222,8 +222,8 @@ export const rvD = {
   "fcvt.wu.d": insn("1100001 00001 rs1 rm rd 1010011", "rd, f(rs1), rm", toInteger(D, "ftou32", "i32")),
   "fcvt.l.d":  insn("1100001 00010 rs1 rm rd 1010011", "rd, f(rs1), rm", toInteger(D, "ftoi64", "i64"), rv64),
   "fcvt.lu.d": insn("1100001 00011 rs1 rm rd 1010011", "rd, f(rs1), rm", toInteger(D, "ftou64", "i64"), rv64),
-  "fcvt.d.w":  insn("1101001 00000 rs1 rm rd 1010011", "f(rd), rs1, rm", fromInteger(D, "i32tof", false)),
-  "fcvt.d.wu": insn("1101001 00001 rs1 rm rd 1010011", "f(rd), rs1, rm", fromInteger(D, "u32tof", false)),
+  "fcvt.d.w":  insn("1101001 00000 rs1 rm rd 1010011", "f(rd), rs1, exact(rm)", fromInteger(D, "i32tof", false)),
+  "fcvt.d.wu": insn("1101001 00001 rs1 rm rd 1010011", "f(rd), rs1, exact(rm)", fromInteger(D, "u32tof", false)),
   "fcvt.d.l":  insn("1101001 00010 rs1 rm rd 1010011", "f(rd), rs1, rm", fromInteger(D, "i64tof", true), rv64),
   "fcvt.d.lu": insn("1101001 00011 rs1 rm rd 1010011", "f(rd), rs1, rm", fromInteger(D, "u64tof", true), rv64),
 };

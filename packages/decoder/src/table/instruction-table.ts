@@ -62,6 +62,11 @@ export class InstructionTable<M> {
     );
   }
 
+  /** The row called `name`, or undefined. */
+  find(name: string): TableEntry<M> | undefined {
+    return this.byName.get(name);
+  }
+
   /** The row called `name`; throws if there is none. */
   entry(name: string): TableEntry<M> {
     const entry = this.byName.get(name);

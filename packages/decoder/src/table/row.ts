@@ -93,7 +93,7 @@ export interface RowOptions {
 export interface Row<M> {
   readonly encoding: Encoding;
   readonly pattern: string;
-  /** Operands in assembler order; see `assembler.ts` for the syntax. */
+  /** Operands in assembler order; in the syntax of the table's front end. */
   readonly operands: string;
   /** Emits the instruction's meaning; absent for compressed rows. */
   readonly execute: ((machine: M, fields: Readonly<Record<string, Field>>) => void) | undefined;
