@@ -227,11 +227,10 @@ export class MmioTransport implements MmioDevice, VirtioHost {
       sizes: registers.map(({ size }) => size),
       addresses: registers.flatMap((each) => addressFields.map((field) => each[field])),
       ready: queues.map(({ ready }) => (ready ? 1 : 0)),
-      progress: queues.flatMap(({ progress: { nextAvail, usedIndex, signalled } }) => [
-        nextAvail,
-        usedIndex,
-        signalled,
-      ]),
+      // A queue that was given up has no use for its place any more, and restoring does not bring it back.
+      progress: queues.flatMap(({ ready, progress: { nextAvail, usedIndex, signalled } }) =>
+        ready ? [nextAvail, usedIndex, signalled] : [0, 0, 0],
+      ),
       device: this.device.save(),
     };
   }
