@@ -74,8 +74,9 @@ export const aliases: readonly Alias[] = [
   // The immediate forms also go by the names of the register forms.
   ...["add", "slt", "xor", "or", "and", "addw"].map((name) => hidden(name, "rd, rs1, imm", immediate(name))),
   hidden("sltu", "rd, rs1, imm", "sltiu"),
-  ...["sll", "srl", "sra", "sllw", "srlw", "sraw", "ror", "rorw", "bclr", "bext", "binv", "bset"].flatMap((name) =>
+  ...["sll", "srl", "sra", "ror", "bclr", "bext", "binv", "bset"].flatMap((name) =>
     [immediate(name), `${immediate(name)}32`].map((base) => hidden(name, "rd, rs1, hex(shamt)", base))),
+  ...["sllw", "srlw", "sraw", "rorw"].map((name) => hidden(name, "rd, rs1, hex(shamt)", immediate(name))),
 
   ...["s", "d"].flatMap((format) => [
     shown(`fmv.${format}`, "f(rd), f(rs1)", `fsgnj.${format}`, { rs2: "rs1" }),

@@ -7,7 +7,7 @@
  */
 import { describe, expect, it } from "vitest";
 import { binutils, objdump } from "../../test/objdump.js";
-import { sampleEncodings } from "../../test/riscv-encodings.js";
+import { randomWords, sampleEncodings } from "../../test/riscv-encodings.js";
 import { disassemble } from "./disassembler.js";
 import { riscvTable } from "./isa.js";
 
@@ -39,6 +39,43 @@ describe.skipIf(binutils === undefined)(`assembly text agrees with ${title}`, ()
       const reserved = theirs.startsWith(".4byte") && reservedFields.has(entry.name);
       if (!same && !reserved)
         differences.push(`${(bits >>> 0).toString(16)}: ours ${ours}, theirs ${theirs}`);
+    });
+    expect(differences).toEqual([]);
+  });
+
+  it.each([32, 64] as const)("about which 16-bit patterns are instructions of RV%d", (xlen) => {
+    const table = riscvTable(xlen);
+    const patterns = Array.from({ length: 0x10000 }, (_, bits) => ({ bits, length: 2 })).filter(
+      ({ bits }) => bits !== 0 && (bits & 3) !== 3,
+    );
+    const printed = objdump(patterns, xlen, ORIGIN);
+    // objdump lets c.addi16sp be without a distance, and compressed shifts of RV32 by 32 and more.
+    const isLenient = (bits: number) =>
+      bits === 0x6101 || (xlen === 32 && ((bits & 0xf003) === 0x1002 || (bits & 0xf803) === 0x9001));
+    const differences = patterns.filter(
+      ({ bits }, index) =>
+        !isLenient(bits) && (table.match(bits, 2) === undefined) !== printed[index]!.startsWith(".2byte"),
+    );
+    expect(differences.map(({ bits }) => bits.toString(16))).toEqual([]);
+  });
+
+  it.each([32, 64] as const)("about which patterns beside the instructions of RV%d are none", (xlen) => {
+    const table = riscvTable(xlen);
+    const random = randomWords(xlen);
+    const near = sampleEncodings(table, 40, 5)
+      .filter(({ length }) => length === 4)
+      .map(({ bits }) => ({ bits: bits ^ (4 << (random() % 30)), length: 4 }))
+      .filter(({ bits }) => (bits & 0x1c) !== 0x1c);
+    const printed = objdump(near, xlen, ORIGIN);
+    const differences = near.flatMap(({ bits }, index) => {
+      const entry = table.match(bits, 4);
+      const theirs = printed[index]!;
+      const illegal = theirs.startsWith(".4byte");
+      // objdump lets shifts of RV32 by 32 and more be.
+      if (xlen === 32 && (bits & 0x0200307f) === 0x02001013) return [];
+      if ((entry === undefined) === illegal || (entry !== undefined && reservedFields.has(entry.name)))
+        return [];
+      return [`${(bits >>> 0).toString(16)}: ours ${entry?.name}, theirs ${theirs}`];
     });
     expect(differences).toEqual([]);
   });

@@ -41,7 +41,10 @@ export class InstructionTable<M> {
   private readonly byName = new Map<string, TableEntry<M>>();
   private readonly trees: ReadonlyMap<number, Node<M>>;
 
-  /** Builds the table from rows by name; throws if a compressed row expands to a name that is not there. */
+  /**
+   * Builds the table from rows by name. Throws if two rows overlap, or if a compressed row expands to a row that is
+   * not there, to a compressed one, or to other fields than that one has: a bad table must not load.
+   */
   constructor(rows: Readonly<Record<string, Row<M>>>) {
     this.entries = Object.entries(rows).map(([name, row], index) => ({
       name,
@@ -50,6 +53,8 @@ export class InstructionTable<M> {
       row,
     }));
     for (const entry of this.entries) this.byName.set(entry.name, entry);
+    for (const [a, b] of overlaps(this.entries)) throw new Error(`rows ${a} and ${b} overlap`);
+    for (const entry of this.entries) this.checkExpansion(entry);
     const lengths = new Set(this.entries.map((entry) => entry.row.encoding.length));
     this.trees = new Map(
       [...lengths].map((length) => [
@@ -90,6 +95,21 @@ export class InstructionTable<M> {
     const [name, fields] = source.row.expand(own);
     return { entry: this.entry(name), source, fields, length };
   }
+
+  private checkExpansion({ name, row }: TableEntry<M>): void {
+    if (row.expand === undefined) return;
+    const [base, fields] = row.expand(fieldValues(row.encoding, row.encoding.match));
+    const target = this.byName.get(base)?.row;
+    if (target === undefined) throw new Error(`row ${name} expands to ${base}, which is not in the table`);
+    if (target.expand !== undefined)
+      throw new Error(`row ${name} expands to ${base}, which is compressed itself`);
+    const given = Object.keys(fields).sort().join(", ");
+    const wanted = target.encoding.fields
+      .map((field) => field.name)
+      .sort()
+      .join(", ");
+    if (given !== wanted) throw new Error(`row ${name} gives ${base} the fields ${given}; it has ${wanted}`);
+  }
 }
 
 /** All field values of an instruction. */
@@ -103,20 +123,32 @@ export function fieldValues(encoding: Encoding, bits: number): FieldValues {
 export function overlaps<M>(entries: readonly TableEntry<M>[]): readonly [string, string][] {
   const found: [string, string][] = [];
   entries.forEach((a, position) => {
-    for (const b of entries.slice(position + 1)) {
-      const left = a.row.encoding;
-      const right = b.row.encoding;
-      if (left.length !== right.length) continue;
-      const common = left.mask & right.mask;
-      if (((left.match ^ right.match) & common) !== 0) continue;
-      const nested = common === left.mask || common === right.mask;
-      const same = left.mask === right.mask;
-      const parted = [...left.fields, ...right.fields].some((field) => field.excluded.length > 0);
-      if ((!nested || same) && !parted) found.push([a.name, b.name]);
+    for (let other = position + 1; other < entries.length; other++) {
+      const b = entries[other]!;
+      if (overlap(a.row.encoding, b.row.encoding)) found.push([a.name, b.name]);
     }
   });
   return found;
 }
+
+/** True if some pattern is an instance of both encodings and neither is strictly more specific. */
+function overlap(a: Encoding, b: Encoding): boolean {
+  const common = a.mask & b.mask;
+  if (a.length !== b.length || ((a.match ^ b.match) & common) !== 0) return false;
+  const nested = a.mask !== b.mask && (common === a.mask || common === b.mask);
+  return !nested && !excludes(a, b) && !excludes(b, a);
+}
+
+/** True if `a` excludes a field value that the fixed bits of `b` demand. */
+const excludes = (a: Encoding, b: Encoding): boolean =>
+  a.fields.some((field) => {
+    if (field.excluded.length === 0) return false;
+    const fixed = field.pieces.every(({ at, width }) => {
+      const bits = (2 ** width - 1) << at;
+      return (b.mask & bits) === bits;
+    });
+    return fixed && field.excluded.includes(extractField(field, b.match));
+  });
 
 function buildTree<M>(entries: readonly TableEntry<M>[], tested: number): Node<M> {
   const common = entries.reduce((mask, entry) => mask & entry.row.encoding.mask, -1) & ~tested;

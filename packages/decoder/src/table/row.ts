@@ -160,6 +160,12 @@ export function parseEncoding(pattern: string): Encoding {
     let top = at + token.width;
     for (const range of token.ranges) {
       top -= range.width;
+      const repeated = field.pieces.some(
+        ({ to, width }) => to < range.low + range.width && range.low < to + width,
+      );
+      if (repeated) throw new Error(`encoding "${pattern}" has bits of ${token.name} twice`);
+      if (range.low + range.width > 32)
+        throw new Error(`${token.name} in "${pattern}" has more than 32 bits`);
       field.pieces.push({ at: top, to: range.low, width: range.width });
     }
   }
@@ -198,7 +204,9 @@ function parseToken(token: string): Token {
       ranges: [],
     };
   }
-  const parts = /^([a-z]+\d?)('?)(?:\[([\d:|]+)\])?(?:!=([\d,]+))?$/.exec(token);
+  const parts = /^([a-z]+\d?)('?)(?:\[(\d+(?::\d+)?(?:\|\d+(?::\d+)?)*)\])?(?:!=(\d+(?:,\d+)*))?$/.exec(
+    token,
+  );
   if (parts === null) throw new Error(`encoding token "${token}" is malformed`);
   const [, name = "", prime, pieces, exclusions] = parts;
   const excluded = exclusions === undefined ? [] : exclusions.split(",").map(Number);
@@ -238,6 +246,13 @@ export function insertField(field: FieldSpec, value: number): number {
   if (extractField(field, bits) !== value || field.excluded.includes(value)) {
     throw new RangeError(`${field.name} = ${value} can't be encoded`);
   }
+  return bits;
+}
+
+/** The bits of an instruction with the given field values; absent ones are zero. Throws if one can't be encoded. */
+export function encode(encoding: Encoding, values: FieldValues): number {
+  let bits = encoding.match;
+  for (const field of encoding.fields) bits |= insertField(field, values[field.name] ?? 0);
   return bits;
 }
 
