@@ -11,7 +11,6 @@ import { MemoryAccess } from "../../mmu/access.js";
 import type { MmioBus } from "../../mmu/ports.js";
 import { Tlb } from "../../mmu/tlb.js";
 import { type HartEntry, RiscvHart, type SupervisorBinary } from "./hart.js";
-import { Wide } from "./hart-state.js";
 import { Cause, Mode } from "./privilege.js";
 
 /** Code pages that a CPU keeps unless told otherwise: enough for the code that a kernel and its programs touch. */
@@ -154,15 +153,12 @@ export class RiscvCpu {
   /** One line on why the hart can't go on, where `engine.stuck` says so. */
   describeStuck(): string {
     const { hart } = this;
-    const machine = hart.state.mode === Mode.machine;
-    const word = (register: number, half: 0 | 1) => hart.state.wide[2 * register + half]!;
-    const hex = (register: number) =>
-      hex64(word(register, 0), this.options.xlen === 64 ? word(register, 1) : 0);
-    const cause = word(machine ? Wide.mcause : Wide.scause, 0);
+    const [cause = 0, pcLo = 0, pcHi = 0, valueLo = 0, valueHi = 0] = hart.lastTrap;
+    const mode = hart.state.mode === Mode.machine ? "M" : "S";
     const handler = hex64(hart.pcLow, hart.pcHigh);
-    const at = hex(machine ? Wide.mepc : Wide.sepc);
-    const value = hex(machine ? Wide.mtval : Wide.stval);
-    return `the guest can't go on: its ${machine ? "M" : "S"}-mode trap handler at ${handler} can't be fetched (${causeNames[cause] ?? `cause ${cause}`} at ${at}, value ${value})`;
+    const name = causeNames[cause] ?? `cause ${cause}`;
+    const what = cause === Cause.illegalInstruction ? "instruction" : "value";
+    return `the guest can't go on: ${name} at ${hex64(pcLo, pcHi)} (${what} ${hex64(valueLo, valueHi)}), and its ${mode}-mode trap handler at ${handler} can't be fetched`;
   }
 
   /** Makes `run` return soon after the current instruction. */

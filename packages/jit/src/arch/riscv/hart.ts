@@ -90,6 +90,8 @@ export class RiscvHart implements AddressTranslator {
   pageBytes = PAGE_SIZE;
   /** The hart has executed WFI and waits. */
   waiting = false;
+  /** The last exception outside a trap handler's first instruction: cause, then pc and trap value in halves. */
+  readonly lastTrap = new Int32Array(5);
   /** Called by `fence.i`. */
   onFenceI: () => void = () => {};
   private readonly words: Int32Array;
@@ -287,7 +289,17 @@ export class RiscvHart implements AddressTranslator {
   /** Raises an exception at the instruction that the program counter names. */
   raise(cause: number, lo: number, hi: number): void {
     this.counters.exceptions++;
-    const { state } = this;
+    const { state, lastTrap } = this;
+    const { pcLow, pcHigh } = this;
+    const handlers = state.wide;
+    // A handler that faults at its own first instruction is not what went wrong first.
+    if (pcLow !== (handlers[2 * Wide.mtvec]! & -4) && pcLow !== (handlers[2 * Wide.stvec]! & -4)) {
+      lastTrap[0] = cause;
+      lastTrap[1] = pcLow;
+      lastTrap[2] = pcHigh;
+      lastTrap[3] = lo;
+      lastTrap[4] = hi;
+    }
     const delegated = state.mode <= Mode.supervisor && ((state.medeleg >>> cause) & 1) !== 0;
     if (delegated) this.enterSupervisor(cause, false, lo, hi);
     else this.enterMachine(cause, false, lo, hi);
