@@ -16,6 +16,7 @@ export type CliErrorCode =
   | "E_PACKAGE_NOT_FOUND"
   | "E_PACKAGE_FORMAT"
   | "E_GUEST_NOT_FOUND"
+  | "E_GDB"
   | "E_MACHINE";
 
 /** An error meant for the user: `message` is one line that names the thing, the place and the remedy. */

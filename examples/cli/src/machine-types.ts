@@ -41,6 +41,8 @@ export interface MachineOptions {
   verifyEmitted: VerifyEmitted;
   /** Whether guest time follows the instruction count, which makes a run repeatable. */
   deterministic: boolean;
+  /** TCP port of the GDB stub; the machine waits for a debugger before its first instruction. */
+  gdbPort?: number;
 }
 
 /** How a run ended. */

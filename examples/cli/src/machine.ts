@@ -16,6 +16,7 @@ import {
   wallClockFrom,
 } from "@hyperfile/devices";
 import { type MachineMemory, RiscvCpu, riscvMemory, supervisorBinary } from "@hyperfile/jit";
+import { attachDebugger, type Debugger } from "./debugger.js";
 import { CliError } from "./errors.js";
 import { Htif } from "./htif.js";
 import type { CreateMachine, Machine, MachineEnd, MachineOptions } from "./machine-types.js";
@@ -109,12 +110,14 @@ export const createMachine: CreateMachine = async (options) => {
           print,
           (code) => onPower({ kind: "off", status: code }),
         );
+  let debug: Debugger | undefined;
   const vm = new Vm({
     hart: {
       run(budget) {
         const end = cpu.run(budget);
         htif?.poll();
         if (cpu.engine.stuck) vm.stop("stuck");
+        debug?.afterSlice();
         return end;
       },
       pollTimer: () => cpu.pollTimer(),
@@ -128,7 +131,11 @@ export const createMachine: CreateMachine = async (options) => {
     ...(htif === undefined ? {} : { slice: HTIF_SLICE }),
   });
   parts.vm = vm;
-  return machineOf(options, vm, cpu, board, (columns, rows) => hvc.resize(columns, rows));
+  if (options.gdbPort !== undefined) debug = await attachDebugger(cpu, vm, options.gdbPort);
+  return machineOf(options, vm, cpu, board, {
+    resize: (columns, rows) => hvc.resize(columns, rows),
+    ended: () => debug?.exited(),
+  });
 };
 
 const wrongWidth = (name: string, has: number, wanted: number): CliError =>
@@ -206,7 +213,7 @@ function machineOf(
   vm: Vm,
   cpu: RiscvCpu,
   board: ReturnType<typeof virtBoard>,
-  resize: (columns: number, rows: number) => void,
+  events: { resize(columns: number, rows: number): void; ended(): void },
 ): Machine {
   let started = 0;
   let wallSeconds = 0;
@@ -215,6 +222,7 @@ function machineOf(
       started = performance.now();
       const end = await vm.run();
       board.flush();
+      events.ended();
       wallSeconds = (performance.now() - started) / 1000;
       if (end.kind === "off") return { kind: options.elf === undefined ? "off" : "exit", status: end.status };
       if (end.reason === "stuck") return { kind: "error", status: 1, message: cpu.describeStuck() };
@@ -225,7 +233,7 @@ function machineOf(
       vm.wake();
       return taken;
     },
-    resize,
+    resize: events.resize,
     stop: (reason) => vm.stop(reason),
     statistics() {
       const { engine, hart, tlb, access } = cpu;

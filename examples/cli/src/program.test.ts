@@ -104,6 +104,7 @@ describe("runs", () => {
       memoryBytes: 2 ** 30,
       append: "a b",
       tier: "js",
+      gdbPort: 1234,
       xlen: 64,
     });
     expect(options?.kernel?.name).toBe(file);

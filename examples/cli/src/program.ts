@@ -4,7 +4,7 @@
  */
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { disasm, explain, type InspectFlags } from "./commands/inspect.js";
-import { isaWidths, parseAddress, parseMemorySize, parseSeconds } from "./commands/options.js";
+import { isaWidths, parseAddress, parseMemorySize, parsePort, parseSeconds } from "./commands/options.js";
 import { type RunFlags, run } from "./commands/run.js";
 import { type StartFlags, type StartSurroundings, start } from "./commands/start.js";
 import { CliError, errorLine } from "./errors.js";
@@ -37,6 +37,7 @@ function withMachineOptions(command: Command): Command {
         .default("auto"),
     )
     .option("--stats <file>", "write counters as JSON when the run ends")
+    .option("--gdb <port>", "wait for a debugger on this TCP port", parsePort)
     .addOption(
       new Option("--verify-emitted <part>", "which emitted functions are verified before they run")
         .choices(["all", "sampled", "off"])

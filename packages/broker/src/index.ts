@@ -1,2 +1,4 @@
+export * from "./debug/gdb-protocol.js";
+export * from "./debug/target.js";
 export * from "./vm/clock.js";
 export * from "./vm/vm.js";

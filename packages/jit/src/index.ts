@@ -1,4 +1,5 @@
 export * from "./arch/riscv/cpu.js";
+export * from "./arch/riscv/debug.js";
 export * from "./arch/riscv/hart.js";
 export * from "./arch/riscv/privilege.js";
 export * from "./arch/riscv/sbi.js";

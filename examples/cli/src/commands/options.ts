@@ -46,6 +46,16 @@ export function parseSeconds(text: string): number {
 }
 
 /**
+ * A TCP port.
+ * @throws InvalidArgumentError for anything but a whole number from 1 to 65535
+ */
+export function parsePort(text: string): number {
+  const port = /^\d{1,5}$/.test(text) ? Number(text) : 0;
+  if (port < 1 || port > 65535) throw new InvalidArgumentError("Give a TCP port from 1 to 65535.");
+  return port;
+}
+
+/**
  * An address, hexadecimal with `0x` or decimal.
  * @throws InvalidArgumentError for anything else, and for more than 64 bits
  */

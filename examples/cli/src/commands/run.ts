@@ -18,6 +18,8 @@ export interface MachineFlags {
   tier: Tier;
   /** File for the statistics. */
   stats?: string;
+  /** Port of the GDB stub. */
+  gdb?: number;
   /** How many emitted functions are verified. */
   verifyEmitted: VerifyEmitted;
   /** Whether time follows the instruction count. */
@@ -46,6 +48,7 @@ export function machineOptionsOf(flags: MachineFlags): Omit<MachineOptions, "con
     tier: flags.tier,
     verifyEmitted: flags.verifyEmitted,
     deterministic: flags.deterministic ?? false,
+    ...(flags.gdb === undefined ? {} : { gdbPort: flags.gdb }),
   };
 }
 

@@ -72,6 +72,8 @@ export class CodePages {
   private readonly byFrame = new Map<number, CodePage>();
   private readonly empty: (Translation | null)[];
   private next = 1;
+  /** Offsets in a page at which entries decode to breakpoints. */
+  private breakpointOffsets: ReadonlySet<number> = new Set();
 
   /** Bytes of linear memory that `pages` code pages take. Page 0 is scratch space. */
   static bytesFor(pages: number, granularity: number): number {
@@ -120,7 +122,8 @@ export class CodePages {
     const offset = (entry - this.baseWord(page)) >> this.wordsPerByteShift;
     const insn = this.frontEnd.decode(this.memory.u8, page.frame + offset, PAGE_SIZE - offset);
     this.counts.decoded++;
-    if (insn === null) this.memory.i32[entry] = InternalOpcode.crossing;
+    if (this.breakpointOffsets.has(offset)) this.memory.i32[entry] = InternalOpcode.breakpoint;
+    else if (insn === null) this.memory.i32[entry] = InternalOpcode.crossing;
     else this.writeEntry(entry, insn);
   }
 
@@ -177,9 +180,12 @@ export class CodePages {
     return dropped;
   }
 
-  /** Drops all translations and counters, but keeps decoded entries; for a change of tier or of breakpoints. */
-  dropTranslations(): void {
+  /** Sets breakpoints at these offsets of every page, and forgets everything that was decoded without them. */
+  setBreakpointOffsets(offsets: ReadonlySet<number>): void {
+    this.breakpointOffsets = offsets;
     for (const page of this.byFrame.values()) {
+      const base = this.baseWord(page);
+      this.memory.i32.fill(0, base, base + this.pageWords - TAIL_WORDS);
       page.translations.fill(null);
       page.blocks = [];
     }

@@ -95,12 +95,16 @@ export class Engine {
   private readonly fetchWord: number;
   private readonly pcWord: number;
   private readonly wide: boolean;
-  private readonly hot: number;
+  private hot: number;
+  private breakpoints: ReadonlySet<bigint> = new Set();
+  private passing: bigint | undefined;
   private readonly verifier: EmissionVerifier;
   private readonly straddle = new Uint8Array(16);
   private failedFetchAt = -1;
   /** The hart can't go on: fetching its trap handler raises a trap. Its program counter names the handler. */
   stuck = false;
+  /** The run ended at a breakpoint, before its instruction. */
+  atBreakpoint = false;
 
   constructor(private readonly options: EngineOptions) {
     const { frontEnd, memory, hartOffset } = options;
@@ -110,7 +114,7 @@ export class Engine {
     this.fetchWord = headerWord(hartOffset, "tlbFetch");
     this.pcWord = this.slotWord("pc");
     this.wide = frontEnd.addressType === "i64";
-    this.hot = options.tier === "interpreter" ? NEVER : (options.hotThreshold ?? DEFAULT_HOT_THRESHOLD);
+    this.hot = this.usualThreshold();
     const formats = entryFormats(frontEnd);
     this.codePages = new CodePages(memory, options.arenaOffset, options.codePages, frontEnd, formats, {
       onAcquire: (page) => {
@@ -164,6 +168,7 @@ export class Engine {
     const { words, budgetWord, exitWord, counters } = this;
     this.failedFetchAt = -1;
     this.stuck = false;
+    this.atBreakpoint = false;
     while (words[budgetWord]! > 0) {
       if (words[exitWord] !== Exit.none) {
         if (words[exitWord] !== Exit.redirect) return;
@@ -189,6 +194,21 @@ export class Engine {
       this.handle(reason);
     }
     if (words[exitWord] === Exit.redirect) words[exitWord] = Exit.none;
+  }
+
+  /**
+   * Sets breakpoints at these guest-virtual addresses and no others. While there are any, code is interpreted: an
+   * interpreter can look at every instruction.
+   */
+  setBreakpoints(addresses: ReadonlySet<bigint>): void {
+    this.breakpoints = addresses;
+    this.hot = addresses.size > 0 ? NEVER : this.usualThreshold();
+    this.codePages.setBreakpointOffsets(new Set([...addresses].map((address) => Number(address & 0xfffn))));
+  }
+
+  /** The next run starts with the instruction at the program counter even if a breakpoint is set there. */
+  passBreakpoint(): void {
+    this.passing = this.programCounter();
   }
 
   /** Drops what was derived from `length` bytes at `gpa`; called when memory that holds code is written. */
@@ -294,7 +314,10 @@ export class Engine {
         return;
       case InterpreterExit.crossing:
         counters.exitsCrossing++;
-        this.stepAcross();
+        this.stepAlone();
+        return;
+      case InterpreterExit.breakpoint:
+        this.reachBreakpoint();
         return;
       default:
         counters.exitsBudget++;
@@ -330,22 +353,47 @@ export class Engine {
     options.tlb.flush();
   }
 
-  /** Runs the instruction at the program counter, whose bytes lie in two pages. */
-  private stepAcross(): void {
+  private usualThreshold(): number {
+    const { tier, hotThreshold } = this.options;
+    return tier === "interpreter" ? NEVER : (hotThreshold ?? DEFAULT_HOT_THRESHOLD);
+  }
+
+  private programCounter(): bigint {
+    const low = BigInt(this.words[this.pcWord]! >>> 0);
+    return this.wide ? (BigInt(this.words[this.pcWord + 1]! >>> 0) << 32n) | low : low;
+  }
+
+  /** Entries break at an offset of every page: only the right address stops. */
+  private reachBreakpoint(): void {
+    const pc = this.programCounter();
+    if (this.breakpoints.has(pc) && this.passing !== pc) {
+      this.atBreakpoint = true;
+      this.words[this.exitWord] = Exit.stop;
+      return;
+    }
+    this.passing = undefined;
+    this.stepAlone();
+  }
+
+  /** Runs the instruction at the program counter outside its page: one that lies in two, or under a breakpoint. */
+  private stepAlone(): void {
     const { words, options, straddle } = this;
     const low = words[this.pcWord]!;
     const high = this.wide ? words[this.pcWord + 1]! : 0;
     const inFirst = PAGE_SIZE - (low & (PAGE_SIZE - 1));
     const first = options.access.translatePage(low, high);
     if (first < 0) return;
-    const nextLow = (low + inFirst) | 0;
-    const nextHigh = this.wide && nextLow === 0 ? (high + 1) | 0 : high;
     const start = first + (low & (PAGE_SIZE - 1));
-    straddle.set(options.memory.u8.subarray(start, start + inFirst));
-    const second = options.access.translatePage(nextLow, nextHigh);
-    if (second < 0) return;
-    straddle.set(options.memory.u8.subarray(second, second + straddle.length - inFirst), inFirst);
-    const insn = options.frontEnd.decode(straddle, 0, straddle.length)!;
+    straddle.set(options.memory.u8.subarray(start, start + Math.min(inFirst, straddle.length)));
+    let insn = options.frontEnd.decode(straddle, 0, Math.min(inFirst, straddle.length));
+    if (insn === null) {
+      const nextLow = (low + inFirst) | 0;
+      const nextHigh = this.wide && nextLow === 0 ? (high + 1) | 0 : high;
+      const second = options.access.translatePage(nextLow, nextHigh);
+      if (second < 0) return;
+      straddle.set(options.memory.u8.subarray(second, second + straddle.length - inFirst), inFirst);
+      insn = options.frontEnd.decode(straddle, 0, straddle.length)!;
+    }
     const before = words[this.budgetWord]!;
     words[this.budgetWord] = 1;
     this.interpret(NEVER, this.codePages.writeScratch(insn));

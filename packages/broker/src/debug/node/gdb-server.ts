@@ -38,7 +38,7 @@ export function serveGdb(target: DebugTarget, port: number, events: GdbServerEve
       send: (bytes) => socket.write(bytes),
       ended: (how) => {
         events.ended(how);
-        if (how === "killed") socket.destroy();
+        if (how === "killed") socket.end();
       },
     });
     socket.on("data", (data) => session.receive(data));

@@ -382,8 +382,8 @@ export class RiscvHart implements AddressTranslator {
     return false;
   }
 
-  /** Translates without raising anything; for debuggers too. */
-  resolve(kind: AccessKind, lo: number, hi: number): WalkResult {
+  /** Translates without raising anything; `probe` leaves A and D alone, for debuggers. */
+  resolve(kind: AccessKind, lo: number, hi: number, probe = false): WalkResult {
     const { state } = this;
     this.counters.pageWalks++;
     const mode = kind === AccessKind.fetch ? (state.mode as Mode) : this.dataMode();
@@ -401,7 +401,7 @@ export class RiscvHart implements AddressTranslator {
         mode,
         (state.status & Status.sum) !== 0,
         (state.status & Status.mxr) !== 0,
-        this.csr.updatesAccessedDirty,
+        probe ? "ignore" : this.csr.updatesAccessedDirty ? "set" : "fault",
       );
       if (result !== WalkResult.ok) return result;
       this.gpa = this.walker.gpa;

@@ -31,6 +31,9 @@ export const pagingModes: readonly PagingMode[] = [
   { name: "sv57", satpMode: 10, levels: 5, indexBits: 9 },
 ];
 
+/** Missing A and D bits: set them (Svadu), fault (Svade), or leave them, for a look without a trace. */
+export type AccessedDirty = "set" | "fault" | "ignore";
+
 const VALID = 1;
 const READ = 2;
 const WRITE = 4;
@@ -63,7 +66,7 @@ export class PageWalker {
    * @param mode effective privilege mode, user or supervisor
    * @param sum supervisor may access user pages
    * @param mxr loads may read executable pages
-   * @param update set A and D in memory; otherwise an entry that lacks them faults
+   * @param update what becomes of an entry that lacks A, or D for a write
    */
   walk(
     scheme: PagingMode,
@@ -74,7 +77,7 @@ export class PageWalker {
     mode: Mode,
     sum: boolean,
     mxr: boolean,
-    update: boolean,
+    update: AccessedDirty,
   ): WalkResult {
     if (!isCanonical(scheme, lo, hi)) return WalkResult.pageFault;
     const narrow = scheme.indexBits === 10;
@@ -114,7 +117,7 @@ export class PageWalker {
     mode: Mode,
     sum: boolean,
     mxr: boolean,
-    update: boolean,
+    update: AccessedDirty,
   ): WalkResult {
     if (mode === Mode.user) {
       if ((low & USER) === 0) return WalkResult.pageFault;
@@ -129,8 +132,8 @@ export class PageWalker {
     if (ppn % pagesInLeaf !== 0) return WalkResult.pageFault;
     const wanted = ACCESSED | (kind === AccessKind.write ? DIRTY : 0);
     if ((low & wanted) !== wanted) {
-      if (!update) return WalkResult.pageFault;
-      this.words[at] = low | wanted;
+      if (update === "fault") return WalkResult.pageFault;
+      if (update === "set") this.words[at] = low | wanted;
     }
     this.pageBytes = pagesInLeaf * PAGE_SIZE;
     this.gpa = ppn * PAGE_SIZE + offsetIn(this.pageBytes, lo, hi);

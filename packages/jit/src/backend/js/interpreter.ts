@@ -36,9 +36,11 @@ export const InternalOpcode = {
   pageEnd: 1,
   /** The instruction continues in the next page. */
   crossing: 2,
+  /** A debugger wants to know before the instruction here runs. */
+  breakpoint: 3,
 } as const;
 /** Opcode of template 0. */
-export const FIRST_TEMPLATE = 3;
+export const FIRST_TEMPLATE = 4;
 
 /** Why the interpreter returned. */
 export const InterpreterExit = {
@@ -50,6 +52,8 @@ export const InterpreterExit = {
   hot: 2,
   /** The instruction at the program counter crosses into the next page. */
   crossing: 3,
+  /** The program counter is at an offset in its page at which a breakpoint is set. */
+  breakpoint: 4,
 } as const;
 
 interface Place {
@@ -379,6 +383,11 @@ export function emitInterpreter(context: InterpreterContext, { all: formats }: E
           n = n + 1 | 0;
           ${save}
           return ${InterpreterExit.crossing};
+        }
+        case ${InternalOpcode.breakpoint}: {
+          n = n + 1 | 0;
+          ${save}
+          return ${InterpreterExit.breakpoint};
         }
 ${[...handlers, ...coldCalls].join("\n")}
       }

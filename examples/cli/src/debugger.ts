@@ -1,0 +1,75 @@
+/** Puts a machine under GDB: the stub halts and resumes the run loop, and looks into the CPU while it stands. */
+import type { DebugTarget, Vm } from "@hyperfile/broker";
+import { type GdbServer, serveGdb } from "@hyperfile/broker/node";
+import { type RiscvCpu, RiscvDebug } from "@hyperfile/jit";
+import { CliError } from "./errors.js";
+
+/** A machine under a debugger. */
+export interface Debugger {
+  /** The run loop calls it after each slice: a breakpoint halts the machine. */
+  afterSlice(): void;
+  /** The machine has ended. */
+  exited(): void;
+}
+
+/**
+ * Listens for a debugger; the machine is halted until one lets it run.
+ * @throws CliError `E_GDB` when the port can't be had
+ */
+export async function attachDebugger(cpu: RiscvCpu, vm: Vm, port: number): Promise<Debugger> {
+  const look = new RiscvDebug(cpu);
+  let stopped: ((reason: "breakpoint" | "halted" | "exited") => void) | undefined;
+  const tell = (reason: "breakpoint" | "halted" | "exited") => {
+    const callback = stopped;
+    stopped = undefined;
+    callback?.(reason);
+  };
+  const target: DebugTarget = {
+    architecture: look.architecture,
+    addressBits: look.addressBits,
+    features: look.features,
+    readRegister: (register) => look.readRegister(register),
+    writeRegister: (register, value) => look.writeRegister(register, value),
+    readMemory: (address, length) => look.readMemory(address, length),
+    writeMemory: (address, bytes) => look.writeMemory(address, bytes),
+    setBreakpoint: (address, enabled) => look.setBreakpoint(address, enabled),
+    step: () => look.step(),
+    resume(callback) {
+      stopped = callback;
+      cpu.engine.passBreakpoint();
+      vm.resume();
+    },
+    halt() {
+      vm.pause();
+      tell("halted");
+    },
+  };
+  vm.pause();
+  let server: GdbServer;
+  try {
+    server = await serveGdb(target, port, {
+      connected: () => vm.pause(),
+      ended(how) {
+        look.clearBreakpoints();
+        stopped = undefined;
+        if (how === "killed") vm.stop("user");
+        else vm.resume();
+      },
+    });
+  } catch (cause) {
+    throw new CliError("E_GDB", `can't listen for a debugger on port ${port}: choose another with --gdb`, {
+      cause,
+    });
+  }
+  return {
+    afterSlice() {
+      if (!cpu.engine.atBreakpoint) return;
+      vm.pause();
+      tell("breakpoint");
+    },
+    exited() {
+      tell("exited");
+      server.close();
+    },
+  };
+}
