@@ -97,7 +97,19 @@ describe("mistakes on the command line", () => {
 describe("runs", () => {
   it("hand the options on and end with the guest's status", async () => {
     const stats = join(folder, "stats.json");
-    const args = ["run", "--kernel", file, "--append", "a b", "--memory", "1G", "--tier", "js"];
+    const args = [
+      "run",
+      "--kernel",
+      file,
+      "--append",
+      "a b",
+      "--memory",
+      "1G",
+      "--tier",
+      "js",
+      "--gdb",
+      "1234",
+    ];
     const { status, options } = await hyperfile([...args, "--stats", stats], { kind: "exit", status: 7 });
     expect(status).toBe(7);
     expect(options).toMatchObject({
