@@ -8,6 +8,7 @@ export * from "./ir/print.js";
 export * from "./ir/state.js";
 export * from "./ir/types.js";
 export * from "./ir/verify.js";
+export * from "./riscv/disassembler.js";
 export * from "./riscv/front-end.js";
 export * from "./riscv/helpers.js";
 export * from "./riscv/isa.js";
