@@ -1,8 +1,15 @@
-import { connect } from "node:net";
+import { type AddressInfo, connect, createServer } from "node:net";
 import { expect, it } from "vitest";
 import { createMachine } from "./machine.js";
 
-const PORT = 47_311;
+/** A port that nothing listens on. */
+const freePort = () =>
+  new Promise<number>((resolve) => {
+    const probe = createServer().listen(0, "127.0.0.1", () => {
+      const { port } = probe.address() as AddressInfo;
+      probe.close(() => resolve(port));
+    });
+  });
 
 /** A raw client of GDB's protocol: sends packets, gives replies. */
 function client(port: number) {
@@ -54,6 +61,7 @@ function program(): Uint8Array {
 }
 
 it("lets a debugger read, step, break, continue and kill", async () => {
+  const port = await freePort();
   const machine = await createMachine({
     xlen: 64,
     memoryBytes: 1 << 20,
@@ -63,10 +71,10 @@ it("lets a debugger read, step, break, continue and kill", async () => {
     console: { write: () => {} },
     verifyEmitted: "off",
     deterministic: false,
-    gdbPort: PORT,
+    gdbPort: port,
   });
   const run = machine.run();
-  const gdb = client(PORT);
+  const gdb = client(port);
   expect(await gdb.ask("?")).toMatch(/^T05/);
   expect(await gdb.ask("qXfer:features:read:target.xml:0,4000")).toContain("riscv:rv64");
   expect(await gdb.ask("p20")).toBe("0000008000000000");

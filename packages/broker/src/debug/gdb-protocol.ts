@@ -66,6 +66,12 @@ export class GdbSession {
     if (reply !== undefined) this.reply(reply);
   }
 
+  /** Answers before the owner hears of the end: it may close the connection at once. */
+  private end(how: GdbEnd): undefined {
+    this.reply("OK");
+    this.options.ended(how);
+  }
+
   private reply(body: string): void {
     this.lastReply = `$${body}#${checksum(body).toString(16).padStart(2, "0")}`;
     this.transmit(this.lastReply);
@@ -122,8 +128,7 @@ export class GdbSession {
       case "T":
         return "OK";
       case "D":
-        this.options.ended("detached");
-        return "OK";
+        return this.end("detached");
       case "k":
         this.options.ended("killed");
         return undefined;
@@ -143,8 +148,7 @@ export class GdbSession {
       return this.resume();
     }
     if (packet.startsWith("vKill")) {
-      this.options.ended("killed");
-      return "OK";
+      return this.end("killed");
     }
     return "";
   }

@@ -35,7 +35,7 @@ export function serveGdb(target: DebugTarget, port: number, events: GdbServerEve
     events.connected();
     const session = new GdbSession({
       target,
-      send: (bytes) => socket.write(bytes),
+      send: (bytes) => void (socket.writable && socket.write(bytes)),
       ended: (how) => {
         events.ended(how);
         if (how === "killed") socket.end();
