@@ -29,7 +29,8 @@ export function generator(seed: number): (limit: number) => number {
 /** Instructions that would end or stall a program: they are tested by themselves. */
 const excluded = new Set(["wfi", "mret", "sret", "ecall"]);
 
-function encode(
+/** Encodes an instruction by its mnemonic and fields; fields left out are zero. */
+export function encode(
   table: InstructionTable<RiscvSemantics>,
   name: string,
   fields: Record<string, number>,
