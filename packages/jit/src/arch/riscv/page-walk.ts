@@ -100,7 +100,7 @@ export class PageWalker {
         table = ppn * PAGE_SIZE;
         continue;
       }
-      return this.leaf(scheme, level, ppn, at, low, lo, hi, kind, mode, sum, mxr, update);
+      return this.leaf(scheme, level, ppn, gpa, at, low, lo, hi, kind, mode, sum, mxr, update);
     }
     return WalkResult.pageFault;
   }
@@ -109,6 +109,7 @@ export class PageWalker {
     scheme: PagingMode,
     level: number,
     ppn: number,
+    entryGpa: number,
     at: number,
     low: number,
     lo: number,
@@ -133,7 +134,11 @@ export class PageWalker {
     const wanted = ACCESSED | (kind === AccessKind.write ? DIRTY : 0);
     if ((low & wanted) !== wanted) {
       if (update === "fault") return WalkResult.pageFault;
-      if (update === "set") this.words[at] = low | wanted;
+      if (update === "set") {
+        // The update is a store of the walker's, as S mode would do it (3.7.2).
+        if (!this.pmp.allows(entryGpa, AccessKind.write, Mode.supervisor)) return WalkResult.accessFault;
+        this.words[at] = low | wanted;
+      }
     }
     this.pageBytes = pagesInLeaf * PAGE_SIZE;
     this.gpa = ppn * PAGE_SIZE + offsetIn(this.pageBytes, lo, hi);
