@@ -2,6 +2,7 @@
  * The machine as the command line sees it, apart from its making, so that the terminal and the commands can
  * be tested with a machine of their own.
  */
+import type { Tier } from "@hyperfile/jit";
 
 /** A file's content with the name that messages use for it. */
 export interface NamedBytes {
@@ -10,9 +11,6 @@ export interface NamedBytes {
   /** Its content. */
   bytes: Uint8Array;
 }
-
-/** Which tiers run guest code: only the interpreter, JavaScript translations for all of it, or as it pays. */
-export type Tier = "interpreter" | "js" | "auto";
 
 /** How many of the emitted functions are parsed and verified before they run. */
 export type VerifyEmitted = "all" | "sampled" | "off";

@@ -78,7 +78,7 @@ export const createMachine: CreateMachine = async (options) => {
     memory,
     bus: board.bus,
     clock,
-    tier: options.tier === "interpreter" ? "interpreter" : "js",
+    tier: options.tier,
     verify: options.verifyEmitted,
     ...(options.firmware === undefined && elf === undefined ? { sbi } : {}),
   });

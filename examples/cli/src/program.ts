@@ -2,6 +2,7 @@
  * The command line: commands, options and help. Every mistake of the user's ends as one line on standard
  * error; commander's own texts are brought into that form.
  */
+import { tiers } from "@hyperfile/jit";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { disasm, explain, type InspectFlags } from "./commands/inspect.js";
 import { isaWidths, parseAddress, parseMemorySize, parsePort, parseSeconds } from "./commands/options.js";
@@ -31,11 +32,7 @@ function withMachineOptions(command: Command): Command {
     )
     .option("--timeout <seconds>", "end the run after this time, with status 124", parseSeconds)
     .option("--no-tty", "don't take over the terminal: pass standard input through as it is")
-    .addOption(
-      new Option("--tier <tier>", "what runs guest code")
-        .choices(["interpreter", "js", "auto"])
-        .default("auto"),
-    )
+    .addOption(new Option("--tier <tier>", "what runs guest code").choices(tiers).default("auto"))
     .option("--stats <file>", "write counters as JSON when the run ends")
     .option("--gdb <port>", "wait for a debugger on this TCP port", parsePort)
     .addOption(

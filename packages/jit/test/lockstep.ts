@@ -155,7 +155,6 @@ export function lockstepCpu(
     memory,
     bus: { read: () => undefined, write: () => false },
     clock: { now: () => Math.floor(cpu.retired() / 10) },
-    codePages: 32,
     verify: "all",
     ...options,
   });

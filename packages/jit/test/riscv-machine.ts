@@ -43,7 +43,6 @@ export class RiscvMachine {
       memory: riscvMemory({ ramBytes: RAM_BYTES, codePages: 8 }),
       bus: { read: () => undefined, write: () => false },
       clock: { now: () => 0 },
-      codePages: 8,
       tier: "interpreter",
       ...rest,
     });

@@ -9,7 +9,7 @@
  * is full, the page that was made first gives way, and is decoded again if it is needed again.
  */
 import type { FrontEnd, GuestInsn } from "@hyperfile/decoder";
-import { type EntryFormats, InternalOpcode } from "../backend/js/interpreter.js";
+import { type EntryFormats, InternalOpcode } from "../backend/entry-format.js";
 import { PAGE_SIZE } from "../memory/layout.js";
 import type { LinearMemory } from "../memory/linear-memory.js";
 
@@ -65,8 +65,13 @@ export class CodePages {
   readonly pageWords: number;
   /** log2 of the words of entries that one byte of code takes. */
   readonly wordsPerByteShift: number;
-  /** Executions of each entry as the target of a jump, at half its word index. */
+  /**
+   * For each entry, at half its word index: how often it was the target of a jump; below zero, the low bits number
+   * the region that begins there.
+   */
   readonly counters: Int32Array;
+  /** Byte offset in linear memory of `counters[0]`; it may lie before the first counter. */
+  readonly countersOffset: number;
   readonly counts = { decoded: 0, pages: 0, evicted: 0, invalidated: 0 };
   private readonly pages: CodePage[];
   private readonly byFrame = new Map<number, CodePage>();
@@ -77,7 +82,13 @@ export class CodePages {
 
   /** Bytes of linear memory that `pages` code pages take. Page 0 is scratch space. */
   static bytesFor(pages: number, granularity: number): number {
-    return (pages * codePageWords(granularity) * 4 + PAGE_SIZE - 1) & -PAGE_SIZE;
+    // An entry of two words has a counter of one.
+    return (pages * codePageWords(granularity) * 6 + PAGE_SIZE - 1) & -PAGE_SIZE;
+  }
+
+  /** Code pages that fit into `bytes` bytes. */
+  static capacityOf(bytes: number, granularity: number): number {
+    return Math.floor(bytes / (codePageWords(granularity) * 6));
   }
 
   /**
@@ -96,7 +107,9 @@ export class CodePages {
     this.arenaWord = arenaOffset >> 2;
     this.pageWords = codePageWords(frontEnd.granularity);
     this.wordsPerByteShift = 1 - frontEnd.granularity;
-    this.counters = new Int32Array((this.arenaWord + capacity * this.pageWords) >> 1);
+    this.countersOffset = arenaOffset + capacity * this.pageWords * 4 - ((this.arenaWord >> 1) << 2);
+    const counters = (this.arenaWord + capacity * this.pageWords) >> 1;
+    this.counters = new Int32Array(memory.buffer, this.countersOffset, counters);
     this.empty = new Array<Translation | null>(PAGE_SIZE >> frontEnd.granularity).fill(null);
     this.pages = Array.from({ length: capacity }, (_, index) => new CodePage(index, this.empty));
   }
@@ -152,9 +165,14 @@ export class CodePages {
     return page.translations;
   }
 
-  /** Says that the entry at `offset` must not be offered for translation again. */
-  neverHot(page: CodePage, offset: number): void {
-    this.counters[(this.baseWord(page) + (offset << this.wordsPerByteShift)) >> 1] = -0x40000000;
+  /** Counts the arrivals at `offset` from the start again: there is nothing to translate. */
+  resetCounter(page: CodePage, offset: number): void {
+    this.counters[this.counterIndex(page, offset)] = 0;
+  }
+
+  /** Index in `counters` of the entry at `offset`. */
+  counterIndex(page: CodePage, offset: number): number {
+    return (this.baseWord(page) + (offset << this.wordsPerByteShift)) >> 1;
   }
 
   /** Drops what was derived from `length` bytes of a frame at `offset`. True if a translation went. */
@@ -189,7 +207,7 @@ export class CodePages {
       page.translations.fill(null);
       page.blocks = [];
     }
-    this.counters.fill(0);
+    this.counters.fill(0, this.arenaWord >> 1, (this.arenaWord + this.capacity * this.pageWords) >> 1);
   }
 
   private writeEntry(entry: number, insn: GuestInsn): void {

@@ -7,19 +7,16 @@
  * TLB, decodes instructions that straddle pages, and stops when the budget is used up or `header.exit` says so.
  */
 import type { Block, FrontEnd, GuestInsn } from "@hyperfile/decoder";
+import { type EntryFormats, entryFormats, InterpreterExit } from "../backend/entry-format.js";
 import { type Bindings, evaluate, runtimeBindings } from "../backend/js/bindings.js";
 import { emitBlock } from "../backend/js/block.js";
 import { headerWord } from "../backend/js/emitter.js";
-import {
-  type EntryFormats,
-  emitColdHandlers,
-  emitInterpreter,
-  entryFormats,
-  InterpreterExit,
-  isCold,
-} from "../backend/js/interpreter.js";
+import { emitColdHandlers, emitInterpreter, isCold } from "../backend/js/interpreter.js";
 import { trainInterpreter } from "../backend/js/train.js";
 import { EmissionVerifier } from "../backend/js/verify.js";
+import { ModuleWriter } from "../backend/wasm/encoder.js";
+import { emitWasmInterpreter } from "../backend/wasm/interpreter.js";
+import { hasWebAssembly, WasmRuntime } from "../backend/wasm/runtime.js";
 import type { GuestMemory } from "../memory/guest-memory.js";
 import { Exit, PAGE_SIZE, SCRATCH_OFFSET, STATE_OFFSET, TLB_ENTRIES } from "../memory/layout.js";
 import type { LinearMemory } from "../memory/linear-memory.js";
@@ -29,8 +26,18 @@ import type { Tlb } from "../mmu/tlb.js";
 import { optimise } from "../passes/optimise.js";
 import { type CodePage, CodePages, type Translation } from "./code-pages.js";
 
-/** Which tiers the engine may use: `interpreter` alone, or `js` translations for hot code. */
-export type Tier = "interpreter" | "js";
+/**
+ * Which tiers the engine may use:
+ * - `interpreter`: the JavaScript interpreter alone;
+ * - `js`: it, and JavaScript translations of hot blocks;
+ * - `wasm-interpreter`: the WebAssembly interpreter alone;
+ * - `wasm`: it, and WebAssembly regions of hot code;
+ * - `auto`: what measured best on this platform (docs/decisions/0004-tiers.md).
+ */
+export type Tier = "auto" | "interpreter" | "js" | "wasm-interpreter" | "wasm";
+
+/** All tiers, the default first. */
+export const tiers: readonly Tier[] = ["auto", "interpreter", "js", "wasm-interpreter", "wasm"];
 
 /** How much of the emitted code is parsed and checked before it runs. */
 export type VerifyMode = "all" | "sampled" | "off";
@@ -90,12 +97,14 @@ export class Engine {
   private readonly words: Int32Array;
   private readonly bindings: Bindings;
   private readonly interpret: (hot: number, scratch: number) => number;
+  /** The tier that is used: never `auto`. */
+  readonly tier: Exclude<Tier, "auto">;
   private readonly budgetWord: number;
   private readonly exitWord: number;
   private readonly fetchWord: number;
   private readonly pcWord: number;
   private readonly wide: boolean;
-  private hot: number;
+  private hot = NEVER;
   private breakpoints: ReadonlySet<bigint> = new Set();
   private passing: bigint | undefined;
   private readonly verifier: EmissionVerifier;
@@ -114,7 +123,6 @@ export class Engine {
     this.fetchWord = headerWord(hartOffset, "tlbFetch");
     this.pcWord = this.slotWord("pc");
     this.wide = frontEnd.addressType === "i64";
-    this.hot = this.usualThreshold();
     const formats = entryFormats(frontEnd);
     this.codePages = new CodePages(memory, options.arenaOffset, options.codePages, frontEnd, formats, {
       onAcquire: (page) => {
@@ -139,6 +147,8 @@ export class Engine {
       decode: (entry: number) => this.codePages.decode(entry),
       jump: () => this.jump(),
     };
+    this.tier = resolveTier(options.tier, memory);
+    this.hot = this.usualThreshold();
     const context = {
       frontEnd,
       hartOffset,
@@ -146,8 +156,17 @@ export class Engine {
       pageWords: this.codePages.pageWords,
       wordsPerByteShift: this.codePages.wordsPerByteShift,
     };
-    const cold = emitColdHandlers(context, formats);
     this.verifier = new EmissionVerifier(new Set([...Object.keys(this.bindings), "P"]));
+    if (this.tier === "wasm" || this.tier === "wasm-interpreter") {
+      const flags = options.flagsSlot === undefined ? undefined : this.slotWord(options.flagsSlot) * 4;
+      const module = new ModuleWriter();
+      const { countersOffset } = this.codePages;
+      emitWasmInterpreter(module, { ...context, countersOffset, flagsOffset: flags }, formats);
+      const runtime = new WasmRuntime(memory, this.bindings);
+      this.interpret = runtime.instantiate(module).interpret as typeof this.interpret;
+      return;
+    }
+    const cold = emitColdHandlers(context, formats);
     const make = (text: string, what: string, bindings: Bindings) => {
       if (options.verify !== "off") new EmissionVerifier(new Set(Object.keys(bindings))).verify(text, what);
       return evaluate(text, bindings);
@@ -177,7 +196,7 @@ export class Engine {
         if (this.options.translator.takeInterrupt()) continue;
       }
       const before = words[budgetWord]!;
-      let next = this.jump();
+      let next = this.tier === "js" ? this.jump() : null;
       let hot = this.hot;
       if (next !== null) {
         do next = next();
@@ -354,8 +373,11 @@ export class Engine {
   }
 
   private usualThreshold(): number {
-    const { tier, hotThreshold } = this.options;
-    return tier === "interpreter" ? NEVER : (hotThreshold ?? DEFAULT_HOT_THRESHOLD);
+    const { tier } = this;
+    const { hotThreshold } = this.options;
+    return tier === "interpreter" || tier === "wasm-interpreter"
+      ? NEVER
+      : (hotThreshold ?? DEFAULT_HOT_THRESHOLD);
   }
 
   private programCounter(): bigint {
@@ -407,9 +429,10 @@ export class Engine {
     const offset = low & (PAGE_SIZE - 1);
     const entry = ((low >>> 10) & ((TLB_ENTRIES - 1) * 4)) + (words[this.fetchWord]! >> 2);
     const page = codePages.page(words[entry + 3]!);
+    if (this.hot === NEVER) return codePages.resetCounter(page, offset);
     const insns = this.blockAt(page, offset);
     if (insns.length === 0) {
-      codePages.neverHot(page, offset);
+      codePages.resetCounter(page, offset);
       return;
     }
     const started = performance.now();
@@ -434,4 +457,13 @@ export class Engine {
     if (this.options.verify === "all") return true;
     return this.options.verify === "sampled" && this.counters.translations % SAMPLE_EVERY === 0;
   }
+}
+
+/** The tier to use where `asked` is wanted. WebAssembly is used where the platform has it. */
+function resolveTier(asked: Tier, memory: LinearMemory): Exclude<Tier, "auto"> {
+  if (asked === "auto") return hasWebAssembly(memory) ? "wasm" : "js";
+  if ((asked === "wasm" || asked === "wasm-interpreter") && !hasWebAssembly(memory)) {
+    throw new Error(`tier ${asked}: this platform has no WebAssembly; use js`);
+  }
+  return asked;
 }

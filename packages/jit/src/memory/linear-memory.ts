@@ -22,13 +22,12 @@ export const MAXIMUM_BYTES = 0x100000000 - WASM_PAGE;
 
 /** The few members of WebAssembly that are used; absent where the platform lacks it. */
 interface WebAssemblyNamespace {
-  readonly Memory: new (descriptor: {
-    initial: number;
-    maximum: number;
-    shared?: boolean;
-  }) => {
-    readonly buffer: ArrayBuffer | SharedArrayBuffer;
-  };
+  readonly Memory: new (descriptor: { initial: number; maximum: number; shared?: boolean }) => WasmMemory;
+}
+
+/** A `WebAssembly.Memory`. */
+export interface WasmMemory {
+  readonly buffer: ArrayBuffer | SharedArrayBuffer;
 }
 
 /** Views of a VM's bytes, one for each element type. */
@@ -42,7 +41,11 @@ export class LinearMemory {
   readonly f32: Float32Array;
   readonly f64: Float64Array;
 
-  private constructor(readonly buffer: ArrayBuffer | SharedArrayBuffer) {
+  private constructor(
+    readonly buffer: ArrayBuffer | SharedArrayBuffer,
+    /** The same bytes as WebAssembly modules import them; undefined where the platform has none. */
+    readonly wasm: WasmMemory | undefined,
+  ) {
     this.i8 = new Int8Array(buffer);
     this.u8 = new Uint8Array(buffer);
     this.i16 = new Int16Array(buffer);
@@ -74,10 +77,12 @@ export class LinearMemory {
     const { WebAssembly } = globalThis as { WebAssembly?: WebAssemblyNamespace };
     try {
       if (WebAssembly !== undefined) {
-        return new LinearMemory(new WebAssembly.Memory({ initial: pages, maximum: pages, shared }).buffer);
+        const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared });
+        return new LinearMemory(memory.buffer, memory);
       }
       return new LinearMemory(
         shared ? new SharedArrayBuffer(pages * WASM_PAGE) : new ArrayBuffer(pages * WASM_PAGE),
+        undefined,
       );
     } catch (cause) {
       const mebibytes = Math.ceil(bytes / 0x100000);

@@ -22,6 +22,8 @@ export interface MachineMemory {
   readonly pool: FramePool;
   /** Byte offset of the code arena. */
   readonly arenaOffset: number;
+  /** Bytes of the code arena. */
+  readonly arenaBytes: number;
 }
 
 /**
@@ -47,5 +49,5 @@ export function machineMemory(options: MachineMemoryOptions): MachineMemory {
   }
   const memory = LinearMemory.create({ bytes: frames + ramBytes });
   const pool = new FramePool(memory, frames, ramBytes / PAGE_SIZE);
-  return { memory, pool, arenaOffset, guest: new GuestMemory({ pool, ramBase, ramBytes }) };
+  return { memory, pool, arenaOffset, arenaBytes, guest: new GuestMemory({ pool, ramBase, ramBytes }) };
 }

@@ -13,7 +13,7 @@ import { Tlb } from "../../mmu/tlb.js";
 import { type HartEntry, RiscvHart, type SupervisorBinary } from "./hart.js";
 import { Cause, Mode } from "./privilege.js";
 
-/** Code pages that a CPU keeps unless told otherwise: enough for the code that a kernel and its programs touch. */
+/** Code pages that a machine's memory has room for unless told otherwise: enough for a kernel and its programs. */
 export const DEFAULT_CODE_PAGES = 2048;
 
 /** What a CPU is made from. */
@@ -29,8 +29,6 @@ export interface RiscvCpuOptions {
   readonly hotThreshold?: number;
   /** Deepest paging on RV64: 3 (Sv39), 4 (Sv48) or 5 (Sv57) levels. */
   readonly pagingLevels?: 3 | 4 | 5;
-  /** Code pages kept; the translation cache's bound. */
-  readonly codePages?: number;
   /** Built-in SBI; leave it out for firmware in M mode. */
   readonly sbi?: SupervisorBinary;
 }
@@ -39,6 +37,7 @@ export interface RiscvCpuOptions {
 export function riscvMemory(options: {
   readonly ramBytes: number;
   readonly ramBase?: number;
+  /** Code pages kept; the bound of the translation cache. */
   readonly codePages?: number;
 }): MachineMemory {
   return machineMemory({
@@ -80,7 +79,7 @@ export class RiscvCpu {
   private readonly exitWord: number;
 
   constructor(readonly options: RiscvCpuOptions) {
-    const { memory, guest, arenaOffset } = options.memory;
+    const { memory, guest, arenaOffset, arenaBytes } = options.memory;
     const hartOffset = 0;
     this.frontEnd = riscvFrontEnd(options.xlen);
     const { shape } = this.frontEnd;
@@ -113,7 +112,7 @@ export class RiscvCpu {
       memory,
       hartOffset,
       arenaOffset,
-      codePages: options.codePages ?? DEFAULT_CODE_PAGES,
+      codePages: CodePages.capacityOf(arenaBytes, this.frontEnd.granularity),
       guest,
       tlb: this.tlb,
       access: this.access,

@@ -4,7 +4,8 @@ import { describe, expect, it } from "vitest";
 import { blocks, sampleHelpers, sampleShape } from "../../../../decoder/test/block-generator.js";
 import { JsMachine, RecordingEnvironment } from "../../../test/js-machine.js";
 import { callSite } from "../../mmu/ports.js";
-import { emitColdHandlers, emitInterpreter, entryFormats, InterpreterExit } from "./interpreter.js";
+import { entryFormats, InterpreterExit } from "../entry-format.js";
+import { emitColdHandlers, emitInterpreter } from "./interpreter.js";
 
 const LENGTH = 4;
 const field = (name: string, width: number, signed: boolean): TemplateField => ({

@@ -1,166 +1,22 @@
 /**
- * The interpreter, generated from the front end's templates: one `switch` case an instruction over pre-decoded
- * operations.
- *
- * A code page is an array of entries, one for each half-word (or byte) at which an instruction may begin; its
- * layout stands in `engine/code-pages.ts`. An entry is two words: the first packs opcode, register numbers and
- * length, the second holds the immediate. An entry's index within its page, in words, is the instruction's byte
- * offset scaled, so a branch is an addition. An entry that has not been decoded is 0, and decodes itself when it
- * is reached. Instructions that come in several lengths have a handler for each: the address of the next entry
- * then never waits for this one to be loaded.
- *
- *   word 0:  bits 0-9 opcode | 10-15 field A | 16-20 field B | 21-25 field C
- *   word 1:  one immediate, or several small fields
+ * The interpreter in JavaScript, generated from the front end's templates: one `switch` case an instruction over
+ * pre-decoded operations (`backend/entry-format.ts`).
  *
  * Locals: `ip` word index of the entry; `d` what to add to it for the low half of the program counter; `base`
  * first entry of the page; `n` remaining budget; `ph` high half of the program counter.
  */
-import {
-  type FrontEnd,
-  type GuestInsn,
-  type Operation,
-  opcodes,
-  type Template,
-  type TemplateField,
-} from "@hyperfile/decoder";
+import { type FrontEnd, type Operation, opcodes, type Template } from "@hyperfile/decoder";
 import { STATE_OFFSET, TLB_ENTRIES } from "../../memory/layout.js";
 import { callSite } from "../../mmu/ports.js";
 import { eliminateDead } from "../../passes/eliminate-dead.js";
+import {
+  type EntryFormat,
+  type EntryFormats,
+  InternalOpcode,
+  InterpreterExit,
+  OPCODE_BITS,
+} from "../entry-format.js";
 import { type EmitterHost, headerWord, JsEmitter } from "./emitter.js";
-
-/** Opcodes of the interpreter itself; templates follow. */
-export const InternalOpcode = {
-  /** Not decoded yet. */
-  undecoded: 0,
-  /** The end of the page: go on in the next one. */
-  pageEnd: 1,
-  /** The instruction continues in the next page. */
-  crossing: 2,
-  /** A debugger wants to know before the instruction here runs. */
-  breakpoint: 3,
-} as const;
-/** Opcode of template 0. */
-export const FIRST_TEMPLATE = 4;
-
-/** Why the interpreter returned. */
-export const InterpreterExit = {
-  /** The budget is used up, or `header.exit` is set. */
-  done: 0,
-  /** The program counter is not in the fetch TLB. */
-  fetch: 1,
-  /** The code at the program counter has run often enough to be translated, or has been. */
-  hot: 2,
-  /** The instruction at the program counter crosses into the next page. */
-  crossing: 3,
-  /** The program counter is at an offset in its page at which a breakpoint is set. */
-  breakpoint: 4,
-} as const;
-
-interface Place {
-  readonly word: 0 | 1;
-  readonly at: number;
-  readonly width: number;
-  readonly signed: boolean;
-}
-
-const OPCODE_BITS = 10;
-const registers: readonly { readonly at: number; readonly width: number }[] = [
-  { at: 10, width: 6 },
-  { at: 16, width: 5 },
-  { at: 21, width: 5 },
-];
-
-/** Where a template's fields are kept in an entry. */
-export class EntryFormat {
-  private readonly places = new Map<string, Place>();
-  private readonly zeroes = new Map<string, number>();
-
-  /** Lays the fields out; throws if they don't fit: such a front end can't be interpreted. */
-  constructor(
-    readonly template: Template,
-    readonly length: number,
-    readonly opcode: number,
-  ) {
-    if (opcode >= 1 << OPCODE_BITS)
-      throw new Error(`${template.name}: more than ${1 << OPCODE_BITS} opcodes`);
-    const indexed = new Set(
-      template.block.operations.flatMap((o) => (typeof o.index === "object" ? [o.index.field] : [])),
-    );
-    const used = new Set(
-      template.block.operations.flatMap((o) => [
-        ...(o.field === undefined ? [] : [o.field]),
-        ...(typeof o.index === "object" ? [o.index.field] : []),
-        ...(o.targets ?? []).flatMap((target) => (typeof target === "object" ? [target.field] : [])),
-      ]),
-    );
-    const fields = template.fields.filter((field) => used.has(field.name));
-    const free = [...registers];
-    const immediates: TemplateField[] = [];
-    for (const field of fields) {
-      const needed = field.zeroBecomes === undefined ? field.width : Math.max(field.width, 6);
-      const position = indexed.has(field.name)
-        ? free.findLastIndex((place) => place.width === needed || (place.width > needed && free.length === 1))
-        : -1;
-      if (field.zeroBecomes !== undefined) this.zeroes.set(field.name, field.zeroBecomes);
-      if (position < 0) immediates.push(field);
-      else this.places.set(field.name, { word: 0, signed: false, ...free.splice(position, 1)[0]! });
-    }
-    let at = 0;
-    for (const field of immediates) {
-      const width = immediates.length === 1 ? 32 : field.width;
-      this.places.set(field.name, { word: 1, at, width, signed: field.signed });
-      at += width;
-    }
-    if (at > 32) throw new Error(`${template.name}: fields take ${at} bits, an entry has 32`);
-  }
-
-  /** First word of the entry for `insn`. */
-  first(insn: GuestInsn): number {
-    return this.pack(insn, 0) | this.opcode;
-  }
-
-  /** Second word. */
-  second(insn: GuestInsn): number {
-    return this.pack(insn, 1);
-  }
-
-  /** Expression of a field's value. */
-  field(name: string): string {
-    if (name === "length") return String(this.length);
-    const { word, at, width, signed } = this.place(name);
-    const source = word === 0 ? "w" : "m";
-    if (width === 32) return source;
-    if (signed) return `(${source} << ${32 - width - at} >> ${32 - width})`;
-    return `(${source} >>> ${at} & ${2 ** width - 1})`;
-  }
-
-  /** Expression of a field times `words`. */
-  fieldIndex(name: string, words: 1 | 2): string {
-    const { word, at, width } = this.place(name);
-    const source = word === 0 ? "w" : "m";
-    if (words === 1) return `(${source} >>> ${at} & ${2 ** width - 1})`;
-    return at === 0
-      ? `((${source} & ${2 ** width - 1}) << 1)`
-      : `(${source} >>> ${at - 1} & ${(2 ** width - 1) * 2})`;
-  }
-
-  private place(name: string): Place {
-    const place = this.places.get(name);
-    if (place === undefined) throw new Error(`${this.template.name}: no field ${name}`);
-    return place;
-  }
-
-  private pack(insn: GuestInsn, word: 0 | 1): number {
-    let bits = 0;
-    for (const [name, place] of this.places) {
-      if (place.word !== word) continue;
-      const value = insn.fields[name]!;
-      const kept = value === 0 ? (this.zeroes.get(name) ?? 0) : value;
-      bits |= place.width === 32 ? kept : (kept & (2 ** place.width - 1)) << place.at;
-    }
-    return bits;
-  }
-}
 
 /** Constants that the generated code needs. */
 export interface InterpreterContext {
@@ -174,32 +30,24 @@ export interface InterpreterContext {
   readonly wordsPerByteShift: number;
 }
 
-/** The entry formats of a front end. */
-export interface EntryFormats {
-  /** All of them, by opcode from {@link FIRST_TEMPLATE} on. */
-  readonly all: readonly EntryFormat[];
-  /** The format of a template in one of its lengths; throws on a length that it does not declare. */
-  of(template: number, length: number): EntryFormat;
+/** Expression of a field's value. */
+function fieldText(format: EntryFormat, name: string): string {
+  if (name === "length") return String(format.length);
+  const { word, at, width, signed } = format.place(name);
+  const source = word === 0 ? "w" : "m";
+  if (width === 32) return source;
+  if (signed) return `(${source} << ${32 - width - at} >> ${32 - width})`;
+  return `(${source} >>> ${at} & ${2 ** width - 1})`;
 }
 
-/** Lays out the entries of all templates. */
-export function entryFormats(frontEnd: FrontEnd): EntryFormats {
-  const all: EntryFormat[] = [];
-  const byTemplate = frontEnd.templates.map((template) => {
-    const formats = template.lengths.map(
-      (length, position) => new EntryFormat(template, length, FIRST_TEMPLATE + all.length + position),
-    );
-    all.push(...formats);
-    return formats;
-  });
-  return {
-    all,
-    of(template, length) {
-      const found = byTemplate[template]?.find((format) => format.length === length);
-      if (found === undefined) throw new Error(`${frontEnd.templates[template]?.name}: no length ${length}`);
-      return found;
-    },
-  };
+/** Expression of a field times `words`. */
+function fieldIndexText(format: EntryFormat, name: string, words: 1 | 2): string {
+  const { word, at, width } = format.place(name);
+  const source = word === 0 ? "w" : "m";
+  if (words === 1) return `(${source} >>> ${at} & ${2 ** width - 1})`;
+  return at === 0
+    ? `((${source} & ${2 ** width - 1}) << 1)`
+    : `(${source} >>> ${at - 1} & ${(2 ** width - 1) * 2})`;
 }
 
 /** What a call site says besides the page offset: the length, and one instruction that has not retired. */
@@ -262,8 +110,8 @@ export function emitColdHandlers(
     bail: () => "return 1;",
     afterHelper: () => "",
     pc: () => ["pc", "ph"],
-    field: (name) => format.field(name),
-    fieldIndex: (name, words) => format.fieldIndex(name, words),
+    field: (name) => fieldText(format, name),
+    fieldIndex: (name, words) => fieldIndexText(format, name, words),
     exit: (operation, emitter) => emitter.line(operation.op === "jump" ? "return 0;" : "return 1;"),
   });
   return Object.fromEntries(
@@ -300,13 +148,13 @@ export function emitInterpreter(context: InterpreterContext, { all: formats }: E
     bail: () => `return ${InterpreterExit.done};`,
     afterHelper: () => reload,
     pc: () => [`(${low})`, "ph"],
-    field: (name) => format.field(name),
-    fieldIndex: (name, words) => format.fieldIndex(name, words),
+    field: (name) => fieldText(format, name),
+    fieldIndex: (name, words) => fieldIndexText(format, name, words),
     exit: (operation: Operation, emitter: JsEmitter) => {
       const go = (target: unknown) => {
         const { field } = target as { field: string };
         if (field === "length") return advance(format.length);
-        return `ip = ip + ${bytes(format.field(field))} | 0; break;`;
+        return `ip = ip + ${bytes(fieldText(format, field))} | 0; break;`;
       };
       const [taken, notTaken] = operation.targets ?? [];
       if (operation.op === "jump") emitter.line(go(taken));

@@ -8,7 +8,7 @@
  * leaves hart state, TLBs and counters dirty: the CPU is reset afterwards.
  */
 import type { GuestInsn } from "@hyperfile/decoder";
-import type { EntryFormat } from "./interpreter.js";
+import type { EntryFormat } from "../entry-format.js";
 
 /** What training needs of the engine. */
 export interface TrainingGround {

@@ -1,7 +1,8 @@
 import { BlockBuilder, type StateShape, stateShape, type Type, type Value } from "@hyperfile/decoder";
 import { describe, expect, it } from "vitest";
+import { entryFormats } from "../entry-format.js";
 import { type BlockContext, emitBlock } from "./block.js";
-import { emitInterpreter, entryFormats } from "./interpreter.js";
+import { emitInterpreter } from "./interpreter.js";
 import { EmissionError, EmissionVerifier } from "./verify.js";
 
 const names = [
