@@ -149,6 +149,7 @@ export class RiscvHart implements AddressTranslator {
       this.writeX(10 + position, value | 0, Math.floor(value / 0x100000000) | 0);
     });
     this.words[this.exitWord] = Exit.none;
+    this.words[(hartOffset + header.reserved) >> 2] = 0;
     this.options.tlb.flush();
     this.pagingChanged();
   }
@@ -290,6 +291,9 @@ export class RiscvHart implements AddressTranslator {
   raise(cause: number, lo: number, hi: number): void {
     this.counters.exceptions++;
     const { state, lastTrap } = this;
+    // An exception uses up budget without retiring anything: a handler that faults at once must not run for ever.
+    this.giveBack(-1);
+    state.retiredBefore--;
     const { pcLow, pcHigh } = this;
     const handlers = state.wide;
     // A handler that faults at its own first instruction is not what went wrong first.
@@ -623,7 +627,9 @@ export class RiscvHart implements AddressTranslator {
 
   private wfi(site: CallSite): void {
     const { state } = this;
-    if (state.mode !== Mode.machine && (state.status & Status.tw) !== 0) return this.illegal(site);
+    // U mode must not wait without bound where there is an S mode (3.3.3); TW forbids it to S mode too.
+    const forbidden = state.mode === Mode.user || (state.status & Status.tw) !== 0;
+    if (state.mode !== Mode.machine && forbidden) return this.illegal(site);
     this.counters.waits++;
     this.leaveAfter(site);
     if (this.wakeReady()) return;

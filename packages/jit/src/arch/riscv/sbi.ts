@@ -14,6 +14,8 @@ export interface SbiPlatform {
   readonly harts: () => readonly RiscvHart[];
   /** Guest RAM for console buffers; false where any byte lies outside. */
   readonly memory: {
+    /** Whether `length` bytes at `gpa` lie in RAM. */
+    contains(gpa: number, length: number): boolean;
     read(gpa: number, target: Uint8Array): boolean;
     write(gpa: number, source: Uint8Array): boolean;
   };
@@ -46,9 +48,9 @@ const Extension = {
 } as const;
 
 const SUCCESS = 0;
+const FAILED = -1;
 const NOT_SUPPORTED = -2;
 const INVALID_PARAMETER = -3;
-const INVALID_ADDRESS = -5;
 const ALREADY_AVAILABLE = -6;
 
 /** Version 2.0: major in bits 30-24, minor in bits 23-0. */
@@ -62,7 +64,6 @@ const CONSOLE_CHUNK = 4096;
 const A0 = 10;
 const A1 = 11;
 const A2 = 12;
-const A3 = 13;
 const A6 = 16;
 const A7 = 17;
 
@@ -70,25 +71,36 @@ const A7 = 17;
 export function supervisorBinary(platform: SbiPlatform): SupervisorBinary {
   return {
     call(hart) {
-      const extension = hart.readXLow(A7);
+      const extension = number32(hart, A7);
       if (extension >= Extension.setTimer && extension <= Extension.shutdown) {
         hart.writeX(A0, ...signed(legacy(platform, hart, extension)));
         return;
       }
-      const { error, value } = serve(platform, hart, extension, hart.readXLow(A6));
+      const { error, value } = serve(platform, hart, extension, number32(hart, A6));
       hart.writeX(A0, ...signed(error));
-      hart.writeX(A1, ...signed(value));
+      if (typeof value === "number") hart.writeX(A1, ...signed(value));
+      else hart.writeX(A1, value.low, value.high);
     },
   };
 }
 
+/** What a call leaves in a0 and a1; a register's halves where the guest chose them. */
 interface Outcome {
   readonly error: number;
-  readonly value: number;
+  readonly value: number | { readonly low: number; readonly high: number };
 }
 
-const outcome = (error: number, value = 0): Outcome => ({ error, value });
+const outcome = (error: number, value: Outcome["value"] = 0): Outcome => ({ error, value });
 const signed = (value: number): [number, number] => [value | 0, Math.floor(value / 0x100000000) | 0];
+
+/** Stands for a register that holds no sign-extended 32-bit number, which no identifier is. */
+const NO_NUMBER = Number.NaN;
+
+/** A signed 32-bit number in a register, as identifiers of extensions and functions are (chapter 3). */
+function number32(hart: RiscvHart, register: number): number {
+  const low = hart.readXLow(register);
+  return hart.options.xlen === 32 || hart.readXHigh(register) === low >> 31 ? low : NO_NUMBER;
+}
 
 function serve(platform: SbiPlatform, hart: RiscvHart, extension: number, call: number): Outcome {
   switch (extension) {
@@ -125,7 +137,7 @@ function base(hart: RiscvHart, call: number): Outcome {
       return outcome(SUCCESS, IMPLEMENTATION_VERSION);
     case 3: {
       const known: readonly number[] = Object.values(Extension);
-      return outcome(SUCCESS, known.includes(hart.readXLow(A0)) ? 1 : 0);
+      return outcome(SUCCESS, known.includes(number32(hart, A0)) ? 1 : 0);
     }
     case 4:
     case 5:
@@ -190,7 +202,7 @@ function remoteFence(platform: SbiPlatform, hart: RiscvHart, call: number): Outc
 /** Chapter 9: harts start when the machine does, so starting one finds it running. */
 function hartState(platform: SbiPlatform, hart: RiscvHart, call: number): Outcome {
   const harts = platform.harts();
-  const target = harts[hart.readXLow(A0)];
+  const target = harts[number32(hart, A0)];
   switch (call) {
     case 0:
       return target === undefined ? outcome(INVALID_PARAMETER) : outcome(ALREADY_AVAILABLE);
@@ -213,22 +225,22 @@ function hartState(platform: SbiPlatform, hart: RiscvHart, call: number): Outcom
 function suspend(hart: RiscvHart): Outcome {
   const kind = hart.readXLow(A0);
   if (kind !== 0 && kind !== -0x80000000) return outcome(INVALID_PARAMETER);
+  const opaque = { low: hart.readXLow(A2), high: hart.readXHigh(A2) };
   if (kind !== 0) {
     const [low, high] = [hart.readXLow(A1), hart.readXHigh(A1)];
-    const opaque = [hart.readXLow(A2), hart.readXHigh(A2)] as const;
     hart.state.status &= ~Status.sie;
     hart.state.wide[2 * Wide.satp] = 0;
     hart.state.wide[2 * Wide.satp + 1] = 0;
     hart.state.mode = Mode.supervisor;
     hart.pagingChanged();
     hart.setPc(low, high);
-    hart.writeX(A1, ...opaque);
   }
   if (!hart.wakeReady()) {
     hart.waiting = true;
     hart.requestExit(Exit.wait);
   }
-  return outcome(SUCCESS);
+  // The hart resumes with its identifier in a0, and the argument in a1.
+  return kind === 0 ? outcome(SUCCESS) : { error: hart.options.hartId, value: opaque };
 }
 
 /** Chapter 10. */
@@ -252,19 +264,18 @@ function debugConsole(platform: SbiPlatform, hart: RiscvHart, call: number): Out
   const length = hart.readXLow(A0) >>> 0;
   const gpa =
     (hart.readXLow(A1) >>> 0) + (wide ? hart.readXHigh(A1) >>> 0 : hart.readXLow(A2) >>> 0) * 0x100000000;
-  const upper = wide ? hart.readXHigh(A2) : hart.readXLow(A3);
-  const lengthHigh = wide ? hart.readXHigh(A0) : 0;
-  if (upper !== 0 && wide) return outcome(INVALID_PARAMETER);
-  if (lengthHigh !== 0 || !Number.isSafeInteger(gpa)) return outcome(INVALID_PARAMETER);
+  const beyond = wide && ((hart.readXLow(A2) | hart.readXHigh(A2)) !== 0 || hart.readXHigh(A0) !== 0);
+  if (beyond || !Number.isSafeInteger(gpa) || !platform.memory.contains(gpa, length))
+    return outcome(INVALID_PARAMETER);
   const chunk = Math.min(length, CONSOLE_CHUNK);
   if (call === 0) {
     const bytes = new Uint8Array(chunk);
-    if (!platform.memory.read(gpa, bytes)) return outcome(INVALID_ADDRESS);
+    platform.memory.read(gpa, bytes);
     platform.console.write(bytes);
     return outcome(SUCCESS, chunk);
   }
   const bytes = platform.console.read(chunk);
-  return platform.memory.write(gpa, bytes) ? outcome(SUCCESS, bytes.length) : outcome(INVALID_ADDRESS);
+  return platform.memory.write(gpa, bytes) ? outcome(SUCCESS, bytes.length) : outcome(FAILED);
 }
 
 /** Chapter 5: the calls of version 0.1, which return one value. */
