@@ -10,6 +10,7 @@ import {
   type PowerEvent,
   parseElf,
   parseKernel,
+  programPlan,
   virtBoard,
   virtioConsole,
   virtioRng,
@@ -80,6 +81,7 @@ export const createMachine: CreateMachine = async (options) => {
     clock,
     tier: options.tier,
     verify: options.verifyEmitted,
+    ...(options.hotThreshold === undefined ? {} : { hotThreshold: options.hotThreshold }),
     ...(options.firmware === undefined && elf === undefined ? { sbi } : {}),
   });
   parts.cpu = cpu;
@@ -88,7 +90,7 @@ export const createMachine: CreateMachine = async (options) => {
   entropy(seed);
   const plan =
     elf !== undefined
-      ? bareMetalPlan(elf)
+      ? programPlan(elf, memoryBytes)
       : planOf(options, kernel, (initrd) =>
           board.deviceTree({
             isa: `rv${xlen}${extensions}`,
@@ -182,16 +184,6 @@ function planOf(
     ...(initrd === undefined ? {} : { initrd: initrd.bytes }),
     ...(firmwareParts === undefined ? {} : { firmware: firmwareParts }),
   });
-}
-
-function bareMetalPlan(elf: ElfFile): BootPlan {
-  const placements = elf.segments.map((segment) => ({
-    what: "program",
-    gpa: segment.gpa,
-    bytes: segment.bytes,
-    memoryBytes: segment.memoryBytes,
-  }));
-  return { entry: Number(elf.entry), mode: 3, args: [0, 0], placements };
 }
 
 /** Puts the boot images into clean memory and the hart at its entry. */

@@ -1,10 +1,10 @@
 import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { packInitramfs } from "@hyperfile/devices";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { makeModule } from "../../test/packages.js";
 import { readPrepared, replaceFolder, userCacheFolder, writePrepared } from "./cache.js";
-import { packInitramfs } from "./cpio.js";
 import { prepareDebianGuest } from "./guest.js";
 import { initReachedText } from "./init-script.js";
 import { initramfsEntries } from "./initramfs.js";

@@ -6,10 +6,10 @@
 import { createHash } from "node:crypto";
 import { mkdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { packInitramfs } from "@hyperfile/devices";
 import { CliError } from "../errors.js";
 import { hostDebianArchive, openApt } from "./apt.js";
 import { type Manifest, readPrepared, replaceFolder, userCacheFolder, writePrepared } from "./cache.js";
-import { packInitramfs } from "./cpio.js";
 import { decompressXz, type PackageFile, readPackageFiles } from "./deb.js";
 import { initScript, profile } from "./init-script.js";
 import { guestModules, initramfsEntries } from "./initramfs.js";

@@ -3,14 +3,9 @@
  * the index files for `modprobe` (which the kernel runs by itself for file systems and ciphers), and
  * `/init`. Stored uncompressed: the guest's processor is the slow one here.
  */
+import type { InitramfsEntry } from "@hyperfile/devices";
 import { initScript, profile } from "./init-script.js";
 import { type KernelModule, loadOrder, modulesAlias, modulesDep } from "./modules.js";
-
-/** An entry of the file system; paths have no leading slash. */
-export type InitramfsEntry =
-  | { path: string; kind: "directory"; mode: number }
-  | { path: string; kind: "file"; mode: number; bytes: Uint8Array }
-  | { path: string; kind: "symlink"; target: string };
 
 /** What goes into the file system. */
 export interface InitramfsParts {

@@ -62,6 +62,9 @@ const interruptPriority = [
 const DELEGATED_TO_SUPERVISOR = 0xb1ff;
 const SUPERVISOR_INTERRUPTS = 0x222;
 
+/** Exceptions in a row that cost no budget: more than a fault, the fault of its handler, and that of the next mode's. */
+const FRUITLESS_EXCEPTIONS = 4;
+
 /** Registers at power-on or at the start of a kernel. */
 export interface HartEntry {
   readonly pcLo: number;
@@ -104,6 +107,9 @@ export class RiscvHart implements AddressTranslator {
   private readonly highWord: number;
   private readonly wide: boolean;
   private granted = 0;
+  /** Instructions retired at the last exception, and how many exceptions since then came at the same count. */
+  private raisedAt = -1;
+  private fruitless = 0;
   private paging: PagingMode | undefined;
   private root = 0;
 
@@ -133,6 +139,8 @@ export class RiscvHart implements AddressTranslator {
     this.pmp.reset();
     this.waiting = false;
     this.granted = 0;
+    this.raisedAt = -1;
+    this.fruitless = 0;
     this.state.mode = entry.mode;
     this.state.wide[2 * Wide.stimecmp] = -1;
     this.state.wide[2 * Wide.stimecmp + 1] = -1;
@@ -291,9 +299,7 @@ export class RiscvHart implements AddressTranslator {
   raise(cause: number, lo: number, hi: number): void {
     this.counters.exceptions++;
     const { state, lastTrap } = this;
-    // An exception uses up budget without retiring anything: a handler that faults at once must not run for ever.
-    this.giveBack(-1);
-    state.retiredBefore--;
+    this.chargeFruitless();
     const { pcLow, pcHigh } = this;
     const handlers = state.wide;
     // A handler that faults at its own first instruction is not what went wrong first.
@@ -307,6 +313,21 @@ export class RiscvHart implements AddressTranslator {
     const delegated = state.mode <= Mode.supervisor && ((state.medeleg >>> cause) & 1) !== 0;
     if (delegated) this.enterSupervisor(cause, false, lo, hi);
     else this.enterMachine(cause, false, lo, hi);
+  }
+
+  /**
+   * Charges exceptions that follow each other with nothing retired between them, as in a handler that faults at its
+   * own first instruction: without it such a guest would never use up its budget, and `run` would never return.
+   */
+  private chargeFruitless(): void {
+    const retired = this.retired();
+    if (retired !== this.raisedAt) {
+      this.raisedAt = retired;
+      this.fruitless = 0;
+    } else if (++this.fruitless > FRUITLESS_EXCEPTIONS) {
+      this.giveBack(-1);
+      this.state.retiredBefore--;
+    }
   }
 
   /** Raises illegal instruction with the instruction's bits as trap value. */

@@ -325,9 +325,10 @@ describe.each([32, 64] as const)("RV%i", (xlen) => {
   it("goes on after the call, and is not there for U mode", () => {
     call(BASE, 0n);
     expect(machine.pc).toBe(BigInt(RAM + 4));
+    machine.program(RAM + 0x40, [["addi", { rd: 0, rs1: 0, imm: 0 }]]);
     machine.write(Csr.stvec, BigInt(RAM + 0x40));
     machine.run(RAM, Mode.user, 1);
-    expect(machine.pc).toBe(BigInt(RAM + 0x40));
+    expect(machine.pc).toBe(BigInt(RAM + 0x44));
     expect(machine.read(Csr.scause)).toBe(8n);
     expect(machine.cpu.options.memory.memory.i32[1]).toBe(Exit.none);
   });
