@@ -2,7 +2,7 @@
  * A RISC-V CPU ready to run: hart, TLBs, slow paths and engine on one machine memory, under the few methods that a
  * run loop needs.
  */
-import { type FrontEnd, riscvFrontEnd } from "@hyperfile/decoder";
+import { disassemble, type FrontEnd, riscvFrontEnd, riscvTable } from "@hyperfile/decoder";
 import { CodePages } from "../../engine/code-pages.js";
 import { Engine, type Tier, type VerifyMode } from "../../engine/engine.js";
 import { Exit, header, STATE_OFFSET } from "../../memory/layout.js";
@@ -11,6 +11,7 @@ import { MemoryAccess } from "../../mmu/access.js";
 import type { MmioBus } from "../../mmu/ports.js";
 import { Tlb } from "../../mmu/tlb.js";
 import { type HartEntry, RiscvHart, type SupervisorBinary } from "./hart.js";
+import { Wide } from "./hart-state.js";
 import { Cause, Mode } from "./privilege.js";
 
 /** Code pages that a machine's memory has room for unless told otherwise: enough for a kernel and its programs. */
@@ -156,8 +157,23 @@ export class RiscvCpu {
     const mode = hart.state.mode === Mode.machine ? "M" : "S";
     const handler = hex64(hart.pcLow, hart.pcHigh);
     const name = causeNames[cause] ?? `cause ${cause}`;
-    const what = cause === Cause.illegalInstruction ? "instruction" : "value";
-    return `the guest can't go on: ${name} at ${hex64(pcLo, pcHi)} (${what} ${hex64(valueLo, valueHi)}), and its ${mode}-mode trap handler at ${handler} can't be fetched`;
+    const illegal = cause === Cause.illegalInstruction;
+    const bits = illegal ? valueLo : this.instructionAt(pcLo, pcHi);
+    const length = (bits & 3) === 3 ? 4 : 2;
+    const pc = (BigInt(pcHi >>> 0) << 32n) | BigInt(pcLo >>> 0);
+    const text = bits === 0 ? "" : `: ${disassemble(riscvTable(this.options.xlen), bits, length, pc)}`;
+    const what = illegal ? "instruction" : "value";
+    return `the guest can't go on: ${name} at ${hex64(pcLo, pcHi)} (${what} ${hex64(valueLo, valueHi)}${text.replace(/\s+/g, " ")}), and its ${mode}-mode trap handler at ${handler} can't be fetched`;
+  }
+
+  /** The bits of the instruction at an address while paging is off; 0 if they can't be known. */
+  private instructionAt(lo: number, hi: number): number {
+    const { wide } = this.hart.state;
+    if (wide[2 * Wide.satp] !== 0 || wide[2 * Wide.satp + 1] !== 0 || hi !== 0) return 0;
+    const bytes = new Uint8Array(4);
+    this.options.memory.guest.read(lo >>> 0, bytes);
+    const bits = new DataView(bytes.buffer).getInt32(0, true);
+    return (bits & 3) === 3 ? bits : bits & 0xffff;
   }
 
   /** Makes `run` return soon after the current instruction. */
