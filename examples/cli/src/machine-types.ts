@@ -37,6 +37,8 @@ export interface MachineOptions {
   console: { write(bytes: Uint8Array): void };
   /** How many emitted functions are verified. */
   verifyEmitted: VerifyEmitted;
+  /** Arrivals at a jump target before it is translated; the engine's own figure when undefined. */
+  hotThreshold?: number;
   /** Whether guest time follows the instruction count, which makes a run repeatable. */
   deterministic: boolean;
   /** TCP port of the GDB stub; the machine waits for a debugger before its first instruction. */
