@@ -54,7 +54,7 @@ describe("mistakes on the command line", () => {
     [["run", "--elf", "x", "--memory", "3G"], /--memory.*from 1M to 2G/],
     [["run", "--elf", "x", "--memory", "1025.5K"], /--memory.*pages/],
     [["run", "--elf", "x", "--timeout", "soon"], /--timeout.*seconds/],
-    [["run", "--elf", "x", "--tier", "fast"], /--tier.*interpreter, js, auto/],
+    [["run", "--elf", "x", "--tier", "fast"], /--tier.*fast.*auto, interpreter, js/],
     [["run", "--elf", "x", "--isa", "rv128"], /--isa.*rv64gc, rv32gc/],
     [["run", "--elf", "x", "--kernel", "y"], /--elf and --kernel/],
     [["run", "--firmware", "x", "--initrd", "y"], /--initrd needs --kernel/],
