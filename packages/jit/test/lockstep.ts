@@ -2,17 +2,42 @@
  * Lockstep: two CPUs on memories of their own run the same program slice by slice, and every slice must leave the
  * same registers, program counter, CSRs and memory. Programs are generated: straight code with loops, calls, loads
  * and stores (aligned or not, across pages), atomics, floating point, CSR accesses, illegal patterns and stores
- * into their own code; a trap handler skips whatever faults and goes on.
+ * into their own code; a trap handler skips whatever faults and goes on. They run in M mode, or in S or U mode under
+ * page tables whose data pages differ in permissions and in their A and D bits.
  */
 import { type InstructionTable, type RiscvSemantics, riscvTable, type TableEntry } from "@hyperfile/decoder";
-import { RiscvCpu, riscvMemory } from "../src/index.js";
+import { type MachineMemory, Mode, RiscvCpu, riscvMemory } from "../src/index.js";
 
 /** Start of RAM and of the generated program. */
 const RAM = 0x80000000;
 const CODE_BYTES = 0x3000;
+/** Offset of the program behind its trap handler. */
+const START = 0x80;
 const DATA = RAM + 0x8000;
 const DATA_BYTES = 0x2000;
 const RAM_BYTES = 0x20000;
+
+/** Slices after which a run goes on elsewhere in its program. */
+const SLICES_IN_PLACE = 2;
+/** Page tables, and the bits of their entries. */
+const TABLES = RAM + 0x10000;
+const PAGE = 0x1000;
+const VALID = 1;
+const READ = 2;
+const WRITE = 4;
+const EXECUTE = 8;
+const USER = 16;
+const ACCESSED = 64;
+const DIRTY = 128;
+
+/** CSRs that a program in S or U mode needs set beforehand. */
+const SATP = 0x180;
+const PMPCFG0 = 0x3a0;
+const PMPADDR0 = 0x3b0;
+const NAPOT_ALL = 0x1f;
+
+/** The modes that programs run in, in turn. */
+const modes = [Mode.machine, Mode.supervisor, Mode.user] as const;
 
 /** Numbers from a seed: xorshift32. */
 export function generator(seed: number): (limit: number) => number {
@@ -73,15 +98,29 @@ export function randomProgram(xlen: 32 | 64, seed: number): Uint8Array {
   const branches = ["beq", "bne", "blt", "bge", "bltu", "bgeu"];
   const bytes = new Uint8Array(CODE_BYTES);
   const view = new DataView(bytes.buffer);
-  // The handler at 0: mscratch keeps x5; mepc += 4 or 2, told from the low bits of the instruction where it can be
-  // read, else 4.
+  // The handler at 0: mscratch keeps x5. It steps over the faulting instruction: mepc + 4, aligned. Where fetching
+  // faults there is nothing to step over, and it goes to one place or another among the first of the program.
+  const [MSCRATCH, MEPC, MCAUSE, MTVEC, MINSTRET] = [0x340, 0x341, 0x342, 0x305, 0xb02];
   const handler = [
-    insn("csrrw", { rd: 5, csr: 0x340, rs1: 5 }),
-    insn("csrrs", { rd: 5, csr: 0x341, rs1: 0 }),
+    insn("csrrw", { rd: 5, csr: MSCRATCH, rs1: 5 }),
+    insn("csrrs", { rd: 5, csr: MCAUSE, rs1: 0 }),
+    insn("addi", { rd: 5, rs1: 5, imm: -1 }),
+    insn("beq", { rs1: 5, rs2: 0, imm: 36 }),
+    insn("addi", { rd: 5, rs1: 5, imm: -11 }),
+    insn("beq", { rs1: 5, rs2: 0, imm: 28 }),
+    insn("csrrs", { rd: 5, csr: MEPC, rs1: 0 }),
     insn("addi", { rd: 5, rs1: 5, imm: 4 }),
     insn("andi", { rd: 5, rs1: 5, imm: -4 }),
-    insn("csrrw", { rd: 0, csr: 0x341, rs1: 5 }),
-    insn("csrrw", { rd: 5, csr: 0x340, rs1: 5 }),
+    insn("csrrw", { rd: 0, csr: MEPC, rs1: 5 }),
+    insn("csrrw", { rd: 5, csr: MSCRATCH, rs1: 5 }),
+    insn("mret", {}),
+    insn("csrrs", { rd: 5, csr: MINSTRET, rs1: 0 }),
+    insn("andi", { rd: 5, rs1: 5, imm: 0x7c0 }),
+    insn("ori", { rd: 5, rs1: 5, imm: START }),
+    insn("csrrw", { rd: 0, csr: MEPC, rs1: 5 }),
+    insn("csrrs", { rd: 5, csr: MTVEC, rs1: 0 }),
+    insn("csrrs", { rd: 0, csr: MEPC, rs1: 5 }),
+    insn("csrrw", { rd: 5, csr: MSCRATCH, rs1: 5 }),
     insn("mret", {}),
   ];
   let at = 0;
@@ -90,7 +129,7 @@ export function randomProgram(xlen: 32 | 64, seed: number): Uint8Array {
     at += 4;
   };
   handler.forEach(word);
-  at = 0x40;
+  at = START;
   while (at < CODE_BYTES - 8) {
     const kind = random(32);
     const remaining = CODE_BYTES - 8 - at;
@@ -121,8 +160,56 @@ export function randomProgram(xlen: 32 | 64, seed: number): Uint8Array {
       if (entry.row.encoding.length === 4) word(randomInsn(entry, random));
     }
   }
-  while (at < CODE_BYTES) word(insn("jal", { rd: 0, imm: 0x40 - at }));
+  while (at < CODE_BYTES) word(insn("jal", { rd: 0, imm: START - at }));
   return bytes;
+}
+
+/** Entry of a data page: writable mostly, and readable but for a few that are not there. */
+function dataEntry(random: (limit: number) => number): number {
+  if (random(6) === 0) return 0;
+  const used = (random(2) * ACCESSED) | (random(2) * DIRTY);
+  return VALID | READ | (random(4) === 0 ? 0 : WRITE) | used | (random(8) === 0 ? USER : 0);
+}
+
+/**
+ * Writes page tables that map the first 32 pages of RAM to themselves, in a scheme drawn at random; now and then as one
+ * superpage. Gives the value of `satp` in halves.
+ */
+function pageTables(
+  xlen: 32 | 64,
+  { guest }: MachineMemory,
+  mode: Mode,
+  random: (limit: number) => number,
+): [lo: number, hi: number] {
+  const indexBits = xlen === 32 ? 10 : 9;
+  const levels = xlen === 32 ? 2 : 3 + random(3);
+  const put = (table: number, index: number, gpa: number, flags: number) => {
+    const entry = (BigInt(gpa / PAGE) << 10n) | BigInt(flags);
+    const bytes = new Uint8Array(8);
+    new DataView(bytes.buffer).setBigUint64(0, entry, true);
+    guest.write(table + index * (xlen / 8), bytes.subarray(0, xlen / 8));
+  };
+  const user = mode === Mode.user ? USER : 0;
+  const everything = VALID | READ | WRITE | EXECUTE | user;
+  let table = TABLES;
+  for (let level = levels - 1; level > 0; level--) {
+    const index = Math.floor(RAM / PAGE / 2 ** (level * indexBits)) % 2 ** indexBits;
+    if (level === 1 && random(5) === 0) {
+      put(table, index, RAM, everything);
+      break;
+    }
+    put(table, index, table + PAGE, VALID);
+    table += PAGE;
+    if (level > 1) continue;
+    for (let page = 0; page < 32; page++) {
+      const code = page < CODE_BYTES / PAGE;
+      const flags = code ? everything | (random(2) * ACCESSED) : dataEntry(random) ^ user;
+      put(table, page, RAM + page * PAGE, (flags & VALID) === 0 ? 0 : flags);
+    }
+  }
+  const scheme = xlen === 32 ? 1 : 5 + levels;
+  const root = TABLES / PAGE;
+  return xlen === 32 ? [(scheme << 31) | root, 0] : [root, scheme << 28];
 }
 
 /** What must be equal after every slice. */
@@ -138,7 +225,7 @@ function snapshot(cpu: RiscvCpu): string {
   return `${registers.join(" ")} ${Array.from(cpu.hart.state.wide).join(" ")} ${JSON.stringify(rest)}`;
 }
 
-/** Makes a CPU with a program in place and registers filled from the seed. */
+/** Makes a CPU with a program in place and registers filled from the seed, in the mode of the seed's turn. */
 export function lockstepCpu(
   xlen: 32 | 64,
   program: Uint8Array,
@@ -158,9 +245,17 @@ export function lockstepCpu(
     verify: "all",
     ...options,
   });
-  cpu.start({ pcLo: (RAM + 0x40) | 0, pcHi: 0, mode: 3, args: [] });
+  cpu.start({ pcLo: (RAM + START) | 0, pcHi: 0, mode: 3, args: [] });
   cpu.hart.state.wide[0] = RAM | 0;
-  cpu.hart.state.status |= 0;
+  const mode = modes[seed % modes.length]!;
+  if (mode !== Mode.machine) {
+    const set = (csr: number, lo: number, hi: number) => cpu.hart.csr.access(0, csr, lo, hi, true);
+    set(PMPADDR0, -1, -1);
+    set(PMPCFG0, NAPOT_ALL, 0);
+    set(SATP, ...pageTables(xlen, memory, mode, random));
+    cpu.hart.state.mode = mode;
+    cpu.hart.selectTlbs();
+  }
   for (let register = 1; register < 28; register++) {
     const small = random(2) === 0;
     cpu.hart.writeX(
@@ -169,16 +264,24 @@ export function lockstepCpu(
       small ? 0 : random(0x40000000) * 4,
     );
   }
-  cpu.hart.writeX(28, (DATA + 0x800) | 0, 0);
-  cpu.hart.writeX(29, (DATA + 0x1000 - 16 + random(32)) | 0, 0);
-  cpu.hart.writeX(30, (DATA + 0x400 + random(8)) | 0, 0);
-  cpu.hart.writeX(31, (RAM + 0x400) | 0, 0);
+  restart(cpu, START, random(32));
   memory.memory.i32[(0x100 + cpu.frontEnd.shape.slots.get("fs")!.offset) >> 2] = 3;
   return cpu;
 }
 
+/** Puts a CPU at a place of its program, with pointers to data and code: programs run into small endless loops. */
+function restart(cpu: RiscvCpu, offset: number, skew: number): void {
+  cpu.hart.setPc((RAM + offset) | 0, 0);
+  cpu.hart.writeX(28, (DATA + 0x800) | 0, 0);
+  cpu.hart.writeX(29, (DATA + 0x1000 - 16 + skew) | 0, 0);
+  cpu.hart.writeX(30, (DATA + 0x400 + (skew & 7)) | 0, 0);
+  cpu.hart.writeX(31, (RAM + 0x400) | 0, 0);
+}
+
 /** How a run went. */
 export interface LockstepResult {
+  /** Walks of page tables. */
+  readonly walks: number;
   /** Instructions that both retired. */
   readonly instructions: number;
   /** Instructions that ran as translations. */
@@ -192,6 +295,7 @@ export interface LockstepResult {
 /** Runs one program in the interpreter and in translations, `slices` slices of `slice` instructions. */
 export function lockstep(xlen: 32 | 64, seed: number, slices: number, slice: number): LockstepResult {
   const program = randomProgram(xlen, seed);
+  const random = generator(seed + 99);
   const left = lockstepCpu(xlen, program, seed, { tier: "interpreter" });
   const right = lockstepCpu(xlen, program, seed, { tier: "js", hotThreshold: 2 });
   let divergence: string | undefined;
@@ -199,11 +303,21 @@ export function lockstep(xlen: 32 | 64, seed: number, slices: number, slice: num
     const before = snapshot(left);
     const start = left.hart.pcLow;
     const ends = [left.run(slice), right.run(slice)];
-    const [a, b] = [snapshot(left), snapshot(right)];
+    let [a, b] = [snapshot(left), snapshot(right)];
+    if (a !== b) {
+      // An exception retires nothing, so a slice may end before it or after it: one more instruction settles that.
+      left.run(1);
+      right.run(1);
+      [a, b] = [snapshot(left), snapshot(right)];
+    }
     if (a !== b || ends[0] !== ends[1]) {
       divergence = `xlen ${xlen} seed ${seed} slice ${at} from pc 0x${(start >>> 0).toString(16)}\nbefore ${before}\ninterpreter ${a}\ntranslated ${b}`;
     }
     if (left.engine.stuck || right.engine.stuck) break;
+    if (at % SLICES_IN_PLACE !== 0) continue;
+    const [offset, skew] = [START + 4 * random((CODE_BYTES - START) / 4), random(32)];
+    restart(left, offset, skew);
+    restart(right, offset, skew);
   }
   const bytes = [left, right].map((cpu) => {
     const all = new Uint8Array(RAM_BYTES);
@@ -217,6 +331,7 @@ export function lockstep(xlen: 32 | 64, seed: number, slices: number, slice: num
     instructions: left.retired(),
     translated: right.engine.counters.translated,
     exceptions: left.hart.counters.exceptions,
+    walks: left.hart.counters.pageWalks,
     divergence,
   };
 }
