@@ -110,6 +110,8 @@ export class BlockWriter {
   private readonly accesses: readonly Entry[];
   private readonly atomics: readonly Entry[];
   private labels = 0;
+  /** Of LR and SC: whether one pairs with the other at another width is left open. */
+  private readonly width: "w" | "d";
 
   constructor(
     private readonly code: CodeBuilder,
@@ -117,6 +119,7 @@ export class BlockWriter {
     private readonly context: BlockContext,
   ) {
     this.table = code.table;
+    this.width = code.xlen === 64 && random.once(2) ? "d" : "w";
     const full = this.table.entries.filter(
       (entry) => entry.row.encoding.length === 4 && !excluded.has(entry.name),
     );
@@ -269,15 +272,13 @@ export class BlockWriter {
   private reservation(): void {
     const { random, context } = this;
     if (context.userDistance !== undefined) return this.row(this.accesses);
-    const width = this.code.xlen === 64 && random.once(2) ? "d" : "w";
+    const { width } = this;
     const order = () => ({ aq: random.below(2), rl: random.below(2) });
     if (!random.once(8)) this.put(`lr.${width}`, { rd: random.pick(free), rs1: s0, ...order() });
     const between = random.below(6);
     if (between < 2) this.row(this.arithmetic);
     else if (between === 2) this.put("sw", { rs2: random.below(32), rs1: s0, imm: random.pick([0, 4, 8]) });
     else if (between === 3) this.put("amoadd.w", { rd: random.pick(free), rs1: s0, rs2: random.below(32) });
-    const other = width === "d" || this.code.xlen === 32 ? width : random.pick([width, "d"]);
-    if (other !== width && between > 1) return;
     this.put(`sc.${width}`, { rd: random.pick(free), rs2: random.below(32), rs1: s0, ...order() });
   }
 
@@ -373,14 +374,17 @@ export class BlockWriter {
     if (this.random.once(2)) this.put("csrrci", { rd: 0, csr: status, uimm: 2 });
   }
 
-  /** Loads and stores of M mode under the translation of a lower mode. */
+  /**
+   * A load or store of M mode under the translation of a lower mode. Only one: if it traps, `mret` changes MPP, after
+   * which QEMU 7.2 still has the old translations.
+   */
   private borrowedMode(): void {
     const { random } = this;
     this.code.li(10, 3 << MPP_SHIFT);
     this.put("csrrc", { rd: 0, csr: 0x300, rs1: 10 });
     this.code.li(10, MPRV | (random.below(2) << MPP_SHIFT));
     this.put("csrrs", { rd: 0, csr: 0x300, rs1: 10 });
-    for (let times = 1 + random.below(3); times > 0; times--) this.row(this.accesses);
+    this.row(this.accesses);
     this.put("lui", { rd: 10, imm: MPRV });
     this.put("csrrc", { rd: 0, csr: 0x300, rs1: 10 });
   }
