@@ -3,13 +3,13 @@ import { spawn } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Tier } from "@hyperfile/jit";
+import { tiers as allTiers, type Tier } from "@hyperfile/jit";
 import { createMachine } from "../../src/machine.js";
 import { RAM_BYTES } from "./layout.js";
 import type { Program } from "./program.js";
 
-/** The tiers that are compared. */
-export const tiers: readonly Tier[] = ["interpreter", "js"];
+/** The tiers that are compared: all that can be named. */
+export const tiers = allTiers.filter((tier) => tier !== "auto");
 /** A program that runs longer than this hangs. */
 const LIMIT_SECONDS = 20;
 /** Arrivals before a block is translated: programs are short. */
