@@ -7,13 +7,13 @@ const SLICES = 80;
 const SLICE = 97;
 
 describe.each([32, 64] as const)("RV%i programs in lockstep", (xlen) => {
-  it("leave the same state in the interpreter and as translations", () => {
+  it.each(["js", "wasm"] as const)("leave the same state in the interpreter and in tier %s", (tier) => {
     let instructions = 0;
     let translated = 0;
     let exceptions = 0;
     let walks = 0;
     for (let seed = 0; seed < PROGRAMS; seed++) {
-      const result = lockstep(xlen, seed, SLICES, SLICE);
+      const result = lockstep(xlen, seed, SLICES, SLICE, tier);
       expect(result.divergence).toBeUndefined();
       instructions += result.instructions;
       translated += result.translated;

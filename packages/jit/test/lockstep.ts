@@ -6,7 +6,7 @@
  * page tables whose data pages differ in permissions and in their A and D bits.
  */
 import { type InstructionTable, type RiscvSemantics, riscvTable, type TableEntry } from "@hyperfile/decoder";
-import { type MachineMemory, Mode, RiscvCpu, riscvMemory } from "../src/index.js";
+import { type MachineMemory, Mode, RiscvCpu, riscvMemory, type Tier } from "../src/index.js";
 
 /** Start of RAM and of the generated program. */
 const RAM = 0x80000000;
@@ -292,12 +292,18 @@ export interface LockstepResult {
   readonly divergence: string | undefined;
 }
 
-/** Runs one program in the interpreter and in translations, `slices` slices of `slice` instructions. */
-export function lockstep(xlen: 32 | 64, seed: number, slices: number, slice: number): LockstepResult {
+/** Runs one program in the interpreter and in another tier, `slices` slices of `slice` instructions. */
+export function lockstep(
+  xlen: 32 | 64,
+  seed: number,
+  slices: number,
+  slice: number,
+  tier: Tier = "js",
+): LockstepResult {
   const program = randomProgram(xlen, seed);
   const random = generator(seed + 99);
   const left = lockstepCpu(xlen, program, seed, { tier: "interpreter" });
-  const right = lockstepCpu(xlen, program, seed, { tier: "js", hotThreshold: 2 });
+  const right = lockstepCpu(xlen, program, seed, { tier, hotThreshold: 2 });
   let divergence: string | undefined;
   for (let at = 0; at < slices && divergence === undefined; at++) {
     const before = snapshot(left);

@@ -1,6 +1,7 @@
 /** `hyperfile run`: a kernel, firmware or bare-metal program of the user's. */
-import { CliError } from "../errors.js";
+
 import type { Tier } from "@hyperfile/jit";
+import { CliError } from "../errors.js";
 import type { MachineModule, MachineOptions, NamedBytes, VerifyEmitted } from "../machine-types.js";
 import { runSession, type Streams } from "../session.js";
 import { isaWidths, readNamedFile } from "./options.js";

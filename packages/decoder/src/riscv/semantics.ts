@@ -15,6 +15,9 @@ const FS_DIRTY = 3;
 const RM_DYNAMIC = 7;
 const RM_LAST_VALID = 4;
 
+const shapes = { 32: riscvState(32), 64: riscvState(64) };
+const helpers = { 32: riscvHelpers(32), 64: riscvHelpers(64) };
+
 /** Emits the meaning of RISC-V instructions into one block. */
 export class RiscvSemantics {
   readonly builder: BlockBuilder;
@@ -28,8 +31,8 @@ export class RiscvSemantics {
 
   constructor(readonly xlen: 32 | 64) {
     this.x = xlen === 64 ? "i64" : "i32";
-    this.builder = new BlockBuilder(riscvState(xlen), this.x);
-    this.helpers = riscvHelpers(xlen);
+    this.builder = new BlockBuilder(shapes[xlen], this.x);
+    this.helpers = helpers[xlen];
   }
 
   /** Starts the next instruction, `offset` bytes into the block; `length` is unknown inside a template. */

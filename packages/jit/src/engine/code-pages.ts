@@ -22,6 +22,9 @@ const TAIL_WORDS = 16;
 /** Words of linear memory that one code page takes; `granularity` as in the front end. */
 export const codePageWords = (granularity: number): number => (PAGE_SIZE >> granularity) * 2 + TAIL_WORDS;
 
+/** Marks a counter that holds a region's number. */
+const REGION = 0x80000000 | 0;
+
 /** One translated block. */
 export interface BlockRecord {
   /** Offset of its first byte in the page. */
@@ -30,6 +33,18 @@ export interface BlockRecord {
   readonly end: number;
   /** Guest instructions. */
   readonly instructions: number;
+}
+
+/** A compiled region: where it begins, and the code that it was made from. */
+export interface RegionRecord {
+  /** Index in `counters` of its head. */
+  readonly head: number;
+  /** Its number, which the counter holds in its low bits. */
+  readonly index: number;
+  /** Guest instructions. */
+  readonly instructions: number;
+  /** What it covers: changes to these bytes make it void. */
+  readonly spans: readonly { readonly page: CodePage; readonly start: number; readonly end: number }[];
 }
 
 /** What was derived from one frame. */
@@ -41,6 +56,8 @@ export class CodePage {
   /** Translations by entry; shared by all pages until the first one is made. */
   translations: (Translation | null)[];
   blocks: BlockRecord[] = [];
+  /** Regions that cover bytes of this page. */
+  readonly regions = new Set<RegionRecord>();
 
   constructor(
     readonly index: number,
@@ -56,6 +73,8 @@ export interface CodePageEvents {
   onAcquire(page: CodePage): void;
   /** The page gives way: nothing may refer to its index any more. */
   onRelease(page: CodePage): void;
+  /** A region is void: its number may be given out again. */
+  onDropRegion(region: RegionRecord): void;
 }
 
 /** The cache. */
@@ -185,7 +204,7 @@ export class CodePages {
     const to = Math.min(PAGE_SIZE, offset + length);
     const base = this.baseWord(page);
     this.memory.i32.fill(0, base + (from << this.wordsPerByteShift), base + (to << this.wordsPerByteShift));
-    let dropped = false;
+    let dropped = this.dropRegions(page, offset, offset + length);
     if (page.blocks.length > 0) {
       page.blocks = page.blocks.filter((block) => {
         if (block.end <= offset || block.start >= offset + length) return true;
@@ -206,8 +225,33 @@ export class CodePages {
       this.memory.i32.fill(0, base, base + this.pageWords - TAIL_WORDS);
       page.translations.fill(null);
       page.blocks = [];
+      this.dropRegions(page, 0, PAGE_SIZE);
     }
     this.counters.fill(0, this.arenaWord >> 1, (this.arenaWord + this.capacity * this.pageWords) >> 1);
+  }
+
+  /** Puts a region in place: the interpreter runs it whenever it arrives at its head. */
+  installRegion(region: RegionRecord): void {
+    for (const { page } of region.spans) page.regions.add(region);
+    this.counters[region.head] = REGION | region.index;
+  }
+
+  /** Drops a region. */
+  dropRegion(region: RegionRecord): void {
+    for (const { page } of region.spans) page.regions.delete(region);
+    this.counters[region.head] = 0;
+    this.events.onDropRegion(region);
+  }
+
+  /** Drops the regions that cover some of the bytes from `start` to `end` of a page. True if there were any. */
+  private dropRegions(page: CodePage, start: number, end: number): boolean {
+    let dropped = false;
+    for (const region of page.regions) {
+      if (!region.spans.some((span) => span.page === page && span.start < end && span.end > start)) continue;
+      this.dropRegion(region);
+      dropped = true;
+    }
+    return dropped;
   }
 
   private writeEntry(entry: number, insn: GuestInsn): void {
@@ -233,6 +277,7 @@ export class CodePages {
 
   private release(page: CodePage): void {
     this.counts.evicted++;
+    this.dropRegions(page, 0, PAGE_SIZE);
     this.events.onRelease(page);
     this.byFrame.delete(page.frame);
     const base = this.baseWord(page);

@@ -25,6 +25,7 @@ import { AccessKind, type AddressTranslator } from "../mmu/ports.js";
 import type { Tlb } from "../mmu/tlb.js";
 import { optimise } from "../passes/optimise.js";
 import { type CodePage, CodePages, type Translation } from "./code-pages.js";
+import { RegionTranslator } from "./region-translator.js";
 
 /**
  * Which tiers the engine may use:
@@ -69,6 +70,8 @@ export interface EngineOptions {
 
 /** Arrivals at a jump target before it is translated; see the decision record on tiers. */
 export const DEFAULT_HOT_THRESHOLD = 20_000;
+/** Arrivals at a jump target before a region is made of it; see the decision record on tiers. */
+export const DEFAULT_REGION_THRESHOLD = 16_000;
 /** Longest block in guest instructions. */
 export const MAXIMUM_BLOCK = 64;
 /** A threshold that no counter reaches. */
@@ -93,14 +96,18 @@ export class Engine {
     exitsCrossing: 0,
     exitsChainEnd: 0,
     exitsRedirect: 0,
+    regionsDropped: 0,
   };
   private readonly words: Int32Array;
   private readonly bindings: Bindings;
+  private readonly runtime: WasmRuntime | undefined;
+  private readonly regions: RegionTranslator | undefined;
   private readonly interpret: (hot: number, scratch: number) => number;
   /** The tier that is used: never `auto`. */
   readonly tier: Exclude<Tier, "auto">;
   private readonly budgetWord: number;
   private readonly exitWord: number;
+  private readonly inRegionsWord: number;
   private readonly fetchWord: number;
   private readonly pcWord: number;
   private readonly wide: boolean;
@@ -120,6 +127,7 @@ export class Engine {
     this.words = memory.i32;
     this.budgetWord = headerWord(hartOffset, "budget");
     this.exitWord = headerWord(hartOffset, "exit");
+    this.inRegionsWord = headerWord(hartOffset, "inRegions");
     this.fetchWord = headerWord(hartOffset, "tlbFetch");
     this.pcWord = this.slotWord("pc");
     this.wide = frontEnd.addressType === "i64";
@@ -132,6 +140,10 @@ export class Engine {
       onRelease: (page) => {
         options.guest.unmarkCode(page.gpa);
         options.tlb.dropFetch(page.frame);
+      },
+      onDropRegion: (region) => {
+        this.counters.regionsDropped++;
+        this.runtime?.remove(region.index);
       },
     });
     const { access } = options;
@@ -162,8 +174,17 @@ export class Engine {
       const module = new ModuleWriter();
       const { countersOffset } = this.codePages;
       emitWasmInterpreter(module, { ...context, countersOffset, flagsOffset: flags }, formats);
-      const runtime = new WasmRuntime(memory, this.bindings);
-      this.interpret = runtime.instantiate(module).interpret as typeof this.interpret;
+      this.runtime = new WasmRuntime(memory, this.bindings);
+      this.interpret = this.runtime.instantiate(module).interpret as typeof this.interpret;
+      this.regions = new RegionTranslator({
+        frontEnd,
+        memory,
+        hartOffset,
+        codePages: this.codePages,
+        runtime: this.runtime,
+        fetchWord: this.fetchWord,
+        flagsOffset: flags,
+      });
       return;
     }
     const cold = emitColdHandlers(context, formats);
@@ -208,8 +229,11 @@ export class Engine {
         // The block does not fit into what is left of the budget: interpret the rest.
         hot = NEVER;
       }
+      const inRegions = words[this.inRegionsWord]!;
       const reason = this.interpret(hot, 0);
-      counters.interpreted += before - words[budgetWord]!;
+      const translated = (words[this.inRegionsWord]! - inRegions) | 0;
+      counters.translated += translated;
+      counters.interpreted += before - words[budgetWord]! - translated;
       this.handle(reason);
     }
     if (words[exitWord] === Exit.redirect) words[exitWord] = Exit.none;
@@ -375,9 +399,8 @@ export class Engine {
   private usualThreshold(): number {
     const { tier } = this;
     const { hotThreshold } = this.options;
-    return tier === "interpreter" || tier === "wasm-interpreter"
-      ? NEVER
-      : (hotThreshold ?? DEFAULT_HOT_THRESHOLD);
+    if (tier === "interpreter" || tier === "wasm-interpreter") return NEVER;
+    return hotThreshold ?? (tier === "wasm" ? DEFAULT_REGION_THRESHOLD : DEFAULT_HOT_THRESHOLD);
   }
 
   private programCounter(): bigint {
@@ -430,6 +453,7 @@ export class Engine {
     const entry = ((low >>> 10) & ((TLB_ENTRIES - 1) * 4)) + (words[this.fetchWord]! >> 2);
     const page = codePages.page(words[entry + 3]!);
     if (this.hot === NEVER) return codePages.resetCounter(page, offset);
+    if (this.regions !== undefined) return this.translateRegion(this.regions, page, offset);
     const insns = this.blockAt(page, offset);
     if (insns.length === 0) {
       codePages.resetCounter(page, offset);
@@ -450,6 +474,16 @@ export class Engine {
     codePages.install(page, { start: offset, end, instructions: insns.length }, translation);
     counters.translations++;
     counters.translatedInstructions += insns.length;
+    counters.compileMicroseconds += Math.round((performance.now() - started) * 1000);
+  }
+
+  private translateRegion(regions: RegionTranslator, page: CodePage, offset: number): void {
+    const { words, counters } = this;
+    const started = performance.now();
+    const region = regions.translate(words[this.pcWord]!, this.wide ? words[this.pcWord + 1]! : 0);
+    if (region === undefined) return this.codePages.resetCounter(page, offset);
+    counters.translations++;
+    counters.translatedInstructions += region.instructions;
     counters.compileMicroseconds += Math.round((performance.now() - started) * 1000);
   }
 

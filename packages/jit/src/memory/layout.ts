@@ -38,6 +38,8 @@ export const header = {
   /** The value that LR saw, low and high half. */
   reservedLow: 32,
   reservedHigh: 36,
+  /** Guest instructions that ran in regions, modulo 2^32. */
+  inRegions: 40,
 } as const;
 
 /** Byte offset of the guest state (the front end's slots) in a hart block. */

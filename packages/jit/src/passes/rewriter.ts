@@ -3,7 +3,7 @@
  * renumbered. A pass decides for each operation whether to keep it, replace it by another, or map its value to
  * one that exists already.
  */
-import type { Block, Operation, Type, Value, Wide } from "@hyperfile/decoder";
+import { type Block, type Operation, opcodes, type Type, type Value, type Wide } from "@hyperfile/decoder";
 
 /** Builds the rewritten block. */
 export class Rewriter {
@@ -38,10 +38,27 @@ export class Rewriter {
 
   /** Appends `operation` of the source, arguments renumbered, and names its value. */
   keep(old: number, operation: Operation): Value {
-    const args = operation.args.length === 0 ? operation.args : operation.args.map((arg) => this.value(arg));
-    const value = this.emit(args === operation.args ? operation : { ...operation, args });
+    const value = this.emit(this.renumber(operation));
     this.renamed[old] = value;
     return value;
+  }
+
+  /** The operation with its arguments renumbered; the common kinds without a generic copy, which is slow. */
+  private renumber(operation: Operation): Operation {
+    const { op, type, args } = operation;
+    if (args.length === 0) return operation;
+    const renamed: Value[] = [];
+    let same = true;
+    for (const arg of args) {
+      const value = this.renamed[arg]!;
+      renamed.push(value);
+      same &&= value === arg;
+    }
+    if (same) return operation;
+    if (op === "set") return { op, type, args: renamed, slot: operation.slot!, index: operation.index! };
+    if (op === "load") return { op, type, args: renamed, width: operation.width!, signed: operation.signed! };
+    if (opcodes.get(op)!.kind === "pure") return { op, type, args: renamed };
+    return { ...operation, args: renamed };
   }
 
   /** A constant; made once per block. */

@@ -24,6 +24,7 @@ import { floatFunction } from "../js/emitter.js";
 import { type FunctionWriter, Op, ValueType } from "./encoder.js";
 import { emitFastFloat } from "./float.js";
 import { emitDivision, emitMultiplyHigh, emitSwapBytes, plainOpcodes } from "./integer.js";
+import type { Temporaries, ValueWriter } from "./value-writer.js";
 
 /** What differs between a region and an interpreter's handler. */
 export interface WasmHost {
@@ -72,32 +73,8 @@ const { i32, i64 } = ValueType;
 /** Where in a TLB entry the addend is. */
 const ADDEND = 8;
 
-/** Local variables for temporary values, used again in the next block. */
-export class Temporaries {
-  private readonly free = new Map<ValueType, number[]>();
-  private readonly taken: { type: ValueType; local: number }[] = [];
-
-  constructor(private readonly writer: FunctionWriter) {}
-
-  take(type: ValueType): number {
-    const local = this.free.get(type)?.pop() ?? this.writer.local(type);
-    this.taken.push({ type, local });
-    return local;
-  }
-
-  /** All may be used again. */
-  release(): void {
-    for (const { type, local } of this.taken) {
-      const list = this.free.get(type);
-      if (list === undefined) this.free.set(type, [local]);
-      else list.push(local);
-    }
-    this.taken.length = 0;
-  }
-}
-
 /** Prints one block. */
-export class WasmEmitter {
+export class WasmEmitter implements ValueWriter {
   private readonly uses: Uint16Array;
   private readonly stale: Uint8Array;
   private readonly locals = new Map<Value, number>();

@@ -390,7 +390,7 @@ export class FunctionWriter {
 }
 
 /** Section numbers (5.5.2). */
-const Section = { type: 1, import: 2, function: 3, export: 7, code: 10 } as const;
+const Section = { type: 1, import: 2, function: 3, export: 7, element: 9, code: 10 } as const;
 
 /** The shared things that a module imports besides functions, all from module `e`. */
 export interface ModuleImports {
@@ -407,14 +407,14 @@ export class ModuleWriter {
   private readonly typeIndex = new Map<string, number>();
   private readonly imports = new Map<string, { readonly index: number; readonly type: number }>();
   private readonly functions: {
-    readonly name: string;
+    readonly place: string | number;
     readonly type: number;
     readonly body: FunctionWriter;
   }[] = [];
 
-  /** Names of the imported functions, in order. */
-  get importedFunctions(): readonly string[] {
-    return [...this.imports.keys()];
+  /** The imported functions by name, in order. */
+  get importedFunctions(): ReadonlyMap<string, Signature> {
+    return new Map([...this.imports].map(([name, { type }]) => [name, this.types[type]!]));
   }
 
   /** Index of a signature. */
@@ -438,10 +438,10 @@ export class ModuleWriter {
     return index;
   }
 
-  /** Begins a function that is exported as `name`. */
-  function(name: string, signature: Signature): FunctionWriter {
+  /** Begins a function: it is exported under a name, or put into the imported table at an index. */
+  function(place: string | number, signature: Signature): FunctionWriter {
     const body = new FunctionWriter(this, signature.parameters.length);
-    this.functions.push({ name, type: this.type(signature), body });
+    this.functions.push({ place, type: this.type(signature), body });
     return body;
   }
 
@@ -489,13 +489,27 @@ export class ModuleWriter {
       content.unsigned(this.functions.length);
       for (const { type } of this.functions) content.unsigned(type);
     });
+    const placed = this.functions.map(({ place }, index) => ({ place, index: this.imports.size + index }));
     section(Section.export, (content) => {
-      content.unsigned(this.functions.length);
-      this.functions.forEach(({ name }, index) => {
-        content.name(name);
+      const exported = placed.filter(({ place }) => typeof place === "string");
+      content.unsigned(exported.length);
+      for (const { place, index } of exported) {
+        content.name(place as string);
         content.byte(0);
-        content.unsigned(this.imports.size + index);
-      });
+        content.unsigned(index);
+      }
+    });
+    section(Section.element, (content) => {
+      const elements = placed.filter(({ place }) => typeof place === "number");
+      content.unsigned(elements.length);
+      for (const { place, index } of elements) {
+        content.unsigned(0);
+        content.byte(Op.i32_const);
+        content.signed(place as number);
+        content.byte(Op.end);
+        content.unsigned(1);
+        content.unsigned(index);
+      }
     });
     section(Section.code, (content) => {
       content.unsigned(this.functions.length);

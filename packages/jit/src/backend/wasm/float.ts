@@ -11,8 +11,8 @@
  * correctly-rounded sums: proved algorithms using rounding to odd", IEEE Transactions on Computers 57(4), 2008).
  */
 import type { Operation, Value } from "@hyperfile/decoder";
-import type { WasmEmitter } from "./emitter.js";
 import { Op, Saturating, ValueType } from "./encoder.js";
+import type { ValueWriter } from "./value-writer.js";
 
 const INEXACT = 1;
 const NEAREST_EVEN = 0;
@@ -47,7 +47,7 @@ const extremes: Readonly<Record<string, readonly [single: number, double: number
  * the caller prints the slow one; the caller ends it. False, with nothing printed, where there is no fast path.
  */
 export function emitFastFloat(
-  emitter: WasmEmitter,
+  emitter: ValueWriter,
   operation: Operation,
   result: number,
   flagsOffset: number | undefined,
@@ -61,7 +61,7 @@ class FastFloat {
   private readonly writer;
 
   constructor(
-    private readonly emitter: WasmEmitter,
+    private readonly emitter: ValueWriter,
     private readonly result: number,
     private readonly flagsOffset: number,
   ) {

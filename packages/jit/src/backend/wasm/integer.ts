@@ -1,7 +1,7 @@
 /** Integer operations of the IR in WebAssembly: one opcode where there is one, sequences elsewhere. */
 import type { Type, Value } from "@hyperfile/decoder";
-import type { WasmEmitter } from "./emitter.js";
 import { Op, ValueType } from "./encoder.js";
+import type { ValueWriter } from "./value-writer.js";
 
 const opcodes: Readonly<Record<string, readonly [narrow: number, wide: number]>> = {
   add: [Op.i32_add, Op.i64_add],
@@ -44,7 +44,7 @@ const divisions = {
  * remainder by -1 is 0 without a trap.
  */
 export function emitDivision(
-  emitter: WasmEmitter,
+  emitter: ValueWriter,
   op: keyof typeof divisions,
   type: "i32" | "i64",
   a: Value,
@@ -86,7 +86,7 @@ export function emitDivision(
 
 /** Pushes the upper half of a product. */
 export function emitMultiplyHigh(
-  emitter: WasmEmitter,
+  emitter: ValueWriter,
   op: "mulh" | "mulhu" | "mulhsu",
   type: "i32" | "i64",
   a: Value,
@@ -162,7 +162,7 @@ export function emitMultiplyHigh(
 }
 
 /** Pushes a value with its bytes in reverse order. */
-export function emitSwapBytes(emitter: WasmEmitter, type: "i32" | "i64", a: Value): void {
+export function emitSwapBytes(emitter: ValueWriter, type: "i32" | "i64", a: Value): void {
   const { writer } = emitter;
   if (type === "i32") {
     const x = emitter.inLocal(a);

@@ -25,8 +25,9 @@ import {
   OPCODE_BITS,
 } from "../entry-format.js";
 import type { InterpreterContext } from "../js/interpreter.js";
-import { Temporaries, WasmEmitter, type WasmHost } from "./emitter.js";
+import { WasmEmitter, type WasmHost } from "./emitter.js";
 import { type FunctionWriter, type ModuleWriter, Op, type Signature, ValueType } from "./encoder.js";
+import { Temporaries } from "./value-writer.js";
 
 const { i32, i64 } = ValueType;
 
@@ -312,11 +313,18 @@ class InterpreterWriter {
     writer.i32(0x7fffffff);
     writer.op(Op.i32_and);
     writer.callIndirect(regionSignature);
+    this.loadBudget();
+    writer.i32(0);
+    writer.loadAt(Op.i32_load, this.header("inRegions"));
+    writer.get(locals.before);
+    writer.op(Op.i32_add);
+    writer.get(locals.n);
+    writer.op(Op.i32_sub);
+    writer.memory(Op.i32_store, this.header("inRegions"));
     writer.loadAt(Op.i32_load, this.header("exit"));
     writer.if();
     this.leave(InterpreterExit.done);
     writer.end();
-    this.loadBudget();
     writer.get(locals.n);
     writer.get(locals.before);
     writer.op(Op.i32_ne);

@@ -5,7 +5,7 @@
 
 import type { LinearMemory } from "../../memory/linear-memory.js";
 import type { Bindings } from "../js/bindings.js";
-import type { ModuleWriter } from "./encoder.js";
+import { ModuleWriter, type Signature } from "./encoder.js";
 
 const WASM_PAGE = 0x10000;
 /** Elements by which the table grows. */
@@ -17,6 +17,7 @@ export const hasWebAssembly = (memory: LinearMemory): boolean => memory.wasm !==
 /** Modules on one linear memory. */
 export class WasmRuntime {
   private readonly table: WebAssembly.Table;
+  private readonly thunks = new Map<string, unknown>();
   private readonly free: number[] = [];
   private used = 0;
 
@@ -33,6 +34,31 @@ export class WasmRuntime {
 
   /** Compiles a module; gives its exported functions. */
   instantiate(module: ModuleWriter): WebAssembly.Exports {
+    this.makeThunks(module.importedFunctions);
+    return this.compile(module, (name) => this.thunks.get(name));
+  }
+
+  /**
+   * V8 compiles a wrapper for each JavaScript function that a module imports, which costs more than a small module.
+   * So the wrappers are made once: modules import WebAssembly functions that call the JavaScript ones.
+   */
+  private makeThunks(functions: ReadonlyMap<string, Signature>): void {
+    const missing = [...functions].filter(([name]) => !this.thunks.has(name));
+    if (missing.length === 0) return;
+    const module = new ModuleWriter();
+    for (const [name, signature] of missing) {
+      const { parameters, results } = signature;
+      const writer = module.function(name, signature);
+      parameters.forEach((_, parameter) => {
+        writer.get(parameter);
+      });
+      writer.call(name, parameters, results);
+    }
+    const exports = this.compile(module, (name) => this.bindings[name]);
+    for (const [name] of missing) this.thunks.set(name, exports[name]!);
+  }
+
+  private compile(module: ModuleWriter, binding: (name: string) => unknown): WebAssembly.Exports {
     const bytes = module.finish({
       memoryPages: this.memory.buffer.byteLength / WASM_PAGE,
       shared: this.memory.shared,
@@ -42,18 +68,17 @@ export class WasmRuntime {
       m: this.memory.wasm as WebAssembly.Memory,
       t: this.table,
     };
-    for (const name of module.importedFunctions) {
-      imports[name] = this.bindings[name] as (...args: number[]) => number;
+    for (const name of module.importedFunctions.keys()) {
+      imports[name] = binding(name) as WebAssembly.ImportValue;
     }
     const compiled = new WebAssembly.Module(bytes as BufferSource);
     return new WebAssembly.Instance(compiled, { e: imports }).exports;
   }
 
-  /** Puts a function into the table; gives its element's number. */
-  add(code: unknown): number {
+  /** An element of the table for a module to put a function into: its index. */
+  reserve(): number {
     const index = this.free.pop() ?? this.used++;
     if (index >= this.table.length) this.table.grow(TABLE_STEP);
-    this.table.set(index, code as () => void);
     return index;
   }
 

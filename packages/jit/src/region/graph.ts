@@ -1,0 +1,271 @@
+/**
+ * Region formation: from the head of hot code to a control-flow graph of the blocks that will be compiled together.
+ *
+ * The graph follows jumps, branches, fall-throughs and calls as far as the code has run: an entry that was never
+ * decoded is never included. A call's target is a copy of the callee for this call (`context`), so that a return to
+ * the expected address is an edge like any other and only has to be confirmed. What lies outside is an exit.
+ *
+ * A call is recognised without knowing the CPU: a block that writes the address after itself to a slot and jumps.
+ */
+import type { Block, FrontEnd, GuestInsn, Operation } from "@hyperfile/decoder";
+import { PAGE_SIZE } from "../memory/layout.js";
+import { optimise } from "../passes/optimise.js";
+
+/** A place in guest code: bytes from the start of the page in which the region's head lies. */
+export type Place = number;
+
+/** Where control goes from a node. */
+export type Edge =
+  | { readonly kind: "node"; readonly node: RegionNode }
+  | { readonly kind: "exit"; readonly place: Place };
+
+/** A block of the region in one context. */
+export interface RegionNode {
+  readonly place: Place;
+  readonly block: Block;
+  /** Bytes from the node's place to the block's end. */
+  readonly length: number;
+  readonly context: Context;
+  /**
+   * Successors: of a jump one, of a branch taken and not taken, of an indirect jump the expected return if there is
+   * one, of anything else none.
+   */
+  edges: Edge[];
+}
+
+/** The calls through which a copy of code is reached. */
+export interface Context {
+  readonly caller: Context | undefined;
+  /** Where the callee returns to. */
+  readonly returnTo: Place;
+  /** First place of the callee. */
+  readonly callee: Place;
+  readonly depth: number;
+}
+
+/** Guest code as the formation sees it. */
+export interface CodeView {
+  readonly frontEnd: FrontEnd;
+  /** Whether the instruction at `place` has run; false where the page is not known. */
+  hasRun(place: Place): boolean;
+  /** The instruction at `place`; undefined if it does not lie in one page, or must not be compiled. */
+  insnAt(place: Place): GuestInsn | undefined;
+}
+
+/** Limits of a region. */
+export interface RegionLimits {
+  readonly blocks: number;
+  readonly instructions: number;
+  readonly blockInstructions: number;
+  readonly callDepth: number;
+}
+
+/** Limits that measured well. */
+export const DEFAULT_LIMITS: RegionLimits = {
+  blocks: 40,
+  instructions: 300,
+  blockInstructions: 64,
+  callDepth: 3,
+};
+
+/** A region: nodes in the order in which they were found, the head first. */
+export interface Region {
+  readonly nodes: readonly RegionNode[];
+  readonly instructions: number;
+}
+
+const root: Context = { caller: undefined, returnTo: -1, callee: -1, depth: 0 };
+
+/** What a block does at its end, in places. */
+interface Ending {
+  readonly kind: "jump" | "branch" | "indirect" | "other";
+  readonly targets: readonly Place[];
+  /** Place after a call. */
+  readonly link: Place | undefined;
+}
+
+/** Forms the region of the code at `head`; undefined if there is nothing to compile. */
+export function formRegion(view: CodeView, head: Place, limits: RegionLimits): Region | undefined {
+  return new Formation(view, limits).form(head);
+}
+
+interface Leader {
+  readonly place: Place;
+  readonly context: Context;
+}
+
+class Formation {
+  private readonly leaders = new Map<Context, Map<Place, Leader>>();
+  private readonly queue: Leader[] = [];
+  private readonly contexts: Context[] = [root];
+  private readonly translated = new Map<Place, Block>();
+  private instructions = 0;
+  private blocks = 0;
+
+  constructor(
+    private readonly view: CodeView,
+    private readonly limits: RegionLimits,
+  ) {}
+
+  form(head: Place): Region | undefined {
+    if (this.read(head).length === 0) return undefined;
+    this.visit(head, root);
+    while (this.queue.length > 0) this.explore(this.queue.shift()!);
+    return this.build();
+  }
+
+  /** Makes a place the start of a block, if the limits allow. */
+  private visit(place: Place, context: Context): void {
+    const known = this.leadersOf(context);
+    if (known.has(place) || this.blocks >= this.limits.blocks) return;
+    if (this.blocks > 0 && (this.instructions >= this.limits.instructions || !this.view.hasRun(place)))
+      return;
+    const leader = { place, context };
+    known.set(place, leader);
+    this.blocks++;
+    this.queue.push(leader);
+  }
+
+  private leadersOf(context: Context): Map<Place, Leader> {
+    let known = this.leaders.get(context);
+    if (known === undefined) {
+      known = new Map();
+      this.leaders.set(context, known);
+    }
+    return known;
+  }
+
+  private explore({ place, context }: Leader): void {
+    const insns = this.read(place);
+    if (insns.length === 0) return;
+    this.instructions += insns.length;
+    const block = this.translate(place, insns);
+    for (const { place: next, context: within } of this.successors(place, block, context)) {
+      this.visit(next, within);
+    }
+  }
+
+  /** The optimised block of `insns`, which begin at `place`. */
+  private translate(place: Place, insns: readonly GuestInsn[]): Block {
+    const known = this.translated.get(place);
+    if (known?.instructions === insns.length) return known;
+    const block = optimise(this.view.frontEnd.translate(insns));
+    this.translated.set(place, block);
+    return block;
+  }
+
+  /** Instructions from `place` to the end of its block, of its page, or of what has run. */
+  private read(place: Place, before?: ReadonlyMap<Place, Leader>): GuestInsn[] {
+    const { view, limits } = this;
+    const insns: GuestInsn[] = [];
+    const page = Math.floor(place / PAGE_SIZE);
+    for (let at = place; insns.length < limits.blockInstructions; ) {
+      if (Math.floor(at / PAGE_SIZE) !== page) break;
+      if (at !== place && before?.has(at) === true) break;
+      const insn = view.insnAt(at);
+      if (insn === undefined) break;
+      insns.push(insn);
+      at += insn.length;
+      if (view.frontEnd.endsBlock(insn)) break;
+    }
+    return insns;
+  }
+
+  /** Where control can go, with the context it arrives in. */
+  private successors(place: Place, block: Block, context: Context): Leader[] {
+    const ending = endingOf(block, place, this.view.frontEnd);
+    switch (ending.kind) {
+      case "jump": {
+        const [target] = ending.targets as readonly [Place];
+        if (ending.link === undefined) return [{ place: target, context }];
+        const inner = this.enter(context, target, ending.link);
+        return inner === undefined ? [] : [{ place: target, context: inner }];
+      }
+      case "branch":
+        return ending.targets.map((target) => ({ place: target, context }));
+      case "indirect":
+        if (ending.link !== undefined || context.caller === undefined) return [];
+        return [{ place: context.returnTo, context: context.caller }];
+      default:
+        return [];
+    }
+  }
+
+  /** The context of a callee; undefined if it is recursive or too deep. */
+  private enter(caller: Context, callee: Place, returnTo: Place): Context | undefined {
+    if (caller.depth >= this.limits.callDepth) return undefined;
+    for (let outer: Context | undefined = caller; outer !== undefined; outer = outer.caller) {
+      if (outer.callee === callee) return undefined;
+    }
+    const known = this.contexts.find(
+      (context) => context.caller === caller && context.callee === callee && context.returnTo === returnTo,
+    );
+    if (known !== undefined) return known;
+    const context = { caller, callee, returnTo, depth: caller.depth + 1 };
+    this.contexts.push(context);
+    return context;
+  }
+
+  private build(): Region {
+    const nodes = new Map<Leader, RegionNode>();
+    let instructions = 0;
+    for (const [context, known] of this.leaders) {
+      for (const leader of known.values()) {
+        const insns = this.read(leader.place, known);
+        if (insns.length === 0) continue;
+        const block = this.translate(leader.place, insns);
+        const length = insns.reduce((sum, insn) => sum + insn.length, 0);
+        instructions += insns.length;
+        nodes.set(leader, { place: leader.place, block, length, context, edges: [] });
+      }
+    }
+    for (const node of nodes.values()) {
+      const wanted = this.successors(node.place, node.block, node.context);
+      const ending = endingOf(node.block, node.place, this.view.frontEnd);
+      const edgeTo = ({ place, context }: Leader): Edge => {
+        const leader = this.leaders.get(context)?.get(place);
+        const target = leader === undefined ? undefined : nodes.get(leader);
+        return target === undefined ? { kind: "exit", place } : { kind: "node", node: target };
+      };
+      node.edges = wanted.map(edgeTo);
+      // A call that is not followed is an exit to the callee; an unexpected return is found by its address.
+      if (ending.kind === "jump" && wanted.length === 0)
+        node.edges = [{ kind: "exit", place: ending.targets[0]! }];
+      if (ending.kind === "indirect" && node.edges[0]?.kind === "exit") node.edges = [];
+    }
+    return { nodes: [...nodes.values()], instructions };
+  }
+}
+
+/** The place a block's indirect jump goes to, where that is a fixed distance from the block. */
+export function fixedTarget(block: Block, exit: Operation, granularity: number): number | undefined {
+  if (exit.op !== "jumpr") return undefined;
+  let target = block.operations[exit.args[0]!]!;
+  if (target.op === "and" && granularity > 0) {
+    // The lowest bit of a jump target is cleared where instructions are aligned to half-words: it is 0 anyway.
+    const mask = block.operations[target.args[1]!]!;
+    const low = typeof mask.constant === "object" ? mask.constant.lo : mask.constant;
+    if (mask.op !== "const" || low !== -2) return undefined;
+    target = block.operations[target.args[0]!]!;
+  }
+  if (target.op !== "pc") return undefined;
+  const distance = target.constant as number;
+  return distance % (1 << granularity) === 0 ? distance : undefined;
+}
+
+function endingOf(block: Block, place: Place, frontEnd: FrontEnd): Ending {
+  const exit = block.operations[block.operations.length - 1]!;
+  const isLink = (operation: Operation) => {
+    if (operation.op !== "set" || operation.slot === "pc") return false;
+    const value = block.operations[operation.args[0]!]!;
+    return value.op === "pc" && value.constant === block.bytes;
+  };
+  const link = block.operations.some(isLink) ? place + block.bytes : undefined;
+  const targets = (exit.targets ?? []).map((distance) => place + (distance as number));
+  if (exit.op === "jump") return { kind: "jump", targets, link };
+  if (exit.op === "branch") return { kind: "branch", targets, link: undefined };
+  if (exit.op !== "jumpr") return { kind: "other", targets: [], link: undefined };
+  const fixed = fixedTarget(block, exit, frontEnd.granularity);
+  if (fixed !== undefined) return { kind: "jump", targets: [place + fixed], link };
+  return { kind: "indirect", targets: [], link };
+}
