@@ -203,7 +203,7 @@ export class WasmEmitter implements ValueWriter {
         return this.emitCall(operation, position);
       case "trapif":
         this.push(args[0]!);
-        writer.if();
+        writer.ifUnlikely();
         this.emitRaise(operation);
         writer.end();
         return;
@@ -352,7 +352,7 @@ export class WasmEmitter implements ValueWriter {
       writer.op(Op.i32_and);
       writer.op(Op.i32_eq);
     }
-    writer.if();
+    writer.ifLikely();
     return { address: place, entry };
   }
 
@@ -479,7 +479,7 @@ export class WasmEmitter implements ValueWriter {
   private leaveIfAsked(): void {
     const { writer, host, context } = this;
     writer.loadAt(Op.i32_load, context.hartOffset + header.exit);
-    writer.if();
+    writer.ifUnlikely();
     host.bail();
     writer.end();
   }
@@ -504,7 +504,7 @@ export class WasmEmitter implements ValueWriter {
     this.takeResult(operation, position);
     if (exits) {
       writer.loadAt(Op.i32_load, this.context.hartOffset + header.exit);
-      writer.if();
+      writer.ifUnlikely();
       if (spills) host.bailSpilled();
       else host.bail();
       writer.end();

@@ -2,6 +2,9 @@
  * Writes WebAssembly: instructions straight into a byte array, and the sections around them
  * (WebAssembly Core Specification, chapter 5, "Binary Format").
  *
+ * Which way a branch usually goes is told in a custom section (the branch hinting proposal), which engines may ignore:
+ * with it, V8 moves slow paths out of the way and keeps values in registers across them.
+ *
  * Function bodies are written before the module exists, so imported functions are numbered in the order of their
  * first call, and the module's own functions follow them.
  */
@@ -258,6 +261,8 @@ export interface Signature {
 export class FunctionWriter {
   readonly code = new ByteWriter(4096);
   private readonly locals: ValueType[] = [];
+  /** Which way branches usually go; offsets in `code`. */
+  readonly hints: { readonly offset: number; readonly likely: 0 | 1 }[] = [];
   /** Structured instructions that are open now. */
   depth = 0;
 
@@ -342,6 +347,18 @@ export class FunctionWriter {
     this.open(Op.if, result ?? NO_RESULT);
   }
 
+  /** Like {@link if}, where the first arm is the usual one. */
+  ifLikely(): void {
+    this.hints.push({ offset: this.code.length, likely: 1 });
+    this.open(Op.if, NO_RESULT);
+  }
+
+  /** Like {@link if}, where the first arm is hardly ever taken. */
+  ifUnlikely(): void {
+    this.hints.push({ offset: this.code.length, likely: 0 });
+    this.open(Op.if, NO_RESULT);
+  }
+
   else(): void {
     this.code.byte(Op.else);
   }
@@ -390,7 +407,7 @@ export class FunctionWriter {
 }
 
 /** Section numbers (5.5.2). */
-const Section = { type: 1, import: 2, function: 3, export: 7, element: 9, code: 10 } as const;
+const Section = { custom: 0, type: 1, import: 2, function: 3, export: 7, element: 9, code: 10 } as const;
 
 /** The shared things that a module imports besides functions, all from module `e`. */
 export interface ModuleImports {
@@ -511,11 +528,28 @@ export class ModuleWriter {
         content.unsigned(index);
       }
     });
+    const heads = this.functions.map(({ body }) => {
+      const head = new ByteWriter(64);
+      writeLocals(head, body.localTypes);
+      return head;
+    });
+    section(Section.custom, (content) => {
+      content.name("metadata.code.branch_hint");
+      content.unsigned(this.functions.length);
+      this.functions.forEach(({ body }, index) => {
+        content.unsigned(this.imports.size + index);
+        content.unsigned(body.hints.length);
+        for (const { offset, likely } of body.hints) {
+          content.unsigned(heads[index]!.length + offset);
+          content.byte(1);
+          content.byte(likely);
+        }
+      });
+    });
     section(Section.code, (content) => {
       content.unsigned(this.functions.length);
-      for (const { body } of this.functions) {
-        const head = new ByteWriter(64);
-        writeLocals(head, body.localTypes);
+      for (const [index, { body }] of this.functions.entries()) {
+        const head = heads[index]!;
         content.unsigned(head.length + body.code.length + 1);
         content.append(head.written);
         content.append(body.code.written);

@@ -180,7 +180,7 @@ class FastFloat {
     if (anySmall) this.isFinite(value, double);
     else this.isOrdinary(value, double);
     writer.op(Op.i32_and);
-    writer.if();
+    writer.ifLikely();
     this.takeFloat(value, double);
     writer.else();
     return true;
@@ -191,7 +191,7 @@ class FastFloat {
     if (!this.modeIs(args[1]!, NEAREST_EVEN)) return false;
     this.inexactIsSet();
     writer.op(Op.i32_and);
-    writer.if();
+    writer.ifLikely();
     emitter.push(args[0]!);
     writer.op(opcode);
     writer.op(double ? Op.i64_reinterpret_f64 : Op.i32_reinterpret_f32);
@@ -203,7 +203,7 @@ class FastFloat {
   private exactConversion(opcode: number, value: Value): boolean {
     const { writer, emitter } = this;
     writer.i32(1);
-    writer.if();
+    writer.ifLikely();
     emitter.push(value);
     writer.op(opcode);
     writer.op(Op.i64_reinterpret_f64);
@@ -223,7 +223,7 @@ class FastFloat {
     this.isNumber(args[0]!, double);
     this.isNumber(args[1]!, double);
     this.writer.op(Op.i32_and);
-    this.writer.if();
+    this.writer.ifLikely();
   }
 
   private comparison(opcode: number, args: readonly Value[], double: boolean): boolean {
@@ -250,7 +250,7 @@ class FastFloat {
   private promote(value: Value): boolean {
     const { writer } = this;
     this.isNumber(value, false);
-    writer.if();
+    writer.ifLikely();
     this.float(value, false);
     writer.op(Op.f64_promote_f32);
     writer.op(Op.i64_reinterpret_f64);
@@ -272,7 +272,7 @@ class FastFloat {
     else writer.f32(limit);
     writer.op(double ? Op.f64_lt : Op.f32_lt);
     writer.op(Op.i32_and);
-    writer.if();
+    writer.ifLikely();
     emitter.push(args[0]!);
     writer.op(double ? Op.f64_reinterpret_i64 : Op.f32_reinterpret_i32);
     writer.op(Op.saturating);
@@ -435,7 +435,7 @@ class FastFloat {
     writer.else();
     writer.i32(0);
     writer.end();
-    writer.if();
+    writer.ifLikely();
     this.takeFloat(z, true);
     writer.else();
     return true;

@@ -225,7 +225,7 @@ class InterpreterWriter {
       writer.op(Op.i32_shl);
     };
     writer.get(locals.scratch);
-    writer.if();
+    writer.ifUnlikely();
     // An instruction by itself: its entry stands in for that of its place in a page that is not there.
     writer.get(locals.scratch);
     writer.i32(2);
@@ -250,7 +250,7 @@ class InterpreterWriter {
     writer.memory(this.wide ? Op.i64_load : Op.i32_load);
     writer.get(locals.page);
     writer.op(this.wide ? Op.i64_ne : Op.i32_ne);
-    writer.if();
+    writer.ifUnlikely();
     this.saveBudget();
     this.leave(InterpreterExit.fetch);
     writer.end();
@@ -295,7 +295,7 @@ class InterpreterWriter {
     writer.get(locals.count);
     writer.get(locals.hot);
     writer.op(Op.i32_ge_s);
-    writer.if();
+    writer.ifUnlikely();
     this.save();
     this.leave(InterpreterExit.hot);
     writer.end();
@@ -341,7 +341,7 @@ class InterpreterWriter {
     const { writer, locals, formats } = this;
     writer.get(locals.n);
     writer.op(Op.i32_eqz);
-    writer.if();
+    writer.ifUnlikely();
     this.save();
     this.leave(InterpreterExit.done);
     writer.end();

@@ -195,7 +195,7 @@ class RegionWriter {
     writer.tee(this.n);
     writer.i32(this.head.longest);
     writer.op(Op.i32_lt_s);
-    writer.if();
+    writer.ifUnlikely();
     writer.op(Op.return);
     writer.end();
     writer.loadAt(wide ? Op.i64_load : Op.i32_load, this.pcAddress);
@@ -230,7 +230,7 @@ class RegionWriter {
     writer.i32(index);
     writer.op(Op.i32_ne);
     writer.op(Op.i32_or);
-    writer.if();
+    writer.ifUnlikely();
     writer.op(Op.return);
     writer.end();
     this.temporaries.release();
@@ -253,7 +253,7 @@ class RegionWriter {
     writer.get(this.n);
     writer.i32(at.longest);
     writer.op(Op.i32_lt_s);
-    writer.if();
+    writer.ifUnlikely();
     this.writeExit(at.node.place);
     writer.end();
   }
@@ -345,7 +345,7 @@ class RegionWriter {
         writer.get(local);
         this.pushPlace(returnPlace(expected));
         writer.op(context.wideAddresses ? Op.i64_ne : Op.i32_ne);
-        writer.if();
+        writer.ifUnlikely();
       }
       this.savePc(() => writer.get(local));
       writer.br(this.leave);
