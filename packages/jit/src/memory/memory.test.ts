@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { FramePool } from "./frames.js";
 import { GuestMemory } from "./guest-memory.js";
-import { PAGE_SIZE } from "./layout.js";
+import { HART_STRIDE, PAGE_SIZE } from "./layout.js";
 import { LinearMemory, MAXIMUM_BYTES, MemoryError } from "./linear-memory.js";
 import { machineMemory } from "./machine-memory.js";
 
@@ -210,7 +210,7 @@ describe("machineMemory", () => {
       harts: 2,
       arenaBytes: 5000,
     });
-    expect(arenaOffset).toBe(0x20000);
+    expect(arenaOffset).toBe(2 * HART_STRIDE);
     expect(pool.count).toBe(PAGES);
     const frames = Array.from({ length: PAGES }, (_, page) => guest.frameOffset(RAM + page * PAGE_SIZE));
     expect(Math.min(...frames)).toBeGreaterThanOrEqual(arenaOffset + 5000);

@@ -124,9 +124,11 @@ describe("Tlb", () => {
         tlb.insert(AccessKind.read, start + 0x5000, 1, 0, 0);
         tlb.noteLarge(start, 1, 0x200000);
       }
+      const entries = filled(memory);
+      expect(entries).toBeGreaterThan(0);
       tlb.flushPage(0x1ff000, 1);
       tlb.flushPage(0x10200000, 1);
-      expect(filled(memory)).toBe(2);
+      expect(filled(memory)).toBe(entries);
       tlb.flushPage(flushed + 0x1ff000, 1);
       expect(filled(memory)).toBe(0);
     }
