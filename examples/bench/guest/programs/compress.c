@@ -1,9 +1,9 @@
 /* A dictionary compressor with a hash table of recent strings, and its decompressor, over repetitive text. */
 #include "bench.h"
 
-PROGRAM("compress", 800);
+PROGRAM("compress", 2800);
 
-#define BYTES 32768
+#define BYTES 8192
 #define HASHES 4096
 #define LONGEST 66
 #define SHORTEST 3

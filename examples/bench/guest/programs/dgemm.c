@@ -1,4 +1,4 @@
 /* Matrices in double precision with separate multiplications and additions. */
 #include "dgemm.h"
 
-PROGRAM("dgemm", 70);
+PROGRAM("dgemm", 480);

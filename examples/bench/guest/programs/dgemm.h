@@ -4,7 +4,7 @@
  */
 #include "bench.h"
 
-#define SIDE 96
+#define SIDE 48
 #define BLOCK 4
 
 static double a[SIDE][SIDE], b[SIDE][SIDE], c[SIDE][SIDE];

@@ -1,10 +1,10 @@
 /* The Mandelbrot set in double precision: short loops of multiplications and one comparison. */
 #include "bench.h"
 
-PROGRAM("mandelbrot", 10);
+PROGRAM("mandelbrot", 80);
 
-#define WIDTH 128
-#define HEIGHT 96
+#define WIDTH 48
+#define HEIGHT 32
 #define DEPTH 200
 
 uint32_t kernel(uint32_t iterations) {

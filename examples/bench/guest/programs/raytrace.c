@@ -1,10 +1,10 @@
 /* Rays through spheres and a plane in single precision: square roots, divisions and branches on comparisons. */
 #include "bench.h"
 
-PROGRAM("raytrace", 14);
+PROGRAM("raytrace", 90);
 
-#define WIDTH 80
-#define HEIGHT 60
+#define WIDTH 32
+#define HEIGHT 24
 #define SPHERES 9
 #define BOUNCES 3
 

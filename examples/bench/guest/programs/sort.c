@@ -1,9 +1,9 @@
 /* Sorting 32-bit numbers: quicksort, heap sort, and a radix sort, each checked against the others. */
 #include "bench.h"
 
-PROGRAM("sort", 160);
+PROGRAM("sort", 800);
 
-#define COUNT 8192
+#define COUNT 2048
 
 static uint32_t source[COUNT], quick[COUNT], heap[COUNT], radix[COUNT], spare[COUNT];
 
