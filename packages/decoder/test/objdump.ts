@@ -1,6 +1,6 @@
 /** GNU binutils as an oracle in tests: what its disassembler prints for given instructions. */
 import { execFileSync, spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -59,6 +59,31 @@ export function objdump(
         .replace(/ <.*>$/, "")
         .trimEnd(),
     );
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+/** The bytes that GNU's assembler and linker make of `source`, its first byte at `origin`; nothing is relaxed. */
+export function gnuAssemble(source: string, xlen: 32 | 64, origin: number): Uint8Array {
+  const folder = mkdtempSync(join(tmpdir(), "assemble-"));
+  try {
+    const file = (name: string) => join(folder, name);
+    writeFileSync(file("a.s"), `.globl _start\n_start:\n${source}\n`);
+    const isa = `rv${xlen}gc_zba_zbb_zbs_svinval`;
+    const abi = xlen === 64 ? "lp64d" : "ilp32d";
+    execFileSync(`${binutils}as`, [
+      `-march=${isa}`,
+      `-mabi=${abi}`,
+      "-mno-relax",
+      file("a.s"),
+      "-o",
+      file("a.o"),
+    ]);
+    const place = ["-m", `elf${xlen}lriscv`, "--no-relax", "-Ttext", `0x${origin.toString(16)}`];
+    execFileSync(`${binutils}ld`, [...place, file("a.o"), "-o", file("a.elf")]);
+    execFileSync(`${binutils}objcopy`, ["-O", "binary", "-j", ".text", file("a.elf"), file("a.bin")]);
+    return new Uint8Array(readFileSync(file("a.bin")));
   } finally {
     rmSync(folder, { recursive: true });
   }

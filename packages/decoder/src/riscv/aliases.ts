@@ -51,15 +51,20 @@ export const aliases: readonly Alias[] = [
   shown("sltz", "rd, rs1", "slt", { rs2: 0 }),
   shown("sgtz", "rd, rs2", "slt", { rs1: 0 }),
 
+  hidden("sgt", "rd, rs2, rs1", "slt"),
+  hidden("sgtu", "rd, rs2, rs1", "sltu"),
+
   shown("j", "target(imm)", "jal", { rd: 0 }),
   shown("jal", "target(imm)", "jal", { rd: 1 }),
   shown("ret", "", "jalr", { rd: 0, rs1: 1, imm: 0 }),
   shown("jr", "rs1", "jalr", { rd: 0, imm: 0 }),
   shown("jr", "imm(rs1)", "jalr", { rd: 0 }),
+  hidden("jr", "rs1, imm", "jalr", { rd: 0 }),
   shown("jalr", "rs1", "jalr", { rd: 1, imm: 0 }),
   shown("jalr", "imm(rs1)", "jalr", { rd: 1 }),
   shown("jalr", "rd, rs1", "jalr", { imm: 0 }),
   hidden("jalr", "rd, rs1, imm", "jalr"),
+  hidden("jalr", "rs1, imm", "jalr", { rd: 1 }),
   shown("beqz", "rs1, target(imm)", "beq", { rs2: 0 }),
   shown("bnez", "rs1, target(imm)", "bne", { rs2: 0 }),
   shown("bltz", "rs1, target(imm)", "blt", { rs2: 0 }),
@@ -90,6 +95,9 @@ export const aliases: readonly Alias[] = [
 
   shown("fence", "", "fence", { fm: 0, pred: 15, succ: 15, rd: 0, rs1: 0 }),
   shown("fence.tso", "", "fence", { fm: 8, pred: 3, succ: 3, rd: 0, rs1: 0 }),
+  hidden("pause", "", "fence", { fm: 0, pred: 1, succ: 0, rd: 0, rs1: 0 }),
+  hidden("scall", "", "ecall"),
+  hidden("sbreak", "", "ebreak"),
   shown("unimp", "", "csrrw", { rd: 0, csr: 0xc00, rs1: 0 }),
   ...Object.entries(counters).map(([name, csr]) => shown(`rd${name}`, "rd", "csrrs", { csr, rs1: 0 })),
   ...Object.entries(floatRegisters).flatMap(([name, csr]) => [

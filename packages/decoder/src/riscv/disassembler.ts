@@ -8,6 +8,7 @@ import type { FieldValues } from "../table/row.js";
 import { aliasFor } from "./aliases.js";
 import { operandForm } from "./operands.js";
 import { csrNames, floatNames, integerNames, roundingNames } from "./registers.js";
+import { isHint } from "./rv-c.js";
 import type { RiscvSemantics } from "./semantics.js";
 
 const RM_DYNAMIC = 7;
@@ -65,13 +66,6 @@ function aliased(
 function fromAlias({ name }: TableEntry<RiscvSemantics>, fields: FieldValues): Text | undefined {
   const alias = aliasFor(name, fields);
   return alias && [alias.mnemonic, alias.operands, fields];
-}
-
-/** Hints of the compressed set: results for x0 (but `nop`), and shifts by 0 (unprivileged manual, 27.8). */
-function isHint(name: string, base: string, { rd, imm, shamt }: FieldValues): boolean {
-  if (shamt !== undefined) return rd === 0 || shamt === 0;
-  if (name === "c.nop") return imm !== 0;
-  return rd === 0 && (base === "addi" || base === "lui" || base === "add");
 }
 
 /** `.aq`, `.rl` and `.aqrl` of atomic instructions. */

@@ -2,7 +2,7 @@
 import type { FrontEnd, GuestInsn, Template } from "../front-end.js";
 import type { Block, Field } from "../ir/types.js";
 import type { TableEntry } from "../table/instruction-table.js";
-import type { FieldSpec } from "../table/row.js";
+import { encode, type FieldSpec } from "../table/row.js";
 import { disassemble } from "./disassembler.js";
 import { riscvTable } from "./isa.js";
 import { RiscvSemantics } from "./semantics.js";
@@ -105,18 +105,7 @@ export function riscvFrontEnd(xlen: 32 | 64): FrontEnd {
       const entry = base[insn.opcode];
       if (entry === undefined) return `.insn ${insn.length}, 0x${(insn.fields.bits! >>> 0).toString(16)}`;
       const pc = (BigInt(pcHi >>> 0) << 32n) | BigInt(pcLo >>> 0);
-      return disassemble(table, encode(entry, insn.fields), 4, pc);
+      return disassemble(table, encode(entry.row.encoding, insn.fields), 4, pc);
     },
   };
-}
-
-/** The 32-bit encoding of a base instruction from its fields. */
-function encode(entry: TableEntry<RiscvSemantics>, fields: Readonly<Record<string, number>>): number {
-  let bits = entry.row.encoding.match;
-  for (const field of entry.row.encoding.fields) {
-    for (const piece of field.pieces) {
-      bits |= ((((fields[field.name] ?? 0) - field.bias) >>> piece.to) & (2 ** piece.width - 1)) << piece.at;
-    }
-  }
-  return bits;
 }

@@ -3,7 +3,7 @@
  * stands for; hints (a destination of x0, a shift by 0) expand to base instructions without effect, and reserved
  * encodings match no row.
  */
-import { compressed } from "../table/row.js";
+import { compressed, type FieldValues } from "../table/row.js";
 
 const rv32 = { xlen: 32 } as const;
 const rv64 = { xlen: 64 } as const;
@@ -64,3 +64,13 @@ export const rvC = {
   "c.fswsp":  compressed("111 uimm[5:2|7:6] rs2 10", "f(rs2), uimm(sp)", ({ uimm, rs2 }) => ["fsw", { rs1: SP, rs2, imm: uimm }], rv32),
   "c.sdsp":   compressed("111 uimm[5:3|8:6] rs2 10", "rs2, uimm(sp)", ({ uimm, rs2 }) => ["sd", { rs1: SP, rs2, imm: uimm }], rv64),
 };
+
+/**
+ * Whether the compressed row `name`, which stands for row `base` with these fields, is a hint: a result for x0 (but
+ * `nop`), or a shift by 0 (unprivileged manual, 27.8).
+ */
+export function isHint(name: string, base: string, { rd, imm, shamt }: FieldValues): boolean {
+  if (shamt !== undefined) return rd === 0 || shamt === 0;
+  if (name === "c.nop") return imm !== 0;
+  return rd === 0 && (base === "addi" || base === "lui" || base === "add");
+}

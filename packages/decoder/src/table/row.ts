@@ -237,16 +237,23 @@ export function extractField(field: FieldSpec, bits: number): number {
   return value + field.bias;
 }
 
-/** The instruction bits that hold `value` in a field; throws if the field can't hold it. */
-export function insertField(field: FieldSpec, value: number): number {
+/** The bits of `value` where the field's pieces stand. */
+function scatter(field: FieldSpec, value: number): number {
   let bits = 0;
   for (const piece of field.pieces) {
     bits |= (((value - field.bias) >>> piece.to) & (2 ** piece.width - 1)) << piece.at;
   }
-  if (extractField(field, bits) !== value || field.excluded.includes(value)) {
-    throw new RangeError(`${field.name} = ${value} can't be encoded`);
-  }
   return bits;
+}
+
+/** Whether a field can hold `value`. */
+export const fieldHolds = (field: FieldSpec, value: number): boolean =>
+  extractField(field, scatter(field, value)) === value && !field.excluded.includes(value);
+
+/** The instruction bits that hold `value` in a field; throws if the field can't hold it. */
+export function insertField(field: FieldSpec, value: number): number {
+  if (!fieldHolds(field, value)) throw new RangeError(`${field.name} = ${value} can't be encoded`);
+  return scatter(field, value);
 }
 
 /** The bits of an instruction with the given field values; absent ones are zero. Throws if one can't be encoded. */

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { type Kind, OPERATIONS, type Operation } from "../../../test/float-operations.js";
 import { FloatUnit } from "./float-unit.js";
-import { type Kind, OPERATIONS, type Operation } from "./operations.js";
 
 const NX = 1;
 const UF = 2;

@@ -1,5 +1,5 @@
 /**
- * Test-only: floating point by definition, as an oracle for the rest of this folder. A finite number is an exact
+ * Test-only: floating point by definition, as an oracle for `src/ir/float`. A finite number is an exact
  * rational in BigInts, an operation computes the exact rational result, and one function rounds it from the
  * definition in IEEE 754. It shares no code and no representation with what it checks, and is slow.
  *

@@ -2,6 +2,8 @@
  * Test-only: every operation of {@link FloatUnit} as one row, with its operands, how the unit is called and what
  * the oracle (exact-oracle.ts) says, so that a test is a loop over rows.
  */
+
+import type { FloatUnit } from "../src/ir/float/float-unit.js";
 import {
   BINARY32,
   BINARY64,
@@ -20,7 +22,6 @@ import {
   sum,
   toInteger,
 } from "./exact-oracle.js";
-import type { FloatUnit } from "./float-unit.js";
 
 /** What an operand or a result is. */
 export type Kind = "f32" | "f64" | "i32" | "i64";
