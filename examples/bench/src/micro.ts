@@ -51,6 +51,8 @@ const RAM_BYTES = 1 << 20;
 const ROOT_TABLE = RAM_BASE + 0x10000;
 const MAPPED = 0x4000_0000;
 const SLICE = 100_000;
+/** Slices that a tier runs before it is measured, so that it has translated the loop. */
+const WARM_UP_SLICES = 20;
 /** `mstatus`: MPRV, with S as the mode before, so that M-mode's data accesses are translated. */
 const TRANSLATE_DATA = 0x20800;
 const CSR = { satp: 0x180, mstatus: 0x300, pmpcfg0: 0x3a0, pmpaddr0: 0x3b0 };
@@ -179,6 +181,7 @@ export function microBenchmarks(tiers: readonly Tier[]): readonly MicroBenchmark
     ),
     ...tiers.map((tier): MicroBenchmark => {
       const running = machine(tier, loop);
+      for (let slice = 0; slice < WARM_UP_SLICES; slice++) running.run(SLICE);
       return {
         name: `run, ${tier}`,
         unit: "an instruction of a loop",

@@ -119,6 +119,7 @@ async function run(flags: Flags, { write, error, version }: Surroundings): Promi
     results = await runSuite({ programs: chosen, isas, engines, runs, divisor, progress });
     for (const isa of isas) write(`\n${suiteTable(isa, results, engines)}\n`);
     write("\nSeconds are medians; tier/reference is the tier's speed with the reference's as 1.\n");
+    if (flags.quick) write("A quick run is mostly warm-up: it checks the suite and measures nothing.\n");
     const isWhole = !flags.quick && chosen.length === programs.length && isas.length === 2;
     const picture = flags.svg ?? (isWhole ? join(benchFolder, "results.svg") : undefined);
     if (picture !== undefined) await draw(picture, results, engines);
