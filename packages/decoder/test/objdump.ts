@@ -10,6 +10,11 @@ const complete = (prefix: string) =>
 
 /** Prefix of the binutils that are installed, or undefined. */
 export const binutils = prefixes.find(complete);
+if (binutils === undefined && process.env.HYPERFILE_TEST_NO_SKIP === "1") {
+  throw new Error(
+    "GNU binutils for RISC-V are not installed, and HYPERFILE_TEST_NO_SKIP=1 lets no test be skipped",
+  );
+}
 
 /** An instruction for {@link objdump}. */
 export interface Bits {

@@ -247,6 +247,19 @@ describe("a size", () => {
   });
 });
 
+describe("an instruction", () => {
+  it.each([
+    [".insn 4, 0x13", [0x00000013]],
+    [".insn 0x00000013", [0x00000013]],
+    [".insn 2, 0x8082\n.insn 0x8082", [0x80828082]],
+    ["call x@plt\nx:", [0x00000097, 0x008080e7]],
+    ["jump x, t0\nx:", [0x00000297, 0x00828067]],
+    ["pause", [0x0100000f]],
+    ["scall", [0x00000073]],
+    ["lw a0, x + 4\nx:", [0x00000517, 0x00c52503]],
+  ])("%s is understood", (text, expected) => expect(words(text)).toEqual(expected));
+});
+
 describe("sections", () => {
   it("come one after the other, in the order of their first mention", () => {
     const { bytes, symbols } = assemble(
@@ -415,6 +428,10 @@ describe("a fault", () => {
     [".option frob", "line 1, column 9: no option frob"],
     [".option pop", "line 1, column 9: .option pop without a push"],
     [".option norvc\nc.nop", "line 2, column 1: c.nop needs .option rvc"],
+    [".insn 3, 0", "line 1, column 7: an instruction has 2 or 4 bytes"],
+    [".equiv a, 1\n.equiv a, 2", "line 2, column 8: a is defined twice"],
+    ["a: .set a, 1", "line 1, column 9: a is defined twice"],
+    [".popsection", "line 1, column 1: .popsection without a .pushsection"],
     ["0x1f: nop", 'line 1, column 1: "0x1f" can\'t be a label'],
     ["5 nop", 'line 1, column 1: expected an instruction or a directive or a label, found "5"'],
     ["csrw 4096, a0", "line 1, column 6: 4096 does not fit csrrw: expected 0 to 4095"],

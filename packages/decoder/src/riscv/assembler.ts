@@ -65,6 +65,9 @@ interface Instruction {
 
 type Attempt = (cursor: Cursor) => Emission;
 
+/** Makes the instructions of one form of a branch. */
+type BranchForm = () => readonly Instruction[];
+
 const ZERO = 0;
 const RA = 1;
 const T1 = 6;
@@ -287,25 +290,26 @@ class RiscvTarget implements AssemblerTarget {
 
   private branch(entry: Entry, operands: Operands, compressible: boolean): Emission {
     const target = operands.get("imm")!;
-    const forms: Instruction[][] = [[{ entry, operands }]];
+    const forms: BranchForm[] = [() => [{ entry, operands }]];
     // Which row compresses it does not depend on the distance.
     const here = new Map([...operands, ["imm", constant(0, target.token)] as const]);
     const short = compressible ? this.compress(entry, here, target.token) : undefined;
-    if (short !== undefined) forms.unshift([{ entry: short.entry, operands }]);
+    if (short !== undefined) forms.unshift(() => [{ entry: short.entry, operands }]);
     const opposite = opposites.get(entry.name);
     if (opposite !== undefined) {
-      const around = this.table.entry(opposite);
-      const shortAround = compressible ? this.compress(around, here, target.token)?.entry : undefined;
-      const skip = shortAround ?? around;
-      const size = skip.row.encoding.length;
-      const jump: Operand = { ...target, value: (place) => target.value(place) - BigInt(size) };
-      forms.push([
-        {
-          entry: skip,
-          operands: new Map([...operands, ["imm", constant(size + JUMP_LENGTH, target.token)]]),
-        },
-        { entry: this.table.entry("jal"), operands: new Map([["imm", jump]]) },
-      ]);
+      forms.push(() => {
+        const around = this.table.entry(opposite);
+        const skip = short === undefined ? around : this.compress(around, here, target.token)!.entry;
+        const size = skip.row.encoding.length;
+        const jump: Operand = { ...target, value: (place) => target.value(place) - BigInt(size) };
+        return [
+          {
+            entry: skip,
+            operands: new Map([...operands, ["imm", constant(size + JUMP_LENGTH, target.token)]]),
+          },
+          { entry: this.table.entry("jal"), operands: new Map([["imm", jump]]) },
+        ];
+      });
     }
     return new Branch(forms, target);
   }
@@ -386,27 +390,33 @@ class RiscvTarget implements AssemblerTarget {
 /** A jump or branch: of its forms, shortest first, the first that reaches. It never goes back to a shorter one. */
 class Branch implements Emission {
   private form = 0;
-  private readonly emissions: readonly Emission[];
+  private instructions: readonly Instruction[];
 
   constructor(
-    private readonly forms: readonly (readonly Instruction[])[],
+    private readonly forms: readonly BranchForm[],
     private readonly target: Operand,
   ) {
-    this.emissions = forms.map(sequence);
+    this.instructions = forms[0]!();
   }
 
   size(place: Place): number {
     const last = this.forms.length - 1;
-    if (place.longest) this.form = last;
+    if (place.longest) this.take(last);
     if (this.form < last && !place.provisional) {
       const distance = this.target.value(place);
-      while (this.form < last && !reaches(this.forms[this.form]![0]!, distance)) this.form += 1;
+      while (this.form < last && !reaches(this.instructions[0]!, distance)) this.take(this.form + 1);
     }
-    return this.emissions[this.form]!.size(place);
+    return lengthOf(this.instructions);
   }
 
   emit(place: Place, bytes: Uint8Array): void {
-    this.emissions[this.form]!.emit(place, bytes);
+    emitAll(this.instructions, place, bytes);
+  }
+
+  private take(form: number): void {
+    if (form === this.form) return;
+    this.form = form;
+    this.instructions = this.forms[form]!();
   }
 }
 
@@ -449,17 +459,20 @@ function firstThatFits(attempts: readonly Attempt[], cursor: Cursor): Emission {
   throw new AssemblyError(`expected ${expected.join(" or ")}, ${found}`, first.token, expected);
 }
 
-/** Instructions one after the other. Operands take the address of the first. */
-function sequence(instructions: readonly Instruction[]): Emission {
-  const size = instructions.reduce((sum, { entry }) => sum + entry.row.encoding.length, 0);
-  return fixed(size, (place, bytes) => {
-    let at = 0;
-    for (const instruction of instructions) {
-      const { length } = instruction.entry.row.encoding;
-      write(bitsOf(instruction, place), length, bytes, at);
-      at += length;
-    }
-  });
+const sequence = (instructions: readonly Instruction[]): Emission =>
+  fixed(lengthOf(instructions), (place, bytes) => emitAll(instructions, place, bytes));
+
+const lengthOf = (instructions: readonly Instruction[]): number =>
+  instructions.reduce((sum, { entry }) => sum + entry.row.encoding.length, 0);
+
+/** Writes instructions one after the other. Operands take the address of the first. */
+function emitAll(instructions: readonly Instruction[], place: Place, bytes: Uint8Array): void {
+  let at = 0;
+  for (const instruction of instructions) {
+    const { length } = instruction.entry.row.encoding;
+    write(bitsOf(instruction, place), length, bytes, at);
+    at += length;
+  }
 }
 
 function write(bits: number, length: number, bytes: Uint8Array, at: number): void {
