@@ -80,6 +80,7 @@ export const createMachine: CreateMachine = async (options) => {
     bus: board.bus,
     clock,
     tier: options.tier,
+    background: true,
     verify: options.verifyEmitted,
     ...(options.hotThreshold === undefined ? {} : { hotThreshold: options.hotThreshold }),
     ...(options.firmware === undefined && elf === undefined ? { sbi } : {}),

@@ -35,8 +35,10 @@ export interface BlockRecord {
   readonly instructions: number;
 }
 
-/** A compiled region: where it begins, and the code that it was made from. */
+/** A region: where it begins, and the code that it was made from. */
 export interface RegionRecord {
+  /** `pending` until it is compiled; `dropped` once its code has changed or gone. */
+  state: "pending" | "active" | "dropped";
   /** Index in `counters` of its head. */
   readonly head: number;
   /** Its number, which the counter holds in its low bits. */
@@ -73,8 +75,8 @@ export interface CodePageEvents {
   onAcquire(page: CodePage): void;
   /** The page gives way: nothing may refer to its index any more. */
   onRelease(page: CodePage): void;
-  /** A region is void: its number may be given out again. */
-  onDropRegion(region: RegionRecord): void;
+  /** A region is void; if it was not pending, its number may be given out again. */
+  onDropRegion(region: RegionRecord, wasPending: boolean): void;
 }
 
 /** The cache. */
@@ -230,17 +232,25 @@ export class CodePages {
     this.counters.fill(0, this.arenaWord >> 1, (this.arenaWord + this.capacity * this.pageWords) >> 1);
   }
 
-  /** Puts a region in place: the interpreter runs it whenever it arrives at its head. */
-  installRegion(region: RegionRecord): void {
+  /** From now on changes to a region's code drop it. */
+  watchRegion(region: RegionRecord): void {
     for (const { page } of region.spans) page.regions.add(region);
+    this.counters[region.head] = 0;
+  }
+
+  /** Puts a region that was compiled in place: the interpreter runs it whenever it arrives at its head. */
+  activateRegion(region: RegionRecord): void {
+    region.state = "active";
     this.counters[region.head] = REGION | region.index;
   }
 
   /** Drops a region. */
   dropRegion(region: RegionRecord): void {
     for (const { page } of region.spans) page.regions.delete(region);
-    this.counters[region.head] = 0;
-    this.events.onDropRegion(region);
+    if (region.state === "active") this.counters[region.head] = 0;
+    const wasPending = region.state === "pending";
+    region.state = "dropped";
+    this.events.onDropRegion(region, wasPending);
   }
 
   /** Drops the regions that cover some of the bytes from `start` to `end` of a page. True if there were any. */

@@ -66,12 +66,21 @@ export interface EngineOptions {
   readonly chain?: boolean;
   /** Arrivals at a jump target before it is translated. */
   readonly hotThreshold?: number;
+  /**
+   * Whether regions are compiled by other threads of the host while the interpreter goes on; they are in place when
+   * the owner has visited the event loop. If not, compilation holds the guest up.
+   */
+  readonly background?: boolean;
+  /** Most regions that are kept. */
+  readonly regions?: number;
 }
 
 /** Arrivals at a jump target before it is translated; see the decision record on tiers. */
 export const DEFAULT_HOT_THRESHOLD = 20_000;
 /** Arrivals at a jump target before a region is made of it; see the decision record on tiers. */
 export const DEFAULT_REGION_THRESHOLD = 16_000;
+/** Most regions that are kept unless told otherwise. */
+export const DEFAULT_REGIONS = 4096;
 /** Longest block in guest instructions. */
 export const MAXIMUM_BLOCK = 64;
 /** A threshold that no counter reaches. */
@@ -100,7 +109,6 @@ export class Engine {
   };
   private readonly words: Int32Array;
   private readonly bindings: Bindings;
-  private readonly runtime: WasmRuntime | undefined;
   private readonly regions: RegionTranslator | undefined;
   private readonly interpret: (hot: number, scratch: number) => number;
   /** The tier that is used: never `auto`. */
@@ -141,9 +149,9 @@ export class Engine {
         options.guest.unmarkCode(page.gpa);
         options.tlb.dropFetch(page.frame);
       },
-      onDropRegion: (region) => {
+      onDropRegion: (region, wasPending) => {
         this.counters.regionsDropped++;
-        this.runtime?.remove(region.index);
+        if (!wasPending) this.regions?.released(region);
       },
     });
     const { access } = options;
@@ -174,16 +182,18 @@ export class Engine {
       const module = new ModuleWriter();
       const { countersOffset } = this.codePages;
       emitWasmInterpreter(module, { ...context, countersOffset, flagsOffset: flags }, formats);
-      this.runtime = new WasmRuntime(memory, this.bindings);
-      this.interpret = this.runtime.instantiate(module).interpret as typeof this.interpret;
+      const runtime = new WasmRuntime(memory, this.bindings);
+      this.interpret = runtime.instantiate(module).interpret as typeof this.interpret;
       this.regions = new RegionTranslator({
         frontEnd,
         memory,
         hartOffset,
         codePages: this.codePages,
-        runtime: this.runtime,
+        runtime,
         fetchWord: this.fetchWord,
         flagsOffset: flags,
+        background: options.background ?? false,
+        maximum: options.regions ?? DEFAULT_REGIONS,
       });
       return;
     }
@@ -452,7 +462,10 @@ export class Engine {
     const offset = low & (PAGE_SIZE - 1);
     const entry = ((low >>> 10) & ((TLB_ENTRIES - 1) * 4)) + (words[this.fetchWord]! >> 2);
     const page = codePages.page(words[entry + 3]!);
-    if (this.hot === NEVER) return codePages.resetCounter(page, offset);
+    if (this.hot === NEVER) {
+      codePages.resetCounter(page, offset);
+      return;
+    }
     if (this.regions !== undefined) return this.translateRegion(this.regions, page, offset);
     const insns = this.blockAt(page, offset);
     if (insns.length === 0) {
@@ -481,7 +494,10 @@ export class Engine {
     const { words, counters } = this;
     const started = performance.now();
     const region = regions.translate(words[this.pcWord]!, this.wide ? words[this.pcWord + 1]! : 0);
-    if (region === undefined) return this.codePages.resetCounter(page, offset);
+    if (region === undefined) {
+      this.codePages.resetCounter(page, offset);
+      return;
+    }
     counters.translations++;
     counters.translatedInstructions += region.instructions;
     counters.compileMicroseconds += Math.round((performance.now() - started) * 1000);

@@ -31,6 +31,16 @@ export interface RegionTranslatorOptions {
   /** Byte offset of the slot with the accrued floating-point flags, if there is one. */
   readonly flagsOffset: number | undefined;
   readonly limits?: RegionLimits;
+  /** Whether modules are compiled by other threads of the host. */
+  readonly background: boolean;
+  /** Most regions that are kept; the oldest gives way. */
+  readonly maximum: number;
+}
+
+/** Regions that go into one module. */
+interface Batch {
+  readonly module: ModuleWriter;
+  readonly records: RegionRecord[];
 }
 
 /** Bytes in a word of the fetch TLB's fourth field. */
@@ -39,14 +49,32 @@ const CODE_PAGE_WORD = 3;
 /** The translator of one hart. */
 export class RegionTranslator {
   private readonly limits: RegionLimits;
+  /** Regions that are compiled when the host next has a free moment. */
+  private batch: Batch | undefined;
+  /** Heads of regions that are on their way. */
+  private readonly pending = new Set<number>();
+  /** Regions in place, the oldest first. */
+  private readonly active = new Set<RegionRecord>();
 
   constructor(private readonly options: RegionTranslatorOptions) {
     this.limits = options.limits ?? DEFAULT_LIMITS;
   }
 
+  /** Regions in place. */
+  get size(): number {
+    return this.active.size;
+  }
+
+  /** A region that was in place is void. */
+  released(region: RegionRecord): void {
+    this.active.delete(region);
+    this.options.runtime.remove(region.index);
+  }
+
   /**
-   * Compiles the region whose head is at a guest-virtual address that the fetch TLB knows.
-   * @returns the region, installed; undefined if there is nothing to compile there
+   * Translates the region whose head is at a guest-virtual address that the fetch TLB knows. It is in place at once,
+   * or, compiled in the background, some time later.
+   * @returns the region; undefined if there is nothing to translate there, or it is on its way
    */
   translate(low: number, high: number): RegionRecord | undefined {
     const { codePages, frontEnd, runtime, hartOffset, flagsOffset } = this.options;
@@ -56,8 +84,10 @@ export class RegionTranslator {
     const region = formRegion(view, offset, this.limits);
     const page = pages.get(0);
     if (region === undefined || page === undefined) return undefined;
+    const head = codePages.counterIndex(page, offset);
+    if (this.pending.has(head)) return undefined;
     const covered = new Set(region.nodes.map((node) => Math.floor(node.place / PAGE_SIZE)));
-    const module = new ModuleWriter();
+    const { module, records } = this.openBatch();
     const index = runtime.reserve();
     emitWasmRegion(module, index, structure(region), {
       shape: frontEnd.shape,
@@ -67,15 +97,63 @@ export class RegionTranslator {
       flagsOffset,
       pages: new Map([...covered].map((distance) => [distance, pages.get(distance)!.index])),
     });
-    runtime.instantiate(module);
-    const record = {
-      head: codePages.counterIndex(page, offset),
+    const record: RegionRecord = {
+      state: "pending",
+      head,
       index,
       instructions: region.instructions,
       spans: spansOf(region, pages),
     };
-    codePages.installRegion(record);
+    codePages.watchRegion(record);
+    this.pending.add(head);
+    records.push(record);
+    if (!this.options.background) this.compileNow();
     return record;
+  }
+
+  /** The batch that regions are added to; in the background it is compiled when the host's event loop is reached. */
+  private openBatch(): Batch {
+    if (this.batch === undefined) {
+      this.batch = { module: new ModuleWriter(), records: [] };
+      if (this.options.background) queueMicrotask(() => void this.compileLater());
+    }
+    return this.batch;
+  }
+
+  private takeBatch(): Batch | undefined {
+    const { batch } = this;
+    this.batch = undefined;
+    return batch;
+  }
+
+  private compileNow(): void {
+    const batch = this.takeBatch();
+    if (batch === undefined) return;
+    this.options.runtime.instantiate(batch.module);
+    this.activate(batch);
+  }
+
+  private async compileLater(): Promise<void> {
+    const batch = this.takeBatch();
+    if (batch === undefined) return;
+    await this.options.runtime.instantiateLater(batch.module);
+    this.activate(batch);
+  }
+
+  private activate({ records }: Batch): void {
+    const { codePages, runtime, maximum } = this.options;
+    for (const record of records) {
+      this.pending.delete(record.head);
+      if (record.state === "dropped") {
+        runtime.remove(record.index);
+        continue;
+      }
+      codePages.activateRegion(record);
+      this.active.add(record);
+      if (this.active.size <= maximum) continue;
+      const [oldest] = this.active;
+      codePages.dropRegion(oldest!);
+    }
   }
 
   private viewOf(low: number, high: number, pages: Map<number, CodePage>): CodeView {

@@ -13,7 +13,7 @@ import { Rewriter } from "./rewriter.js";
 export function eliminateDead(block: Block): Block {
   const { operations } = block;
   const live = new Uint8Array(operations.length);
-  const overwritten = new Set<string>();
+  const overwritten = new Map<string, Set<number>>();
   for (let position = operations.length - 1; position >= 0; position--) {
     const operation = operations[position]!;
     if (!isNeeded(operation, live[position] === 1, overwritten)) continue;
@@ -27,19 +27,21 @@ export function eliminateDead(block: Block): Block {
   return rewriter.finish();
 }
 
-function isNeeded(operation: Operation, used: boolean, overwritten: Set<string>): boolean {
+/** `overwritten`: elements of slots that are written again before anything can see them. */
+function isNeeded(operation: Operation, used: boolean, overwritten: Map<string, Set<number>>): boolean {
   const kind = opcodes.get(operation.op)!.kind;
   if (operation.op === "set") {
     if (typeof operation.index === "object") return true;
-    const key = `${operation.slot}:${operation.index}`;
-    if (overwritten.has(key)) return false;
-    overwritten.add(key);
+    const elements = overwritten.get(operation.slot!);
+    if (elements === undefined) overwritten.set(operation.slot!, new Set([operation.index ?? 0]));
+    else if (elements.has(operation.index ?? 0)) return false;
+    else elements.add(operation.index ?? 0);
     return true;
   }
   if (operation.op === "get") {
     if (!used) return false;
     if (typeof operation.index === "object") overwritten.clear();
-    else overwritten.delete(`${operation.slot}:${operation.index}`);
+    else overwritten.get(operation.slot!)?.delete(operation.index ?? 0);
     return true;
   }
   if (kind === "pure") return used;

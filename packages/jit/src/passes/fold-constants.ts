@@ -2,35 +2,51 @@
  * Constant folding, identities and common subexpressions, in one forward walk: each rule stands under the
  * equation that it implements. 64-bit constants are folded as pairs of 32-bit halves.
  */
-import { type Block, type Operation, opcodes, type Value } from "@hyperfile/decoder";
+import { type Block, type Operation, opcodes, type Type, type Value } from "@hyperfile/decoder";
 import { Rewriter } from "./rewriter.js";
 
 /** Folds what is known at translation time. */
 export function foldConstants(block: Block): Block {
   const rewriter = new Rewriter(block);
-  const available = new Map<string, Value>();
+  const available = new Map<number, Value>();
   block.operations.forEach((operation, old) => {
-    if (operation.op === "const") {
+    const { op, args } = operation;
+    if (op === "const") {
       const { lo, hi } = halves(operation);
       rewriter.replace(old, rewriter.constant(operation.type!, lo, hi));
       return;
     }
-    if (opcodes.get(operation.op)!.kind !== "pure") {
+    if (opcodes.get(op)!.kind !== "pure" || args.length === 0) {
       rewriter.keep(old, operation);
       return;
     }
-    const args = operation.args.map((arg) => rewriter.value(arg));
-    const folded = fold(rewriter, operation, args);
+    const folded = fold(rewriter, operation);
     if (folded !== undefined) {
       rewriter.replace(old, folded);
       return;
     }
-    const key = `${operation.op}:${operation.type}:${args.join()}:${operation.field ?? ""}:${operation.constant ?? ""}`;
-    const same = available.get(key);
+    const key = keyOf(rewriter, operation);
+    const same = key === undefined ? undefined : available.get(key);
     if (same !== undefined) rewriter.replace(old, same);
-    else available.set(key, rewriter.keep(old, operation));
+    else {
+      const value = rewriter.keep(old, operation);
+      if (key !== undefined) available.set(key, value);
+    }
   });
   return rewriter.finish();
+}
+
+const opcodeNumbers = new Map([...opcodes.keys()].map((name, index) => [name, index]));
+const typeNumbers: Readonly<Record<Type, number>> = { i32: 0, i64: 1, f32: 2, f64: 3 };
+/** More than the operations of any block. */
+const VALUES = 2 ** 18;
+
+/** A number that equal operations on equal values share; undefined for operations that are not looked up. */
+function keyOf(rewriter: Rewriter, { op, type, args }: Operation): number | undefined {
+  if (args.length > 2) return undefined;
+  const second = args.length === 2 ? rewriter.value(args[1]!) : 0;
+  const head = opcodeNumbers.get(op)! * 4 + typeNumbers[type!];
+  return (head * VALUES + rewriter.value(args[0]!)) * VALUES + second;
 }
 
 interface Halves {
@@ -43,19 +59,26 @@ function halves(operation: Operation): Halves {
   return typeof constant === "number" ? { lo: constant, hi: constant >> 31 } : constant;
 }
 
-function fold(rewriter: Rewriter, operation: Operation, args: readonly Value[]): Value | undefined {
-  const definitions = args.map((arg) => rewriter.definition(arg));
-  const constants = definitions.map((definition) =>
-    definition.op === "const" ? halves(definition) : undefined,
-  );
-  const [a, b] = constants;
+/** The constant that a value of the rewritten block is, if it is one. */
+function constantAt(rewriter: Rewriter, value: Value | undefined): Halves | undefined {
+  if (value === undefined) return undefined;
+  const definition = rewriter.definition(value);
+  return definition.op === "const" ? halves(definition) : undefined;
+}
+
+function fold(rewriter: Rewriter, operation: Operation): Value | undefined {
+  const x = rewriter.value(operation.args[0]!);
+  const y = operation.args.length > 1 ? rewriter.value(operation.args[1]!) : undefined;
+  const definition = rewriter.definition(x);
+  const a = constantAt(rewriter, x);
+  const b = constantAt(rewriter, y);
   const type = operation.type!;
   const wide = type === "i64";
   switch (operation.op) {
     case "wrap":
       // wrap(c) = low half; wrap(sext32(x)) = wrap(zext32(x)) = x
       if (a !== undefined) return rewriter.constant("i32", a.lo);
-      if (definitions[0]!.op === "sext32" || definitions[0]!.op === "zext32") return definitions[0]!.args[0];
+      if (definition.op === "sext32" || definition.op === "zext32") return definition.args[0];
       return undefined;
     case "sext32":
       return a === undefined ? undefined : rewriter.constant("i64", a.lo);
@@ -63,27 +86,27 @@ function fold(rewriter: Rewriter, operation: Operation, args: readonly Value[]):
       return a === undefined ? undefined : rewriter.constant("i64", a.lo, 0);
     case "add":
       // x + 0 = x; c1 + c2; (x + c1) + c2 = x + (c1 + c2); pc(d) + c = pc(d + c) while the distance is an int32
-      if (b === undefined) return a !== undefined && isZero(a) ? args[1] : undefined;
-      if (isZero(b)) return args[0];
+      if (b === undefined) return a !== undefined && isZero(a) ? y : undefined;
+      if (isZero(b)) return x;
       if (a !== undefined) return rewriter.constant(type, ...sum(a, b, wide));
-      return addToSum(rewriter, definitions[0]!, b, type);
+      return addToSum(rewriter, definition, b, type);
     case "sub":
       // x - 0 = x
       if (b === undefined) return undefined;
-      if (isZero(b)) return args[0];
+      if (isZero(b)) return x;
       return a === undefined ? undefined : rewriter.constant(type, ...difference(a, b, wide));
     case "and":
       // x & 0 = 0; x & -1 = x
       if (b === undefined) return undefined;
       if (a !== undefined) return rewriter.constant(type, a.lo & b.lo, a.hi & b.hi);
-      if (isZero(b)) return args[1];
-      return b.lo === -1 && b.hi === -1 ? args[0] : undefined;
+      if (isZero(b)) return y;
+      return b.lo === -1 && b.hi === -1 ? x : undefined;
     case "or":
     case "xor":
       // x | 0 = x ^ 0 = x
-      if (a !== undefined && isZero(a)) return args[1];
+      if (a !== undefined && isZero(a)) return y;
       if (b === undefined) return undefined;
-      if (isZero(b)) return args[0];
+      if (isZero(b)) return x;
       if (a === undefined) return undefined;
       return operation.op === "or"
         ? rewriter.constant(type, a.lo | b.lo, a.hi | b.hi)
@@ -94,7 +117,7 @@ function fold(rewriter: Rewriter, operation: Operation, args: readonly Value[]):
       // x shifted by 0 = x
       if (b === undefined) return undefined;
       const amount = b.lo & (wide ? 63 : 31);
-      if (amount === 0) return args[0];
+      if (amount === 0) return x;
       return a === undefined ? undefined : rewriter.constant(type, ...shifted(operation.op, a, amount, wide));
     }
     case "eq":
@@ -106,8 +129,8 @@ function fold(rewriter: Rewriter, operation: Operation, args: readonly Value[]):
       if (a === undefined || b === undefined) return undefined;
       return rewriter.constant("i32", compare(operation.op, a, b) ? 1 : 0);
     case "select":
-      if (a !== undefined) return a.lo !== 0 ? args[1] : args[2];
-      return args[1] === args[2] ? args[1] : undefined;
+      if (a !== undefined) return a.lo !== 0 ? y : rewriter.value(operation.args[2]!);
+      return y === rewriter.value(operation.args[2]!) ? y : undefined;
     default:
       return undefined;
   }

@@ -13,21 +13,28 @@ import { Rewriter } from "./rewriter.js";
 /** Forwards slot values inside `block`. */
 export function forwardSlots(block: Block): Block {
   const rewriter = new Rewriter(block);
-  const known = new Map<string, Value>();
+  const known = new Map<string, Value[]>();
+  const valuesOf = (slot: string): Value[] => {
+    let values = known.get(slot);
+    if (values === undefined) {
+      values = [];
+      known.set(slot, values);
+    }
+    return values;
+  };
   block.operations.forEach((operation, old) => {
-    const key = `${operation.slot}:${operation.index}`;
-    if (operation.op === "get") {
-      const value = known.get(key);
-      if (value !== undefined) {
-        rewriter.replace(old, value);
-        return;
-      }
-      known.set(key, rewriter.keep(old, operation));
+    const { op, slot, index } = operation;
+    if (op === "get" && typeof index !== "object") {
+      const values = valuesOf(slot!);
+      const value = values[index ?? 0];
+      if (value !== undefined) rewriter.replace(old, value);
+      else values[index ?? 0] = rewriter.keep(old, operation);
       return;
     }
     rewriter.keep(old, operation);
-    if (operation.op === "set") known.set(key, rewriter.value(operation.args[0]!));
-    if (operation.helper?.effects.writes === true) known.clear();
+    if (op === "set" && typeof index !== "object")
+      valuesOf(slot!)[index ?? 0] = rewriter.value(operation.args[0]!);
+    else if (op === "call" && operation.helper!.effects.writes) known.clear();
   });
   return rewriter.finish();
 }

@@ -9,7 +9,10 @@ import { type Block, type Operation, opcodes, type Type, type Value, type Wide }
 export class Rewriter {
   readonly operations: Operation[] = [];
   private readonly renamed: Value[];
-  private readonly constants = new Map<string, Value>();
+  /** Constants of type i32, those of type i64 that are sign-extended, and other ones by their high half. */
+  private readonly narrow = new Map<number, Value>();
+  private readonly extended = new Map<number, Value>();
+  private readonly wide = new Map<number, Map<number, Value>>();
 
   constructor(readonly source: Block) {
     this.renamed = new Array(source.operations.length);
@@ -63,13 +66,24 @@ export class Rewriter {
 
   /** A constant; made once per block. */
   constant(type: Type, lo: number, hi: number = lo >> 31): Value {
-    const key = type === "i64" ? `${lo}:${hi}` : `${lo}`;
-    const known = this.constants.get(key);
-    if (known !== undefined) return known;
+    const known = this.constantsLike(type, lo, hi);
+    const value = known.get(lo);
+    if (value !== undefined) return value;
     const constant: number | Wide = type === "i64" ? { lo, hi } : lo;
-    const value = this.emit({ op: "const", type, args: [], constant });
-    this.constants.set(key, value);
-    return value;
+    const made = this.emit({ op: "const", type, args: [], constant });
+    known.set(lo, made);
+    return made;
+  }
+
+  private constantsLike(type: Type, lo: number, hi: number): Map<number, Value> {
+    if (type !== "i64") return this.narrow;
+    if (hi === lo >> 31) return this.extended;
+    let known = this.wide.get(hi);
+    if (known === undefined) {
+      known = new Map();
+      this.wide.set(hi, known);
+    }
+    return known;
   }
 
   /** The rewritten block. */

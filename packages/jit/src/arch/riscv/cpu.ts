@@ -28,6 +28,10 @@ export interface RiscvCpuOptions {
   readonly verify?: VerifyMode;
   readonly chain?: boolean;
   readonly hotThreshold?: number;
+  /** Whether regions are compiled by other threads of the host; see `EngineOptions.background`. */
+  readonly background?: boolean;
+  /** Most regions that are kept. */
+  readonly regions?: number;
   /** Deepest paging on RV64: 3 (Sv39), 4 (Sv48) or 5 (Sv57) levels. */
   readonly pagingLevels?: 3 | 4 | 5;
   /** Built-in SBI; leave it out for firmware in M mode. */
@@ -124,6 +128,8 @@ export class RiscvCpu {
       verify: options.verify ?? "sampled",
       ...(options.chain === undefined ? {} : { chain: options.chain }),
       ...(options.hotThreshold === undefined ? {} : { hotThreshold: options.hotThreshold }),
+      ...(options.background === undefined ? {} : { background: options.background }),
+      ...(options.regions === undefined ? {} : { regions: options.regions }),
     });
     guest.onCodeWrite = (gpa, length) => this.engine.invalidate(gpa, length);
   }

@@ -35,7 +35,15 @@ export class WasmRuntime {
   /** Compiles a module; gives its exported functions. */
   instantiate(module: ModuleWriter): WebAssembly.Exports {
     this.makeThunks(module.importedFunctions);
-    return this.compile(module, (name) => this.thunks.get(name));
+    const compiled = new WebAssembly.Module(this.bytesOf(module));
+    return this.link(compiled, module, (name) => this.thunks.get(name));
+  }
+
+  /** Compiles a module in other threads of the host, and puts its functions into the table. */
+  async instantiateLater(module: ModuleWriter): Promise<void> {
+    const compiled = await WebAssembly.compile(this.bytesOf(module));
+    this.makeThunks(module.importedFunctions);
+    this.link(compiled, module, (name) => this.thunks.get(name));
   }
 
   /**
@@ -54,16 +62,24 @@ export class WasmRuntime {
       });
       writer.call(name, parameters, results);
     }
-    const exports = this.compile(module, (name) => this.bindings[name]);
+    const compiled = new WebAssembly.Module(this.bytesOf(module));
+    const exports = this.link(compiled, module, (name) => this.bindings[name]);
     for (const [name] of missing) this.thunks.set(name, exports[name]!);
   }
 
-  private compile(module: ModuleWriter, binding: (name: string) => unknown): WebAssembly.Exports {
-    const bytes = module.finish({
+  private bytesOf(module: ModuleWriter): BufferSource {
+    return module.finish({
       memoryPages: this.memory.buffer.byteLength / WASM_PAGE,
       shared: this.memory.shared,
       table: true,
-    });
+    }) as BufferSource;
+  }
+
+  private link(
+    compiled: WebAssembly.Module,
+    module: ModuleWriter,
+    binding: (name: string) => unknown,
+  ): WebAssembly.Exports {
     const imports: Record<string, WebAssembly.ImportValue> = {
       m: this.memory.wasm as WebAssembly.Memory,
       t: this.table,
@@ -71,7 +87,6 @@ export class WasmRuntime {
     for (const name of module.importedFunctions.keys()) {
       imports[name] = binding(name) as WebAssembly.ImportValue;
     }
-    const compiled = new WebAssembly.Module(bytes as BufferSource);
     return new WebAssembly.Instance(compiled, { e: imports }).exports;
   }
 
