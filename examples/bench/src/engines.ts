@@ -4,7 +4,8 @@
  *
  * - our tiers: wall time of the machine's run loop, as `hyperfile run --stats` reports it; the loading of Node and of
  *   the library is not in it, all translation is;
- * - QEMU: wall time of the whole process less the median of that of the program `empty`;
+ * - QEMU: wall time of the whole process less that of the program `empty`, the median of its latest five runs, one of
+ *   which comes just before;
  * - v86: wall time from `run()` to the line with the checksum, in a Node process of its own.
  */
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
@@ -97,12 +98,14 @@ export function qemuEngine(isas: readonly Isa[]): Engine | undefined {
       ],
       { timeout: TIMEOUT },
     );
-  const baselines = new Map<Isa, Promise<number>>();
+  const empty = new Map<Isa, number[]>();
+  /** The time of a machine without work, from its latest runs: measured beside each run, since load comes and goes. */
   const baseline = async (isa: Isa): Promise<number> => {
-    const seconds: number[] = [];
-    for (let run = 0; run < BASELINE_RUNS; run++)
-      seconds.push((await process(isa, imagePath(emptyProgram.name, isa))).seconds);
-    return median(seconds);
+    const seconds = empty.get(isa) ?? [];
+    do seconds.push((await process(isa, imagePath(emptyProgram.name, isa))).seconds);
+    while (seconds.length < BASELINE_RUNS);
+    empty.set(isa, seconds.slice(-BASELINE_RUNS));
+    return median(empty.get(isa)!);
   };
   return {
     name: "qemu",
@@ -110,8 +113,7 @@ export function qemuEngine(isas: readonly Isa[]): Engine | undefined {
     isReference: true,
     imageIsa: (isa) => isa,
     async run(name, image, isa) {
-      if (!baselines.has(isa)) baselines.set(isa, baseline(isa));
-      const start = await baselines.get(isa)!;
+      const start = await baseline(isa);
       const { seconds, output } = await process(isa, image);
       return { seconds: Math.max(seconds - start, 1e-3), checksum: checksumOf(name, "qemu", output) };
     },
