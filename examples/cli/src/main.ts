@@ -2,6 +2,7 @@
 import { version } from "../package.json";
 import { errorLine } from "./errors.js";
 import { runProgram } from "./program.js";
+import { setV8Flags } from "./v8-flags.js";
 
 const { stdin, stdout, stderr } = process;
 
@@ -17,6 +18,8 @@ process.on("uncaughtException", (error) => {
   stderr.write(`${errorLine(error)}\n`);
   process.exit(1);
 });
+
+setV8Flags();
 
 finish(
   await runProgram(process.argv.slice(2), {
