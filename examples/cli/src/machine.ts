@@ -32,6 +32,8 @@ const SEED_BYTES = 32;
 const DETERMINISTIC_EPOCH = 1_767_225_600_000;
 /** Instructions between two looks at `tohost`: small programs end at once. */
 const HTIF_SLICE = 5_000;
+/** Instructions of a deterministic machine's slice: the host's speed must not show. */
+const DETERMINISTIC_SLICE = 50_000;
 
 /** Makes a machine. */
 export const createMachine: CreateMachine = async (options) => {
@@ -131,7 +133,11 @@ export const createMachine: CreateMachine = async (options) => {
     board,
     clock,
     load: () => load(memory, plan, cpu),
-    ...(htif === undefined ? {} : { slice: HTIF_SLICE }),
+    ...(htif !== undefined
+      ? { slice: HTIF_SLICE }
+      : options.deterministic
+        ? { slice: DETERMINISTIC_SLICE }
+        : {}),
   });
   parts.vm = vm;
   if (options.gdbPort !== undefined) debug = await attachDebugger(cpu, vm, options.gdbPort);

@@ -7,6 +7,7 @@
  */
 import type { MachineClock } from "./clock.js";
 import { Sleeper, yieldToHost } from "./host-loop.js";
+import { SlicePlanner } from "./slice-planner.js";
 
 /** Why a machine left its power-on state. */
 export type PowerEvent = { readonly kind: "off"; readonly status: number } | { readonly kind: "reset" };
@@ -44,7 +45,7 @@ export interface VmOptions {
   readonly clock: MachineClock;
   /** Puts the boot image into memory and the hart at its entry; called at power-on and after each reset. */
   readonly load: () => void;
-  /** Instructions between two looks at timers and devices. */
+  /** Instructions between two looks at timers and devices; found by {@link SlicePlanner} if none is given. */
   readonly slice?: number;
   /** Host milliseconds between two visits to the event loop. */
   readonly visitEvery?: number;
@@ -55,10 +56,8 @@ export type VmEnd =
   | { readonly kind: "off"; readonly status: number }
   | { readonly kind: "stopped"; readonly reason: string };
 
-/** Default of {@link VmOptions.slice}: about a quarter of a millisecond of compiled code. */
-export const DEFAULT_SLICE = 50_000;
 /** Default of {@link VmOptions.visitEvery}. */
-const DEFAULT_VISIT = 8;
+const DEFAULT_VISIT = 4;
 /** Longest sleep of an idle guest in milliseconds: a guard against a deadline that a device forgot. */
 const LONGEST_SLEEP = 1000;
 
@@ -71,10 +70,10 @@ export class Vm {
   private stopReason: string | undefined;
   private paused: Promise<void> | undefined;
   private unpause: (() => void) | undefined;
-  private readonly options: Required<VmOptions>;
+  private readonly visitEvery: number;
 
-  constructor(options: VmOptions) {
-    this.options = { slice: DEFAULT_SLICE, visitEvery: DEFAULT_VISIT, ...options };
+  constructor(private readonly options: VmOptions) {
+    this.visitEvery = options.visitEvery ?? DEFAULT_VISIT;
   }
 
   /** A device or firmware asks for a change of power. The run loop acts on it after the current slice. */
@@ -115,9 +114,12 @@ export class Vm {
 
   /** Powers the machine on and runs it until it is powered off or stopped. */
   async run(): Promise<VmEnd> {
-    const { hart, board, load, slice, visitEvery } = this.options;
+    const { visitEvery } = this;
+    const { hart, board, load, slice } = this.options;
     load();
+    const planner = new SlicePlanner();
     let visited = performance.now();
+    let before = visited;
     for (;;) {
       if (this.paused !== undefined && this.stopReason === undefined) {
         board.flush();
@@ -125,7 +127,10 @@ export class Vm {
       }
       board.tick();
       hart.pollTimer();
-      const end = hart.run(slice);
+      const end = hart.run(slice ?? planner.instructions);
+      const now = performance.now();
+      if (end === "budget") planner.observe(now - before);
+      before = now;
       this.counters.slices++;
       if (this.power !== undefined) {
         const { power } = this;
@@ -141,11 +146,13 @@ export class Vm {
       if (end === "wait" && !hart.wakeReady()) {
         await this.idle();
         visited = performance.now();
-      } else if (performance.now() - visited >= visitEvery) {
+        before = visited;
+      } else if (now - visited >= visitEvery) {
         board.flush();
         this.counters.visits++;
         await yieldToHost();
         visited = performance.now();
+        before = visited;
       }
     }
   }
