@@ -45,6 +45,8 @@ export interface RegionRecord {
   readonly index: number;
   /** Guest instructions. */
   readonly instructions: number;
+  /** Bytes of its WebAssembly. */
+  readonly bytes: number;
   /** What it covers: changes to these bytes make it void. */
   readonly spans: readonly { readonly page: CodePage; readonly start: number; readonly end: number }[];
 }

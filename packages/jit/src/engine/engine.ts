@@ -24,6 +24,8 @@ import type { MemoryAccess } from "../mmu/access.js";
 import { AccessKind, type AddressTranslator } from "../mmu/ports.js";
 import type { Tlb } from "../mmu/tlb.js";
 import { optimise } from "../passes/optimise.js";
+import { DEFAULT_LIMITS, type RegionLimits } from "../region/graph.js";
+import type { EngineTrace } from "../trace/engine-trace.js";
 import { type CodePage, CodePages, type Translation } from "./code-pages.js";
 import { RegionTranslator } from "./region-translator.js";
 
@@ -62,7 +64,7 @@ export interface EngineOptions {
   readonly flagsSlot?: string;
   readonly tier: Tier;
   readonly verify: VerifyMode;
-  /** False to return to the dispatcher after every block. */
+  /** False to make translations of single blocks, which return to the interpreter or the dispatcher. */
   readonly chain?: boolean;
   /** Arrivals at a jump target before it is translated. */
   readonly hotThreshold?: number;
@@ -73,6 +75,8 @@ export interface EngineOptions {
   readonly background?: boolean;
   /** Most regions that are kept. */
   readonly regions?: number;
+  /** Receiver of events. */
+  readonly trace?: EngineTrace;
 }
 
 /** Arrivals at a jump target before it is translated; see the decision record on tiers. */
@@ -83,6 +87,8 @@ export const DEFAULT_REGION_THRESHOLD = 16_000;
 export const DEFAULT_REGIONS = 4096;
 /** Longest block in guest instructions. */
 export const MAXIMUM_BLOCK = 64;
+/** Limits of regions where nothing is chained: a block that is its own successor still loops. */
+const SINGLE_BLOCK: RegionLimits = { ...DEFAULT_LIMITS, blocks: 1, callDepth: 0 };
 /** A threshold that no counter reaches. */
 const NEVER = 0x7fffffff;
 /** One in this many emissions is verified in `sampled` mode. */
@@ -194,6 +200,8 @@ export class Engine {
         flagsOffset: flags,
         background: options.background ?? false,
         maximum: options.regions ?? DEFAULT_REGIONS,
+        trace: options.trace,
+        ...(options.chain === false ? { limits: SINGLE_BLOCK } : {}),
       });
       return;
     }
@@ -224,6 +232,7 @@ export class Engine {
         if (words[exitWord] !== Exit.redirect) return;
         words[exitWord] = Exit.none;
         counters.exitsRedirect++;
+        this.options.trace?.onExit?.("redirect");
         if (this.options.translator.takeInterrupt()) continue;
       }
       const before = words[budgetWord]!;
@@ -235,6 +244,7 @@ export class Engine {
         const used = before - words[budgetWord]!;
         counters.translated += used;
         counters.exitsChainEnd++;
+        this.options.trace?.onExit?.("chain-end");
         if (words[exitWord] !== Exit.none || used > 0) continue;
         // The block does not fit into what is left of the budget: interpret the rest.
         hot = NEVER;
@@ -275,6 +285,13 @@ export class Engine {
       at += count;
     }
     return dropped;
+  }
+
+  /** Regions in place, the bytes of their WebAssembly, and what their compilation took. */
+  regionStatistics(): { regions: number; bytes: number; modules: number; moduleMicroseconds: number } {
+    const { regions } = this;
+    if (regions === undefined) return { regions: 0, bytes: 0, modules: 0, moduleMicroseconds: 0 };
+    return { regions: regions.size, bytes: regions.bytes, ...regions.counters };
   }
 
   /** The guest instructions of the block that begins at `offset` in `page`, as far as they lie in it. */
@@ -356,6 +373,7 @@ export class Engine {
 
   private handle(reason: number): void {
     const { counters } = this;
+    this.options.trace?.onExit?.(exitNames[reason]!);
     switch (reason) {
       case InterpreterExit.fetch:
         counters.exitsFetch++;
@@ -485,6 +503,13 @@ export class Engine {
     }) as Translation;
     const end = insns.reduce((at, insn) => at + insn.length, offset);
     codePages.install(page, { start: offset, end, instructions: insns.length }, translation);
+    this.options.trace?.onBlock?.({
+      low,
+      high: this.wide ? words[this.pcWord + 1]! : 0,
+      insns,
+      block,
+      text,
+    });
     counters.translations++;
     counters.translatedInstructions += insns.length;
     counters.compileMicroseconds += Math.round((performance.now() - started) * 1000);
@@ -508,6 +533,9 @@ export class Engine {
     return this.options.verify === "sampled" && this.counters.translations % SAMPLE_EVERY === 0;
   }
 }
+
+/** Names of {@link InterpreterExit} by number. */
+const exitNames = ["budget", "fetch", "hot", "crossing", "breakpoint"] as const;
 
 /** The tier to use where `asked` is wanted. WebAssembly is used where the platform has it. */
 function resolveTier(asked: Tier, memory: LinearMemory): Exclude<Tier, "auto"> {

@@ -17,6 +17,8 @@ import {
   type RegionLimits,
 } from "../region/graph.js";
 import { structure } from "../region/structure.js";
+import type { EngineTrace } from "../trace/engine-trace.js";
+import { RegionNotes } from "../trace/region-notes.js";
 import type { CodePage, CodePages, RegionRecord } from "./code-pages.js";
 
 /** What regions are made with. */
@@ -35,6 +37,7 @@ export interface RegionTranslatorOptions {
   readonly background: boolean;
   /** Most regions that are kept; the oldest gives way. */
   readonly maximum: number;
+  readonly trace: EngineTrace | undefined;
 }
 
 /** Regions that go into one module. */
@@ -48,6 +51,8 @@ const CODE_PAGE_WORD = 3;
 
 /** The translator of one hart. */
 export class RegionTranslator {
+  /** What was handed to the host's compiler, and how long its answer took, waiting for the event loop included. */
+  readonly counters = { modules: 0, moduleMicroseconds: 0 };
   private readonly limits: RegionLimits;
   /** Regions that are compiled when the host next has a free moment. */
   private batch: Batch | undefined;
@@ -60,6 +65,9 @@ export class RegionTranslator {
     this.limits = options.limits ?? DEFAULT_LIMITS;
   }
 
+  /** Bytes of the WebAssembly of the regions in place. */
+  bytes = 0;
+
   /** Regions in place. */
   get size(): number {
     return this.active.size;
@@ -67,7 +75,7 @@ export class RegionTranslator {
 
   /** A region that was in place is void. */
   released(region: RegionRecord): void {
-    this.active.delete(region);
+    if (this.active.delete(region)) this.bytes -= region.bytes;
     this.options.runtime.remove(region.index);
   }
 
@@ -89,24 +97,31 @@ export class RegionTranslator {
     const covered = new Set(region.nodes.map((node) => Math.floor(node.place / PAGE_SIZE)));
     const { module, records } = this.openBatch();
     const index = runtime.reserve();
-    emitWasmRegion(module, index, structure(region), {
+    const structured = structure(region);
+    const notes = this.options.trace?.onRegion === undefined ? undefined : new RegionNotes();
+    const context = {
       shape: frontEnd.shape,
       hartOffset,
       wideAddresses: frontEnd.addressType === "i64",
       granularity: frontEnd.granularity,
       flagsOffset,
       pages: new Map([...covered].map((distance) => [distance, pages.get(distance)!.index])),
-    });
+    };
+    const body = emitWasmRegion(module, index, structured, context, notes);
     const record: RegionRecord = {
       state: "pending",
       head,
       index,
       instructions: region.instructions,
+      bytes: body.code.length,
       spans: spansOf(region, pages),
     };
     codePages.watchRegion(record);
     this.pending.add(head);
     records.push(record);
+    if (notes !== undefined) {
+      this.options.trace?.onRegion?.({ low, high, record, region, head: structured, module, body, notes });
+    }
     if (!this.options.background) this.compileNow();
     return record;
   }
@@ -129,15 +144,24 @@ export class RegionTranslator {
   private compileNow(): void {
     const batch = this.takeBatch();
     if (batch === undefined) return;
+    const started = performance.now();
     this.options.runtime.instantiate(batch.module);
+    this.compiled(started);
     this.activate(batch);
   }
 
   private async compileLater(): Promise<void> {
     const batch = this.takeBatch();
     if (batch === undefined) return;
+    const started = performance.now();
     await this.options.runtime.instantiateLater(batch.module);
+    this.compiled(started);
     this.activate(batch);
+  }
+
+  private compiled(started: number): void {
+    this.counters.modules++;
+    this.counters.moduleMicroseconds += Math.round((performance.now() - started) * 1000);
   }
 
   private activate({ records }: Batch): void {
@@ -150,6 +174,7 @@ export class RegionTranslator {
       }
       codePages.activateRegion(record);
       this.active.add(record);
+      this.bytes += record.bytes;
       if (this.active.size <= maximum) continue;
       const [oldest] = this.active;
       codePages.dropRegion(oldest!);

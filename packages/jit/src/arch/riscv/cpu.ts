@@ -10,6 +10,7 @@ import { type MachineMemory, machineMemory } from "../../memory/machine-memory.j
 import { MemoryAccess } from "../../mmu/access.js";
 import type { MmioBus } from "../../mmu/ports.js";
 import { Tlb } from "../../mmu/tlb.js";
+import type { EngineTrace } from "../../trace/engine-trace.js";
 import { type HartEntry, RiscvHart, type SupervisorBinary } from "./hart.js";
 import { Wide } from "./hart-state.js";
 import { Cause, Mode } from "./privilege.js";
@@ -32,6 +33,8 @@ export interface RiscvCpuOptions {
   readonly background?: boolean;
   /** Most regions that are kept. */
   readonly regions?: number;
+  /** Receiver of the engine's events. */
+  readonly trace?: EngineTrace;
   /** Deepest paging on RV64: 3 (Sv39), 4 (Sv48) or 5 (Sv57) levels. */
   readonly pagingLevels?: 3 | 4 | 5;
   /** Built-in SBI; leave it out for firmware in M mode. */
@@ -130,6 +133,7 @@ export class RiscvCpu {
       ...(options.hotThreshold === undefined ? {} : { hotThreshold: options.hotThreshold }),
       ...(options.background === undefined ? {} : { background: options.background }),
       ...(options.regions === undefined ? {} : { regions: options.regions }),
+      ...(options.trace === undefined ? {} : { trace: options.trace }),
     });
     guest.onCodeWrite = (gpa, length) => this.engine.invalidate(gpa, length);
   }

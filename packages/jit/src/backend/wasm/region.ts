@@ -14,6 +14,7 @@ import { header, PAGE_SIZE, STATE_OFFSET, TLB_ENTRIES } from "../../memory/layou
 import { callSite } from "../../mmu/ports.js";
 import { fixedTarget } from "../../region/graph.js";
 import type { StructuredEdge, StructuredNode } from "../../region/structure.js";
+import type { RegionNotes } from "../../trace/region-notes.js";
 import { WasmEmitter, type WasmHost } from "./emitter.js";
 import { type FunctionWriter, type ModuleWriter, Op, ValueType } from "./encoder.js";
 import { regionSignature } from "./interpreter.js";
@@ -35,14 +36,20 @@ export interface WasmRegionContext {
   readonly pages: ReadonlyMap<number, number>;
 }
 
-/** Adds the region with this head to `module` as a function that goes into the table at `index`. */
+/**
+ * Adds the region with this head to `module` as a function that goes into the table at `index`.
+ * @param notes takes what a reader of the code needs, if there is one
+ */
 export function emitWasmRegion(
   module: ModuleWriter,
   index: number,
   head: StructuredNode,
   context: WasmRegionContext,
-): void {
-  new RegionWriter(module.function(index, regionSignature), head, context).write();
+  notes?: RegionNotes,
+): FunctionWriter {
+  const writer = module.function(index, regionSignature);
+  new RegionWriter(writer, head, context, notes).write();
+  return writer;
 }
 
 /** A slot's element in a local. */
@@ -75,12 +82,17 @@ class RegionWriter {
     private readonly writer: FunctionWriter,
     private readonly head: StructuredNode,
     private readonly context: WasmRegionContext,
+    private readonly notes?: RegionNotes,
   ) {
     this.temporaries = new Temporaries(writer);
     this.n = writer.local(i32);
     this.page = writer.local(context.wideAddresses ? i64 : i32);
     this.tlbRead = writer.local(i32);
     this.tlbWrite = writer.local(i32);
+    notes?.name(this.n, { work: "budget" });
+    notes?.name(this.page, { work: "page" });
+    notes?.name(this.tlbRead, { work: "tlbRead" });
+    notes?.name(this.tlbWrite, { work: "tlbWrite" });
     this.pcAddress = context.hartOffset + STATE_OFFSET + context.shape.slots.get("pc")!.offset;
     this.manyPages = context.pages.size > 1;
     this.survey(head);
@@ -134,6 +146,7 @@ class RegionWriter {
       const wide = this.context.shape.slots.get(operation.slot!)!.stride === 8;
       slot = { local: this.writer.local(wide ? i64 : i32), address, wide, written: false };
       this.slots.set(key, slot);
+      this.notes?.name(slot.local, { slot: operation.slot!, index: (operation.index as number) ?? 0 });
     }
     return slot;
   }
@@ -271,6 +284,7 @@ class RegionWriter {
   private writeNode(at: StructuredNode, labels: Labels): void {
     const { writer, temporaries } = this;
     const { block } = at.node;
+    this.notes?.mark(writer.code.length, at.node.place, true);
     writer.get(this.n);
     writer.i32(block.instructions);
     writer.op(Op.i32_sub);
@@ -372,6 +386,7 @@ class RegionWriter {
     return {
       mark: (mark) => {
         current = mark;
+        this.notes?.mark(writer.code.length, node.place + mark.offset, false);
       },
       site: () => {
         writer.i32(

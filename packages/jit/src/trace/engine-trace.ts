@@ -1,0 +1,55 @@
+/**
+ * The port through which an engine tells what it does. Every function is optional, and an engine without one asks
+ * only whether it is there, at events that are rare anyhow: translating, and coming back to the dispatcher.
+ */
+import type { Block, GuestInsn } from "@hyperfile/decoder";
+import type { FunctionWriter, ModuleWriter } from "../backend/wasm/encoder.js";
+import type { RegionRecord } from "../engine/code-pages.js";
+import type { Region } from "../region/graph.js";
+import type { StructuredNode } from "../region/structure.js";
+import type { RegionNotes } from "./region-notes.js";
+
+/** Why the dispatcher has control. */
+export type DispatcherExit =
+  | "budget"
+  | "fetch"
+  | "hot"
+  | "crossing"
+  | "breakpoint"
+  | "chain-end"
+  | "redirect";
+
+/** A block that was translated to JavaScript. */
+export interface TracedBlock {
+  /** Guest-virtual address of its first instruction, in two halves. */
+  readonly low: number;
+  readonly high: number;
+  readonly insns: readonly GuestInsn[];
+  /** The optimised block. */
+  readonly block: Block;
+  /** The emitted JavaScript. */
+  readonly text: string;
+}
+
+/** A region that was translated to WebAssembly; its module has not been compiled yet. */
+export interface TracedRegion {
+  /** Guest-virtual address of its head, in two halves. */
+  readonly low: number;
+  readonly high: number;
+  readonly record: RegionRecord;
+  readonly region: Region;
+  readonly head: StructuredNode;
+  readonly module: ModuleWriter;
+  readonly body: FunctionWriter;
+  readonly notes: RegionNotes;
+}
+
+/** Receiver of an engine's events. */
+export interface EngineTrace {
+  /** A block was translated. */
+  onBlock?(block: TracedBlock): void;
+  /** A region was translated. */
+  onRegion?(region: TracedRegion): void;
+  /** Translated or interpreted code came back to the dispatcher; the program counter slot says where. */
+  onExit?(exit: DispatcherExit): void;
+}
