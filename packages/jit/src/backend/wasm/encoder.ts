@@ -446,6 +446,11 @@ export class ModuleWriter {
     return index;
   }
 
+  /** The signature with this index. */
+  signature(type: number): Signature {
+    return this.types[type]!;
+  }
+
   /** Index of an imported function, imported at its first use. A name has one signature in a module. */
   importFunction(name: string, signature: Signature): number {
     const known = this.imports.get(name);

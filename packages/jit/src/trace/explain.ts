@@ -1,0 +1,131 @@
+/**
+ * What the translator makes of code that need not run: a block through all stages to JavaScript, and the region that
+ * would be formed at a place, with its WebAssembly. All code that the region's formation can reach counts as having
+ * run.
+ */
+import { type Block, type FrontEnd, type GuestInsn, printBlock } from "@hyperfile/decoder";
+import { emitBlock } from "../backend/js/block.js";
+import { ModuleWriter } from "../backend/wasm/encoder.js";
+import { emitWasmRegion } from "../backend/wasm/region.js";
+import { MAXIMUM_BLOCK } from "../engine/engine.js";
+import { PAGE_SIZE, STATE_OFFSET } from "../memory/layout.js";
+import { optimise } from "../passes/optimise.js";
+import { type CodeView, DEFAULT_LIMITS, formRegion } from "../region/graph.js";
+import { structure } from "../region/structure.js";
+import { RegionNotes } from "./region-notes.js";
+import { hex, type RegionView, regionGraphText, regionWasmText } from "./region-text.js";
+import type { SlotName } from "./state-names.js";
+
+/** Code at guest-virtual addresses. */
+export interface ExplainedCode {
+  readonly frontEnd: FrontEnd;
+  readonly slotName: SlotName;
+  /** Slot with the accrued floating-point flags, if the front end has any. */
+  readonly flagsSlot?: string;
+  /** The bytes from an address on, as far as they are known; empty where there is no code. */
+  bytesAt(address: bigint): Uint8Array;
+}
+
+/** A stage of translation. */
+export interface ExplainedStage {
+  /** For instance `optimised IR`. */
+  readonly name: string;
+  readonly lines: readonly string[];
+}
+
+const PAGE_MASK = BigInt(PAGE_SIZE - 1);
+
+/** The instruction at an address; undefined if there is none, or it does not lie in one page. */
+function insnAt(code: ExplainedCode, address: bigint): GuestInsn | undefined {
+  const bytes = code.bytesAt(address);
+  const inPage = PAGE_SIZE - Number(address & PAGE_MASK);
+  return code.frontEnd.decode(bytes, 0, Math.min(bytes.length, inPage)) ?? undefined;
+}
+
+/** An instruction as assembly text. */
+export function formatInsn(frontEnd: FrontEnd, insn: GuestInsn, address: bigint): string {
+  const low = Number(BigInt.asIntN(32, address));
+  return frontEnd.format(insn, low, Number(BigInt.asIntN(32, address >> 32n))).replace(/\t/g, " ");
+}
+
+/** Lines of a text without empty ones at its end. */
+const linesOf = (text: string): string[] => text.trimEnd().split("\n");
+
+/**
+ * The block at an address: assembly, IR, optimised IR, JavaScript; undefined if its first instruction is not known
+ * or crosses into another page, and so is never translated.
+ */
+export function explainBlock(code: ExplainedCode, address: bigint): ExplainedStage[] | undefined {
+  const { frontEnd } = code;
+  const insns: GuestInsn[] = [];
+  const assembly: string[] = [];
+  for (let at = address; insns.length < MAXIMUM_BLOCK; ) {
+    const insn = at !== address && (at & PAGE_MASK) === 0n ? undefined : insnAt(code, at);
+    if (insn === undefined) break;
+    assembly.push(`${hex(at)}: ${formatInsn(frontEnd, insn, at)}`);
+    insns.push(insn);
+    at += BigInt(insn.length);
+    if (frontEnd.endsBlock(insn)) break;
+  }
+  if (insns.length === 0) return undefined;
+  const block = frontEnd.translate(insns);
+  const optimised = optimise(block);
+  const print = (stage: Block) => linesOf(printBlock(stage, frontEnd.shape));
+  const text = emitBlock(optimised, {
+    shape: frontEnd.shape,
+    hartOffset: 0,
+    wideAddresses: frontEnd.addressType === "i64",
+    pageOffset: Number(address & PAGE_MASK),
+    granularity: frontEnd.granularity,
+    chain: true,
+  });
+  return [
+    { name: "assembly", lines: assembly },
+    { name: "IR", lines: print(block) },
+    { name: "optimised IR", lines: print(optimised) },
+    { name: "JavaScript", lines: linesOf(text) },
+  ];
+}
+
+/** The region at an address: its graph, and its WebAssembly; undefined if nothing can be compiled there. */
+export function explainRegion(code: ExplainedCode, address: bigint): ExplainedStage[] | undefined {
+  const { frontEnd, slotName, flagsSlot } = code;
+  const page = address - (address & PAGE_MASK);
+  const at = (place: number) => page + BigInt(place);
+  const codeView: CodeView = {
+    frontEnd,
+    hasRun: (place) => insnAt(code, at(place)) !== undefined,
+    insnAt: (place) => insnAt(code, at(place)),
+  };
+  const region = formRegion(codeView, Number(address & PAGE_MASK), DEFAULT_LIMITS);
+  if (region === undefined) return undefined;
+  const head = structure(region);
+  const flags = flagsSlot === undefined ? undefined : frontEnd.shape.slots.get(flagsSlot);
+  const pages = new Set(region.nodes.map(({ place }) => Math.floor(place / PAGE_SIZE)));
+  const notes = new RegionNotes();
+  const module = new ModuleWriter();
+  const context = {
+    shape: frontEnd.shape,
+    hartOffset: 0,
+    wideAddresses: frontEnd.addressType === "i64",
+    granularity: frontEnd.granularity,
+    flagsOffset: flags === undefined ? undefined : STATE_OFFSET + flags.offset,
+    // Page 0 of the code pages is never a page of code: the numbers that a VM would use begin at 1.
+    pages: new Map([...pages].map((distance, index) => [distance, index + 1])),
+  };
+  const body = emitWasmRegion(module, 0, head, context, notes);
+  const view: RegionView = {
+    frontEnd,
+    slotName,
+    hartOffset: 0,
+    page,
+    assemblyAt: (place) => {
+      const insn = insnAt(code, at(place));
+      return insn === undefined ? undefined : formatInsn(frontEnd, insn, at(place));
+    },
+  };
+  return [
+    { name: "region", lines: regionGraphText(region, head, view) },
+    { name: `WebAssembly, ${body.code.length} bytes`, lines: regionWasmText(module, body, notes, view) },
+  ];
+}
