@@ -8,6 +8,9 @@ import { riscvTable } from "./isa.js";
 import { RiscvSemantics } from "./semantics.js";
 import { riscvState, SINK } from "./state.js";
 
+/** log2 of the number of decoded instructions that a front end keeps at hand. */
+const RECENT_BITS = 13;
+
 /** Helpers after which the block always ends, and exits that rows emit: asked of the row's own template. */
 const endsBlock = (block: Block): boolean => {
   const last = block.operations[block.operations.length - 1]!;
@@ -68,6 +71,15 @@ export function riscvFrontEnd(xlen: 32 | 64): FrontEnd {
   const ends = templates.map((template) => endsBlock(template.block));
   const opcodeOf = new Map(base.map((entry, index) => [entry, index]));
 
+  const decodeBits = (bits: number, length: number): GuestInsn => {
+    const decoded = table.decode(bits, length);
+    if (decoded === undefined) return { opcode: illegal, length, fields: { bits } };
+    return { opcode: opcodeOf.get(decoded.entry)!, length, fields: decoded.fields };
+  };
+  // Code is decoded again and again, when it is patched, evicted or translated: the same bits give the same object.
+  const recent = new Array<GuestInsn | undefined>(1 << RECENT_BITS).fill(undefined);
+  const recentBits = new Int32Array(1 << RECENT_BITS);
+
   return {
     name: `rv${xlen}gc`,
     shape: riscvState(xlen),
@@ -80,9 +92,13 @@ export function riscvFrontEnd(xlen: 32 | 64): FrontEnd {
       const length = (low & 3) === 3 ? 4 : 2;
       if (length > available) return null;
       const bits = length === 2 ? low : low | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24);
-      const decoded = table.decode(bits, length);
-      if (decoded === undefined) return { opcode: illegal, length, fields: { bits } };
-      return { opcode: opcodeOf.get(decoded.entry)!, length, fields: decoded.fields };
+      const slot = (bits ^ (bits >>> RECENT_BITS)) & ((1 << RECENT_BITS) - 1);
+      const known = recent[slot];
+      if (known !== undefined && recentBits[slot] === bits) return known;
+      const insn = decodeBits(bits, length);
+      recent[slot] = insn;
+      recentBits[slot] = bits;
+      return insn;
     },
     endsBlock: (insn) => ends[insn.opcode]!,
     translate(insns): Block {

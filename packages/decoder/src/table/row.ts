@@ -224,11 +224,14 @@ function parseToken(token: string): Token {
   return { width: ranges.reduce((sum, range) => sum + range.width, 0), name, bias: 0, excluded, ranges };
 }
 
+/** The lowest `width` bits set, as an int32. Shifted, since a power costs V8 a call. */
+const lowBits = (width: number): number => (width === 32 ? -1 : (1 << width) - 1);
+
 /** The value of a field in an instruction's bits. */
 export function extractField(field: FieldSpec, bits: number): number {
   let value = 0;
   for (const piece of field.pieces) {
-    value |= ((bits >>> piece.at) & (2 ** piece.width - 1)) << piece.to;
+    value |= ((bits >>> piece.at) & lowBits(piece.width)) << piece.to;
   }
   if (field.signed) {
     const unused = 32 - field.width;
@@ -241,7 +244,7 @@ export function extractField(field: FieldSpec, bits: number): number {
 function scatter(field: FieldSpec, value: number): number {
   let bits = 0;
   for (const piece of field.pieces) {
-    bits |= (((value - field.bias) >>> piece.to) & (2 ** piece.width - 1)) << piece.at;
+    bits |= (((value - field.bias) >>> piece.to) & lowBits(piece.width)) << piece.at;
   }
   return bits;
 }

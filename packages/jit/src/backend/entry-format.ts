@@ -47,6 +47,15 @@ export interface FieldPlace {
   readonly signed: boolean;
 }
 
+/** A field as `pack` puts it into a word. */
+interface PackedField {
+  readonly name: string;
+  readonly at: number;
+  readonly mask: number;
+  /** What stands for the value 0. */
+  readonly zeroBecomes: number;
+}
+
 /** Bits of an opcode in word 0 of an entry. */
 export const OPCODE_BITS = 10;
 const registers: readonly { readonly at: number; readonly width: number }[] = [
@@ -58,7 +67,8 @@ const registers: readonly { readonly at: number; readonly width: number }[] = [
 /** Where a template's fields are kept in an entry. */
 export class EntryFormat {
   private readonly byName = new Map<string, FieldPlace>();
-  private readonly zeroes = new Map<string, number>();
+  /** What goes into each word. */
+  private readonly packing: readonly [PackedField[], PackedField[]] = [[], []];
 
   /** Lays the fields out; throws if they don't fit: such a front end can't be interpreted. */
   constructor(
@@ -68,6 +78,7 @@ export class EntryFormat {
   ) {
     if (opcode >= 1 << OPCODE_BITS)
       throw new Error(`${template.name}: more than ${1 << OPCODE_BITS} opcodes`);
+    const zeroes = new Map<string, number>();
     const indexed = new Set(
       template.block.operations.flatMap((o) => (typeof o.index === "object" ? [o.index.field] : [])),
     );
@@ -86,7 +97,7 @@ export class EntryFormat {
       const position = indexed.has(field.name)
         ? free.findLastIndex((place) => place.width === needed || (place.width > needed && free.length === 1))
         : -1;
-      if (field.zeroBecomes !== undefined) this.zeroes.set(field.name, field.zeroBecomes);
+      if (field.zeroBecomes !== undefined) zeroes.set(field.name, field.zeroBecomes);
       if (position < 0) immediates.push(field);
       else this.byName.set(field.name, { word: 0, signed: false, ...free.splice(position, 1)[0]! });
     }
@@ -97,6 +108,14 @@ export class EntryFormat {
       at += width;
     }
     if (at > 32) throw new Error(`${template.name}: fields take ${at} bits, an entry has 32`);
+    for (const [name, place] of this.byName) {
+      this.packing[place.word].push({
+        name,
+        at: place.at,
+        mask: place.width === 32 ? -1 : (1 << place.width) - 1,
+        zeroBecomes: zeroes.get(name) ?? 0,
+      });
+    }
   }
 
   /** First word of the entry for `insn`. */
@@ -123,11 +142,9 @@ export class EntryFormat {
 
   private pack(insn: GuestInsn, word: 0 | 1): number {
     let bits = 0;
-    for (const [name, place] of this.byName) {
-      if (place.word !== word) continue;
+    for (const { name, at, mask, zeroBecomes } of this.packing[word]) {
       const value = insn.fields[name]!;
-      const kept = value === 0 ? (this.zeroes.get(name) ?? 0) : value;
-      bits |= place.width === 32 ? kept : (kept & (2 ** place.width - 1)) << place.at;
+      bits |= ((value === 0 ? zeroBecomes : value) & mask) << at;
     }
     return bits;
   }
@@ -145,16 +162,18 @@ export interface EntryFormats {
 export function entryFormats(frontEnd: FrontEnd): EntryFormats {
   const all: EntryFormat[] = [];
   const byTemplate = frontEnd.templates.map((template) => {
-    const formats = template.lengths.map(
-      (length, position) => new EntryFormat(template, length, FIRST_TEMPLATE + all.length + position),
-    );
-    all.push(...formats);
+    const formats: EntryFormat[] = [];
+    for (const length of template.lengths) {
+      const format = new EntryFormat(template, length, FIRST_TEMPLATE + all.length);
+      all.push(format);
+      formats[length] = format;
+    }
     return formats;
   });
   return {
     all,
     of(template, length) {
-      const found = byTemplate[template]?.find((format) => format.length === length);
+      const found = byTemplate[template]?.[length];
       if (found === undefined) throw new Error(`${frontEnd.templates[template]?.name}: no length ${length}`);
       return found;
     },

@@ -22,6 +22,12 @@ const TAIL_WORDS = 16;
 /** Words of linear memory that one code page takes; `granularity` as in the front end. */
 export const codePageWords = (granularity: number): number => (PAGE_SIZE >> granularity) * 2 + TAIL_WORDS;
 
+/**
+ * Stores into a frame after which its code page is given up: each costs a slow path as long as there is one, and
+ * code that is written anew takes many.
+ */
+const STORES_BEFORE_RELEASE = 6;
+
 /** Marks a counter that holds a region's number. */
 const REGION = 0x80000000 | 0;
 
@@ -60,6 +66,8 @@ export class CodePage {
   /** Translations by entry; shared by all pages until the first one is made. */
   translations: (Translation | null)[];
   blocks: BlockRecord[] = [];
+  /** Stores of the hart into the frame since the page was made. */
+  stores = 0;
   /** Regions that cover bytes of this page. */
   readonly regions = new Set<RegionRecord>();
 
@@ -100,6 +108,8 @@ export class CodePages {
   private readonly byFrame = new Map<number, CodePage>();
   private readonly empty: (Translation | null)[];
   private next = 1;
+  /** Pages that were given up before their turn. */
+  private readonly released: CodePage[] = [];
   /** Offsets in a page at which entries decode to breakpoints. */
   private breakpointOffsets: ReadonlySet<number> = new Set();
 
@@ -198,11 +208,19 @@ export class CodePages {
     return (this.baseWord(page) + (offset << this.wordsPerByteShift)) >> 1;
   }
 
-  /** Drops what was derived from `length` bytes of a frame at `offset`. True if a translation went. */
-  invalidate(frame: number, offset: number, length: number): boolean {
+  /**
+   * Drops what was derived from `length` bytes of a frame at `offset`; after several stores of the hart
+   * (`byHart`) all that was derived from the frame. True if the code that runs may have gone.
+   */
+  invalidate(frame: number, offset: number, length: number, byHart: boolean): boolean {
     const page = this.byFrame.get(frame);
     if (page === undefined) return false;
     this.counts.invalidated++;
+    if (byHart && ++page.stores >= STORES_BEFORE_RELEASE) {
+      this.release(page);
+      this.released.push(page);
+      return true;
+    }
     const align = 1 << this.frontEnd.granularity;
     const from = Math.max(0, offset - this.frontEnd.maximumLength + align) & -align;
     const to = Math.min(PAGE_SIZE, offset + length);
@@ -273,17 +291,24 @@ export class CodePages {
   }
 
   private acquire(frame: number, gpa: number): CodePage {
-    const page = this.pages[this.next]!;
-    this.next = this.next + 1 < this.capacity ? this.next + 1 : 1;
-    if (page.frame >= 0) this.release(page);
+    const page = this.released.pop() ?? this.oldest();
     page.frame = frame;
     page.gpa = gpa;
+    page.stores = 0;
     this.byFrame.set(frame, page);
     const base = this.baseWord(page);
     const end = base + this.pageWords - TAIL_WORDS;
     this.memory.i32[end] = InternalOpcode.pageEnd;
     this.counts.pages++;
     this.events.onAcquire(page);
+    return page;
+  }
+
+  /** The page that was made first, which gives way. */
+  private oldest(): CodePage {
+    const page = this.pages[this.next]!;
+    this.next = this.next + 1 < this.capacity ? this.next + 1 : 1;
+    if (page.frame >= 0) this.release(page);
     return page;
   }
 

@@ -274,14 +274,19 @@ export class Engine {
     this.passing = this.programCounter();
   }
 
-  /** Drops what was derived from `length` bytes at `gpa`; called when memory that holds code is written. */
-  invalidate(gpa: number, length: number): boolean {
+  /**
+   * Drops what was derived from `length` bytes at `gpa`; called when memory that holds code is written.
+   * @param byHart whether the hart's own store did it, which leaves its block if code has gone
+   * @returns whether code has gone
+   */
+  invalidate(gpa: number, length: number, byHart = false): boolean {
     let dropped = false;
     for (let at = gpa; at < gpa + length; ) {
       const offset = at % PAGE_SIZE;
       const count = Math.min(PAGE_SIZE - offset, gpa + length - at);
       const frame = this.options.guest.frameOffset(at);
-      if (frame >= 0 && this.codePages.invalidate(frame - (frame % PAGE_SIZE), offset, count)) dropped = true;
+      if (frame >= 0 && this.codePages.invalidate(frame - (frame % PAGE_SIZE), offset, count, byHart))
+        dropped = true;
       at += count;
     }
     return dropped;

@@ -13,8 +13,11 @@ export class GuestMemory {
   readonly base: number;
   /** Bytes of RAM, a multiple of the page size. */
   readonly bytes: number;
-  /** Called after bytes on a page that holds translated code were written through this object. */
-  onCodeWrite: (gpa: number, length: number) => boolean = () => false;
+  /**
+   * Called after bytes on a page that holds translated code were written: through this object, or by a store of the
+   * hart (`byHart`), which leaves its block if the answer is true: code has gone.
+   */
+  onCodeWrite: (gpa: number, length: number, byHart?: boolean) => boolean = () => false;
   /** Byte offset of each page's frame as an unsigned number; see `ABSENT`. */
   private readonly frames: Float64Array;
   private readonly code: Uint8Array;

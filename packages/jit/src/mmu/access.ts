@@ -203,8 +203,8 @@ export class MemoryAccess {
     pair[0] = low;
     pair[1] = high;
     for (let at = 0; at < size; at++) bytes[(at < inFirst ? first : second) + at] = pairBytes[at]!;
-    let dropped = this.reportCode(firstGpa, inFirst);
-    if (inFirst < size) dropped = this.reportCode(this.gpa, size - inFirst) || dropped;
+    let dropped = this.reportCode(firstGpa, inFirst, true);
+    if (inFirst < size) dropped = this.reportCode(this.gpa, size - inFirst, true) || dropped;
     if (dropped) this.leaveAfter(site);
     return 0;
   }
@@ -297,7 +297,7 @@ export class MemoryAccess {
         if (old === seen) break;
       }
     }
-    this.reportCode(this.gpa, 4);
+    this.reportCode(this.gpa, 4, false);
     return old;
   }
 
@@ -324,7 +324,7 @@ export class MemoryAccess {
         pair[1] = oldHigh;
       }
     } while (!this.swapPair(at, oldLow, oldHigh));
-    this.reportCode(this.gpa, 8);
+    this.reportCode(this.gpa, 8, false);
     words[this.highWord] = oldHigh;
     return oldLow;
   }
@@ -370,7 +370,7 @@ export class MemoryAccess {
       if (words[at] !== seen) return 1;
       words[at] = low;
     }
-    this.reportCode(this.gpa, size);
+    this.reportCode(this.gpa, size, false);
     return 0;
   }
 
@@ -454,16 +454,19 @@ export class MemoryAccess {
     return true;
   }
 
-  /** Reports a store to the owner of translations. True if any were dropped. */
-  private reportCode(gpa: number, length: number): boolean {
+  /**
+   * Reports a write to the owner of translations.
+   * @param leaves whether the caller leaves the block if the answer is true: code has gone
+   */
+  private reportCode(gpa: number, length: number, leaves: boolean): boolean {
     const { guest } = this.options;
     if (gpa === NO_CODE || !guest.holdsCode(gpa)) return false;
     this.counters.codeWrites++;
-    return guest.onCodeWrite(gpa, length);
+    return guest.onCodeWrite(gpa, length, leaves);
   }
 
   private afterWrite(size: number, site: CallSite): void {
-    if (this.reportCode(this.gpa, size)) this.leaveAfter(site);
+    if (this.reportCode(this.gpa, size, true)) this.leaveAfter(site);
   }
 }
 

@@ -9,6 +9,7 @@
 
 import {
   header,
+  PAGE_SHIFT,
   PAGE_SIZE,
   TLB_EMPTY,
   TLB_ENTRIES,
@@ -31,6 +32,10 @@ const LARGE_GAP = 0x40000;
 /** Most ranges of large pages kept apart: page tables that name themselves could map any number of them. */
 const LARGE_RANGES = 16;
 
+/** Values of `entryOf` beside word indices, which are never as small. */
+const NO_ENTRY = 0;
+const MANY_ENTRIES = 1;
+
 /** Page number of a guest-virtual address as an unsigned integer of 52 bits. */
 const pageNumber = (lo: number, hi: number): number => (hi >>> 0) * 0x100000 + (lo >>> 12);
 
@@ -43,6 +48,11 @@ export class Tlb {
   private readonly selected: Int32Array;
   private readonly journal = new Int32Array(JOURNAL_LIMIT);
   private filled = 0;
+  /**
+   * For each kind and frame, the word index of the one entry that was made for it since its entries were last dropped;
+   * `NO_ENTRY` if there was none, `MANY_ENTRIES` if there were several. The entry may be another frame's by now.
+   */
+  private readonly entryOf: readonly Int32Array[];
   /** Ranges of page numbers, [from, to), in which larger pages were seen since the last flush. */
   private large: { from: number; to: number }[] = [];
 
@@ -57,6 +67,8 @@ export class Tlb {
       (hartOffset + header.tlbRead) >> 2,
       ((hartOffset + header.tlbFetch) >> 2) + 1,
     );
+    const frames = memory.buffer.byteLength / PAGE_SIZE;
+    this.entryOf = [AccessKind.read, AccessKind.write, AccessKind.fetch].map(() => new Int32Array(frames));
     this.clearAll();
     this.select(0, 0, 0);
   }
@@ -81,6 +93,10 @@ export class Tlb {
     words[entry + 1] = hi;
     words[entry + 2] = addend;
     words[entry + 3] = extra;
+    const entryOf = this.entryOf[kind]!;
+    const frame = (words[entry]! + addend) >>> PAGE_SHIFT;
+    const known = entryOf[frame]!;
+    if (known !== entry) entryOf[frame] = known === NO_ENTRY ? entry : MANY_ENTRIES;
     if (this.filled < JOURNAL_LIMIT) this.journal[this.filled] = entry;
     this.filled++;
     this.counters.fills++;
@@ -153,6 +169,15 @@ export class Tlb {
 
   private dropFrame(kind: AccessKind, frame: number): void {
     const { words } = this;
+    const entryOf = this.entryOf[kind]!;
+    const known = entryOf[frame >>> PAGE_SHIFT] ?? MANY_ENTRIES;
+    entryOf[frame >>> PAGE_SHIFT] = NO_ENTRY;
+    if (known === NO_ENTRY) return;
+    if (known !== MANY_ENTRIES) {
+      if (words[known] !== TLB_EMPTY && ((words[known]! + words[known + 2]!) | 0) === (frame | 0))
+        words[known] = TLB_EMPTY;
+      return;
+    }
     for (let set = 0; set < TLB_SETS; set++) {
       const first = this.start + ((set * TLB_SET_SIZE + kind * TLB_SIZE) >> 2);
       for (let entry = first; entry < first + (TLB_SIZE >> 2); entry += ENTRY_WORDS) {

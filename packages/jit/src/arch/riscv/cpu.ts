@@ -135,7 +135,7 @@ export class RiscvCpu {
       ...(options.regions === undefined ? {} : { regions: options.regions }),
       ...(options.trace === undefined ? {} : { trace: options.trace }),
     });
-    guest.onCodeWrite = (gpa, length) => this.engine.invalidate(gpa, length);
+    guest.onCodeWrite = (gpa, length, byHart) => this.engine.invalidate(gpa, length, byHart);
   }
 
   /** Puts the hart at an entry point and forgets all translations' counters. */
