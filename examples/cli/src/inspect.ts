@@ -1,9 +1,9 @@
 /** What the decoder and the translator make of a program: `hyperfile explain` and `hyperfile disasm`. */
-import { disassemble as formatInsn, printBlock, riscvFrontEnd, riscvTable } from "@hyperfile/decoder";
+import { disassemble as formatInsn, riscvFrontEnd, riscvTable } from "@hyperfile/decoder";
 import { type ElfSegment, isElf, parseElf, RAM_BASE } from "@hyperfile/devices";
-import { emitBlock, MAXIMUM_BLOCK, optimise } from "@hyperfile/jit";
+import { type ExplainedCode, explainBlock, explainRegion, riscvSlotName } from "@hyperfile/jit";
 import { CliError } from "./errors.js";
-import type { InspectOptions, NamedBytes } from "./machine-types.js";
+import type { ExplainOptions, Explanation, InspectOptions, NamedBytes } from "./machine-types.js";
 
 /** A program's parts in memory. */
 interface Program {
@@ -26,63 +26,38 @@ function open(program: NamedBytes, options: InspectOptions): Program {
   return { xlen: options.xlen ?? 64, entry: va, segments: [{ va, bytes: program.bytes }] };
 }
 
-const PAGE_MASK = 0xfffn;
-
-/** A block's assembly, IR, optimised IR and emitted JavaScript. */
-export function explain(program: NamedBytes, options: InspectOptions): string {
+/** A block through all stages to JavaScript, and the region that begins there with its WebAssembly. */
+export function explain(program: NamedBytes, options: ExplainOptions): Explanation {
   const { xlen, entry, segments } = open(program, options);
   const at = options.at ?? entry;
-  const segment = segments.find((part) => at >= part.va && at < part.va + BigInt(part.bytes.length));
-  if (segment === undefined) {
+  const partAt = (address: bigint) =>
+    segments.find((part) => address >= part.va && address < part.va + BigInt(part.bytes.length));
+  const address = `0x${at.toString(16)}`;
+  if (partAt(at) === undefined) {
     throw new CliError(
       "E_USAGE",
-      `${program.name} has no code at 0x${at.toString(16)}: give --at an address of its code`,
+      `${program.name} has no code at ${address}: give --at an address of its code`,
     );
   }
-  const frontEnd = riscvFrontEnd(xlen);
-  const start = Number(at - segment.va);
-  const insns = [];
-  const assembly: string[] = [];
-  for (let offset = start; insns.length < MAXIMUM_BLOCK; ) {
-    const inPage = 0x1000 - Number((segment.va + BigInt(offset)) & PAGE_MASK);
-    const insn = frontEnd.decode(segment.bytes, offset, Math.min(inPage, segment.bytes.length - offset));
-    if (insn === null) break;
-    const address = segment.va + BigInt(offset);
-    const [lo, hi] = [Number(BigInt.asIntN(32, address)), Number(BigInt.asIntN(32, address >> 32n))];
-    assembly.push(`  ${address.toString(16)}:  ${frontEnd.format(insn, lo, hi)}`);
-    insns.push(insn);
-    offset += insn.length;
-    if (frontEnd.endsBlock(insn)) break;
-  }
-  if (insns.length === 0) {
+  const code: ExplainedCode = {
+    frontEnd: riscvFrontEnd(xlen),
+    slotName: riscvSlotName,
+    flagsSlot: "fflags",
+    bytesAt: (wanted) => {
+      const part = partAt(wanted);
+      return part === undefined ? new Uint8Array(0) : part.bytes.subarray(Number(wanted - part.va));
+    },
+  };
+  const block = explainBlock(code, at);
+  if (block === undefined) {
     throw new CliError(
       "E_USAGE",
-      `the instruction at 0x${at.toString(16)} crosses a page: it is interpreted, never translated`,
+      `the instruction at ${address} crosses a page: it is interpreted, never translated`,
     );
   }
-  const block = frontEnd.translate(insns);
-  const optimised = optimise(block);
-  const emitted = emitBlock(optimised, {
-    shape: frontEnd.shape,
-    hartOffset: 0,
-    wideAddresses: xlen === 64,
-    pageOffset: Number(at & PAGE_MASK),
-    granularity: frontEnd.granularity,
-    chain: true,
-  });
-  return [
-    "== assembly",
-    ...assembly,
-    "",
-    "== IR",
-    printBlock(block, frontEnd.shape),
-    "",
-    "== optimised IR",
-    printBlock(optimised, frontEnd.shape),
-    "",
-    "== JavaScript",
-    emitted,
-  ].join("\n");
+  const region = options.backend === "js" ? [] : (explainRegion(code, at) ?? []);
+  const stages = block.filter(({ name }) => options.backend !== "wasm" || name !== "JavaScript");
+  return { file: program.name, address, isa: code.frontEnd.name, stages: [...stages, ...region] };
 }
 
 /** The assembly of a program's executable parts. */

@@ -2,7 +2,7 @@
  * The machine as the command line sees it, apart from its making, so that the terminal and the commands can
  * be tested with a machine of their own.
  */
-import type { Tier } from "@hyperfile/jit";
+import type { ExplainedStage, Tier } from "@hyperfile/jit";
 
 /** A file's content with the name that messages use for it. */
 export interface NamedBytes {
@@ -79,16 +79,38 @@ export type CreateMachine = (options: MachineOptions) => Promise<Machine>;
 export interface InspectOptions {
   /** The register width to assume for a file that doesn't say; an ELF file does. */
   xlen: 32 | 64 | undefined;
-  /** The address of the block to explain; the entry point when undefined. */
+}
+
+/** The backends that `explain` can show. */
+export const explainedBackends = ["js", "wasm", "both"] as const;
+export type ExplainedBackend = (typeof explainedBackends)[number];
+
+/** What `explain` needs to know. */
+export interface ExplainOptions extends InspectOptions {
+  /** The address of the code to explain; the entry point when undefined. */
   at: bigint | undefined;
+  /** Whose code is shown. */
+  backend: ExplainedBackend;
+}
+
+/** What the translator makes of code; ready for JSON. */
+export interface Explanation {
+  /** The file's name. */
+  file: string;
+  /** Guest-virtual address of the code, in hexadecimal. */
+  address: string;
+  /** The instruction set. */
+  isa: string;
+  /** The stages of translation, in order. */
+  stages: readonly ExplainedStage[];
 }
 
 /** The entry points of the machine's module that the commands call. */
 export interface MachineModule {
   /** Makes a machine. */
   createMachine: CreateMachine;
-  /** A block's assembly, IR, optimised IR and emitted JavaScript, as text. */
-  explain(program: NamedBytes, options: InspectOptions): string;
+  /** A block's and a region's stages of translation. */
+  explain(program: NamedBytes, options: ExplainOptions): Explanation;
   /** The assembly of a program's executable parts, line by line without line ends. */
   disassemble(program: NamedBytes, options: InspectOptions): Iterable<string>;
 }

@@ -34,7 +34,12 @@ async function hyperfile(args: string[], end?: MachineEnd, prepare?: () => Promi
         if (end) machine.end(end);
         return machine;
       },
-      explain: (program, { at }) => `explained ${program.name} at ${at}`,
+      explain: ({ name }, { at, backend }) => ({
+        file: name,
+        address: String(at),
+        isa: "rv64gc",
+        stages: [{ name: backend, lines: [`explained ${name} at ${at}`, "and more"] }],
+      }),
       disassemble: () => ["a", "b"],
     }),
     ...(prepare ? { prepare } : {}),
@@ -61,6 +66,7 @@ describe("mistakes on the command line", () => {
     [["run", "program"], /too many arguments/],
     [["explain"], /missing required argument 'file'/],
     [["explain", "x", "--at", "main"], /--at.*address/],
+    [["explain", "x", "--backend", "c"], /--backend.*js, wasm, both/],
     [["disasm", "x", "--at", "1"], /unknown option '--at'/],
   ])("%j", async (args, message) => {
     const { status, errors, text } = await hyperfile(args);
@@ -140,7 +146,11 @@ describe("runs", () => {
   });
 
   it("show what the translator makes of a program", async () => {
-    expect((await hyperfile(["explain", file, "--at", "0x10"])).text).toBe(`explained ${file} at 16\n`);
+    expect((await hyperfile(["explain", file, "--at", "0x10"])).text).toBe(
+      `== both\nexplained ${file} at 16\nand more\n`,
+    );
+    const { text } = await hyperfile(["explain", file, "--backend", "wasm", "--json"]);
+    expect(JSON.parse(text)).toMatchObject({ file, stages: [{ name: "wasm" }] });
     expect((await hyperfile(["disasm", file])).text).toBe("a\nb\n");
   });
 

@@ -9,6 +9,7 @@ import { isaWidths, parseAddress, parseMemorySize, parsePort, parseSeconds } fro
 import { type RunFlags, run } from "./commands/run.js";
 import { type StartFlags, type StartSurroundings, start } from "./commands/start.js";
 import { CliError, errorLine } from "./errors.js";
+import { explainedBackends } from "./machine-types.js";
 import type { Streams } from "./session.js";
 import { escapeHelp } from "./terminal.js";
 
@@ -77,9 +78,15 @@ function buildProgram(surroundings: ProgramSurroundings, finish: (status: number
 
   program
     .command("explain")
-    .description("show a block as assembly, IR, optimised IR and emitted JavaScript")
+    .description("show what the translator makes of code: assembly, IR, optimised IR, emitted code")
     .argument("<file>", "ELF file or raw code")
-    .option("--at <address>", "address of the block; the entry point by default", parseAddress)
+    .option("--at <address>", "address of the code; the entry point by default", parseAddress)
+    .addOption(
+      new Option("--backend <backend>", "whose code to show: a block in JavaScript, a region in WebAssembly")
+        .choices(explainedBackends)
+        .default("both"),
+    )
+    .option("--json", "write the stages as JSON")
     .addOption(isaOption())
     .action(async (file: string, flags: InspectFlags) => finish(await explain(file, flags, machine, write)));
 
