@@ -1,5 +1,6 @@
 export * from "./arch/riscv/cpu.js";
 export * from "./arch/riscv/debug.js";
+export * from "./arch/riscv/dump.js";
 export * from "./arch/riscv/hart.js";
 export * from "./arch/riscv/privilege.js";
 export * from "./arch/riscv/sbi.js";
@@ -17,5 +18,6 @@ export * from "./mmu/access.js";
 export * from "./mmu/ports.js";
 export * from "./mmu/tlb.js";
 export * from "./passes/optimise.js";
+export * from "./trace/dump.js";
 export * from "./trace/engine-trace.js";
 export * from "./trace/explain.js";

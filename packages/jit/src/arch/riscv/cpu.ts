@@ -14,6 +14,7 @@ import type { EngineTrace } from "../../trace/engine-trace.js";
 import { type HartEntry, RiscvHart, type SupervisorBinary } from "./hart.js";
 import { Wide } from "./hart-state.js";
 import { Cause, Mode } from "./privilege.js";
+import { exceptionNames } from "./trap-names.js";
 
 /** Code pages that a machine's memory has room for unless told otherwise: enough for a kernel and its programs. */
 export const DEFAULT_CODE_PAGES = 2048;
@@ -58,24 +59,6 @@ export function riscvMemory(options: {
 
 const hex64 = (lo: number, hi: number): string =>
   `0x${((BigInt(hi >>> 0) << 32n) | BigInt(lo >>> 0)).toString(16)}`;
-
-/** Names of exceptions by number (privileged manual, table of `mcause` values). */
-const causeNames: Readonly<Record<number, string>> = {
-  [Cause.instructionMisaligned]: "instruction address misaligned",
-  [Cause.instructionAccess]: "instruction access fault",
-  [Cause.illegalInstruction]: "illegal instruction",
-  [Cause.breakpoint]: "breakpoint",
-  [Cause.loadMisaligned]: "load address misaligned",
-  [Cause.loadAccess]: "load access fault",
-  [Cause.storeMisaligned]: "store address misaligned",
-  [Cause.storeAccess]: "store access fault",
-  [Cause.ecallUser]: "ecall from U mode",
-  [Cause.ecallSupervisor]: "ecall from S mode",
-  [Cause.ecallMachine]: "ecall from M mode",
-  [Cause.instructionPage]: "instruction page fault",
-  [Cause.loadPage]: "load page fault",
-  [Cause.storePage]: "store page fault",
-};
 
 /** One hart with its engine. */
 export class RiscvCpu {
@@ -166,7 +149,7 @@ export class RiscvCpu {
     const [cause = 0, pcLo = 0, pcHi = 0, valueLo = 0, valueHi = 0] = hart.lastTrap;
     const mode = hart.state.mode === Mode.machine ? "M" : "S";
     const handler = hex64(hart.pcLow, hart.pcHigh);
-    const name = causeNames[cause] ?? `cause ${cause}`;
+    const name = exceptionNames[cause] ?? `cause ${cause}`;
     const illegal = cause === Cause.illegalInstruction;
     const bits = illegal ? valueLo : this.instructionAt(pcLo, pcHi);
     const length = (bits & 3) === 3 ? 4 : 2;
