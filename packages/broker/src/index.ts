@@ -1,3 +1,4 @@
+export * from "./cpu/index.js";
 export * from "./debug/gdb-protocol.js";
 export * from "./debug/target.js";
 export * from "./vm/clock.js";

@@ -1,0 +1,370 @@
+/**
+ * Nested resource pools with reservation, limit and shares, as VMware's users know them: admission control, and the
+ * division of a capacity among the clients that want it. The unit is the caller's: cores for CPU, bytes for memory.
+ *
+ * A pool's reservation is taken from its parent when the pool is made; a client's when it is admitted (a VM's power
+ * on). A pool may hand out what it has reserved; an *expandable* pool that has too little borrows the rest from its
+ * parent, which may do the same, up to each pool's limit.
+ *
+ * Invariant: for every pool, the claims of its children are within its reservation, or within what its ancestors can
+ * spare where it is expandable; so a reservation that was admitted can be honoured at any time.
+ */
+import { ResourceError } from "./errors.js";
+import { type Claim, waterFill } from "./water-fill.js";
+
+/** What one client or pool may have of a resource. */
+export interface Allotment {
+  /** Proportion among its siblings; positive. */
+  readonly shares: number;
+  /** Guaranteed amount. */
+  readonly reservation: number;
+  /** Most that it ever gets; `Infinity` for no limit. */
+  readonly limit: number;
+}
+
+/** What a pool may have. */
+export interface PoolAllotment extends Allotment {
+  /** Whether it may borrow from its parent for the reservations of its children. */
+  readonly expandable: boolean;
+}
+
+/** Shares of a client that says nothing else: VMware's "normal" for one vCPU. */
+export const NORMAL_SHARES = 1000;
+/** No reservation, no limit, normal shares. */
+export const DEFAULT_ALLOTMENT: Allotment = { shares: NORMAL_SHARES, reservation: 0, limit: Infinity };
+/** The same for a pool, which may borrow. */
+export const DEFAULT_POOL: PoolAllotment = {
+  ...DEFAULT_ALLOTMENT,
+  shares: 4 * NORMAL_SHARES,
+  expandable: true,
+};
+
+interface Node {
+  readonly name: string;
+  readonly isPool: boolean;
+  readonly parent: Node | undefined;
+  readonly children: Set<Node>;
+  allotment: PoolAllotment;
+  /** Clients: whether it counts for admission. */
+  admitted: boolean;
+}
+
+/** A pool or client as reports show it. */
+export interface ResourceNode {
+  readonly name: string;
+  readonly isPool: boolean;
+  /** Name of the pool around it; undefined for the root. */
+  readonly parent: string | undefined;
+  readonly allotment: PoolAllotment;
+  readonly admitted: boolean;
+  /** What it takes of its parent's reservation. */
+  readonly claim: number;
+}
+
+/** Rounding of sums of decimal fractions must not refuse what fits exactly. */
+const TOLERANCE = 1e-9;
+
+/** Pools and clients over one capacity. */
+export class ResourceTree {
+  private readonly pools = new Map<string, Node>();
+  private readonly clients = new Map<string, Node>();
+  private readonly root: Node;
+
+  /**
+   * @param capacity all that there is
+   * @param unit word for messages, such as `cores` or `bytes`
+   * @param rootName name of the pool that holds everything
+   */
+  constructor(
+    readonly capacity: number,
+    private readonly unit: string,
+    rootName = "root",
+  ) {
+    this.root = {
+      name: rootName,
+      isPool: true,
+      parent: undefined,
+      children: new Set(),
+      allotment: { shares: 1, reservation: capacity, limit: capacity, expandable: false },
+      admitted: true,
+    };
+    this.pools.set(rootName, this.root);
+  }
+
+  /**
+   * Makes a pool inside `parent`.
+   * @throws ResourceError if the name is taken, the parent unknown or the figures impossible (`E_ALLOTMENT`), or the
+   *   reservation can't be kept (`E_ADMISSION`)
+   */
+  addPool(name: string, allotment: Partial<PoolAllotment> = {}, parent = this.root.name): void {
+    if (this.pools.has(name)) throw new ResourceError("E_NAME_TAKEN", `there is a pool ${name} already`);
+    const node = this.makeNode(name, true, { ...DEFAULT_POOL, ...allotment }, parent);
+    this.attach(node, () => this.pools.set(name, node));
+  }
+
+  /**
+   * Adds a client to a pool; it reserves nothing until it is admitted.
+   * @throws ResourceError as {@link addPool}, but for admission
+   */
+  addClient(name: string, allotment: Partial<Allotment> = {}, pool = this.root.name): void {
+    if (this.clients.has(name)) throw new ResourceError("E_NAME_TAKEN", `there is a VM ${name} already`);
+    const node = this.makeNode(name, false, { ...DEFAULT_ALLOTMENT, ...allotment, expandable: false }, pool);
+    node.parent!.children.add(node);
+    this.clients.set(name, node);
+  }
+
+  /**
+   * Reserves what a client asks for.
+   * @throws ResourceError `E_ADMISSION` if that can't be kept; nothing changes then
+   */
+  admit(name: string): void {
+    const node = this.client(name);
+    if (node.admitted) return;
+    node.admitted = true;
+    const refusal = this.refusal(node);
+    if (refusal === undefined) return;
+    node.admitted = false;
+    throw refusal;
+  }
+
+  /** Gives back a client's reservation. */
+  retire(name: string): void {
+    this.client(name).admitted = false;
+  }
+
+  /**
+   * Changes what a client or pool may have.
+   * @throws ResourceError `E_ALLOTMENT` or `E_ADMISSION`; nothing changes then
+   */
+  configure(name: string, change: Partial<PoolAllotment>, kind: "client" | "pool" = "client"): void {
+    const node = kind === "pool" ? this.pool(name) : this.client(name);
+    const before = node.allotment;
+    const after = { ...before, ...change };
+    checkAllotment(node, after);
+    node.allotment = after;
+    const refusal = this.refusal(node);
+    if (refusal === undefined) return;
+    node.allotment = before;
+    throw refusal;
+  }
+
+  /** Forgets a client. */
+  removeClient(name: string): void {
+    const node = this.client(name);
+    node.parent!.children.delete(node);
+    this.clients.delete(name);
+  }
+
+  /**
+   * Forgets an empty pool.
+   * @throws ResourceError `E_POOL_BUSY` while something is inside, or for the root
+   */
+  removePool(name: string): void {
+    const node = this.pool(name);
+    if (node.parent === undefined)
+      throw new ResourceError("E_POOL_BUSY", `pool ${name} holds everything else and stays`);
+    const [inside] = node.children;
+    if (inside !== undefined) {
+      throw new ResourceError("E_POOL_BUSY", `pool ${name} still holds ${inside.name}: remove that first`);
+    }
+    node.parent.children.delete(node);
+    this.pools.delete(name);
+  }
+
+  hasPool(name: string): boolean {
+    return this.pools.has(name);
+  }
+
+  hasClient(name: string): boolean {
+    return this.clients.has(name);
+  }
+
+  /** What a client may have. */
+  allotmentOf(name: string): Allotment {
+    return this.client(name).allotment;
+  }
+
+  /** The limits above and at a client that are finite, each with the name of the pool or client that has it. */
+  limitsOf(name: string): { readonly key: string; readonly limit: number }[] {
+    const limits: { key: string; limit: number }[] = [];
+    let node: Node | undefined = this.client(name);
+    // The root's limit is the capacity, which the number of cores holds by itself.
+    for (; node?.parent !== undefined; node = node.parent) {
+      if (node.allotment.limit === Infinity) continue;
+      limits.push({ key: `${node.isPool ? "pool" : "vm"} ${node.name}`, limit: node.allotment.limit });
+    }
+    return limits;
+  }
+
+  /** All pools and clients, pools before what they hold. */
+  nodes(): ResourceNode[] {
+    const list: ResourceNode[] = [];
+    const visit = (node: Node): void => {
+      const { name, isPool, allotment, admitted } = node;
+      list.push({ name, isPool, parent: node.parent?.name, allotment, admitted, claim: claimOf(node) });
+      for (const child of node.children) visit(child);
+    };
+    visit(this.root);
+    return list;
+  }
+
+  /** What a new client of a pool could reserve. */
+  available(pool: string): number {
+    return spare(this.pool(pool));
+  }
+
+  /**
+   * Divides the capacity.
+   * @param demand most that a client can use now, 0 for one that wants nothing
+   * @returns the part of every client with a demand, by name
+   */
+  entitlements(demand: (client: string) => number): Map<string, number> {
+    const parts = new Map<string, number>();
+    const divide = (amount: number, pool: Node): void => {
+      const wanting = [...pool.children]
+        .map((node) => ({ node, claim: this.demandOf(node, demand) }))
+        .filter(({ claim }) => claim.most > 0);
+      const amounts = waterFill(
+        amount,
+        wanting.map(({ claim }) => claim),
+      );
+      for (const [at, { node }] of wanting.entries()) {
+        if (node.isPool) divide(amounts[at]!, node);
+        else parts.set(node.name, amounts[at]!);
+      }
+    };
+    divide(this.capacity, this.root);
+    return parts;
+  }
+
+  private demandOf(node: Node, demand: (client: string) => number): Claim {
+    const { shares, reservation, limit } = node.allotment;
+    if (!node.isPool) {
+      const most = Math.min(limit, demand(node.name));
+      return { shares, least: Math.min(reservation, most), most };
+    }
+    let [least, most] = [0, 0];
+    for (const child of node.children) {
+      const claim = this.demandOf(child, demand);
+      least += claim.least;
+      most += claim.most;
+    }
+    most = Math.min(most, limit);
+    return { shares, least: Math.min(Math.max(least, reservation), most), most };
+  }
+
+  private makeNode(name: string, isPool: boolean, allotment: PoolAllotment, parent: string): Node {
+    const node: Node = {
+      name,
+      isPool,
+      parent: this.pool(parent),
+      children: new Set(),
+      allotment,
+      admitted: isPool,
+    };
+    checkAllotment(node, allotment);
+    return node;
+  }
+
+  private attach(node: Node, register: () => void): void {
+    node.parent!.children.add(node);
+    const refusal = this.refusal(node);
+    if (refusal !== undefined) {
+      node.parent!.children.delete(node);
+      throw refusal;
+    }
+    register();
+  }
+
+  private pool(name: string): Node {
+    const node = this.pools.get(name);
+    if (node === undefined) throw new ResourceError("E_POOL_UNKNOWN", `there is no pool ${name}`);
+    return node;
+  }
+
+  private client(name: string): Node {
+    const node = this.clients.get(name);
+    if (node === undefined) throw new ResourceError("E_CLIENT_UNKNOWN", `there is no VM ${name}`);
+    return node;
+  }
+
+  /** Why the tree as it stands with `node` in it can't keep its promises; undefined if it can. */
+  private refusal(node: Node): ResourceError | undefined {
+    for (
+      let pool: Node | undefined = node.isPool ? node : node.parent;
+      pool !== undefined;
+      pool = pool.parent
+    ) {
+      const { reservation, limit, expandable } = pool.allotment;
+      const claims = sumOfClaims(pool);
+      const most = expandable ? limit : reservation;
+      if (claims <= most + TOLERANCE) continue;
+      const wanted = pool === node ? claims : claimOf(childOnPath(node, pool));
+      const left = Math.max(0, most - (claims - wanted));
+      const why = expandable
+        ? `its limit is ${limit} ${this.unit}`
+        : pool.parent === undefined
+          ? `the host has ${limit} ${this.unit}`
+          : "it can't borrow";
+      return new ResourceError(
+        "E_ADMISSION",
+        `${node.isPool ? "pool" : "VM"} ${node.name} can't be admitted: a reservation of ${round(wanted)} ${this.unit} is needed in pool ${pool.name}, which has ${round(left)} left, and ${why}; lower a reservation or stop a VM`,
+      );
+    }
+    return undefined;
+  }
+}
+
+const round = (value: number): number => Math.round(value * 1000) / 1000;
+
+/** The child of `pool` that is `node` or holds it. */
+function childOnPath(node: Node, pool: Node): Node {
+  let child = node;
+  while (child.parent !== pool) child = child.parent!;
+  return child;
+}
+
+/** What a node takes of its parent's reservation. */
+function claimOf(node: Node): number {
+  if (!node.isPool) return node.admitted ? node.allotment.reservation : 0;
+  const { reservation, expandable } = node.allotment;
+  return expandable ? Math.max(reservation, sumOfClaims(node)) : reservation;
+}
+
+function sumOfClaims(pool: Node): number {
+  let sum = 0;
+  for (const child of pool.children) sum += claimOf(child);
+  return sum;
+}
+
+/** What a pool can still promise. */
+function spare(pool: Node): number {
+  const { reservation, limit, expandable } = pool.allotment;
+  const claims = sumOfClaims(pool);
+  const own = Math.max(0, reservation - claims);
+  if (!expandable || pool.parent === undefined) return own;
+  return Math.max(0, Math.min(own + spare(pool.parent), limit - claims));
+}
+
+function checkAllotment(node: Node, { shares, reservation, limit }: Allotment): void {
+  const what = `${node.isPool ? "pool" : "VM"} ${node.name}`;
+  if (!(shares > 0 && shares < Infinity))
+    throw new ResourceError(
+      "E_ALLOTMENT",
+      `${what}: shares of ${shares} are impossible: give a positive number`,
+    );
+  if (!(reservation >= 0 && reservation < Infinity)) {
+    throw new ResourceError(
+      "E_ALLOTMENT",
+      `${what}: a reservation of ${reservation} is impossible: give 0 or more`,
+    );
+  }
+  if (!(limit > 0))
+    throw new ResourceError("E_ALLOTMENT", `${what}: a limit of ${limit} is impossible: give more than 0`);
+  if (reservation > limit) {
+    throw new ResourceError(
+      "E_ALLOTMENT",
+      `${what}: the reservation of ${reservation} is above the limit of ${limit}`,
+    );
+  }
+}
