@@ -21,3 +21,4 @@ export * from "./passes/optimise.js";
 export * from "./trace/dump.js";
 export * from "./trace/engine-trace.js";
 export * from "./trace/explain.js";
+export * from "./trace/profile.js";

@@ -299,6 +299,14 @@ export class Engine {
     return { regions: regions.size, bytes: regions.bytes, ...regions.counters };
   }
 
+  /** The code page that the fetch TLB has for an address; undefined if it doesn't know it. */
+  codePageAt(low: number, high: number): CodePage | undefined {
+    const { words } = this;
+    const entry = ((low >>> 10) & ((TLB_ENTRIES - 1) * 4)) + (words[this.fetchWord]! >> 2);
+    const isKnown = (low & -PAGE_SIZE) === words[entry] && (!this.wide || high === words[entry + 1]);
+    return isKnown ? this.codePages.page(words[entry + 3]!) : undefined;
+  }
+
   /** The guest instructions of the block that begins at `offset` in `page`, as far as they lie in it. */
   blockAt(page: CodePage, offset: number): GuestInsn[] {
     const { frontEnd, memory } = this.options;

@@ -53,3 +53,33 @@ export interface EngineTrace {
   /** Translated or interpreted code came back to the dispatcher; the program counter slot says where. */
   onExit?(exit: DispatcherExit): void;
 }
+
+/** One receiver for several. */
+export function mergeTraces(...traces: readonly EngineTrace[]): EngineTrace {
+  const blocks = traces.filter(({ onBlock }) => onBlock !== undefined);
+  const regions = traces.filter(({ onRegion }) => onRegion !== undefined);
+  const exits = traces.filter(({ onExit }) => onExit !== undefined);
+  return {
+    ...(blocks.length === 0
+      ? {}
+      : {
+          onBlock: (block) => {
+            for (const trace of blocks) trace.onBlock?.(block);
+          },
+        }),
+    ...(regions.length === 0
+      ? {}
+      : {
+          onRegion: (region) => {
+            for (const trace of regions) trace.onRegion?.(region);
+          },
+        }),
+    ...(exits.length === 0
+      ? {}
+      : {
+          onExit: (exit) => {
+            for (const trace of exits) trace.onExit?.(exit);
+          },
+        }),
+  };
+}
