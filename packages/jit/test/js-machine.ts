@@ -1,13 +1,16 @@
 /**
- * Runs one translation over a linear memory and a `TestEnvironment`'s contents, so that the JavaScript backend can
+ * Runs one translation over a linear memory and a `TestEnvironment`'s contents, so that the backends can
  * be held against the IR's evaluator. Every byte that the evaluator touched is put into a frame beforehand; some
  * frames are entered into the TLBs, the accesses to the others take the slow paths, which are simple ones here.
  */
 import { combine, type Helper, type Slot, type StateShape, type Type, type Width } from "@hyperfile/decoder";
-import { noise, TestEnvironment } from "../../decoder/test/test-environment.js";
-import { type Bound, evaluate, runtimeBindings } from "../src/backend/js/bindings.js";
+import { type HelperCall, noise, TestEnvironment } from "../../decoder/test/test-environment.js";
+import { type Bindings, type Bound, evaluate, runtimeBindings } from "../src/backend/js/bindings.js";
 import { headerWord } from "../src/backend/js/emitter.js";
 import { EmissionVerifier } from "../src/backend/js/verify.js";
+import type { ModuleWriter } from "../src/backend/wasm/encoder.js";
+import { regionSignature } from "../src/backend/wasm/interpreter.js";
+import { WasmRuntime } from "../src/backend/wasm/runtime.js";
 import {
   HART_STRIDE,
   PAGE_SIZE,
@@ -64,6 +67,8 @@ export class JsMachine {
   private readonly frames = new Map<bigint, number>();
   /** Slow paths that were called although the TLB has the page and the access is aligned. */
   readonly needlessSlowPaths: string[] = [];
+  /** Helpers that were called, with what they may read. */
+  readonly calls: HelperCall[] = [];
   private left: JsOutcome["left"];
   private reserved: bigint | undefined;
 
@@ -117,9 +122,7 @@ export class JsMachine {
     words[word("budget")] = budget;
     const jump = () => "jump";
     const own = {
-      ...runtimeBindings(memory, word("resultHigh"), this.slotWord(this.shape.slots.get("fflags")!, 0)),
-      ...this.slowPaths(),
-      ...Object.fromEntries(this.helpers.map((helper) => [helper.name, this.helper(helper)])),
+      ...this.runtime(),
       jump,
       decode: () => 0,
       C: new Int32Array(1),
@@ -133,6 +136,35 @@ export class JsMachine {
     new EmissionVerifier(new Set(Object.keys(bindings))).verify(text, "the block");
     const returned = (evaluate(text, bindings) as (...list: number[]) => JsOutcome["returned"])(...args);
     return { returned, left: this.left };
+  }
+
+  /**
+   * Compiles `module`, which has put a region into element 0 of the table, and runs the region with a budget of
+   * `budget` instructions.
+   */
+  runRegion(module: ModuleWriter, budget: number): JsOutcome {
+    words[word("budget")] = budget;
+    const runtime = new WasmRuntime(memory, this.runtime());
+    runtime.reserve();
+    const caller = module.function("call", regionSignature);
+    caller.i32(0);
+    caller.callIndirect(regionSignature);
+    (runtime.instantiate(module).call as () => void)();
+    return { returned: null, left: this.left };
+  }
+
+  /** Byte offset in linear memory of the slot with the accrued floating-point flags. */
+  get flagsOffset(): number {
+    return this.slotWord(this.shape.slots.get("fflags")!, 0) * 4;
+  }
+
+  /** What every backend's code may call. */
+  private runtime(): Bindings {
+    return {
+      ...runtimeBindings(memory, word("resultHigh"), this.flagsOffset / 4),
+      ...this.slowPaths(),
+      ...Object.fromEntries(this.helpers.map((helper) => [helper.name, this.helper(helper)])),
+    };
   }
 
   /** Budget that is left. */
@@ -293,6 +325,8 @@ export class JsMachine {
         const lo = list.shift()!;
         return isWide(type) ? pattern(lo, list.shift()!) : BigInt(lo >>> 0);
       });
+      const slots = helper.effects.reads ? this.allSlots() : undefined;
+      this.calls.push({ name: helper.name, args, slots });
       const outcome = noise(this.reference.seed, `${helper.name}${args.join()}`);
       if (helper.effects.writes) this.write(this.shape.slots.get("x")!, 1, outcome);
       if (helper.effects.exits && (outcome & 16n) !== 0n) this.leave(helper.name, site);
