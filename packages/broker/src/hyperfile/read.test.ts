@@ -1,0 +1,383 @@
+/** Hyperfiles: what a good one means, and the message of every kind of mistake, with its line and field. */
+import { readFileSync } from "node:fs";
+import { describe, expect, it } from "vitest";
+import { hyperfileSchema } from "./check-shape.js";
+import { readHyperfile } from "./read.js";
+import { nearest } from "./suggest.js";
+import { HyperfileError, type HyperfileSpec } from "./types.js";
+
+const host = { cores: 4, memoryBytes: 2 ** 31 };
+const read = (text: string): HyperfileSpec => readHyperfile(text, "fleet.yaml", host);
+
+/** What the reader complains about, a line a mistake; empty for a good file. */
+function complaints(text: string): string[] {
+  try {
+    read(text);
+    return [];
+  } catch (error) {
+    expect(error).toBeInstanceOf(HyperfileError);
+    return (error as HyperfileError).problems.map(
+      ({ line, field, message }) => `${line} ${field}: ${message}`,
+    );
+  }
+}
+
+describe("a good file", () => {
+  it("needs no more than a VM and what it boots", () => {
+    const [vm] = read("vms:\n  one:\n    kernel: embedded\n").vms;
+    expect(vm).toMatchObject({
+      name: "one",
+      boot: { kernel: { builtin: "embedded" }, append: "" },
+      memoryBytes: 256 * 2 ** 20,
+      cpu: { shares: 1000, reservation: 0, limit: Infinity },
+      pool: "root",
+      restart: "never",
+      autostart: true,
+      disposable: false,
+      shell: "embedded",
+      shutdown: "poweroff",
+      after: [],
+      provision: [],
+    });
+  });
+
+  it("says everything else about pools, resources, consoles, provisioning and order", () => {
+    const spec = read(`
+name: shop
+host: { cores: 2, memory: 1G, quantum: 5ms }
+pools:
+  inner: { pool: outer, cpu: { shares: high } }
+  outer:
+    cpu: { shares: 3000, reservation: 50%, limit: 1.5, expandable: false }
+    memory: { reservation: 256M }
+images:
+  root: { file: root.qcow2, format: qcow2, overlay: true }
+kernels:
+  own: { file: ./Image, initrd: ./initrd, append: quiet, shell: posix, isa: rv64gc }
+vms:
+  web:
+    kernel: own
+    append: console=ttyS0
+    memory: { size: 128M, reservation: 64M, shares: low }
+    cpu: { shares: 2000, reservation: 0.25, limit: 1 }
+    pool: inner
+    console: { columns: 132, rows: 40, log: 1M }
+    disks: [root, { image: root, readonly: true, overlay: false }]
+    provision:
+      - echo hello
+      - { run: make, timeout: 10s, status: 2 }
+    after: [db]
+    restart: on-failure
+    time: 1h
+  db: { program: ./db.elf, memory: 16M, disposable: true, autostart: false }
+`);
+    expect(spec.name).toBe("shop");
+    expect(spec.host).toEqual({ cores: 2, memoryBytes: 2 ** 30, quantumMs: 5 });
+    expect(spec.pools.map(({ name, parent }) => `${parent}/${name}`)).toEqual(["root/outer", "outer/inner"]);
+    expect(spec.pools[0]?.cpu).toEqual({ shares: 3000, reservation: 0.5, limit: 1.5, expandable: false });
+    expect(spec.pools[1]?.cpu.shares).toBe(2000);
+    expect(spec.vms.map(({ name }) => name)).toEqual(["db", "web"]);
+    const web = spec.vms[1]!;
+    expect(web.boot).toEqual({
+      kernel: { file: "./Image" },
+      initrd: "./initrd",
+      append: "quiet console=ttyS0",
+    });
+    expect(web.memory).toEqual({ shares: 500, reservation: 64 * 2 ** 20, limit: Infinity });
+    expect(web.cpu).toEqual({ shares: 2000, reservation: 0.25, limit: 1 });
+    expect(web.console).toEqual({ columns: 132, rows: 40, logBytes: 2 ** 20 });
+    expect(web.disks).toEqual([
+      { image: "root", file: "root.qcow2", format: "qcow2", readonly: false, overlay: true },
+      { image: "root", file: "root.qcow2", format: "qcow2", readonly: true, overlay: false },
+    ]);
+    expect(web.provision).toEqual([
+      { run: "echo hello", timeoutMs: 300_000, status: 0 },
+      { run: "make", timeoutMs: 10_000, status: 2 },
+    ]);
+    expect(web.timeLimitMs).toBe(3_600_000);
+    expect(spec.vms[0]).toMatchObject({ disposable: true, autostart: false, shutdown: undefined });
+  });
+
+  it("can use YAML's anchors and merges", () => {
+    const { vms } = read(
+      "vms:\n  a: &base { kernel: embedded, memory: 32M }\n  b: { <<: *base, cpu: { shares: 5 } }\n",
+    );
+    expect(vms[1]).toMatchObject({ memoryBytes: 2 ** 25, cpu: { shares: 5 } });
+  });
+});
+
+/** A file with one VM that has these lines more. */
+const vm = (...lines: string[]): string =>
+  ["vms:", "  web:", "    kernel: embedded", ...lines.map((line) => `    ${line}`)].join("\n");
+
+describe("mistakes", () => {
+  const cases: readonly [what: string, text: string, ...expected: string[]][] = [
+    ["nothing at all", "", "1 : the file is empty: declare at least one VM under vms"],
+    ["a comment only", "# nothing\n", "1 : the file is empty: declare at least one VM under vms"],
+    ["no VMs", "name: x\n", "1 : vms is missing here"],
+    ["an empty list of VMs", "vms: {}\n", "1 vms: nothing is declared here: add at least one"],
+    ["a list instead of a mapping", "vms:\n  - web\n", "2 vms: a list is not a mapping of names to values"],
+    ["a text instead of a file", "hello\n", '1 : "hello" is not a mapping of names to values'],
+    ["a tab", "vms:\n\tweb: {}\n", "2 : a tab indents this line: use spaces"],
+    [
+      "a name twice",
+      "vms:\n  a: { kernel: embedded }\n  a: { kernel: embedded }\n",
+      "3 : this name is there already in the same mapping: remove one of the two",
+    ],
+    [
+      "bad indentation",
+      "vms:\n    a:\n      kernel: embedded\n   b:\n",
+      "4 : the indentation fits no line above it",
+    ],
+    [
+      "an open quote",
+      'vms:\n  a: { kernel: "embedded }\n',
+      '3 : something is not closed: missing closing "quote',
+    ],
+    [
+      "two documents",
+      `${vm()}\n---\n${vm()}\n`,
+      "4 : a second document begins here: a Hyperfile is one document, without ---",
+    ],
+    [
+      "a missing space",
+      "vms:\n  a:\n    kernel:embedded\n",
+      '3 vms.a: "kernel:embedded" is not a mapping of names to values',
+    ],
+    ["an unknown field at the top", `${vm()}\nvm: {}\n`, "4 vm: unknown field; did you mean vms?"],
+    ["an unknown field of a VM", vm("memroy: 1G"), "4 vms.web.memroy: unknown field; did you mean memory?"],
+    [
+      "an unknown field of a resource",
+      vm("cpu: { share: 5 }"),
+      "4 vms.web.cpu.share: unknown field; did you mean shares?",
+    ],
+    [
+      "an unknown field that resembles nothing",
+      vm("cpu: { colour: 5 }"),
+      "4 vms.web.cpu.colour: unknown field; valid fields: shares, reservation, limit",
+    ],
+    [
+      "an unknown word",
+      vm("restart: allways"),
+      '4 vms.web.restart: "allways" is unknown; did you mean always?',
+    ],
+    [
+      "an unknown tier",
+      vm("tier: fast"),
+      '4 vms.web.tier: "fast" is unknown; valid: auto, interpreter, js, wasm-interpreter, wasm',
+    ],
+    [
+      "a size without a unit",
+      vm("memory: 256"),
+      "4 vms.web.memory: 256 is not a size with its unit, such as 256M, or a mapping with size, shares, reservation and limit",
+    ],
+    [
+      "a size with a wrong unit",
+      "host: { memory: 1T }\n" + vm(),
+      '1 host.memory: "1T" is not a size with its unit, such as 256M or 1.5G',
+    ],
+    [
+      "too much memory",
+      vm("memory: 3G"),
+      "4 vms.web.memory: 3G of memory is impossible: a machine can have from 1M to 2G",
+    ],
+    [
+      "broken pages",
+      vm("memory: { size: 1025.5K }"),
+      "4 vms.web.memory.size: 1025.5K of memory is impossible: memory comes in pages of 4K",
+    ],
+    ["a mapping without its size", vm("memory: { shares: 5 }"), "4 vms.web.memory: size is missing here"],
+    [
+      "no shares",
+      vm("cpu: { shares: 0 }"),
+      "4 vms.web.cpu.shares: 0 is not a whole number from 1 to 1000000, or low (500), normal (1000) or high (2000)",
+    ],
+    [
+      "an unknown word for shares",
+      vm("cpu: { shares: lots }"),
+      '4 vms.web.cpu.shares: "lots" is not a whole number from 1 to 1000000, or low (500), normal (1000) or high (2000)',
+    ],
+    [
+      "negative cores",
+      vm("cpu: { reservation: -1 }"),
+      "4 vms.web.cpu.reservation: -1 is not a number of cores, such as 0.5, or a part of one, such as 50%",
+    ],
+    [
+      "a limit of nothing",
+      vm("cpu: { limit: 0 }"),
+      "4 vms.web.cpu.limit: a limit of 0 would let it have nothing: give more",
+    ],
+    [
+      "a reservation above the limit",
+      vm("cpu: { reservation: 80%, limit: 50% }"),
+      "4 vms.web.cpu.reservation: a reservation of 80% is above the limit of 50%",
+    ],
+    [
+      "a reservation above the VM's memory",
+      vm("memory: { size: 64M, reservation: 128M }"),
+      "4 vms.web.memory.reservation: a reservation of 128M is more than the VM's memory of 64M",
+    ],
+    [
+      "more reserved than there is",
+      vm("cpu: { reservation: 5 }"),
+      "4 vms.web.cpu.reservation: VM web can't be admitted: a reservation of 5 cores is needed in pool root, which has 4 left, and the host has 4 cores; lower a reservation or stop a VM",
+    ],
+    [
+      "pools that reserve more than there is",
+      `pools:\n  a: { cpu: { reservation: 3 } }\n  b: { cpu: { reservation: 2 } }\n${vm()}`,
+      "3 pools.b.cpu.reservation: pool b can't be admitted: a reservation of 2 cores is needed in pool root, which has 1 left, and the host has 4 cores; lower a reservation or stop a VM",
+    ],
+    [
+      "an unknown pool",
+      `pools:\n  production:\n${vm("pool: prodution")}`,
+      "6 vms.web.pool: there is no pool prodution; did you mean production?",
+    ],
+    [
+      "an unknown parent",
+      `pools:\n  a: { pool: bee }\n${vm()}`,
+      "2 pools.a.pool: there is no pool bee; pools: root, a",
+    ],
+    [
+      "pools inside each other",
+      `pools:\n  a: { pool: b }\n  b: { pool: a }\n${vm()}`,
+      "2 pools.a.pool: a is inside itself: a -> b -> a",
+    ],
+    [
+      "a pool named as the host",
+      `pools:\n  root: {}\n${vm()}`,
+      "2 pools.root: this name stands for the whole host: choose another",
+    ],
+    ["an unknown VM before", vm("after: wbe"), "4 vms.web.after: there is no VM wbe; did you mean web?"],
+    [
+      "an unknown VM in a list",
+      vm("after: [web2]", "", "") + "\n  web2: { kernel: embedded, after: [nothing] }",
+      "7 vms.web2.after[0]: there is no VM nothing; VMs: web, web2",
+    ],
+    [
+      "VMs that wait for each other",
+      "vms:\n  a: { kernel: embedded, after: b }\n  b: { kernel: embedded, after: a }\n",
+      "2 vms.a.after: a starts after itself: a -> b -> a",
+    ],
+    [
+      "nothing to boot",
+      "vms:\n  web:\n    memory: 64M\n",
+      "3 vms.web: nothing to boot: give kernel (embedded, debian, a name or a file) or program",
+    ],
+    [
+      "kernel and program",
+      vm("program: ./a.elf"),
+      "3 vms.web.kernel: program is given too: a bare-metal program takes none of these",
+    ],
+    [
+      "an initrd without a kernel",
+      "vms:\n  web:\n    initrd: x\n",
+      "3 vms.web: nothing to boot: give kernel (embedded, debian, a name or a file) or program",
+      "3 vms.web.initrd: it needs a kernel",
+    ],
+    [
+      "an unknown kernel",
+      "vms:\n  web: { kernel: debain }\n",
+      "2 vms.web.kernel: there is no kernel debain; did you mean debian? (a file has a slash in its name)",
+    ],
+    [
+      "a kernel without its file",
+      `kernels:\n  own: { append: x }\n${vm()}`,
+      "2 kernels.own: file is missing here",
+    ],
+    [
+      "an unknown image",
+      `images:\n  root: { file: r }\n${vm("disks: [rot]")}`,
+      "6 vms.web.disks[0]: there is no image rot; did you mean root?",
+    ],
+    [
+      "an image that two write to",
+      `images:\n  root: { file: r }\n${vm("disks: [root]")}\n  b: { kernel: embedded, disks: [root] }`,
+      "7 vms.b.disks[0]: web writes to image root too: give each VM an overlay, or make it readonly",
+    ],
+    [
+      "an overlay that nobody may write to",
+      `images:\n  root: { file: r }\n${vm("disks: [{ image: root, readonly: true, overlay: true }]")}`,
+      "6 vms.web.disks[0]: readonly and overlay don't go together: an overlay is there for writes",
+    ],
+    [
+      "an unknown image format",
+      `images:\n  root: { file: r, format: qcow }\n${vm()}`,
+      '2 images.root.format: "qcow" is unknown; did you mean qcow2?',
+    ],
+    [
+      "a bad name",
+      "vms:\n  Web_1: { kernel: embedded }\n",
+      "2 vms.Web_1: the name is not a name of lower-case letters, digits and hyphens that starts with a letter, of at most 63",
+    ],
+    [
+      "a disposable VM that restarts",
+      vm("disposable: true", "restart: always"),
+      "5 vms.web.restart: a disposable VM is gone when it stops: leave restart out, or disposable",
+    ],
+    [
+      "provisioning without a shell",
+      "vms:\n  p: { program: ./a.elf, provision: [x] }\n",
+      "2 vms.p.provision: a bare-metal program has no shell that could run commands",
+    ],
+    [
+      "a provisioning step without a command",
+      vm("provision: [{ timeout: 5s }]"),
+      "4 vms.web.provision[0]: run is missing here",
+    ],
+    [
+      "a time without a unit",
+      vm("time: 30"),
+      "4 vms.web.time: 30 is not a time with its unit, such as 10ms, 30s or 5m",
+    ],
+    [
+      "a status out of range",
+      vm("provision: [{ run: x, status: 256 }]"),
+      "4 vms.web.provision[0].status: 256 is not a whole number from 0 to 255",
+    ],
+    ["text for truth", vm("autostart: sometimes"), '4 vms.web.autostart: "sometimes" is not true or false'],
+    [
+      "a console of no width",
+      vm("console: { columns: 0 }"),
+      "4 vms.web.console.columns: 0 is not a whole number from 1 to 1000",
+    ],
+    ["no cores", `host: { cores: 0 }\n${vm()}`, "1 host.cores: 0 is not a whole number from 1 to 1024"],
+    [
+      "aliases that multiply without end",
+      `a: &a [x, x, x, x, x, x, x, x, x]\nb: &b [*a, *a, *a, *a, *a, *a, *a, *a]\nc: &c [*b, *b, *b, *b, *b, *b, *b, *b]\nd: [*c, *c, *c, *c, *c, *c, *c, *c]\n`,
+      "1 : the file can't be read: Excessive alias count indicates a resource exhaustion attack",
+    ],
+  ];
+  it.each(cases)("%s", (_what, text, ...expected) => {
+    expect(complaints(text)).toEqual(expected);
+  });
+
+  it("are all reported, with the file, line and column of the first in the error's message", () => {
+    const text = vm("memroy: 1G", "restart: x", "cpu: { shares: 0 }");
+    expect(complaints(text)).toHaveLength(3);
+    expect(() => read(text)).toThrow(
+      /^fleet\.yaml:4:5: vms\.web\.memroy: unknown field; did you mean memory\? \(and 2 more\)$/,
+    );
+  });
+});
+
+describe("the published schema", () => {
+  it("is the one that is checked against, and describes itself", () => {
+    const published = JSON.parse(
+      readFileSync(new URL("../../hyperfile.schema.json", import.meta.url), "utf8"),
+    );
+    expect(hyperfileSchema).toEqual(published);
+    expect(published.$schema).toContain("draft-07");
+  });
+});
+
+describe("suggestions", () => {
+  it.each([
+    ["memroy", "memory"],
+    ["mem", "memory"],
+    ["CPU", "cpu"],
+    ["rservation", "reservation"],
+    ["zebra", undefined],
+  ])("for %s", (word, expected) => {
+    expect(nearest(word, ["memory", "cpu", "reservation"])).toBe(expected);
+  });
+});

@@ -1,0 +1,388 @@
+/**
+ * Reads a Hyperfile: text to checked specification. First the form (YAML), then the shape (the JSON schema), then the
+ * meaning (names that refer to each other, figures that fit together). Each stage reports all it finds; the next one
+ * begins when there was nothing.
+ */
+import { ResourceError } from "../cpu/errors.js";
+import {
+  type Allotment,
+  DEFAULT_ALLOTMENT,
+  DEFAULT_POOL,
+  type PoolAllotment,
+  ResourceTree,
+} from "../cpu/resource-tree.js";
+import { checkShape } from "./check-shape.js";
+import { type FieldPath, HyperfileDocument } from "./document.js";
+import { startOrder } from "./order.js";
+import { hint } from "./suggest.js";
+import {
+  type BootSpec,
+  builtinKernels,
+  DEFAULT_MEMORY_BYTES,
+  DEFAULT_QUANTUM_MS,
+  type DiskSpec,
+  HyperfileError,
+  type HyperfileSpec,
+  type PoolSpec,
+  ROOT_POOL,
+  type ShellKind,
+  type VmSpec,
+} from "./types.js";
+import { formatSize, parseCores, parseDuration, parseShares, parseSize } from "./units.js";
+
+/** Least and most memory of a guest: room for a small program; RAM begins at 2 GiB, and RV32 ends at 4 GiB. */
+const [LEAST_MEMORY, MOST_MEMORY] = [2 ** 20, 2 ** 31];
+const PAGE = 4096;
+/** Default time for a provisioning command: five minutes. */
+const PROVISION_TIMEOUT_MS = 300_000;
+const DEFAULT_LOG_BYTES = 16 * 2 ** 20;
+/** Commands that power guests off, by what reads them. */
+const shutdownCommands: Readonly<Record<ShellKind, string>> = {
+  posix: "poweroff -f",
+  embedded: "poweroff",
+};
+
+/** A value that the schema has checked. */
+type Raw = Readonly<Record<string, unknown>>;
+
+/** What the host has, where the file leaves it open. */
+export interface HostSize {
+  readonly cores: number;
+  readonly memoryBytes: number;
+}
+
+/**
+ * Reads a Hyperfile.
+ * @param text its content
+ * @param file its name, for messages
+ * @param host what there is to divide, for admission
+ * @throws HyperfileError with every mistake that was found
+ */
+export function readHyperfile(text: string, file: string, host: HostSize): HyperfileSpec {
+  const document = new HyperfileDocument(text, file);
+  const stop = (): void => {
+    if (document.problems.length > 0) throw new HyperfileError(document.problems);
+  };
+  stop();
+  checkShape(document);
+  stop();
+  const spec = new Reader(document).read(document.value as Raw, host);
+  stop();
+  return spec;
+}
+
+class Reader {
+  private top: Raw = {};
+  /** VM that writes to an image, by image. */
+  private readonly writers = new Map<string, string>();
+
+  constructor(private readonly document: HyperfileDocument) {}
+
+  read(top: Raw, size: HostSize): HyperfileSpec {
+    this.top = top;
+    const host = raw(top.host);
+    const pools = this.pools();
+    const vms = Object.entries(raw(top.vms)).map(([name, value]) => this.vm(name, raw(value)));
+    const cores = host.cores as number | undefined;
+    const memoryBytes = host.memory === undefined ? undefined : parseSize(host.memory as string)!;
+    const order = this.ordered(
+      vms.map(({ name, after }) => ({ name, after })),
+      (name) => ["vms", name, "after"],
+      "starts after itself",
+    );
+    if (this.document.problems.length === 0)
+      this.admission(pools, vms, {
+        cores: cores ?? size.cores,
+        memoryBytes: memoryBytes ?? size.memoryBytes,
+      });
+    return {
+      name: top.name as string | undefined,
+      host: {
+        cores,
+        memoryBytes,
+        quantumMs: host.quantum === undefined ? DEFAULT_QUANTUM_MS : parseDuration(host.quantum as string)!,
+      },
+      pools,
+      vms: order.map((name) => vms.find((vm) => vm.name === name)!),
+    };
+  }
+
+  private pools(): PoolSpec[] {
+    const declared = Object.entries(raw(this.top.pools));
+    const valid = [ROOT_POOL, ...declared.map(([name]) => name)];
+    const pools = declared.map(([name, value]): PoolSpec => {
+      const path = ["pools", name];
+      if (name === ROOT_POOL)
+        this.document.add(path, "this name stands for the whole host: choose another", "name");
+      const fields = raw(value);
+      const parent = (fields.pool as string | undefined) ?? ROOT_POOL;
+      this.reference(parent, valid, [...path, "pool"], "pool");
+      return {
+        name,
+        parent,
+        cpu: this.poolAllotment(raw(fields.cpu), [...path, "cpu"], readCores),
+        memory: this.poolAllotment(raw(fields.memory), [...path, "memory"], readSize),
+      };
+    });
+    const order = this.ordered(
+      pools.map(({ name, parent }) => ({ name, after: parent === ROOT_POOL ? [] : [parent] })),
+      (name) => ["pools", name, "pool"],
+      "is inside itself",
+    );
+    return order.map((name) => pools.find((pool) => pool.name === name)!);
+  }
+
+  private vm(name: string, fields: Raw): VmSpec {
+    const path = ["vms", name];
+    const { document } = this;
+    const kernels = raw(this.top.kernels);
+    const named =
+      kernels[fields.kernel as string] === undefined ? undefined : raw(kernels[fields.kernel as string]);
+    const boot = this.boot(fields, path, named);
+    const vms = Object.keys(raw(this.top.vms));
+    const after = [(fields.after as string | string[] | undefined) ?? []].flat();
+    for (const [at, other] of after.entries()) {
+      const field = Array.isArray(fields.after) ? [...path, "after", at] : [...path, "after"];
+      this.reference(other, vms, field, "VM");
+    }
+    const pool = (fields.pool as string | undefined) ?? ROOT_POOL;
+    this.reference(pool, [ROOT_POOL, ...Object.keys(raw(this.top.pools))], [...path, "pool"], "pool");
+    const { memoryBytes, memory } = this.memory(fields.memory, [...path, "memory"]);
+    const console = raw(fields.console);
+    const isa = (fields.isa ?? named?.isa) as string | undefined;
+    const isEmbedded =
+      boot.kernel !== undefined && "builtin" in boot.kernel && boot.kernel.builtin === "embedded";
+    const shell =
+      ((fields.shell ?? named?.shell) as ShellKind | undefined) ?? (isEmbedded ? "embedded" : "posix");
+    const restart = (fields.restart as VmSpec["restart"] | undefined) ?? "never";
+    const disposable = (fields.disposable as boolean | undefined) ?? false;
+    if (disposable && restart !== "never") {
+      document.add(
+        [...path, "restart"],
+        "a disposable VM is gone when it stops: leave restart out, or disposable",
+      );
+    }
+    const provision = ((fields.provision as unknown[] | undefined) ?? []).map((step) => {
+      const { run, timeout, status } = typeof step === "string" ? ({ run: step } as Raw) : raw(step);
+      return {
+        run: run as string,
+        timeoutMs: timeout === undefined ? PROVISION_TIMEOUT_MS : parseDuration(timeout as string)!,
+        status: (status as number | undefined) ?? 0,
+      };
+    });
+    if (provision.length > 0 && boot.program !== undefined) {
+      document.add(
+        [...path, "provision"],
+        "a bare-metal program has no shell that could run commands",
+        "name",
+      );
+    }
+    return {
+      name,
+      boot,
+      xlen: isa === undefined ? undefined : isa === "rv32gc" ? 32 : 64,
+      memoryBytes,
+      memory,
+      cpu: this.allotment(raw(fields.cpu), [...path, "cpu"], readCores),
+      pool,
+      console: {
+        columns: (console.columns as number | undefined) ?? 80,
+        rows: (console.rows as number | undefined) ?? 24,
+        logBytes: console.log === undefined ? DEFAULT_LOG_BYTES : parseSize(console.log as string)!,
+      },
+      disks: ((fields.disks as unknown[] | undefined) ?? []).map((disk, at) =>
+        this.disk(disk, [...path, "disks", at]),
+      ),
+      provision,
+      after,
+      restart,
+      autostart: (fields.autostart as boolean | undefined) ?? true,
+      disposable,
+      shell,
+      shutdown:
+        (fields.shutdown as string | undefined) ??
+        (boot.program === undefined ? shutdownCommands[shell] : undefined),
+      timeLimitMs: fields.time === undefined ? undefined : parseDuration(fields.time as string)!,
+      deterministic: (fields.deterministic as boolean | undefined) ?? false,
+      tier: (fields.tier as VmSpec["tier"] | undefined) ?? "auto",
+    };
+  }
+
+  private boot(fields: Raw, path: FieldPath, named: Raw | undefined): BootSpec {
+    const { document } = this;
+    const kernel = fields.kernel as string | undefined;
+    const program = fields.program as string | undefined;
+    const firmware = (fields.firmware ?? named?.firmware) as string | undefined;
+    const initrd = (fields.initrd ?? named?.initrd) as string | undefined;
+    if (kernel === undefined && program === undefined) {
+      document.add(
+        path,
+        `nothing to boot: give kernel (${builtinKernels.join(", ")}, a name or a file) or program`,
+      );
+    }
+    for (const field of ["kernel", "firmware", "initrd", "append"]) {
+      if (program !== undefined && fields[field] !== undefined)
+        document.add(
+          [...path, field],
+          "program is given too: a bare-metal program takes none of these",
+          "name",
+        );
+    }
+    if (kernel === undefined) {
+      for (const field of ["firmware", "initrd", "append"]) {
+        if (program === undefined && fields[field] !== undefined)
+          document.add([...path, field], "it needs a kernel", "name");
+      }
+    }
+    const append = [named?.append, fields.append].filter((part) => part !== undefined).join(" ");
+    const parts = {
+      append,
+      ...(firmware === undefined ? {} : { firmware }),
+      ...(initrd === undefined ? {} : { initrd }),
+      ...(program === undefined ? {} : { program }),
+    };
+    if (kernel === undefined) return parts;
+    if (named !== undefined) return { ...parts, kernel: { file: named.file as string } };
+    const builtin = builtinKernels.find((name) => name === kernel);
+    if (builtin !== undefined) return { ...parts, kernel: { builtin } };
+    if (!kernel.includes("/")) {
+      const valid = [...builtinKernels, ...Object.keys(raw(this.top.kernels))];
+      document.add(
+        [...path, "kernel"],
+        `there is no kernel ${kernel}; ${hint(kernel, valid, "kernels")} (a file has a slash in its name)`,
+      );
+    }
+    return { ...parts, kernel: { file: kernel } };
+  }
+
+  private disk(value: unknown, path: FieldPath): DiskSpec {
+    const fields: Raw = typeof value === "string" ? { image: value } : raw(value);
+    const images = raw(this.top.images);
+    const image = fields.image as string;
+    this.reference(
+      image,
+      Object.keys(images),
+      typeof value === "string" ? path : [...path, "image"],
+      "image",
+    );
+    const declared = raw(images[image]);
+    const readonly = ((fields.readonly ?? declared.readonly) as boolean | undefined) ?? false;
+    const overlay = ((fields.overlay ?? declared.overlay) as boolean | undefined) ?? false;
+    if (readonly && overlay)
+      this.document.add(path, "readonly and overlay don't go together: an overlay is there for writes");
+    const users = this.writers.get(image);
+    if (!readonly && !overlay) {
+      if (users !== undefined) {
+        this.document.add(
+          path,
+          `${users} writes to image ${image} too: give each VM an overlay, or make it readonly`,
+        );
+      }
+      this.writers.set(image, String(path[1]));
+    }
+    return {
+      image,
+      file: (declared.file as string | undefined) ?? "",
+      format: declared.format as DiskSpec["format"],
+      readonly,
+      overlay,
+    };
+  }
+
+  private memory(value: unknown, path: FieldPath): { memoryBytes: number; memory: Allotment } {
+    const isObject = typeof value === "object" && value !== null;
+    const fields: Raw = isObject ? raw(value) : value === undefined ? {} : { size: value };
+    const memoryBytes = fields.size === undefined ? DEFAULT_MEMORY_BYTES : parseSize(fields.size as string)!;
+    const at = isObject ? [...path, "size"] : path;
+    if (memoryBytes < LEAST_MEMORY || memoryBytes > MOST_MEMORY) {
+      this.document.add(at, `${fields.size} of memory is impossible: a machine can have from 1M to 2G`);
+    } else if (memoryBytes % PAGE !== 0) {
+      this.document.add(at, `${fields.size} of memory is impossible: memory comes in pages of 4K`);
+    }
+    const memory = this.allotment(fields, path, readSize);
+    if (memory.reservation > memoryBytes) {
+      this.document.add(
+        [...path, "reservation"],
+        `a reservation of ${formatSize(memory.reservation)} is more than the VM's memory of ${formatSize(memoryBytes)}`,
+      );
+    }
+    return { memoryBytes, memory };
+  }
+
+  private allotment(fields: Raw, path: FieldPath, read: (value: unknown) => number): Allotment {
+    const shares =
+      fields.shares === undefined ? DEFAULT_ALLOTMENT.shares : parseShares(fields.shares as string)!;
+    return { shares, ...this.bounds(fields, path, read) };
+  }
+
+  private poolAllotment(fields: Raw, path: FieldPath, read: (value: unknown) => number): PoolAllotment {
+    return {
+      shares: fields.shares === undefined ? DEFAULT_POOL.shares : parseShares(fields.shares as string)!,
+      ...this.bounds(fields, path, read),
+      expandable: (fields.expandable as boolean | undefined) ?? DEFAULT_POOL.expandable,
+    };
+  }
+
+  private bounds(fields: Raw, path: FieldPath, read: (value: unknown) => number) {
+    const reservation = fields.reservation === undefined ? 0 : read(fields.reservation);
+    const limit = fields.limit === undefined ? Infinity : read(fields.limit);
+    if (limit === 0)
+      this.document.add([...path, "limit"], "a limit of 0 would let it have nothing: give more");
+    else if (reservation > limit) {
+      this.document.add(
+        [...path, "reservation"],
+        `a reservation of ${fields.reservation} is above the limit of ${fields.limit}`,
+      );
+    }
+    return { reservation, limit };
+  }
+
+  private reference(name: string, valid: readonly string[], path: FieldPath, what: string): void {
+    if (valid.includes(name)) return;
+    this.document.add(path, `there is no ${what} ${name}; ${hint(name, valid, `${what}s`)}`);
+  }
+
+  /** Names so that each comes after those that it names; a circle is a problem at its first member. */
+  private ordered(
+    items: readonly { readonly name: string; readonly after: readonly string[] }[],
+    field: (name: string) => FieldPath,
+    what: string,
+  ): string[] {
+    const { order, circle } = startOrder(items);
+    const [first] = circle;
+    if (first !== undefined)
+      this.document.add(field(first), `${first} ${what}: ${circle.join(" -> ")} -> ${first}`);
+    return order;
+  }
+
+  /** Whether the host can keep all reservations at once. */
+  private admission(pools: readonly PoolSpec[], vms: readonly VmSpec[], host: HostSize): void {
+    for (const [kind, capacity, unit] of [
+      ["cpu", host.cores, "cores"],
+      ["memory", host.memoryBytes, "bytes"],
+    ] as const) {
+      const tree = new ResourceTree(capacity, unit, ROOT_POOL);
+      const attempt = (path: FieldPath, action: () => void): void => {
+        try {
+          action();
+        } catch (error) {
+          if (!(error instanceof ResourceError)) throw error;
+          this.document.add(path, error.message);
+        }
+      };
+      for (const pool of pools)
+        attempt(["pools", pool.name, kind, "reservation"], () =>
+          tree.addPool(pool.name, pool[kind], pool.parent),
+        );
+      if (this.document.problems.length > 0) return;
+      for (const vm of vms) {
+        tree.addClient(vm.name, vm[kind], vm.pool);
+        if (vm.autostart) attempt(["vms", vm.name, kind, "reservation"], () => tree.admit(vm.name));
+      }
+    }
+  }
+}
+
+const raw = (value: unknown): Raw => (value ?? {}) as Raw;
+const readCores = (value: unknown): number => parseCores(value as number | string)!;
+const readSize = (value: unknown): number => parseSize(value as string)!;

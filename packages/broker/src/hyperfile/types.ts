@@ -1,0 +1,132 @@
+/** A Hyperfile after it was read: every default filled in, every quantity in one unit. */
+import type { Allotment, PoolAllotment } from "../cpu/resource-tree.js";
+
+/** The kernels that need no file. */
+export const builtinKernels = ["embedded", "debian"] as const;
+/** A kernel that needs no file. */
+export type BuiltinKernel = (typeof builtinKernels)[number];
+
+/** What a VM boots; files are as written, relative to the Hyperfile's folder. */
+export interface BootSpec {
+  /** A file, or a kernel that needs none. */
+  readonly kernel?: { readonly file: string } | { readonly builtin: BuiltinKernel };
+  /** Bare-metal ELF program in place of a kernel. */
+  readonly program?: string;
+  readonly firmware?: string;
+  readonly initrd?: string;
+  readonly append: string;
+}
+
+/** One disk of a VM. */
+export interface DiskSpec {
+  readonly image: string;
+  readonly file: string;
+  readonly format: "raw" | "qcow2" | undefined;
+  readonly readonly: boolean;
+  /** Whether writes are kept apart from the file. */
+  readonly overlay: boolean;
+}
+
+/** One command that is run in a guest when it first starts. */
+export interface ProvisionStep {
+  readonly run: string;
+  readonly timeoutMs: number;
+  /** The status that it must end with. */
+  readonly status: number;
+}
+
+/** What reads commands on a guest's console. */
+export type ShellKind = "posix" | "embedded";
+
+/** One virtual machine. */
+export interface VmSpec {
+  readonly name: string;
+  readonly boot: BootSpec;
+  /** Register width; of the files themselves where undefined. */
+  readonly xlen: 32 | 64 | undefined;
+  readonly memoryBytes: number;
+  /** In bytes. */
+  readonly memory: Allotment;
+  /** In cores. */
+  readonly cpu: Allotment;
+  /** Pool by name. */
+  readonly pool: string;
+  readonly console: { readonly columns: number; readonly rows: number; readonly logBytes: number };
+  readonly disks: readonly DiskSpec[];
+  readonly provision: readonly ProvisionStep[];
+  /** VMs that must have started, and been provisioned, before. */
+  readonly after: readonly string[];
+  readonly restart: "never" | "on-failure" | "always";
+  readonly autostart: boolean;
+  readonly disposable: boolean;
+  readonly shell: ShellKind;
+  /** Command that powers the guest off; undefined where none is known. */
+  readonly shutdown: string | undefined;
+  /** Milliseconds that it may run; undefined for no limit. */
+  readonly timeLimitMs: number | undefined;
+  readonly deterministic: boolean;
+  readonly tier: "auto" | "interpreter" | "js" | "wasm-interpreter" | "wasm";
+}
+
+/** One pool. */
+export interface PoolSpec {
+  readonly name: string;
+  /** Pool around it. */
+  readonly parent: string;
+  readonly cpu: PoolAllotment;
+  readonly memory: PoolAllotment;
+}
+
+/** The whole file. */
+export interface HyperfileSpec {
+  /** Name given in the file. */
+  readonly name: string | undefined;
+  readonly host: {
+    readonly cores: number | undefined;
+    readonly memoryBytes: number | undefined;
+    readonly quantumMs: number;
+  };
+  /** Parents before children. */
+  readonly pools: readonly PoolSpec[];
+  /** In start order. */
+  readonly vms: readonly VmSpec[];
+}
+
+/** Name of the pool that holds everything. */
+export const ROOT_POOL = "root";
+/** Default size of a guest's memory. */
+export const DEFAULT_MEMORY_BYTES = 256 * 2 ** 20;
+/** Default CPU time of one turn in milliseconds. */
+export const DEFAULT_QUANTUM_MS = 10;
+
+/** A mistake in a Hyperfile. */
+export interface HyperfileProblem {
+  /** Name of the file as given. */
+  readonly file: string;
+  /** From 1. */
+  readonly line: number;
+  /** From 1. */
+  readonly column: number;
+  /** The field, such as `vms.web.cpu.shares`; empty for the file as a whole. */
+  readonly field: string;
+  readonly message: string;
+}
+
+/** One line for a problem: where, which field, what and the remedy. */
+export function problemLine({ file, line, column, field, message }: HyperfileProblem): string {
+  return `${file}:${line}:${column}: ${field === "" ? "" : `${field}: `}${message}`;
+}
+
+/** A Hyperfile that can't be used; `problems` has all that was found. */
+export class HyperfileError extends Error {
+  override readonly name = "HyperfileError";
+  readonly code = "E_HYPERFILE";
+
+  constructor(readonly problems: readonly HyperfileProblem[]) {
+    const [first] = problems;
+    const rest = problems.length - 1;
+    super(
+      `${first === undefined ? "the Hyperfile can't be used" : problemLine(first)}${rest > 0 ? ` (and ${rest} more)` : ""}`,
+    );
+  }
+}
