@@ -42,8 +42,12 @@ export class HyperfileDocument {
       return;
     }
     this.document = first;
-    for (const error of [...first.errors, ...first.warnings])
-      this.addAt(error.pos[0], [], yamlMessage(error));
+    for (const error of [...first.errors, ...first.warnings]) {
+      // What comes after the first error of a line follows from it.
+      const { line } = this.lines.linePos(error.pos[0]);
+      if (!this.problems.some((problem) => problem.line === line))
+        this.addAt(error.pos[0], [], yamlMessage(error));
+    }
     if (second !== undefined) {
       this.addAt(
         second.range[0],
