@@ -8,6 +8,8 @@ export type CliErrorCode =
   | "E_USAGE"
   | "E_FILE"
   | "E_STATS"
+  | "E_DUMP"
+  | "E_PROFILE"
   | "E_CACHE"
   | "E_NO_APT"
   | "E_NO_DEBIAN_SOURCE"

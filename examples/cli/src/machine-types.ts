@@ -2,7 +2,7 @@
  * The machine as the command line sees it, apart from its making, so that the terminal and the commands can
  * be tested with a machine of their own.
  */
-import type { ExplainedStage, Tier } from "@hyperfile/jit";
+import type { DumpOptions, ExplainedStage, ProfileReport, Tier } from "@hyperfile/jit";
 
 /** A file's content with the name that messages use for it. */
 export interface NamedBytes {
@@ -39,6 +39,12 @@ export interface MachineOptions {
   verifyEmitted: VerifyEmitted;
   /** Arrivals at a jump target before it is translated; the engine's own figure when undefined. */
   hotThreshold?: number;
+  /** False to make translations of single blocks. */
+  chain?: boolean;
+  /** What to dump; nothing when undefined. */
+  dump?: DumpOptions;
+  /** Whether a profile is taken. */
+  profile?: boolean;
   /** Whether guest time follows the instruction count, which makes a run repeatable. */
   deterministic: boolean;
   /** TCP port of the GDB stub; the machine waits for a debugger before its first instruction. */
@@ -70,6 +76,8 @@ export interface Machine {
   stop(reason: "timeout" | "user"): void;
   /** Counters, ready for JSON. */
   statistics(): Record<string, unknown>;
+  /** The profile so far; undefined if none is taken. */
+  profile(): ProfileReport | undefined;
 }
 
 /** Makes a machine; rejects with a one-line error for images that can't be loaded. */

@@ -16,11 +16,23 @@ import {
   virtioRng,
   wallClockFrom,
 } from "@hyperfile/devices";
-import { type MachineMemory, RiscvCpu, riscvMemory, supervisorBinary } from "@hyperfile/jit";
+import {
+  Dump,
+  type MachineMemory,
+  mergeTraces,
+  modeLetters,
+  Profiler,
+  RiscvCpu,
+  riscvMemory,
+  supervisorBinary,
+  watchCpu,
+} from "@hyperfile/jit";
 import { attachDebugger, type Debugger } from "./debugger.js";
 import { CliError } from "./errors.js";
 import { Htif } from "./htif.js";
 import type { CreateMachine, Machine, MachineEnd, MachineOptions } from "./machine-types.js";
+
+import { symbolFinder } from "./symbols.js";
 
 export { disassemble, explain } from "./inspect.js";
 
@@ -76,6 +88,11 @@ export const createMachine: CreateMachine = async (options) => {
     console: { write: print, read: () => new Uint8Array(0) },
     onPower,
   });
+  const dump = options.dump === undefined ? undefined : new Dump(options.dump);
+  const profiler = options.profile
+    ? profilerOf(elf ?? (kernel?.kind === "elf" ? kernel.elf : undefined))
+    : undefined;
+  const traces = [dump?.trace, profiler?.trace].filter((trace) => trace !== undefined);
   const cpu = new RiscvCpu({
     xlen,
     memory,
@@ -84,10 +101,24 @@ export const createMachine: CreateMachine = async (options) => {
     tier: options.tier,
     background: true,
     verify: options.verifyEmitted,
+    ...(options.chain === undefined ? {} : { chain: options.chain }),
+    ...(traces.length === 0 ? {} : { trace: mergeTraces(...traces) }),
     ...(options.hotThreshold === undefined ? {} : { hotThreshold: options.hotThreshold }),
     ...(options.firmware === undefined && elf === undefined ? { sbi } : {}),
   });
   parts.cpu = cpu;
+  if (dump !== undefined) watchCpu(dump, cpu);
+  profiler?.watch({
+    frontEnd: cpu.frontEnd,
+    engine: cpu.engine,
+    memory: memory.memory,
+    pcLow: () => cpu.hart.pcLow,
+    pcHigh: () => cpu.hart.pcHigh,
+    mode: () => modeLetters[cpu.hart.state.mode] ?? "?",
+    run: (budget) => cpu.run(budget),
+    retired: () => cpu.retired(),
+  });
+  const source = profiler ?? cpu;
 
   const seed = new Uint8Array(SEED_BYTES);
   entropy(seed);
@@ -119,7 +150,7 @@ export const createMachine: CreateMachine = async (options) => {
   const vm = new Vm({
     hart: {
       run(budget) {
-        const end = cpu.run(budget);
+        const end = source.run(budget);
         htif?.poll();
         if (cpu.engine.stuck) vm.stop("stuck");
         debug?.afterSlice();
@@ -141,11 +172,19 @@ export const createMachine: CreateMachine = async (options) => {
   });
   parts.vm = vm;
   if (options.gdbPort !== undefined) debug = await attachDebugger(cpu, vm, options.gdbPort);
-  return machineOf(options, vm, cpu, board, {
+  return machineOf(options, vm, cpu, board, profiler, {
     resize: (columns, rows) => hvc.resize(columns, rows),
     ended: () => debug?.exited(),
   });
 };
+
+/** A word of a code page has half a counter beside it. */
+const BYTES_PER_CODE_WORD = 6;
+/** Units of a profile that keep their assembly in its file. */
+const PROFILED_ASSEMBLY = 50;
+
+const profilerOf = (elf: ElfFile | undefined): Profiler =>
+  new Profiler(elf === undefined ? undefined : symbolFinder(elf.symbols));
 
 const wrongWidth = (name: string, has: number, wanted: number): CliError =>
   new CliError(
@@ -212,17 +251,25 @@ function machineOf(
   vm: Vm,
   cpu: RiscvCpu,
   board: ReturnType<typeof virtBoard>,
+  profiler: Profiler | undefined,
   events: { resize(columns: number, rows: number): void; ended(): void },
 ): Machine {
-  let started = 0;
-  let wallSeconds = 0;
+  let started = performance.now();
+  let cpuBefore = process.cpuUsage();
+  let spent: { wallSeconds: number; cpuSeconds: number } | undefined;
+  /** Wall time, and CPU time of all the process's threads, since the run began; while it runs, until now. */
+  const spentNow = () => {
+    const { user, system } = process.cpuUsage(cpuBefore);
+    return { wallSeconds: (performance.now() - started) / 1000, cpuSeconds: (user + system) / 1e6 };
+  };
   return {
     async run(): Promise<MachineEnd> {
       started = performance.now();
+      cpuBefore = process.cpuUsage();
       const end = await vm.run();
       board.flush();
       events.ended();
-      wallSeconds = (performance.now() - started) / 1000;
+      spent = spentNow();
       if (end.kind === "off") return { kind: options.elf === undefined ? "off" : "exit", status: end.status };
       if (end.reason === "stuck") return { kind: "error", status: 1, message: cpu.describeStuck() };
       return { kind: end.reason === "timeout" ? "timeout" : "stopped", status: 0 };
@@ -237,16 +284,38 @@ function machineOf(
     statistics() {
       const { engine, hart, tlb, access } = cpu;
       const { counters } = engine;
+      const { wallSeconds, cpuSeconds } = spent ?? spentNow();
+      const wasm = engine.tier === "wasm" || engine.tier === "wasm-interpreter";
+      const regions = engine.regionStatistics();
+      const codePages = engine.codePages.counts.pages - engine.codePages.counts.evicted;
       return {
+        tier: engine.tier,
         guestInstructions: cpu.retired(),
         wallSeconds,
+        cpuSeconds,
         mips: cpu.retired() / wallSeconds / 1e6,
-        instructionsByTier: { interpreter: counters.interpreted, js: counters.translated },
+        instructionsByTier: {
+          jsInterpreter: wasm ? 0 : counters.interpreted,
+          wasmInterpreter: wasm ? counters.interpreted : 0,
+          jsTranslations: wasm ? 0 : counters.translated,
+          wasmRegions: wasm ? counters.translated : 0,
+        },
         translations: {
           count: counters.translations,
           instructions: counters.translatedInstructions,
           verified: counters.verified,
           compileSeconds: counters.compileMicroseconds / 1e6,
+        },
+        regions: {
+          count: regions.regions,
+          dropped: counters.regionsDropped,
+          modules: regions.modules,
+          compileSeconds: regions.moduleMicroseconds / 1e6,
+        },
+        cache: {
+          codePages,
+          codePageBytes: codePages * engine.codePages.pageWords * BYTES_PER_CODE_WORD,
+          regionBytes: regions.bytes,
         },
         exits: {
           budget: counters.exitsBudget,
@@ -264,5 +333,6 @@ function machineOf(
         devices: board.counters(),
       };
     },
+    profile: () => profiler?.report(PROFILED_ASSEMBLY),
   };
 }

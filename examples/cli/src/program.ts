@@ -2,12 +2,22 @@
  * The command line: commands, options and help. Every mistake of the user's ends as one line on standard
  * error; commander's own texts are brought into that form.
  */
-import { tiers } from "@hyperfile/jit";
+import { dumpKinds, tiers } from "@hyperfile/jit";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { disasm, explain, type InspectFlags } from "./commands/inspect.js";
-import { isaWidths, parseAddress, parseMemorySize, parsePort, parseSeconds } from "./commands/options.js";
+import {
+  isaWidths,
+  parseAddress,
+  parseAddressRange,
+  parseCount,
+  parseDumpKinds,
+  parseMemorySize,
+  parsePort,
+  parseSeconds,
+} from "./commands/options.js";
 import { type RunFlags, run } from "./commands/run.js";
 import { type StartFlags, type StartSurroundings, start } from "./commands/start.js";
+import { type TopFlags, top } from "./commands/top.js";
 import { CliError, errorLine } from "./errors.js";
 import { explainedBackends } from "./machine-types.js";
 import type { Streams } from "./session.js";
@@ -41,8 +51,25 @@ function withMachineOptions(command: Command): Command {
         .choices(["all", "sampled", "off"])
         .default("sampled"),
     )
+    .option("--dump <kinds>", `dump what the translator does: ${dumpKinds.join(", ")}`, parseDumpKinds)
+    .option(
+      "--filter <range>",
+      "dump only what touches these guest-virtual addresses: ADDR+LEN",
+      parseAddressRange,
+    )
+    .option("--dump-file <file>", "file for the dump; standard error by default")
+    .option("--no-chain", "translate single blocks, which return to the interpreter or the dispatcher")
+    .option("--profile [file]", "write a profile every second, for hyperfile top")
     .option("--deterministic", "let guest time follow the instruction count");
 }
+
+/** What the figures of `top` mean. */
+const topHelp = `What is measured: every 40,000 to 73,000 instructions the program counter is looked at. Each such sample stands
+for the instructions and the host's time since the one before. It counts for the translation that covers the
+program counter, if any translated code ran since then; else for the interpreter. Where regions share code,
+because each has a callee inlined, the one with the most samples gets it. Instructions by tier, exits, traps,
+TLB misses and translations are counted, not sampled. "translations ... s" is time of the machine's own thread;
+compilation of modules is the time until they are ready, most of it in other threads of the host.`;
 
 /** An option that names the instruction set. */
 const isaOption = () => new Option("--isa <isa>", "instruction set").choices(Object.keys(isaWidths));
@@ -96,6 +123,17 @@ function buildProgram(surroundings: ProgramSurroundings, finish: (status: number
     .argument("<file>", "ELF file or raw code")
     .addOption(isaOption())
     .action(async (file: string, flags: InspectFlags) => finish(await disasm(file, flags, machine, write)));
+
+  program
+    .command("top")
+    .description("show where a machine that runs with --profile spends its time, or has spent it")
+    .argument("<profile>", "file of the profile, or number of the process that runs the machine")
+    .option("-n, --count <rows>", "rows of the table", parseCount, 20)
+    .option("--assembly", "show the assembly of the rows")
+    .option("--at <address>", "show only the code with this address, and its assembly", parseAddress)
+    .option("--follow", "go on until the machine ends")
+    .addHelpText("after", `\n${topHelp}`)
+    .action(async (name: string, flags: TopFlags) => finish(await top(name, flags, streams.output, write)));
 
   return program;
 }

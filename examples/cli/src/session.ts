@@ -3,8 +3,11 @@
  * the statistics, and turns the way the run ended into the program's exit status.
  */
 import { type FileHandle, open } from "node:fs/promises";
+import type { DumpOptions } from "@hyperfile/jit";
+import { openDumpSink } from "./dump-file.js";
 import { CliError, errorLine, fileErrorReason } from "./errors.js";
-import type { CreateMachine, MachineEnd, MachineOptions } from "./machine-types.js";
+import type { CreateMachine, Machine, MachineEnd, MachineOptions } from "./machine-types.js";
+import { PROFILE_INTERVAL, type Profile, writeProfile } from "./profile-file.js";
 import { openTerminal, type TerminalInput, type TerminalOutput } from "./terminal.js";
 
 /** The process's surroundings, which tests replace. */
@@ -19,12 +22,18 @@ export interface Streams {
 
 /** How to run a machine, beside what it is made from. */
 export interface SessionOptions {
+  /** What runs, by the name of its file. */
+  program: string;
   /** Whether the terminal may be taken over. */
   tty: boolean;
   /** Seconds after which the run is ended; undefined for no limit. */
   timeout: number | undefined;
   /** File for the statistics; undefined for none. */
   stats: string | undefined;
+  /** File for the profile; undefined for none. */
+  profile?: string;
+  /** What to dump; to standard error if no file is named. */
+  dump?: Pick<DumpOptions, "kinds" | "filter"> & { file: string | undefined };
   /** See `TerminalOptions.holdInputUntil`. */
   holdInputUntil: string | undefined;
 }
@@ -43,17 +52,28 @@ export function isInteractive(streams: Streams, tty: boolean): boolean {
  */
 export async function runSession(
   createMachine: CreateMachine,
-  machineOptions: Omit<MachineOptions, "console">,
+  machineOptions: Omit<MachineOptions, "console" | "dump" | "profile">,
   options: SessionOptions,
   streams: Streams,
 ): Promise<number> {
   const statistics = options.stats === undefined ? undefined : await openStatistics(options.stats);
+  const dump =
+    options.dump === undefined ? undefined : openDumpSink(options.dump.file, (text) => streams.error(text));
   try {
     let early: Uint8Array[] = [];
     let write = (bytes: Uint8Array): void => {
       early.push(bytes.slice());
     };
-    const machine = await createMachine({ ...machineOptions, console: { write: (bytes) => write(bytes) } });
+    const machine = await createMachine({
+      ...machineOptions,
+      console: { write: (bytes) => write(bytes) },
+      ...(options.profile === undefined ? {} : { profile: true }),
+      ...(options.dump === undefined || dump === undefined
+        ? {}
+        : { dump: { ...options.dump, write: (text: string) => dump.write(text) } }),
+    });
+    const profile =
+      options.profile === undefined ? undefined : keepProfile(options.profile, options.program, machine);
     const terminal = openTerminal({
       input: streams.input,
       output: streams.output,
@@ -76,12 +96,40 @@ export async function runSession(
     } finally {
       clearTimeout(timer);
       terminal.close();
+      profile?.end();
     }
     await statistics?.write(machine.statistics());
     return reportEnd(end, timeout, streams);
   } finally {
     await statistics?.close();
+    dump?.close();
   }
+}
+
+/** Writes a machine's profile now and then, until it is told that the run has ended. */
+function keepProfile(name: string, program: string, machine: Machine): { end(): void } {
+  const write = (state: Profile["state"]) => {
+    const report = machine.profile();
+    if (report === undefined) return;
+    writeProfile(name, {
+      format: "hyperfile-profile",
+      version: 1,
+      program,
+      pid: process.pid,
+      state,
+      interval: PROFILE_INTERVAL,
+      report,
+      statistics: machine.statistics(),
+    });
+  };
+  write("running");
+  const timer = setInterval(() => write("running"), PROFILE_INTERVAL);
+  return {
+    end() {
+      clearInterval(timer);
+      write("ended");
+    },
+  };
 }
 
 /** Tells the user how the run ended where that isn't plain; gives the exit status. */

@@ -53,4 +53,7 @@ export class FakeMachine implements Machine {
   statistics(): Record<string, unknown> {
     return { instructions: 42 };
   }
+  profile(): undefined {
+    return undefined;
+  }
 }

@@ -5,6 +5,7 @@ export * from "./arch/riscv/hart.js";
 export * from "./arch/riscv/privilege.js";
 export * from "./arch/riscv/sbi.js";
 export * from "./arch/riscv/slot-names.js";
+export * from "./arch/riscv/trap-names.js";
 export * from "./backend/js/bindings.js";
 export * from "./backend/js/block.js";
 export * from "./backend/js/verify.js";

@@ -3,6 +3,7 @@
  * `InvalidArgumentError`, whose text becomes the end of a one-line message that names the option.
  */
 import { readFile } from "node:fs/promises";
+import { type AddressRange, type DumpKind, dumpKinds } from "@hyperfile/jit";
 import { InvalidArgumentError } from "commander";
 import { CliError, fileErrorReason } from "../errors.js";
 import type { NamedBytes } from "../machine-types.js";
@@ -66,6 +67,43 @@ export function parseAddress(text: string): bigint {
   const address = BigInt(text);
   if (address >= 1n << 64n) throw new InvalidArgumentError("An address has at most 64 bits.");
   return address;
+}
+
+/**
+ * Kinds of dumps, separated by commas.
+ * @throws InvalidArgumentError for a kind that there isn't
+ */
+export function parseDumpKinds(text: string): ReadonlySet<DumpKind> {
+  const kinds = text.split(",").map((word) => word.trim());
+  const unknown = kinds.find((kind) => !(dumpKinds as readonly string[]).includes(kind));
+  if (unknown !== undefined) {
+    throw new InvalidArgumentError(`There is no dump "${unknown}"; there are ${dumpKinds.join(", ")}.`);
+  }
+  return new Set(kinds as DumpKind[]);
+}
+
+/**
+ * A range of addresses such as `0x80000000+0x100`: an address and a number of bytes.
+ * @throws InvalidArgumentError for anything else
+ */
+export function parseAddressRange(text: string): AddressRange {
+  const [start, length, ...rest] = text.split("+");
+  if (start === undefined || length === undefined || rest.length > 0) {
+    throw new InvalidArgumentError("Give an address and a number of bytes, such as 0x80000000+0x100.");
+  }
+  const range = { start: parseAddress(start), length: parseAddress(length) };
+  if (range.length === 0n) throw new InvalidArgumentError("Give at least one byte.");
+  return range;
+}
+
+/**
+ * A number of rows.
+ * @throws InvalidArgumentError for anything but a whole number from 1 to 10000
+ */
+export function parseCount(text: string): number {
+  const count = /^\d{1,5}$/.test(text) ? Number(text) : 0;
+  if (count < 1 || count > 10_000) throw new InvalidArgumentError("Give a number from 1 to 10000.");
+  return count;
 }
 
 /** The instruction sets that can be asked for, with their register width in bits. */

@@ -1,9 +1,10 @@
 /** `hyperfile run`: a kernel, firmware or bare-metal program of the user's. */
 
-import type { Tier } from "@hyperfile/jit";
+import type { AddressRange, DumpKind, Tier } from "@hyperfile/jit";
 import { CliError } from "../errors.js";
 import type { MachineModule, MachineOptions, NamedBytes, VerifyEmitted } from "../machine-types.js";
-import { runSession, type Streams } from "../session.js";
+import { profileOfProcess } from "../profile-file.js";
+import { runSession, type SessionOptions, type Streams } from "../session.js";
 import { isaWidths, readNamedFile } from "./options.js";
 
 /** The options that `run` and `start` share. */
@@ -24,6 +25,16 @@ export interface MachineFlags {
   gdb?: number;
   /** How many emitted functions are verified. */
   verifyEmitted: VerifyEmitted;
+  /** What to dump. */
+  dump?: ReadonlySet<DumpKind>;
+  /** What the dump is about. */
+  filter?: AddressRange;
+  /** File for the dump. */
+  dumpFile?: string;
+  /** File for the profile; true for the one that belongs to the process. */
+  profile?: string | true;
+  /** False to make translations of single blocks. */
+  chain: boolean;
   /** Whether time follows the instruction count. */
   deterministic?: boolean;
 }
@@ -50,7 +61,36 @@ export function machineOptionsOf(flags: MachineFlags): Omit<MachineOptions, "con
     tier: flags.tier,
     verifyEmitted: flags.verifyEmitted,
     deterministic: flags.deterministic ?? false,
+    ...(flags.chain ? {} : { chain: false }),
     ...(flags.gdb === undefined ? {} : { gdbPort: flags.gdb }),
+  };
+}
+
+/**
+ * The part of {@link SessionOptions} that comes from the shared options.
+ * @param program what runs, by the name of its file
+ * @throws CliError `E_USAGE` for flags that don't go together
+ */
+export function sessionOptionsOf(
+  flags: MachineFlags,
+  program: string,
+): Omit<SessionOptions, "holdInputUntil"> {
+  for (const [flag, value] of Object.entries({ filter: flags.filter, "dump-file": flags.dumpFile })) {
+    if (value !== undefined && flags.dump === undefined) {
+      throw new CliError("E_USAGE", `--${flag} needs --dump`);
+    }
+  }
+  return {
+    program,
+    tty: flags.tty,
+    timeout: flags.timeout,
+    stats: flags.stats,
+    ...(flags.profile === undefined
+      ? {}
+      : { profile: flags.profile === true ? profileOfProcess(process.pid) : flags.profile }),
+    ...(flags.dump === undefined
+      ? {}
+      : { dump: { kinds: flags.dump, filter: flags.filter, file: flags.dumpFile } }),
   };
 }
 
@@ -79,6 +119,7 @@ export async function run(
     if (flags.elf && flags[other]) throw new CliError("E_USAGE", `--elf and --${other} don't go together`);
   }
   if (flags.initrd && !flags.kernel) throw new CliError("E_USAGE", "--initrd needs --kernel");
+  const session = sessionOptionsOf(flags, (flags.elf ?? flags.kernel ?? flags.firmware)!);
   const files: { [role in "kernel" | "initrd" | "firmware" | "elf"]?: NamedBytes } = {};
   if (flags.kernel) files.kernel = await readNamedFile("kernel", flags.kernel);
   if (flags.initrd) files.initrd = await readNamedFile("initrd", flags.initrd);
@@ -97,7 +138,7 @@ export async function run(
   return runSession(
     createMachine,
     { ...machineOptionsOf(flags), xlen: asked ?? declared ?? 64, ...files },
-    { tty: flags.tty, timeout: flags.timeout, stats: flags.stats, holdInputUntil: undefined },
+    { ...session, holdInputUntil: undefined },
     streams,
   );
 }

@@ -7,7 +7,7 @@ import { errorLine, meansDebianIsUnavailable } from "../errors.js";
 import type { MachineModule, MachineOptions } from "../machine-types.js";
 import { isInteractive, runSession, type Streams } from "../session.js";
 import { readNamedFile } from "./options.js";
-import { type MachineFlags, machineOptionsOf } from "./run.js";
+import { type MachineFlags, machineOptionsOf, sessionOptionsOf } from "./run.js";
 
 /** The options of `start`. */
 export interface StartFlags extends MachineFlags {
@@ -69,9 +69,7 @@ export async function start(
     createMachine,
     options,
     {
-      tty: flags.tty,
-      timeout: flags.timeout,
-      stats: flags.stats,
+      ...sessionOptionsOf(flags, options.kernel.name),
       holdInputUntil: debian && !interactive ? readyForInputText : undefined,
     },
     streams,

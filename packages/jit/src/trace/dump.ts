@@ -138,7 +138,11 @@ export class Dump {
       if (frame === undefined) return undefined;
       return frontEnd.decode(hart.memory.u8, frame + offset, PAGE_SIZE - offset) ?? undefined;
     };
+    const seen = new Set<number>();
     for (const { place, length, block } of region.nodes) {
+      // A callee that is inlined twice is the same guest code.
+      if (seen.has(place) || !this.wants(at(place), BigInt(length))) continue;
+      seen.add(place);
       const insns: GuestInsn[] = [];
       for (let next = place; next < place + length; next += insns[insns.length - 1]!.length) {
         insns.push(insnAt(next)!);

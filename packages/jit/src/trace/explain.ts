@@ -96,6 +96,7 @@ export function explainRegion(code: ExplainedCode, address: bigint): ExplainedSt
     frontEnd,
     hasRun: (place) => insnAt(code, at(place)) !== undefined,
     insnAt: (place) => insnAt(code, at(place)),
+    blockOf: (_, insns) => optimise(frontEnd.translate(insns)),
   };
   const region = formRegion(codeView, Number(address & PAGE_MASK), DEFAULT_LIMITS);
   if (region === undefined) return undefined;

@@ -1,0 +1,59 @@
+/** `hyperfile top`: where a VM spends its time, from the profile that it writes while it runs. */
+import { setTimeout as sleep } from "node:timers/promises";
+import { isAlive, type Profile, profileOfProcess, readProfile } from "../profile-file.js";
+import { topLines } from "../top.js";
+
+/** The options of `top`. */
+export interface TopFlags {
+  /** Rows of the table. */
+  count: number;
+  /** Address of the code to show. */
+  at?: bigint;
+  /** Whether the rows' assembly is shown. */
+  assembly?: boolean;
+  /** Whether to go on until the VM ends. */
+  follow?: boolean;
+}
+
+/** The screen that `top` follows a VM on. */
+export interface TopOutput {
+  readonly isTTY?: boolean | undefined;
+  readonly rows?: number | undefined;
+}
+
+/** Moves to the upper left corner and clears the screen from there (ECMA-48, CUP and ED). */
+const CLEAR_SCREEN = "\x1b[H\x1b[J";
+
+/**
+ * Writes a profile as text through `write`; with `follow` whenever it changes, until the VM has ended. Gives the
+ * exit status.
+ * @param name a file, or the number of the process that runs the VM
+ */
+export async function top(
+  name: string,
+  flags: TopFlags,
+  output: TopOutput,
+  write: (text: string) => void,
+): Promise<number> {
+  const file = /^\d+$/.test(name) ? profileOfProcess(Number(name)) : name;
+  let shown = "";
+  for (;;) {
+    const profile = readLatest(file);
+    const ended = profile.state === "ended";
+    const lines = topLines(profile, { rows: flags.count, at: flags.at, assembly: flags.assembly ?? false });
+    const live = flags.follow === true && output.isTTY === true && !ended;
+    const text = `${(live ? lines.slice(0, (output.rows ?? lines.length + 1) - 1) : lines).join("\n")}\n`;
+    if (text !== shown) write(output.isTTY === true && flags.follow ? CLEAR_SCREEN + text : text);
+    shown = text;
+    if (!flags.follow || ended) return 0;
+    await sleep(profile.interval);
+  }
+}
+
+/** The profile; one whose VM was killed says that it has ended. */
+function readLatest(file: string): Profile {
+  const profile = readProfile(file);
+  if (profile.state === "ended" || isAlive(profile.pid)) return profile;
+  // The process may have written its last profile between the reading and the asking.
+  return { ...readProfile(file), state: "ended" };
+}
