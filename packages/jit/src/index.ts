@@ -1,7 +1,9 @@
+export * from "./arch/riscv/core.js";
 export * from "./arch/riscv/cpu.js";
 export * from "./arch/riscv/debug.js";
 export * from "./arch/riscv/dump.js";
 export * from "./arch/riscv/hart.js";
+export * from "./arch/riscv/hart-save.js";
 export * from "./arch/riscv/privilege.js";
 export * from "./arch/riscv/sbi.js";
 export * from "./arch/riscv/slot-names.js";
@@ -11,6 +13,7 @@ export * from "./backend/js/block.js";
 export * from "./backend/js/verify.js";
 export * from "./engine/code-pages.js";
 export * from "./engine/engine.js";
+export * from "./memory/frames.js";
 export * from "./memory/guest-memory.js";
 export * from "./memory/layout.js";
 export * from "./memory/linear-memory.js";

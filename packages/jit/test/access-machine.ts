@@ -14,6 +14,8 @@ import { Tlb } from "../src/mmu/tlb.js";
 export const RAM = 0x80000000;
 /** Pages of RAM. */
 export const RAM_PAGES = 16;
+/** One for each page, one for a copy, and the frame of zeros. */
+const POOL_FRAMES = RAM_PAGES + 2;
 /** Guest-physical address of the device: 64 bytes, of which the upper 32 do not answer. */
 export const DEVICE = 0x10000000;
 /** Budget at the start of every test. */
@@ -149,14 +151,15 @@ export class AccessMachine {
   constructor(options: { readonly pcBytes?: 4 | 8; readonly shared?: boolean } = {}) {
     const { pcBytes = 8, shared = false } = options;
     const frames = 2 * HART_STRIDE;
-    this.memory = LinearMemory.create({ bytes: frames + RAM_PAGES * PAGE_SIZE, shared });
-    this.pool = new FramePool(this.memory, frames, RAM_PAGES);
+    this.memory = LinearMemory.create({ bytes: frames + POOL_FRAMES * PAGE_SIZE, shared });
+    this.pool = new FramePool(this.memory, frames, POOL_FRAMES);
     this.guest = new GuestMemory({ pool: this.pool, ramBase: RAM, ramBytes: RAM_PAGES * PAGE_SIZE });
     // The second hart block, so that offsets are not zero.
     const hartOffset = HART_STRIDE;
     const pcOffset = hartOffset + STATE_OFFSET + 8;
     this.pcWord = pcOffset >> 2;
     this.tlb = new Tlb(this.memory, hartOffset);
+    this.guest.onRemap = (frame) => this.tlb.dropAll(frame);
     this.translator = new FakeTranslator(this.memory.i32, (hartOffset + header.exit) >> 2, this.pcWord);
     const { memory, guest, tlb, translator, bus } = this;
     this.access = new MemoryAccess({ memory, hartOffset, guest, tlb, translator, bus, pcOffset, pcBytes });

@@ -239,6 +239,14 @@ export class CodePages {
     return dropped;
   }
 
+  /** Forgets all that was derived from a frame: it will be another page's. No code may be running. */
+  forget(frame: number): void {
+    const page = this.byFrame.get(frame);
+    if (page === undefined) return;
+    this.release(page);
+    this.released.push(page);
+  }
+
   /** Sets breakpoints at these offsets of every page, and forgets everything that was decoded without them. */
   setBreakpointOffsets(offsets: ReadonlySet<number>): void {
     this.breakpointOffsets = offsets;

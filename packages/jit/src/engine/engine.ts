@@ -148,11 +148,11 @@ export class Engine {
     const formats = entryFormats(frontEnd);
     this.codePages = new CodePages(memory, options.arenaOffset, options.codePages, frontEnd, formats, {
       onAcquire: (page) => {
-        options.guest.markCode(page.gpa);
+        options.guest.pool.markCode(page.frame);
         options.tlb.protect(page.frame);
       },
       onRelease: (page) => {
-        options.guest.unmarkCode(page.gpa);
+        options.guest.pool.unmarkCode(page.frame);
         options.tlb.dropFetch(page.frame);
       },
       onDropRegion: (region, wasPending) => {
@@ -277,14 +277,15 @@ export class Engine {
   /**
    * Drops what was derived from `length` bytes at `gpa`; called when memory that holds code is written.
    * @param byHart whether the hart's own store did it, which leaves its block if code has gone
+   * @param guest whose memory it is; that of the VM that runs unless given
    * @returns whether code has gone
    */
-  invalidate(gpa: number, length: number, byHart = false): boolean {
+  invalidate(gpa: number, length: number, byHart = false, guest = this.options.guest): boolean {
     let dropped = false;
     for (let at = gpa; at < gpa + length; ) {
       const offset = at % PAGE_SIZE;
       const count = Math.min(PAGE_SIZE - offset, gpa + length - at);
-      const frame = this.options.guest.frameOffset(at);
+      const frame = guest.frameOffset(at);
       if (frame >= 0 && this.codePages.invalidate(frame - (frame % PAGE_SIZE), offset, count, byHart))
         dropped = true;
       at += count;

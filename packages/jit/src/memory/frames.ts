@@ -1,42 +1,165 @@
-/** Machine frames: the 4 KiB units in which a VM's memory is handed out. */
-import { PAGE_SIZE } from "./layout.js";
-import type { LinearMemory } from "./linear-memory.js";
+/**
+ * Machine frames: the 4 KiB units in which the memory of virtual machines is handed out. One pool serves all VMs
+ * of a linear memory, and a frame may have several owners: pages of one VM or of several, which may then only read
+ * it. Whoever wants to write makes a copy first (`guest-memory.ts`).
+ *
+ * Invariants: a frame has as many references as there are pages mapped to it; a frame that is free has none and is
+ * zeroed before it is handed out again; the frame of zeros is never written and never freed.
+ *
+ * A frame that holds translated code is not freed at once, because the code may be running: it waits in `condemned`
+ * until the owner of translations has forgotten it between two runs ({@link FramePool.bury}).
+ */
+import { PAGE_SHIFT, PAGE_SIZE } from "./layout.js";
+import { type LinearMemory, MemoryError } from "./linear-memory.js";
+
+/** References of the frame of zeros: so many that it always counts as shared. */
+const PERMANENT = 0x40000000;
+
+/** Frames remembered by `pin`: more than one access has in hand (two pages, and a page table's entry). */
+const PINNED = 8;
 
 /** A pool of frames in one linear memory. */
 export class FramePool {
+  /** Pages that are mapped to each frame, by frame number: byte offset in linear memory / page size. */
+  readonly references: Int32Array;
+  /**
+   * Called when a frame is asked for and none is left; frees frames, and says whether it freed any. It may run in the
+   * middle of a guest instruction, so it must leave alone the frames that {@link FramePool.isPinned} names, and code.
+   */
+  onExhausted: () => boolean = () => false;
+  /** Called between two runs, before a frame that held code is freed: forgets what was derived from it. */
+  onForget: (frame: number) => void = () => {};
+  private readonly code: Uint8Array;
   private readonly free: number[] = [];
+  private readonly firstNumber: number;
+  private readonly condemned: number[] = [];
+  private readonly pinned = new Int32Array(PINNED);
+  private nextPin = 0;
   private next = 0;
+  private most: number;
+  private zeros = -1;
 
   /**
    * @param memory where the frames are
-   * @param first byte offset of the first frame, a multiple of the page size
+   * @param first byte offset of the first frame, a multiple of the page size; not 0
    * @param count number of frames
    */
   constructor(
     readonly memory: LinearMemory,
-    private readonly first: number,
+    first: number,
     readonly count: number,
-  ) {}
+  ) {
+    this.firstNumber = first / PAGE_SIZE;
+    this.most = count;
+    this.references = new Int32Array(this.firstNumber + count);
+    this.code = new Uint8Array(this.firstNumber + count);
+  }
 
   /** Frames handed out. */
   get used(): number {
     return this.next - this.free.length;
   }
 
-  /** Byte offset of a zeroed frame; -1 if none is left. */
-  allocate(): number {
-    const released = this.free.pop();
-    if (released !== undefined) {
-      this.memory.u8.fill(0, released, released + PAGE_SIZE);
-      return released;
-    }
-    if (this.next >= this.count) return -1;
-    // Never handed out before, so still zero.
-    return this.first + this.next++ * PAGE_SIZE;
+  /** Frames that may be handed out in all: `count`, or fewer if the pool's owner was given less. */
+  get limit(): number {
+    return this.most;
   }
 
-  /** Takes a frame back. */
+  /** Sets {@link FramePool.limit}; frames beyond it that are in use stay so until they are released. */
+  set limit(frames: number) {
+    this.most = Math.max(0, Math.min(this.count, Math.floor(frames)));
+  }
+
+  /** Frames that can still be handed out. */
+  get available(): number {
+    return Math.max(0, this.most - this.used);
+  }
+
+  /** Byte offset of a zeroed frame with one reference; -1 if none is left and none could be freed. */
+  allocate(): number {
+    while (this.used >= this.most) if (!this.onExhausted()) return -1;
+    const released = this.free.pop();
+    let number: number;
+    if (released === undefined) {
+      // Never handed out before, so still zero.
+      number = this.firstNumber + this.next++;
+    } else {
+      number = released;
+      this.memory.u8.fill(0, number * PAGE_SIZE, (number + 1) * PAGE_SIZE);
+    }
+    this.references[number] = 1;
+    return number * PAGE_SIZE;
+  }
+
+  /**
+   * Byte offset of the frame of zeros, which all untouched pages read; it takes a frame of the pool at its first use.
+   * @throws MemoryError if the pool has not even one frame
+   */
+  get zeroFrame(): number {
+    if (this.zeros < 0) {
+      this.zeros = this.allocate();
+      if (this.zeros < 0)
+        throw new MemoryError("E_MEMORY_SIZE", "the frame pool is empty: give it more memory");
+      this.references[this.zeros / PAGE_SIZE] = PERMANENT;
+    }
+    return this.zeros;
+  }
+
+  /** Adds a reference to a frame: another page is mapped to it. */
+  retain(frame: number): void {
+    this.references[frame / PAGE_SIZE]!++;
+  }
+
+  /** Takes a reference back; the last one frees the frame. */
   release(frame: number): void {
-    this.free.push(frame);
+    const number = frame / PAGE_SIZE;
+    if (--this.references[number]! > 0) return;
+    if (this.code[number] === 1) this.condemned.push(number);
+    else this.free.push(number);
+  }
+
+  /** Whether a frame has one reference, so that its page may be written in place. */
+  isPrivate(frame: number): boolean {
+    return this.references[frame >>> PAGE_SHIFT] === 1;
+  }
+
+  /** Whether translations were made from a frame: stores to it must be reported. */
+  holdsCode(frame: number): boolean {
+    return this.code[frame >>> PAGE_SHIFT] === 1;
+  }
+
+  /** Marks a frame as holding code. */
+  markCode(frame: number): void {
+    this.code[frame >>> PAGE_SHIFT] = 1;
+  }
+
+  /** Takes the mark back. */
+  unmarkCode(frame: number): void {
+    this.code[frame >>> PAGE_SHIFT] = 0;
+  }
+
+  /** Frees the frames whose code may go now: call it while no hart runs. */
+  bury(): void {
+    for (let number = this.condemned.pop(); number !== undefined; number = this.condemned.pop()) {
+      this.onForget(number * PAGE_SIZE);
+      this.code[number] = 0;
+      this.free.push(number);
+    }
+  }
+
+  /** Whether any frame waits for {@link FramePool.bury}. */
+  get mourning(): boolean {
+    return this.condemned.length > 0;
+  }
+
+  /** Notes a frame that a slow path has just found and may still be using. */
+  pin(frame: number): void {
+    this.pinned[this.nextPin] = frame >>> PAGE_SHIFT;
+    this.nextPin = (this.nextPin + 1) % PINNED;
+  }
+
+  /** Whether a frame is one of the last that slow paths found. */
+  isPinned(frame: number): boolean {
+    return this.pinned.includes(frame >>> PAGE_SHIFT);
   }
 }

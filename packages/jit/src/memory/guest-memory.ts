@@ -1,11 +1,59 @@
 /**
- * A guest's RAM: guest-physical pages mapped to machine frames. A page gets its frame when it is first touched.
- * The map is what the software TLB caches, so the indirection costs nothing on the fast path.
+ * A guest's RAM: guest-physical pages mapped to machine frames. The map is what the software TLB caches, so the
+ * indirection costs nothing on the fast path. A page is one of
+ *
+ * - untouched: it has no frame, and reads as zeros (from the pool's frame of zeros);
+ * - present: it has a frame, alone or shared; a shared one is copied before the page is written;
+ * - watched: present, and its next use is counted (sampling of working sets);
+ * - swapped: its bytes are with the pager, and come back when they are used;
+ * - ballooned: untouched, and given up by the guest itself.
+ *
+ * Invariant: TLBs never hold a write entry for a frame that is shared, and never any entry for a page whose frame
+ * has changed: {@link GuestMemory.onRemap} is called before the change is visible. Frames that are used only by
+ * bytes moved through this object are never entered there.
  */
 import type { FramePool } from "./frames.js";
 import { PAGE_SHIFT, PAGE_SIZE } from "./layout.js";
 
+/** An untouched page in the map. */
 const ABSENT = -1;
+/** Swapped pages: this minus the pager's slot. */
+const SWAPPED = -2;
+/** Watched pages: this minus the frame's number. Slots stay above it. */
+const WATCHED = -0x40000000;
+/** Page flags. */
+const Flag = { zeroMapped: 1, ballooned: 2 } as const;
+
+/** Keeps the bytes of pages that were swapped out. Calls are synchronous: a guest's access waits for them. */
+export interface Pager {
+  /** Takes a page; gives the number of its slot, from 0 on, with one reference; -1 if there is no room. */
+  store(page: Uint8Array): number;
+  /** Fills `target` from a slot. */
+  load(slot: number, target: Uint8Array): void;
+  /** Adds a reference to a slot. */
+  retain(slot: number): void;
+  /** Takes a reference back; the last one frees the slot. */
+  release(slot: number): void;
+}
+
+/** Where a guest's memory is, in bytes. */
+export interface MemoryUsage {
+  /** Pages that have a frame, shared or not. */
+  readonly granted: number;
+  /** Pages that the guest has ever used and not given back: granted and swapped ones. */
+  readonly touched: number;
+  readonly ballooned: number;
+  /** Granted pages whose frame is somebody else's as well. */
+  readonly shared: number;
+  readonly swapped: number;
+}
+
+/** What a guest's RAM is made from. */
+export interface GuestMemoryOptions {
+  readonly pool: FramePool;
+  readonly ramBase: number;
+  readonly ramBytes: number;
+}
 
 /** RAM of one guest. */
 export class GuestMemory {
@@ -13,22 +61,34 @@ export class GuestMemory {
   readonly base: number;
   /** Bytes of RAM, a multiple of the page size. */
   readonly bytes: number;
+  readonly pool: FramePool;
+  /** Number of pages. */
+  readonly pages: number;
+  /** What happened to pages, for `--stats` and `top`. */
+  readonly counters = { allocated: 0, copied: 0, swappedIn: 0, swappedOut: 0, watchedUsed: 0 };
   /**
    * Called after bytes on a page that holds translated code were written: through this object, or by a store of the
    * hart (`byHart`), which leaves its block if the answer is true: code has gone.
    */
   onCodeWrite: (gpa: number, length: number, byHart?: boolean) => boolean = () => false;
-  /** Byte offset of each page's frame as an unsigned number; see `ABSENT`. */
-  private readonly frames: Float64Array;
-  private readonly code: Uint8Array;
-  private readonly pool: FramePool;
+  /** Called when a page leaves the frame at this byte offset, or is watched: TLB entries for that frame must go. */
+  onRemap: (frame: number) => void = () => {};
+  /** Called when no frame may be written in place any more: all write entries of TLBs must go. */
+  onProtect: () => void = () => {};
+  /** Set when a page that holds code was given another frame; whoever reads it takes it back. */
+  codeMoved = false;
+  private pager: Pager | undefined;
+  /** Number of each page's frame (byte offset / page size), or below zero one of the states above. */
+  private readonly map: Int32Array;
+  private readonly flags: Uint8Array;
 
-  constructor(options: { readonly pool: FramePool; readonly ramBase: number; readonly ramBytes: number }) {
+  constructor(options: GuestMemoryOptions) {
     this.pool = options.pool;
     this.base = options.ramBase;
     this.bytes = options.ramBytes;
-    this.frames = new Float64Array(this.bytes >>> PAGE_SHIFT).fill(ABSENT);
-    this.code = new Uint8Array(this.bytes >>> PAGE_SHIFT);
+    this.pages = Math.floor(this.bytes / PAGE_SIZE);
+    this.map = new Int32Array(this.pages).fill(ABSENT);
+    this.flags = new Uint8Array(this.pages);
   }
 
   /** Whether `length` bytes at `gpa` lie in RAM. */
@@ -36,31 +96,35 @@ export class GuestMemory {
     return gpa >= this.base && length <= this.bytes && gpa - this.base <= this.bytes - length;
   }
 
-  /** Byte offset in linear memory of the frame of `gpa`'s page, allocated if need be; -1 outside RAM, or if the pool is empty. */
+  /**
+   * Byte offset in linear memory of the frame that `gpa`'s page is read from; it must not be written. -1 outside RAM,
+   * or if a swapped page finds no frame.
+   */
   frameOffset(gpa: number): number {
     const offset = gpa - this.base;
     if (offset < 0 || offset >= this.bytes) return -1;
-    const page = this.pageIndex(gpa);
-    const frame = this.frames[page]!;
-    if (frame !== ABSENT) return frame;
-    const fresh = this.pool.allocate();
-    this.frames[page] = fresh;
-    return fresh;
+    const page = offset >>> PAGE_SHIFT;
+    const frame = this.map[page]!;
+    return frame > 0 ? frame * PAGE_SIZE : this.findFrame(page);
   }
 
-  /** Whether translations were made from the page of `gpa`. */
+  /**
+   * Byte offset in linear memory of a frame that is `gpa`'s page alone, made if need be; -1 outside RAM, or if no frame
+   * is left.
+   */
+  writableFrame(gpa: number): number {
+    const offset = gpa - this.base;
+    if (offset < 0 || offset >= this.bytes) return -1;
+    const page = offset >>> PAGE_SHIFT;
+    const frame = this.map[page]!;
+    if (frame > 0 && this.pool.references[frame] === 1) return frame * PAGE_SIZE;
+    return this.makeWritable(page);
+  }
+
+  /** Whether translations were made from the frame of `gpa`'s page. */
   holdsCode(gpa: number): boolean {
-    return this.code[this.pageIndex(gpa)] === 1;
-  }
-
-  /** Marks the page of `gpa` as holding code: stores to it must be reported. */
-  markCode(gpa: number): void {
-    this.code[this.pageIndex(gpa)] = 1;
-  }
-
-  /** Takes the mark back. */
-  unmarkCode(gpa: number): void {
-    this.code[this.pageIndex(gpa)] = 0;
+    const frame = this.peekFrame(this.pageIndex(gpa));
+    return frame >= 0 && this.pool.holdsCode(frame);
   }
 
   /** Fills `target` from `gpa`. False if any byte lies outside RAM. */
@@ -69,37 +133,37 @@ export class GuestMemory {
     for (let done = 0; done < target.length; ) {
       const inPage = (gpa + done) % PAGE_SIZE;
       const count = Math.min(PAGE_SIZE - inPage, target.length - done);
-      const frame = this.frames[this.pageIndex(gpa + done)]!;
-      if (frame === ABSENT) target.fill(0, done, done + count);
-      else target.set(this.pool.memory.u8.subarray(frame + inPage, frame + inPage + count), done);
+      this.readInPage(this.pageIndex(gpa + done), inPage, target.subarray(done, done + count));
       done += count;
     }
     return true;
   }
 
-  /** Copies `source` to `gpa`. False, and nothing is written, if any byte lies outside RAM or finds no frame. */
+  /** Copies `source` to `gpa`. False if any byte lies outside RAM, and nothing is written, or finds no frame. */
   write(gpa: number, source: Uint8Array): boolean {
     if (!this.contains(gpa, source.length)) return false;
     const start = gpa - (gpa % PAGE_SIZE);
     for (let page = start; page < gpa + source.length; page += PAGE_SIZE) {
-      if (this.frameOffset(page) < 0) return false;
+      if (this.writableFrame(page) < 0) return false;
     }
     for (let done = 0; done < source.length; ) {
       const at = gpa + done;
       const inPage = at % PAGE_SIZE;
       const count = Math.min(PAGE_SIZE - inPage, source.length - done);
-      this.pool.memory.u8.set(source.subarray(done, done + count), this.frameOffset(at) + inPage);
+      // Where frames are short, the page may have been swapped out since it was made writable.
+      const frame = this.writableFrame(at);
+      if (frame < 0) return false;
+      this.pool.memory.u8.set(source.subarray(done, done + count), frame + inPage);
       if (this.holdsCode(at)) this.onCodeWrite(at, count);
       done += count;
     }
     return true;
   }
 
-  /** Makes all of RAM read as zeros again, as at power-on, without touching pages that never were. */
+  /** Makes all of RAM read as zeros again, as at power-on: no page has a frame afterwards. */
   clearTouched(): void {
-    this.frames.forEach((frame, page) => {
-      if (frame !== ABSENT) this.clear(this.base + page * PAGE_SIZE, PAGE_SIZE);
-    });
+    for (let page = 0; page < this.pages; page++) if (this.map[page] !== ABSENT) this.discardPage(page);
+    this.flags.fill(0);
   }
 
   /** Writes `length` zero bytes at `gpa`; pages never touched stay so. False if any byte lies outside RAM. */
@@ -109,14 +173,268 @@ export class GuestMemory {
       const at = gpa + done;
       const inPage = at % PAGE_SIZE;
       const count = Math.min(PAGE_SIZE - inPage, length - done);
-      const frame = this.frames[this.pageIndex(at)]!;
-      if (frame !== ABSENT) {
+      const page = this.pageIndex(at);
+      if (count === PAGE_SIZE && !this.holdsCode(at)) this.discardPage(page);
+      else if (this.map[page] !== ABSENT) {
+        const frame = this.writableFrame(at);
+        if (frame < 0) return false;
         this.pool.memory.u8.fill(0, frame + inPage, frame + inPage + count);
         if (this.holdsCode(at)) this.onCodeWrite(at, count);
       }
       done += count;
     }
     return true;
+  }
+
+  // -- by page, for the broker; pages are numbered from the start of RAM
+
+  /** Whether a page has bytes of its own: it is not untouched. */
+  isTouched(page: number): boolean {
+    return this.map[page] !== ABSENT;
+  }
+
+  /** Byte offset of a page's frame, without bringing it back or counting the look as use; -1 if it has none. */
+  peekFrame(page: number): number {
+    const value = this.map[page]!;
+    if (value > 0) return value * PAGE_SIZE;
+    return value <= WATCHED ? (WATCHED - value) * PAGE_SIZE : -1;
+  }
+
+  /** Guest-physical address of a byte of linear memory: of the first page whose frame holds it; -1 if none does. */
+  addressOf(offset: number): number {
+    for (let page = 0; page < this.pages; page++) {
+      const frame = this.peekFrame(page);
+      if (frame >= 0 && offset >= frame && offset < frame + PAGE_SIZE)
+        return this.base + page * PAGE_SIZE + (offset - frame);
+    }
+    return -1;
+  }
+
+  /** Fills `target` with a page's bytes, wherever they are. */
+  readPage(page: number, target: Uint8Array): void {
+    this.readInPage(page, 0, target);
+  }
+
+  /**
+   * Another guest with the same RAM, by copy-on-write: both keep reading the same frames until one of them writes.
+   * @param apart byte offset of a frame that must stay this guest's alone, whose bytes the twin gets as a copy: an LR
+   *   reservation lies there; -1 if none does
+   * @returns undefined if the pool has no frame for that copy
+   */
+  share(apart = -1): GuestMemory | undefined {
+    const { pool, map } = this;
+    const twin = new GuestMemory({ pool, ramBase: this.base, ramBytes: this.bytes });
+    for (let page = 0; page < this.pages; page++) {
+      const value = map[page]!;
+      if (value === ABSENT) continue;
+      if (value < ABSENT && value > WATCHED) {
+        this.pager!.retain(SWAPPED - value);
+        twin.map[page] = value;
+        continue;
+      }
+      const number = value > 0 ? value : WATCHED - value;
+      if (number * PAGE_SIZE === apart) {
+        const copy = pool.allocate();
+        if (copy < 0) {
+          twin.free();
+          return undefined;
+        }
+        pool.memory.u8.copyWithin(copy, apart, apart + PAGE_SIZE);
+        twin.map[page] = copy / PAGE_SIZE;
+        continue;
+      }
+      pool.references[number]!++;
+      twin.map[page] = number;
+    }
+    this.onProtect();
+    for (let page = 0; page < this.pages; page++) twin.flags[page] = this.flags[page]! & Flag.ballooned;
+    twin.pager = this.pager;
+    return twin;
+  }
+
+  /** Gives all frames and slots back; the guest must not run any more. */
+  free(): void {
+    this.clearTouched();
+  }
+
+  /** Maps a page to the frame of another page with the same bytes, to be read by both from now on. */
+  mergePage(page: number, frame: number): void {
+    const old = this.peekFrame(page);
+    if (old < 0 || old === frame) return;
+    this.onRemap(old);
+    this.pool.retain(frame);
+    this.map[page] = frame / PAGE_SIZE;
+    this.pool.release(old);
+  }
+
+  /** The frame of a page is about to be shared with another page: it must not be written in place any more. */
+  protectPage(page: number): void {
+    const frame = this.peekFrame(page);
+    if (frame >= 0) this.onRemap(frame);
+  }
+
+  /** Takes a page's frame or slot away: it reads as zeros. */
+  discardPage(page: number): void {
+    const value = this.map[page]!;
+    if (value === ABSENT) return;
+    if (value < ABSENT && value > WATCHED) this.pager!.release(SWAPPED - value);
+    else {
+      const frame = this.peekFrame(page);
+      this.onRemap(frame);
+      if (this.pool.holdsCode(frame)) this.codeMoved = true;
+      this.pool.release(frame);
+    }
+    this.map[page] = ABSENT;
+  }
+
+  /** The guest's balloon took a page: its bytes are lost. */
+  balloonPage(page: number): void {
+    this.discardPage(page);
+    this.flags[page]! |= Flag.ballooned;
+  }
+
+  /** The guest's balloon gave a page back. */
+  deflatePage(page: number): void {
+    this.flags[page]! &= ~Flag.ballooned;
+  }
+
+  /** Whether a page is in the guest's balloon. */
+  isBallooned(page: number): boolean {
+    return (this.flags[page]! & Flag.ballooned) !== 0;
+  }
+
+  /** Whom pages are swapped out to. */
+  usePager(pager: Pager): void {
+    this.pager = pager;
+  }
+
+  /** Moves a page's bytes to the pager and frees its frame. False if it has none, is shared, or there is no room. */
+  swapOut(page: number): boolean {
+    const frame = this.peekFrame(page);
+    const { pager, pool } = this;
+    if (frame < 0 || pager === undefined || !pool.isPrivate(frame)) return false;
+    const slot = pager.store(pool.memory.u8.subarray(frame, frame + PAGE_SIZE));
+    if (slot < 0) return false;
+    this.onRemap(frame);
+    this.map[page] = SWAPPED - slot;
+    pool.release(frame);
+    this.counters.swappedOut++;
+    return true;
+  }
+
+  /** Counts a page's next use in `counters.watchedUsed`. False if it has no frame. */
+  watchPage(page: number): boolean {
+    const frame = this.map[page]!;
+    if (frame <= 0) return false;
+    this.onRemap(frame * PAGE_SIZE);
+    this.map[page] = WATCHED - frame;
+    return true;
+  }
+
+  /** Ends the watch over a page; true if it was used since {@link GuestMemory.watchPage}. */
+  unwatchPage(page: number): boolean {
+    const value = this.map[page]!;
+    if (value > WATCHED) return value > 0;
+    this.map[page] = WATCHED - value;
+    return false;
+  }
+
+  /** Where the guest's memory is. */
+  usage(): MemoryUsage {
+    const { references } = this.pool;
+    let granted = 0;
+    let shared = 0;
+    let swapped = 0;
+    let ballooned = 0;
+    for (let page = 0; page < this.pages; page++) {
+      const value = this.map[page]!;
+      if (value === ABSENT) {
+        if ((this.flags[page]! & Flag.ballooned) !== 0) ballooned++;
+      } else if (value < ABSENT && value > WATCHED) swapped++;
+      else {
+        granted++;
+        if (references[value > 0 ? value : WATCHED - value]! > 1) shared++;
+      }
+    }
+    return {
+      granted: granted * PAGE_SIZE,
+      touched: (granted + swapped) * PAGE_SIZE,
+      ballooned: ballooned * PAGE_SIZE,
+      shared: shared * PAGE_SIZE,
+      swapped: swapped * PAGE_SIZE,
+    };
+  }
+
+  private readInPage(page: number, inPage: number, target: Uint8Array): void {
+    const value = this.map[page]!;
+    if (value === ABSENT) target.fill(0);
+    else if (value < ABSENT && value > WATCHED) {
+      const whole = inPage === 0 && target.length === PAGE_SIZE ? target : new Uint8Array(PAGE_SIZE);
+      this.pager!.load(SWAPPED - value, whole);
+      if (whole !== target) target.set(whole.subarray(inPage, inPage + target.length));
+    } else {
+      const start = this.peekFrame(page) + inPage;
+      target.set(this.pool.memory.u8.subarray(start, start + target.length));
+    }
+  }
+
+  /** The frame to read a page from whose map entry is not a frame's number. */
+  private findFrame(page: number): number {
+    const value = this.map[page]!;
+    if (value === ABSENT) {
+      this.flags[page]! |= Flag.zeroMapped;
+      return this.pool.zeroFrame;
+    }
+    if (value <= WATCHED) {
+      this.map[page] = WATCHED - value;
+      this.counters.watchedUsed++;
+      return this.map[page]! * PAGE_SIZE;
+    }
+    return this.swapIn(page, SWAPPED - value);
+  }
+
+  private swapIn(page: number, slot: number): number {
+    const { pool } = this;
+    const frame = pool.allocate();
+    if (frame < 0) return -1;
+    this.pager!.load(slot, pool.memory.u8.subarray(frame, frame + PAGE_SIZE));
+    this.pager!.release(slot);
+    this.map[page] = frame / PAGE_SIZE;
+    pool.pin(frame);
+    this.counters.swappedIn++;
+    return frame;
+  }
+
+  private makeWritable(page: number): number {
+    const { pool } = this;
+    if (this.map[page] === ABSENT) {
+      const fresh = pool.allocate();
+      if (fresh < 0) return -1;
+      if ((this.flags[page]! & Flag.zeroMapped) !== 0) this.leaveFrame(pool.zeroFrame);
+      this.flags[page] = 0;
+      this.map[page] = fresh / PAGE_SIZE;
+      this.counters.allocated++;
+      pool.pin(fresh);
+      return fresh;
+    }
+    const old = this.map[page]! > 0 ? this.map[page]! * PAGE_SIZE : this.findFrame(page);
+    if (old < 0 || pool.isPrivate(old)) return old;
+    pool.pin(old);
+    const copy = pool.allocate();
+    if (copy < 0) return -1;
+    pool.memory.u8.copyWithin(copy, old, old + PAGE_SIZE);
+    this.leaveFrame(old);
+    this.map[page] = copy / PAGE_SIZE;
+    pool.release(old);
+    pool.pin(copy);
+    this.counters.copied++;
+    return copy;
+  }
+
+  /** A page that was read from a frame gets another one. */
+  private leaveFrame(frame: number): void {
+    if (this.pool.holdsCode(frame)) this.codeMoved = true;
+    this.onRemap(frame);
   }
 
   private pageIndex(gpa: number): number {

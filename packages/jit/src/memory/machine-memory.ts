@@ -1,8 +1,32 @@
-/** Lays out a VM's linear memory: hart blocks, code arena, frames; see `layout.ts`. */
+/**
+ * Lays out a linear memory: hart blocks, code arena, frames; see `layout.ts`. One memory serves any number of VMs:
+ * they take their frames from its pool, and take turns on its hart blocks and its translations
+ * (docs/decisions/0005-one-pool-many-vms.md).
+ */
 import { FramePool } from "./frames.js";
 import { GuestMemory } from "./guest-memory.js";
 import { HART_STRIDE, PAGE_SIZE } from "./layout.js";
 import { LinearMemory, MAXIMUM_BYTES, MemoryError } from "./linear-memory.js";
+
+/** What a memory for VMs is made from. */
+export interface MemoryPoolOptions {
+  /** Bytes of frames, a multiple of 4096. The host gives them when they are first used. */
+  readonly frameBytes: number;
+  /** Hart blocks; 1 unless given. */
+  readonly harts?: number;
+  /** Bytes of the code arena of all harts. */
+  readonly arenaBytes: number;
+}
+
+/** The memory of VMs that run on one thread. */
+export interface MemoryPool {
+  readonly memory: LinearMemory;
+  readonly pool: FramePool;
+  /** Byte offset of the code arena. */
+  readonly arenaOffset: number;
+  /** Bytes of the code arena. */
+  readonly arenaBytes: number;
+}
 
 /** What a machine's memory is made from. */
 export interface MachineMemoryOptions {
@@ -16,38 +40,69 @@ export interface MachineMemoryOptions {
 }
 
 /** The memory of one machine. */
-export interface MachineMemory {
-  readonly memory: LinearMemory;
+export interface MachineMemory extends MemoryPool {
   readonly guest: GuestMemory;
-  readonly pool: FramePool;
-  /** Byte offset of the code arena. */
-  readonly arenaOffset: number;
-  /** Bytes of the code arena. */
-  readonly arenaBytes: number;
+}
+
+/** The frame of zeros, beside those of RAM. */
+const SPARE_FRAMES = 1;
+
+const checkRam = (ramBytes: number): void => {
+  if (Number.isInteger(ramBytes) && ramBytes > 0 && ramBytes % PAGE_SIZE === 0) return;
+  throw new MemoryError(
+    "E_MEMORY_SIZE",
+    `RAM of ${ramBytes} bytes is impossible: use a multiple of ${PAGE_SIZE}`,
+  );
+};
+
+/**
+ * Allocates a memory for VMs.
+ * @throws MemoryError if the frames are not a positive number of pages, or the whole does not fit
+ */
+export function memoryPool(options: MemoryPoolOptions): MemoryPool {
+  const { frameBytes, harts = 1, arenaBytes } = options;
+  checkRam(frameBytes);
+  const arenaOffset = harts * HART_STRIDE;
+  const frames = arenaOffset + Math.ceil(arenaBytes / PAGE_SIZE) * PAGE_SIZE;
+  const bytes = frames + frameBytes + SPARE_FRAMES * PAGE_SIZE;
+  if (bytes > MAXIMUM_BYTES) {
+    const most = Math.floor((MAXIMUM_BYTES - frames - SPARE_FRAMES * PAGE_SIZE) / 0x100000);
+    throw new MemoryError(
+      "E_MEMORY_SIZE",
+      `RAM of ${frameBytes / 0x100000} MiB is too much: use ${most}M at most`,
+    );
+  }
+  const memory = LinearMemory.create({ bytes });
+  const pool = new FramePool(memory, frames, frameBytes / PAGE_SIZE + SPARE_FRAMES);
+  return { memory, pool, arenaOffset, arenaBytes };
 }
 
 /**
- * Allocates a machine's memory.
- * @throws MemoryError if RAM is not a positive number of pages, or the whole does not fit
+ * RAM of a VM, whose frames come from a pool as they are touched: several VMs may have more RAM than the pool.
+ * @throws MemoryError if RAM is not a positive number of pages, or more than 32-bit offsets reach
  */
-export function machineMemory(options: MachineMemoryOptions): MachineMemory {
-  const { ramBytes, ramBase, harts, arenaBytes } = options;
-  if (!Number.isInteger(ramBytes) || ramBytes <= 0 || ramBytes % PAGE_SIZE !== 0) {
-    throw new MemoryError(
-      "E_MEMORY_SIZE",
-      `RAM of ${ramBytes} bytes is impossible: use a multiple of ${PAGE_SIZE}`,
-    );
-  }
-  const arenaOffset = harts * HART_STRIDE;
-  const frames = arenaOffset + Math.ceil(arenaBytes / PAGE_SIZE) * PAGE_SIZE;
-  if (frames + ramBytes > MAXIMUM_BYTES) {
-    const most = Math.floor((MAXIMUM_BYTES - frames) / 0x100000);
+export function guestIn(
+  pool: MemoryPool,
+  options: { readonly ramBytes: number; readonly ramBase: number },
+): MachineMemory {
+  const { ramBytes, ramBase } = options;
+  checkRam(ramBytes);
+  if (ramBytes > MAXIMUM_BYTES) {
+    const most = Math.floor(MAXIMUM_BYTES / 0x100000);
     throw new MemoryError(
       "E_MEMORY_SIZE",
       `RAM of ${ramBytes / 0x100000} MiB is too much: use ${most}M at most`,
     );
   }
-  const memory = LinearMemory.create({ bytes: frames + ramBytes });
-  const pool = new FramePool(memory, frames, ramBytes / PAGE_SIZE);
-  return { memory, pool, arenaOffset, arenaBytes, guest: new GuestMemory({ pool, ramBase, ramBytes }) };
+  return { ...pool, guest: new GuestMemory({ pool: pool.pool, ramBase, ramBytes }) };
+}
+
+/**
+ * Allocates the memory of a machine that has a pool to itself.
+ * @throws MemoryError if RAM is not a positive number of pages, or the whole does not fit
+ */
+export function machineMemory(options: MachineMemoryOptions): MachineMemory {
+  const { ramBytes, ramBase, harts, arenaBytes } = options;
+  checkRam(ramBytes);
+  return guestIn(memoryPool({ frameBytes: ramBytes, harts, arenaBytes }), { ramBytes, ramBase });
 }

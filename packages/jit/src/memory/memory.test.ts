@@ -110,7 +110,10 @@ describe("GuestMemory", () => {
     expect(guest.write(RAM + 3 * PAGE_SIZE, Uint8Array.of(1))).toBe(true);
     expect(pool.used).toBe(1);
     expect(guest.frameOffset(RAM + 3 * PAGE_SIZE + 5)).toBe(FIRST);
-    expect(guest.frameOffset(RAM)).toBe(FIRST + PAGE_SIZE);
+    expect(guest.frameOffset(RAM)).toBe(pool.zeroFrame);
+    expect(pool.used).toBe(2);
+    expect(guest.writableFrame(RAM)).toBe(FIRST + 2 * PAGE_SIZE);
+    expect(guest.frameOffset(RAM)).toBe(FIRST + 2 * PAGE_SIZE);
     expect([guest.frameOffset(RAM - 1), guest.frameOffset(RAM + PAGES * PAGE_SIZE)]).toEqual([-1, -1]);
   });
 
@@ -173,7 +176,7 @@ describe("GuestMemory", () => {
     const { memory, guest } = guestOf(2);
     expect(guest.write(RAM + 5, new Uint8Array(2 * PAGE_SIZE).fill(1))).toBe(false);
     expect(memory.u8.every((byte) => byte === 0)).toBe(true);
-    expect(guest.frameOffset(RAM + 2 * PAGE_SIZE)).toBe(-1);
+    expect(guest.writableFrame(RAM + 2 * PAGE_SIZE)).toBe(-1);
     expect(guest.write(RAM + 5, new Uint8Array(PAGE_SIZE).fill(1))).toBe(true);
   });
 
@@ -186,8 +189,9 @@ describe("GuestMemory", () => {
       reports.push([gpa, length, first[0]!]);
       return true;
     };
-    guest.markCode(RAM + PAGE_SIZE + 8);
-    guest.markCode(RAM + 2 * PAGE_SIZE);
+    const { pool } = guest;
+    pool.markCode(guest.writableFrame(RAM + PAGE_SIZE + 8));
+    pool.markCode(guest.writableFrame(RAM + 2 * PAGE_SIZE));
     expect(
       [RAM, RAM + PAGE_SIZE, RAM + 2 * PAGE_SIZE, RAM - 1, RAM * 2].map((gpa) => guest.holdsCode(gpa)),
     ).toEqual([false, true, true, false, false]);
@@ -196,7 +200,7 @@ describe("GuestMemory", () => {
       [RAM + PAGE_SIZE, PAGE_SIZE, 3],
       [RAM + 2 * PAGE_SIZE, 3, 3],
     ]);
-    guest.unmarkCode(RAM + PAGE_SIZE);
+    pool.unmarkCode(guest.frameOffset(RAM + PAGE_SIZE));
     guest.clear(RAM, PAGES * PAGE_SIZE);
     expect(reports.slice(2)).toEqual([[RAM + 2 * PAGE_SIZE, PAGE_SIZE, 0]]);
   });
@@ -211,8 +215,8 @@ describe("machineMemory", () => {
       arenaBytes: 5000,
     });
     expect(arenaOffset).toBe(2 * HART_STRIDE);
-    expect(pool.count).toBe(PAGES);
-    const frames = Array.from({ length: PAGES }, (_, page) => guest.frameOffset(RAM + page * PAGE_SIZE));
+    expect(pool.count).toBe(PAGES + 1);
+    const frames = Array.from({ length: PAGES }, (_, page) => guest.writableFrame(RAM + page * PAGE_SIZE));
     expect(Math.min(...frames)).toBeGreaterThanOrEqual(arenaOffset + 5000);
     expect(Math.max(...frames) + PAGE_SIZE).toBeLessThanOrEqual(memory.buffer.byteLength);
   });

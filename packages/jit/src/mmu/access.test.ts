@@ -189,7 +189,7 @@ describe("loads and stores", () => {
     expect(made.call.ld32!(RAM_LO + 0x100, 0, SITE)).toBe(0x01020304);
     expectGoesOn(made);
     expect([made.tlb.lookup(read, RAM_LO, 0), made.tlb.lookup(write, RAM_LO, 0)]).toEqual([-1, -1]);
-    made.guest.markCode(RAM);
+    made.pool.markCode(made.guest.writableFrame(RAM));
     made.guest.onCodeWrite = (gpa, length) => {
       expect([gpa, length]).toEqual([RAM + 0x100, 4]);
       return false;
@@ -212,7 +212,7 @@ describe("stores to code", () => {
   ])("$name at $at is reported after the bytes are there, and ends the block", ({ name, at, reports }) => {
     const made = machine();
     const seen: number[][] = [];
-    made.guest.markCode(RAM + 0x3000);
+    made.pool.markCode(made.guest.writableFrame(RAM + 0x3000));
     made.guest.onCodeWrite = (gpa, length) => {
       expect(made.peek(gpa, length)).toEqual(new Array(length).fill(0xff));
       seen.push([gpa - RAM, length]);
@@ -227,7 +227,7 @@ describe("stores to code", () => {
   it("go on where no translation was dropped, and are reported each time", () => {
     const made = machine();
     let reports = 0;
-    made.guest.markCode(RAM);
+    made.pool.markCode(made.guest.writableFrame(RAM));
     made.guest.onCodeWrite = () => {
       reports++;
       return false;
@@ -239,7 +239,7 @@ describe("stores to code", () => {
     expect(made.call.sc32!(RAM_LO, 0, 9, SITE)).toBe(0);
     expect(reports).toBe(5);
     expectGoesOn(made);
-    made.guest.unmarkCode(RAM);
+    made.pool.unmarkCode(made.guest.frameOffset(RAM));
     store(made, "st32", RAM_LO, 0, 1n);
     expect(reports).toBe(5);
     expect(made.tlb.lookup(write, RAM_LO, 0)).not.toBe(-1);
@@ -252,7 +252,7 @@ describe("stores to code", () => {
     ] as const) {
       const made = machine({ pcBytes });
       made.pc = [-4096, 7];
-      made.guest.markCode(RAM);
+      made.pool.markCode(made.guest.writableFrame(RAM));
       made.guest.onCodeWrite = () => true;
       store(made, "st8", RAM_LO, 0, 1n, callSite(0xffe, 2, 1));
       expect([made.pc, made.header("budget")]).toEqual([[0, high], BUDGET]);

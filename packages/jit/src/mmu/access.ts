@@ -175,6 +175,8 @@ export class MemoryAccess {
     const inFirst = Math.min(size, PAGE_SIZE - (lo & (PAGE_SIZE - 1)));
     if (!this.resolveRam(AccessKind.read, lo, hi, inFirst, site)) return 0;
     const first = this.place;
+    // Bringing the second page in must not push the first one out.
+    this.options.guest.pool.pin(first);
     if (inFirst < size && !this.resolveSecond(AccessKind.read, lo, hi, inFirst, size, site)) return 0;
     const second = this.place - inFirst;
     const { pair, pairBytes, bytes } = this;
@@ -197,13 +199,15 @@ export class MemoryAccess {
     if (!this.resolveRam(AccessKind.write, lo, hi, inFirst, site)) return 0;
     const first = this.place;
     const firstGpa = this.gpa;
+    this.options.guest.pool.pin(first);
     if (inFirst < size && !this.resolveSecond(AccessKind.write, lo, hi, inFirst, size, site)) return 0;
     const second = this.place - inFirst;
     const { pair, pairBytes, bytes } = this;
     pair[0] = low;
     pair[1] = high;
     for (let at = 0; at < size; at++) bytes[(at < inFirst ? first : second) + at] = pairBytes[at]!;
-    let dropped = this.reportCode(firstGpa, inFirst, true);
+    let dropped = this.takeCodeMoved();
+    dropped = this.reportCode(firstGpa, inFirst, true) || dropped;
     if (inFirst < size) dropped = this.reportCode(this.gpa, size - inFirst, true) || dropped;
     if (dropped) this.leaveAfter(site);
     return 0;
@@ -332,7 +336,8 @@ export class MemoryAccess {
   private loadReserved(lo: number, hi: number, size: 4 | 8, site: CallSite): number {
     const { reservation, words } = this;
     reservation[0] = 0;
-    if (!this.resolveAtomic(AccessKind.read, lo, hi, size, site)) return 0;
+    if (!this.resolveAtomic(AccessKind.read, lo, hi, size, site) || !this.ownPage(lo, hi, size, site))
+      return 0;
     const at = this.place >>> 2;
     const low = words[at]!;
     const high = size === 8 ? words[at + 1]! : 0;
@@ -342,6 +347,20 @@ export class MemoryAccess {
     reservation[3] = high;
     words[this.highWord] = high;
     return low;
+  }
+
+  /**
+   * Gives the page of a load that reserves a frame of its own: a reservation in a frame that others share would be lost
+   * to the copy that the SC makes, and where that happens must not depend on who shares.
+   */
+  private ownPage(lo: number, hi: number, size: number, site: CallSite): boolean {
+    const { guest } = this.options;
+    if (guest.pool.isPrivate(this.place)) return true;
+    if (this.resolve(AccessKind.read, lo, hi, size, site) !== Place.ram) return false;
+    const frame = guest.writableFrame(this.gpa);
+    // Without a frame for the copy, the reservation is one that a store elsewhere may end.
+    if (frame >= 0) this.place = frame + (lo & (PAGE_SIZE - 1));
+    return true;
   }
 
   /** The reservation is the value that LR saw: another hart's store in between shows as a different value. */
@@ -433,7 +452,7 @@ export class MemoryAccess {
       return Place.fault;
     }
     this.gpa = translator.gpa;
-    const frame = guest.frameOffset(this.gpa);
+    const frame = kind === AccessKind.write ? guest.writableFrame(this.gpa) : guest.frameOffset(this.gpa);
     if (frame < 0) return Place.device;
     this.place = frame + (lo & (PAGE_SIZE - 1));
     if (translator.cacheable && !(kind === AccessKind.write && guest.holdsCode(this.gpa))) {
@@ -465,8 +484,17 @@ export class MemoryAccess {
     return guest.onCodeWrite(gpa, length, leaves);
   }
 
+  /** Whether a page that holds code was copied for this write: the code that runs may be the old frame's. */
+  private takeCodeMoved(): boolean {
+    const { guest } = this.options;
+    const moved = guest.codeMoved;
+    guest.codeMoved = false;
+    return moved;
+  }
+
   private afterWrite(size: number, site: CallSite): void {
-    if (this.reportCode(this.gpa, size, true)) this.leaveAfter(site);
+    const moved = this.takeCodeMoved();
+    if (this.reportCode(this.gpa, size, true) || moved) this.leaveAfter(site);
   }
 }
 

@@ -167,6 +167,13 @@ export class Tlb {
     this.dropFrame(AccessKind.fetch, frame);
   }
 
+  /** Drops all entries of the frame at this byte offset: its page has another one now. */
+  dropAll(frame: number): void {
+    this.dropFrame(AccessKind.read, frame);
+    this.dropFrame(AccessKind.write, frame);
+    this.dropFrame(AccessKind.fetch, frame);
+  }
+
   private dropFrame(kind: AccessKind, frame: number): void {
     const { words } = this;
     const entryOf = this.entryOf[kind]!;

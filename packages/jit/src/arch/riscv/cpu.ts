@@ -4,14 +4,22 @@
  */
 import { disassemble, type FrontEnd, riscvFrontEnd, riscvTable } from "@hyperfile/decoder";
 import { CodePages } from "../../engine/code-pages.js";
-import { Engine, type Tier, type VerifyMode } from "../../engine/engine.js";
-import { Exit, header, STATE_OFFSET } from "../../memory/layout.js";
-import { type MachineMemory, machineMemory } from "../../memory/machine-memory.js";
-import { MemoryAccess } from "../../mmu/access.js";
+import type { Engine, Tier, VerifyMode } from "../../engine/engine.js";
+import { Exit, header } from "../../memory/layout.js";
+import { MemoryError } from "../../memory/linear-memory.js";
+import {
+  type MachineMemory,
+  type MemoryPool,
+  machineMemory,
+  memoryPool,
+} from "../../memory/machine-memory.js";
+import type { MemoryAccess } from "../../mmu/access.js";
 import type { MmioBus } from "../../mmu/ports.js";
 import { Tlb } from "../../mmu/tlb.js";
 import type { EngineTrace } from "../../trace/engine-trace.js";
+import { type CoreGuest, HART_OFFSET, RiscvCore } from "./core.js";
 import { type HartEntry, RiscvHart, type SupervisorBinary } from "./hart.js";
+import { restoreHart, type SavedHart, saveHart } from "./hart-save.js";
 import { Wide } from "./hart-state.js";
 import { Cause, Mode } from "./privilege.js";
 import { exceptionNames } from "./trap-names.js";
@@ -40,6 +48,11 @@ export interface RiscvCpuOptions {
   readonly pagingLevels?: 3 | 4 | 5;
   /** Built-in SBI; leave it out for firmware in M mode. */
   readonly sbi?: SupervisorBinary;
+  /**
+   * The core of another CPU whose memory is in the same pool, to take turns on it: nothing has to be built, and
+   * translations are shared. Tier and the engine's other options are then the core's.
+   */
+  readonly core?: RiscvCore;
 }
 
 /** Memory for a machine with one RISC-V hart. */
@@ -57,6 +70,17 @@ export function riscvMemory(options: {
   });
 }
 
+/** Memory for any number of VMs with one RISC-V hart each; `guestIn` gives a VM its RAM. */
+export function riscvPool(options: {
+  /** Bytes of frames for all VMs together. */
+  readonly frameBytes: number;
+  /** Code pages kept; the bound of the translation cache. */
+  readonly codePages?: number;
+}): MemoryPool {
+  const arenaBytes = CodePages.bytesFor(options.codePages ?? DEFAULT_CODE_PAGES, 1);
+  return memoryPool({ frameBytes: options.frameBytes, arenaBytes });
+}
+
 const hex64 = (lo: number, hi: number): string =>
   `0x${((BigInt(hi >>> 0) << 32n) | BigInt(lo >>> 0)).toString(16)}`;
 
@@ -67,20 +91,31 @@ export class RiscvCpu {
   readonly engine: Engine;
   readonly tlb: Tlb;
   readonly access: MemoryAccess;
+  /** What the VMs of a pool take turns on. */
+  readonly core: RiscvCore;
+  private readonly place: CoreGuest;
   private readonly exitWord: number;
 
   constructor(readonly options: RiscvCpuOptions) {
-    const { memory, guest, arenaOffset, arenaBytes } = options.memory;
-    const hartOffset = 0;
-    this.frontEnd = riscvFrontEnd(options.xlen);
+    const { memory, guest } = options.memory;
+    const { core } = options;
+    if (core !== undefined && core.memory.memory !== memory) {
+      throw new MemoryError(
+        "E_MEMORY_SIZE",
+        "a core runs VMs of its own pool only: make the memory in that pool",
+      );
+    }
+    this.frontEnd = core?.frontEnd ?? riscvFrontEnd(options.xlen);
     const { shape } = this.frontEnd;
-    this.exitWord = (hartOffset + header.exit) >> 2;
-    this.tlb = new Tlb(memory, hartOffset);
+    this.exitWord = (HART_OFFSET + header.exit) >> 2;
+    this.tlb = core?.tlb ?? new Tlb(memory, HART_OFFSET);
+    // A hart resets the hart block when it is made.
+    core?.park();
     this.hart = new RiscvHart({
       xlen: options.xlen,
       hartId: 0,
       memory,
-      hartOffset,
+      hartOffset: HART_OFFSET,
       shape,
       guest,
       tlb: this.tlb,
@@ -88,42 +123,65 @@ export class RiscvCpu {
       pagingLevels: options.pagingLevels ?? 5,
       ...(options.sbi === undefined ? {} : { sbi: options.sbi }),
     });
-    this.access = new MemoryAccess({
-      memory,
-      hartOffset,
+    this.place = {
+      hart: this.hart,
       guest,
-      tlb: this.tlb,
-      translator: this.hart,
       bus: options.bus,
-      pcOffset: hartOffset + STATE_OFFSET + shape.slots.get("pc")!.offset,
-      pcBytes: options.xlen === 64 ? 8 : 4,
-    });
-    this.engine = new Engine({
-      frontEnd: this.frontEnd,
-      memory,
-      hartOffset,
-      arenaOffset,
-      codePages: CodePages.capacityOf(arenaBytes, this.frontEnd.granularity),
-      guest,
-      tlb: this.tlb,
-      access: this.access,
-      translator: this.hart,
       helpers: this.hart.helpers(),
-      flagsSlot: "fflags",
-      tier: options.tier ?? "js",
-      verify: options.verify ?? "sampled",
-      ...(options.chain === undefined ? {} : { chain: options.chain }),
-      ...(options.hotThreshold === undefined ? {} : { hotThreshold: options.hotThreshold }),
-      ...(options.background === undefined ? {} : { background: options.background }),
-      ...(options.regions === undefined ? {} : { regions: options.regions }),
-      ...(options.trace === undefined ? {} : { trace: options.trace }),
-    });
-    guest.onCodeWrite = (gpa, length, byHart) => this.engine.invalidate(gpa, length, byHart);
+      parked: RiscvCore.parkingFor(this.frontEnd),
+    };
+    this.core =
+      core ??
+      new RiscvCore(options.memory, this.frontEnd, this.tlb, this.place, {
+        tier: options.tier ?? "js",
+        verify: options.verify ?? "sampled",
+        ...(options.chain === undefined ? {} : { chain: options.chain }),
+        ...(options.hotThreshold === undefined ? {} : { hotThreshold: options.hotThreshold }),
+        ...(options.background === undefined ? {} : { background: options.background }),
+        ...(options.regions === undefined ? {} : { regions: options.regions }),
+        ...(options.trace === undefined ? {} : { trace: options.trace }),
+      });
+    this.access = this.core.access;
+    this.engine = this.core.engine;
+    this.core.adopt(this.place);
   }
 
   /** Puts the hart at an entry point and forgets all translations' counters. */
   start(entry: HartEntry): void {
+    this.enter();
     this.hart.reset(entry);
+  }
+
+  /** Puts this VM's registers where the core, and whoever looks at `hart`, finds them. Not while another VM runs. */
+  enter(): void {
+    this.core.enter(this.place);
+  }
+
+  /** The hart's whole state; memory, devices and clock are saved by their owners. */
+  save(): SavedHart {
+    this.enter();
+    return saveHart(this.hart, this.core.readReservation(this.place));
+  }
+
+  /**
+   * Replaces the hart's state by one that `save` gave; its memory must be restored already.
+   * @throws HartStateError if the state is of another shape
+   */
+  restore(state: Readonly<Record<string, unknown>>): void {
+    this.enter();
+    this.core.writeReservation(this.place, restoreHart(this.hart, state));
+  }
+
+  /**
+   * Another VM's memory with the same bytes, by copy-on-write.
+   * @throws MemoryError if the pool has not even the one frame that it may need at once
+   */
+  shareMemory(): MachineMemory {
+    const { memory } = this.options;
+    const guest = memory.guest.share(this.core.reservedFrame(this.place));
+    if (guest === undefined)
+      throw new MemoryError("E_MEMORY_UNAVAILABLE", "the frame pool is empty: enlarge it");
+    return { ...memory, guest };
   }
 
   /** Runs at most `budget` guest instructions. */
@@ -134,6 +192,9 @@ export class RiscvCpu {
       if (!hart.wakeReady()) return "wait";
       hart.waiting = false;
     }
+    const { pool } = this.options.memory;
+    if (pool.mourning) pool.bury();
+    this.enter();
     hart.beginSlice(budget);
     hart.takeInterrupt();
     engine.run();
@@ -171,7 +232,8 @@ export class RiscvCpu {
 
   /** Makes `run` return soon after the current instruction. */
   stop(): void {
-    this.hart.requestExit(Exit.stop);
+    // While another VM is the current one, this one does not run.
+    if (this.core.isCurrent(this.place)) this.hart.requestExit(Exit.stop);
   }
 
   pollTimer(): void {

@@ -108,8 +108,8 @@ export class RiscvHart implements AddressTranslator {
   private readonly wide: boolean;
   private granted = 0;
   /** Instructions retired at the last exception, and how many exceptions since then came at the same count. */
-  private raisedAt = -1;
-  private fruitless = 0;
+  raisedAt = -1;
+  fruitless = 0;
   private paging: PagingMode | undefined;
   private root = 0;
 
@@ -226,6 +226,8 @@ export class RiscvHart implements AddressTranslator {
 
   /** Instructions retired since power-on. Exact between blocks, and inside CSR and device accesses. */
   retired(): number {
+    // Between slices the budget may be another VM's.
+    if (this.granted === 0) return this.state.retiredBefore;
     return this.state.retiredBefore + this.granted - this.words[this.budgetWord]!;
   }
 

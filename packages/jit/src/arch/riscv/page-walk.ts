@@ -100,7 +100,7 @@ export class PageWalker {
         table = ppn * PAGE_SIZE;
         continue;
       }
-      return this.leaf(scheme, level, ppn, gpa, at, low, lo, hi, kind, mode, sum, mxr, update);
+      return this.leaf(scheme, level, ppn, gpa, low, lo, hi, kind, mode, sum, mxr, update);
     }
     return WalkResult.pageFault;
   }
@@ -110,7 +110,6 @@ export class PageWalker {
     level: number,
     ppn: number,
     entryGpa: number,
-    at: number,
     low: number,
     lo: number,
     hi: number,
@@ -137,7 +136,9 @@ export class PageWalker {
       if (update === "set") {
         // The update is a store of the walker's, as S mode would do it (3.7.2).
         if (!this.pmp.allows(entryGpa, AccessKind.write, Mode.supervisor)) return WalkResult.accessFault;
-        this.words[at] = low | wanted;
+        const frame = this.guest.writableFrame(entryGpa);
+        if (frame < 0) return WalkResult.accessFault;
+        this.words[(frame + (entryGpa % PAGE_SIZE)) >>> 2] = low | wanted;
       }
     }
     this.pageBytes = pagesInLeaf * PAGE_SIZE;

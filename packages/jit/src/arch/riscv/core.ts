@@ -1,0 +1,211 @@
+/**
+ * What the VMs of one thread take turns on: an engine with its translations, the software TLBs and the slow paths of
+ * one hart block. Each VM has a hart of its own; its registers are in the hart block while it is the current one,
+ * and in its `parked` copy else.
+ *
+ * Translations are keyed by machine frames, so VMs that share frames share them too, and a clone starts with
+ * everything that its origin has translated. The TLBs are emptied whenever another VM becomes the current one, and a
+ * VM's pages only ever map to frames that are its own or shared, so that nothing of one VM can be reached by another.
+ */
+import type { FrontEnd } from "@hyperfile/decoder";
+import { CodePages } from "../../engine/code-pages.js";
+import { Engine, type EngineOptions } from "../../engine/engine.js";
+import type { GuestMemory } from "../../memory/guest-memory.js";
+import { Exit, header, PAGE_SIZE, STATE_OFFSET } from "../../memory/layout.js";
+import type { MemoryPool } from "../../memory/machine-memory.js";
+import { MemoryAccess } from "../../mmu/access.js";
+import type { MmioBus } from "../../mmu/ports.js";
+import type { Tlb } from "../../mmu/tlb.js";
+import type { RiscvHart } from "./hart.js";
+
+/** Byte offset of the hart block. */
+export const HART_OFFSET = 0;
+/** Words of the LR reservation in the header. */
+const RESERVATION_WORDS = 4;
+
+/** One of the VMs on a core, as the core sees it. */
+export interface CoreGuest {
+  readonly hart: RiscvHart;
+  readonly guest: GuestMemory;
+  readonly bus: MmioBus;
+  /** The functions that translations call. */
+  readonly helpers: Readonly<Record<string, (...args: number[]) => number>>;
+  /** Guest state and reservation while another VM is the current one. */
+  readonly parked: Int32Array;
+}
+
+/** What the engine of a core is made with. */
+export type CoreOptions = Pick<
+  EngineOptions,
+  "tier" | "verify" | "chain" | "hotThreshold" | "background" | "regions" | "trace"
+>;
+
+type Helper = (...args: number[]) => number;
+
+/** A core. */
+export class RiscvCore {
+  readonly tlb: Tlb;
+  readonly access: MemoryAccess;
+  readonly engine: Engine;
+  private readonly words: Int32Array;
+  private readonly stateWord: number;
+  private readonly stateWords: number;
+  private readonly reservedWord: number;
+  private readonly exitWord: number;
+  /** What each name that translations call stands for while the current VM runs. */
+  private readonly bound = new Map<string, { run: Helper }>();
+  private owner: CoreGuest;
+  private loaded = true;
+
+  /** @param first the VM that is the current one to begin with; its hart was made on `tlb` */
+  constructor(
+    readonly memory: MemoryPool,
+    readonly frontEnd: FrontEnd,
+    tlb: Tlb,
+    first: CoreGuest,
+    options: CoreOptions,
+  ) {
+    const linear = memory.memory;
+    const { shape } = frontEnd;
+    this.tlb = tlb;
+    this.owner = first;
+    this.words = linear.i32;
+    this.stateWord = (HART_OFFSET + STATE_OFFSET) >> 2;
+    this.stateWords = shape.size >> 2;
+    this.reservedWord = (HART_OFFSET + header.reserved) >> 2;
+    this.exitWord = (HART_OFFSET + header.exit) >> 2;
+    const core = this;
+    this.access = new MemoryAccess({
+      memory: linear,
+      hartOffset: HART_OFFSET,
+      tlb,
+      pcOffset: HART_OFFSET + STATE_OFFSET + shape.slots.get("pc")!.offset,
+      pcBytes: frontEnd.addressType === "i64" ? 8 : 4,
+      get guest() {
+        return core.owner.guest;
+      },
+      get translator() {
+        return core.owner.hart;
+      },
+      get bus() {
+        return core.owner.bus;
+      },
+    });
+    const helpers = Object.entries(first.helpers).map(([name, { length }]) => {
+      const slot = { run: first.helpers[name]! };
+      this.bound.set(name, slot);
+      return [name, forwarder(slot, length)] as const;
+    });
+    this.engine = new Engine({
+      frontEnd,
+      memory: linear,
+      hartOffset: HART_OFFSET,
+      arenaOffset: memory.arenaOffset,
+      codePages: CodePages.capacityOf(memory.arenaBytes, frontEnd.granularity),
+      tlb,
+      access: this.access,
+      helpers: Object.fromEntries(helpers),
+      flagsSlot: "fflags",
+      get guest() {
+        return core.owner.guest;
+      },
+      get translator() {
+        return core.owner.hart;
+      },
+      ...options,
+    });
+    memory.pool.onForget = (frame) => this.engine.codePages.forget(frame);
+  }
+
+  /** Whether a VM is the current one. */
+  isCurrent(guest: CoreGuest): boolean {
+    return this.loaded && this.owner === guest;
+  }
+
+  /** Makes a VM the current one. Call it between two runs only. */
+  enter(next: CoreGuest): void {
+    if (this.loaded && this.owner === next) return;
+    this.park();
+    const { words } = this;
+    this.owner = next;
+    this.loaded = true;
+    words.set(next.parked.subarray(0, this.stateWords), this.stateWord);
+    words.set(next.parked.subarray(this.stateWords), this.reservedWord);
+    words[this.exitWord] = Exit.none;
+    for (const [name, run] of Object.entries(next.helpers)) this.bound.get(name)!.run = run;
+    this.tlb.flush();
+    next.hart.selectTlbs();
+  }
+
+  /** Saves the current VM's registers: the hart block is free. */
+  park(): void {
+    if (!this.loaded) return;
+    const { words, owner } = this;
+    owner.parked.set(words.subarray(this.stateWord, this.stateWord + this.stateWords));
+    owner.parked.set(
+      words.subarray(this.reservedWord, this.reservedWord + RESERVATION_WORDS),
+      this.stateWords,
+    );
+    this.loaded = false;
+  }
+
+  /** Room for a VM's registers and reservation. */
+  static parkingFor(frontEnd: FrontEnd): Int32Array {
+    return new Int32Array((frontEnd.shape.size >> 2) + RESERVATION_WORDS);
+  }
+
+  /** Byte offset of the frame in which a VM holds an LR reservation; -1 if it holds none. */
+  reservedFrame(guest: CoreGuest): number {
+    const [words, at] = this.reservationOf(guest);
+    return words[at] === 1 ? (words[at + 1]! & -PAGE_SIZE) >>> 0 : -1;
+  }
+
+  /** A VM's reservation: held or not, byte offset in linear memory, low and high half of the value that LR saw. */
+  readReservation(guest: CoreGuest): number[] {
+    const [words, at] = this.reservationOf(guest);
+    return [...words.subarray(at, at + RESERVATION_WORDS)];
+  }
+
+  /** Replaces a VM's reservation by one that `readReservation` gave. */
+  writeReservation(guest: CoreGuest, reservation: readonly number[]): void {
+    const [words, at] = this.reservationOf(guest);
+    words.set(reservation, at);
+  }
+
+  /** Keeps TLBs, translations and reservation in step with a VM's memory from now on. */
+  adopt(guest: CoreGuest): void {
+    const memory = guest.guest;
+    memory.onCodeWrite = (gpa, length, byHart) => this.engine.invalidate(gpa, length, byHart, memory);
+    memory.onProtect = () => {
+      if (this.isCurrent(guest)) this.tlb.flush();
+    };
+    memory.onRemap = (frame) => {
+      if (this.isCurrent(guest)) this.tlb.dropAll(frame);
+      if (this.reservedFrame(guest) === frame) this.writeReservation(guest, [0, 0, 0, 0]);
+    };
+  }
+
+  private reservationOf(guest: CoreGuest): [words: Int32Array, at: number] {
+    return this.isCurrent(guest) ? [this.words, this.reservedWord] : [guest.parked, this.stateWords];
+  }
+}
+
+/** A function of `length` parameters that calls whatever stands in `slot`: V8 adapts calls of other lengths slowly. */
+function forwarder(slot: { readonly run: Helper }, length: number): Helper {
+  switch (length) {
+    case 1:
+      return (a) => slot.run(a!);
+    case 2:
+      return (a, b) => slot.run(a!, b!);
+    case 3:
+      return (a, b, c) => slot.run(a!, b!, c!);
+    case 4:
+      return (a, b, c, d) => slot.run(a!, b!, c!, d!);
+    case 5:
+      return (a, b, c, d, e) => slot.run(a!, b!, c!, d!, e!);
+    case 6:
+      return (a, b, c, d, e, f) => slot.run(a!, b!, c!, d!, e!, f!);
+    default:
+      return (a, b, c, d, e, f, g) => slot.run(a!, b!, c!, d!, e!, f!, g!);
+  }
+}
