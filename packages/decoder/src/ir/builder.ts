@@ -30,7 +30,12 @@ export class BlockBuilder {
   private readonly operations: Operation[] = [];
   private instructions = 0;
   private bytes = 0;
+  private hasExit = false;
+  /** Values that are made once, by the name of what they are. */
   private readonly constants = new Map<string, Value>();
+  private readonly narrow = new Map<number, Value>();
+  private readonly extended = new Map<number, Value>();
+  private readonly distances = new Map<number, Value>();
 
   /**
    * @param shape the guest's slots
@@ -43,8 +48,7 @@ export class BlockBuilder {
 
   /** True once an exit has been added: nothing may follow. */
   get finished(): boolean {
-    const last = this.operations[this.operations.length - 1];
-    return last !== undefined && rule(last.op).kind === "exit";
+    return this.hasExit;
   }
 
   /** Type of `value`; throws if it makes none. */
@@ -56,9 +60,9 @@ export class BlockBuilder {
 
   /** Adds an operation as it stands. Used by the parser and by passes; front ends use the methods below. */
   append(operation: Operation): Value {
-    if (this.finished) throw new Error(`${operation.op} after the block's exit`);
-    this.operations.push(operation);
-    return (this.operations.length - 1) as Value;
+    if (this.hasExit) throw new Error(`${operation.op} after the block's exit`);
+    if (exits.has(operation.op)) this.hasExit = true;
+    return (this.operations.push(operation) - 1) as Value;
   }
 
   /** Starts the next guest instruction: `offset` bytes from the block's start, `length` bytes long. */
@@ -71,13 +75,26 @@ export class BlockBuilder {
 
   /** A 32-bit constant. */
   const32(value: number): Value {
-    return this.unique(`32:${value | 0}`, { op: "const", type: "i32", args: [], constant: value | 0 });
+    const constant = value | 0;
+    let known = this.narrow.get(constant);
+    if (known === undefined) {
+      known = this.append({ op: "const", type: "i32", args: [], constant });
+      this.narrow.set(constant, known);
+    }
+    return known;
   }
 
   /** A 64-bit constant from its halves; from one number, its sign is extended. */
   const64(lo: number, hi: number = lo >> 31): Value {
     const constant: Wide = { lo: lo | 0, hi: hi | 0 };
-    return this.unique(`64:${constant.lo}:${constant.hi}`, { op: "const", type: "i64", args: [], constant });
+    const operation: Operation = { op: "const", type: "i64", args: [], constant };
+    if (constant.hi !== constant.lo >> 31) return this.unique(`64:${constant.lo}:${constant.hi}`, operation);
+    let known = this.extended.get(constant.lo);
+    if (known === undefined) {
+      known = this.append(operation);
+      this.extended.set(constant.lo, known);
+    }
+    return known;
   }
 
   /** A constant of `type` (i32 or i64) from a 32-bit number whose sign is extended. */
@@ -93,7 +110,12 @@ export class BlockBuilder {
 
   /** The address of the block's first instruction plus `distance` bytes. */
   pc(distance: number): Value {
-    return this.unique(`pc:${distance}`, { op: "pc", type: this.addressType, args: [], constant: distance });
+    let known = this.distances.get(distance);
+    if (known === undefined) {
+      known = this.append({ op: "pc", type: this.addressType, args: [], constant: distance });
+      this.distances.set(distance, known);
+    }
+    return known;
   }
 
   /** Reads a slot. `index` is needed for slot arrays. */
@@ -229,17 +251,12 @@ export class BlockBuilder {
   private plain(op: string, type: Type, args: readonly Value[]): Value {
     const { args: rules } = rule(op);
     if (rules.length !== args.length) throw new Error(`${op}: ${args.length} operands`);
-    rules.forEach((expected, position) => {
+    for (let position = 0; position < rules.length; position++) {
+      const expected = rules[position]!;
       const actual = this.typeOf(args[position]!);
-      const own = type === "f32" || type === "f64" ? "F" : "T";
-      const comparison =
-        op === "eq" || op === "ne" || op === "lt" || op === "ltu" || op === "ge" || op === "geu";
-      const fits =
-        expected === actual ||
-        (expected === "T" && own === "T" && (actual === type || comparison)) ||
-        (expected === "F" && (actual === "f32" || actual === "f64"));
-      if (!fits) throw new Error(`${op}.${type}: operand ${position} is ${actual}`);
-    });
+      if (expected !== actual && !accepts(expected, actual, op, type))
+        throw new Error(`${op}.${type}: operand ${position} is ${actual}`);
+    }
     return this.append({ op, type, args });
   }
 
@@ -256,6 +273,18 @@ export class BlockBuilder {
     this.constants.set(key, value);
     return value;
   }
+}
+
+const comparisons: ReadonlySet<string> = new Set(["eq", "ne", "lt", "ltu", "ge", "geu"]);
+const exits: ReadonlySet<string> = new Set(
+  [...opcodes].filter(([, { kind }]) => kind === "exit").map(([name]) => name),
+);
+
+/** Whether an operand of type `actual` fits where the opcode table has a class: T, the operation's own type, or F. */
+function accepts(expected: string, actual: Type, op: string, type: Type): boolean {
+  if (expected === "F") return actual === "f32" || actual === "f64";
+  if (expected !== "T" || type === "f32" || type === "f64") return false;
+  return actual === type || comparisons.has(op);
 }
 
 const slotIndex = (index: number | Field) =>

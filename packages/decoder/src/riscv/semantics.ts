@@ -26,6 +26,10 @@ export class RiscvSemantics {
   readonly x: "i32" | "i64";
   private offset = 0;
   private lengthField: Field = { name: "length", value: undefined };
+  /** What the block has found out or done already, and need not again: see `requireFloat` and what follows it. */
+  private floatIsOn = false;
+  private floatIsDirty = false;
+  private dynamicModeIsValid = false;
   /** Fields that named the destination of an integer register write: their 0 goes to the sink. */
   readonly sinkFields = new Set<string>();
 
@@ -178,6 +182,11 @@ export class RiscvSemantics {
 
   /** Calls a helper. */
   call(helper: Helper, ...args: Value[]): Value {
+    if (helper.effects.writes) {
+      this.floatIsOn = false;
+      this.floatIsDirty = false;
+      this.dynamicModeIsValid = false;
+    }
     return this.builder.call(helper, args);
   }
 
@@ -195,8 +204,10 @@ export class RiscvSemantics {
 
   /** Raises illegal instruction where `mstatus.FS` is off. Every floating-point row starts with it. */
   requireFloat(): void {
+    if (this.floatIsOn) return;
     const off = this.builder.compare("eq", this.builder.get("fs"), this.builder.const32(0));
     this.builder.trapIf(off, ILLEGAL_INSTRUCTION, this.constant(0));
+    this.floatIsOn = true;
   }
 
   /** The rounding mode of an `rm` field as an i32; a reserved one raises illegal instruction. */
@@ -210,6 +221,8 @@ export class RiscvSemantics {
       mode = b.select(b.compare("eq", field, b.const32(RM_DYNAMIC)), b.get("frm"), field);
     } else {
       mode = rm.value === RM_DYNAMIC ? b.get("frm") : b.const32(rm.value);
+      if (rm.value === RM_DYNAMIC && this.dynamicModeIsValid) return mode;
+      this.dynamicModeIsValid = rm.value === RM_DYNAMIC;
     }
     b.trapIf(b.compare("ltu", last, mode), ILLEGAL_INSTRUCTION, this.constant(0));
     return mode;
@@ -268,7 +281,9 @@ export class RiscvSemantics {
 
   /** Marks the floating-point state dirty (for instructions that may only set flags). */
   markFloatDirty(): void {
+    if (this.floatIsDirty) return;
     this.builder.set("fs", 0, this.builder.const32(FS_DIRTY));
+    this.floatIsDirty = true;
   }
 
   private target(field: Field): number | { field: string } {

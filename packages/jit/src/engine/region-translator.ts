@@ -19,6 +19,7 @@ import {
 import { structure } from "../region/structure.js";
 import type { EngineTrace } from "../trace/engine-trace.js";
 import { RegionNotes } from "../trace/region-notes.js";
+import { BlockCache } from "./block-cache.js";
 import type { CodePage, CodePages, RegionRecord } from "./code-pages.js";
 
 /** What regions are made with. */
@@ -54,6 +55,7 @@ export class RegionTranslator {
   /** What was handed to the host's compiler, and how long its answer took, waiting for the event loop included. */
   readonly counters = { modules: 0, moduleMicroseconds: 0 };
   private readonly limits: RegionLimits;
+  private readonly blocks: BlockCache;
   /** Regions that are compiled when the host next has a free moment. */
   private batch: Batch | undefined;
   /** Heads of regions that are on their way. */
@@ -63,6 +65,7 @@ export class RegionTranslator {
 
   constructor(private readonly options: RegionTranslatorOptions) {
     this.limits = options.limits ?? DEFAULT_LIMITS;
+    this.blocks = new BlockCache(options.frontEnd);
   }
 
   /** Bytes of the WebAssembly of the regions in place. */
@@ -204,6 +207,10 @@ export class RegionTranslator {
         if (page === undefined) return undefined;
         const offset = place & (PAGE_SIZE - 1);
         return frontEnd.decode(memory.u8, page.frame + offset, PAGE_SIZE - offset) ?? undefined;
+      },
+      blockOf: (place, insns) => {
+        const page = pages.get(Math.floor(place / PAGE_SIZE))!;
+        return this.blocks.of(page.frame + (place & (PAGE_SIZE - 1)), insns);
       },
     };
   }

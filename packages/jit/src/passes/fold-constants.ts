@@ -76,10 +76,10 @@ function fold(rewriter: Rewriter, operation: Operation): Value | undefined {
   const wide = type === "i64";
   switch (operation.op) {
     case "wrap":
-      // wrap(c) = low half; wrap(sext32(x)) = wrap(zext32(x)) = x
+      // wrap(c) = low half; wrap(sext32(x)) = wrap(zext32(x)) = x; wrap(zext32(x) | h * 2^32) = x
       if (a !== undefined) return rewriter.constant("i32", a.lo);
       if (definition.op === "sext32" || definition.op === "zext32") return definition.args[0];
-      return undefined;
+      return boxed(rewriter, definition)?.low;
     case "sext32":
       return a === undefined ? undefined : rewriter.constant("i64", a.lo);
     case "zext32":
@@ -114,10 +114,14 @@ function fold(rewriter: Rewriter, operation: Operation): Value | undefined {
     case "shl":
     case "shru":
     case "shrs": {
-      // x shifted by 0 = x
+      // x shifted by 0 = x; (zext32(x) | h * 2^32) >>> 32 = h
       if (b === undefined) return undefined;
       const amount = b.lo & (wide ? 63 : 31);
       if (amount === 0) return x;
+      if (wide && amount === 32 && operation.op === "shru") {
+        const high = boxed(rewriter, definition)?.high;
+        if (high !== undefined) return rewriter.constant("i64", high, 0);
+      }
       return a === undefined ? undefined : rewriter.constant(type, ...shifted(operation.op, a, amount, wide));
     }
     case "eq":
@@ -134,6 +138,15 @@ function fold(rewriter: Rewriter, operation: Operation): Value | undefined {
     default:
       return undefined;
   }
+}
+
+/** The halves of `zext32(x) | h * 2^32`: a single-precision float as RISC-V keeps it in a register of 64 bits. */
+function boxed(rewriter: Rewriter, { op, type, args }: Operation): { low: Value; high: number } | undefined {
+  if (op !== "or" || type !== "i64") return undefined;
+  const left = rewriter.definition(args[0]!);
+  const right = constantAt(rewriter, args[1]);
+  if (left.op !== "zext32" || right === undefined || right.lo !== 0) return undefined;
+  return { low: left.args[0]!, high: right.hi };
 }
 
 const isZero = (c: Halves): boolean => c.lo === 0 && c.hi === 0;

@@ -9,7 +9,6 @@
  */
 import type { Block, FrontEnd, GuestInsn, Operation } from "@hyperfile/decoder";
 import { PAGE_SIZE } from "../memory/layout.js";
-import { optimise } from "../passes/optimise.js";
 
 /** A place in guest code: bytes from the start of the page in which the region's head lies. */
 export type Place = number;
@@ -50,6 +49,8 @@ export interface CodeView {
   hasRun(place: Place): boolean;
   /** The instruction at `place`; undefined if it does not lie in one page, or must not be compiled. */
   insnAt(place: Place): GuestInsn | undefined;
+  /** The optimised block of `insns`, which begin at `place`. */
+  blockOf(place: Place, insns: readonly GuestInsn[]): Block;
 }
 
 /** Limits of a region. */
@@ -98,7 +99,7 @@ class Formation {
   private readonly leaders = new Map<Context, Map<Place, Leader>>();
   private readonly queue: Leader[] = [];
   private readonly contexts: Context[] = [root];
-  private readonly translated = new Map<Place, Block>();
+  private readonly endings = new Map<Place, Ending>();
   private instructions = 0;
   private blocks = 0;
 
@@ -139,19 +140,25 @@ class Formation {
     const insns = this.read(place);
     if (insns.length === 0) return;
     this.instructions += insns.length;
-    const block = this.translate(place, insns);
-    for (const { place: next, context: within } of this.successors(place, block, context)) {
+    const ending = this.endingOf(place, insns);
+    for (const { place: next, context: within } of this.successors(ending, context)) {
       this.visit(next, within);
     }
   }
 
-  /** The optimised block of `insns`, which begin at `place`. */
-  private translate(place: Place, insns: readonly GuestInsn[]): Block {
-    const known = this.translated.get(place);
-    if (known?.instructions === insns.length) return known;
-    const block = optimise(this.view.frontEnd.translate(insns));
-    this.translated.set(place, block);
-    return block;
+  /** What the block of `insns` does at its end: asked of its last instruction alone where that knows. */
+  private endingOf(place: Place, insns: readonly GuestInsn[]): Ending {
+    const { frontEnd } = this.view;
+    const last = insns[insns.length - 1]!;
+    const end = insns.reduce((at, insn) => at + insn.length, place);
+    if (!frontEnd.endsBlock(last)) return { kind: "jump", targets: [end], link: undefined };
+    const known = this.endings.get(end);
+    if (known !== undefined) return known;
+    const alone = endingOf(frontEnd.translate([last]), end - last.length, frontEnd);
+    if (alone.kind === "indirect" && insns.length > 1)
+      return endingOf(this.view.blockOf(place, insns), place, frontEnd);
+    this.endings.set(end, alone);
+    return alone;
   }
 
   /** Instructions from `place` to the end of its block, of its page, or of what has run. */
@@ -172,8 +179,7 @@ class Formation {
   }
 
   /** Where control can go, with the context it arrives in. */
-  private successors(place: Place, block: Block, context: Context): Leader[] {
-    const ending = endingOf(block, place, this.view.frontEnd);
+  private successors(ending: Ending, context: Context): Leader[] {
     switch (ending.kind) {
       case "jump": {
         const [target] = ending.targets as readonly [Place];
@@ -213,15 +219,15 @@ class Formation {
       for (const leader of known.values()) {
         const insns = this.read(leader.place, known);
         if (insns.length === 0) continue;
-        const block = this.translate(leader.place, insns);
+        const block = this.view.blockOf(leader.place, insns);
         const length = insns.reduce((sum, insn) => sum + insn.length, 0);
         instructions += insns.length;
         nodes.set(leader, { place: leader.place, block, length, context, edges: [] });
       }
     }
     for (const node of nodes.values()) {
-      const wanted = this.successors(node.place, node.block, node.context);
       const ending = endingOf(node.block, node.place, this.view.frontEnd);
+      const wanted = this.successors(ending, node.context);
       const edgeTo = ({ place, context }: Leader): Edge => {
         const leader = this.leaders.get(context)?.get(place);
         const target = leader === undefined ? undefined : nodes.get(leader);

@@ -19,6 +19,7 @@ import {
 } from "@hyperfile/decoder";
 import { header, TLB_ENTRIES } from "../../memory/layout.js";
 import { amoKinds } from "../../mmu/ports.js";
+import { type AccessGroup, accessGroups, type GroupMember } from "../../passes/access-groups.js";
 import { useCounts } from "../../passes/eliminate-dead.js";
 import { floatFunction } from "../js/emitter.js";
 import { type FunctionWriter, Op, ValueType } from "./encoder.js";
@@ -78,6 +79,9 @@ export class WasmEmitter implements ValueWriter {
   private readonly uses: Uint16Array;
   private readonly stale: Uint8Array;
   private readonly locals = new Map<Value, number>();
+  private readonly members: readonly (GroupMember | undefined)[];
+  /** Groups whose first access has been printed, with the local of the place of their lowest address; 0: unknown. */
+  private readonly places = new Map<AccessGroup, number>();
 
   constructor(
     readonly block: Block,
@@ -88,6 +92,7 @@ export class WasmEmitter implements ValueWriter {
   ) {
     this.uses = useCounts(block);
     this.stale = staleReads(block, this.uses);
+    this.members = accessGroups(block);
   }
 
   /** Prints all operations in order. */
@@ -194,7 +199,7 @@ export class WasmEmitter implements ValueWriter {
       case "load":
         return this.emitLoad(operation, position);
       case "store":
-        return this.emitStore(operation);
+        return this.emitStore(operation, position);
       case "amo":
       case "lr":
       case "sc":
@@ -323,13 +328,9 @@ export class WasmEmitter implements ValueWriter {
 
   // -- memory
 
-  /**
-   * Begins `if (the TLB knows the address) {`; leaves the locals of the address and of the entry.
-   */
-  private beginAccess(address: Value, width: number, tlb: number): { address: number; entry: number } {
+  /** Pushes whether the TLB knows the page of the address in `place`, aligned to `bytes`; leaves the entry's local. */
+  private pushIsKnown(place: number, wide: boolean, bytes: number, tlb: number): number {
     const { writer } = this;
-    const place = this.inLocal(address);
-    const wide = this.isWide(address);
     const entry = this.temporaries.take(i32);
     writer.get(place);
     if (wide) writer.op(Op.i32_wrap_i64);
@@ -342,7 +343,7 @@ export class WasmEmitter implements ValueWriter {
     writer.tee(entry);
     writer.memory(wide ? Op.i64_load : Op.i32_load);
     writer.get(place);
-    const mask = -4096 | (width / 8 - 1);
+    const mask = -4096 | (bytes - 1);
     if (wide) {
       writer.i64(mask, -1);
       writer.op(Op.i64_and);
@@ -352,8 +353,79 @@ export class WasmEmitter implements ValueWriter {
       writer.op(Op.i32_and);
       writer.op(Op.i32_eq);
     }
-    writer.ifLikely();
+    return entry;
+  }
+
+  /**
+   * Begins `if (the TLB knows the address) {`; leaves the locals of the address and of the entry.
+   */
+  private beginAccess(address: Value, width: number, tlb: number): { address: number; entry: number } {
+    const place = this.inLocal(address);
+    const entry = this.pushIsKnown(place, this.isWide(address), width / 8, tlb);
+    this.writer.ifLikely();
     return { address: place, entry };
+  }
+
+  /**
+   * The local with the place of the access's group in linear memory, or 0 where the access must be checked alone;
+   * found out here if it is the first access. Undefined if the access is in no group.
+   */
+  private sharedPlace(position: Value, address: Value): { local: number; offset: number } | undefined {
+    const member = this.members[position];
+    if (member === undefined) return undefined;
+    const { group, offset } = member;
+    if (group.last === position) {
+      const local = this.places.get(group)!;
+      this.places.delete(group);
+      return { local, offset };
+    }
+    let local = this.places.get(group);
+    if (local === undefined) {
+      local = this.findPlace(group, offset, address);
+      this.places.set(group, local);
+    }
+    return { local, offset };
+  }
+
+  /** Looks up the span of a group, `offset` bytes before `address`. */
+  private findPlace(group: AccessGroup, offset: number, address: Value): number {
+    const { writer, host, temporaries } = this;
+    const wide = this.isWide(address);
+    const local = temporaries.take(i32);
+    let lowest = this.inLocal(address);
+    if (offset !== 0) {
+      writer.get(lowest);
+      if (wide) writer.i64(-offset, -1);
+      else writer.i32(-offset);
+      writer.op(wide ? Op.i64_add : Op.i32_add);
+      lowest = temporaries.take(wide ? i64 : i32);
+      writer.set(lowest);
+    }
+    const tlb = group.writes ? host.tlbWrite : host.tlbRead;
+    const entry = this.pushIsKnown(lowest, wide, group.alignment, tlb);
+    writer.get(lowest);
+    if (wide) writer.op(Op.i32_wrap_i64);
+    writer.i32(0xfff);
+    writer.op(Op.i32_and);
+    writer.i32(4096 - group.span);
+    writer.op(Op.i32_le_u);
+    writer.op(Op.i32_and);
+    writer.ifLikely();
+    this.pushPlace({ address: lowest, entry }, wide);
+    writer.set(local);
+    writer.else();
+    writer.i32(0);
+    writer.set(local);
+    writer.end();
+    return local;
+  }
+
+  /** After a slow path, which may have changed what any page is mapped to. */
+  private forgetPlaces(): void {
+    for (const local of this.places.values()) {
+      this.writer.i32(0);
+      this.writer.set(local);
+    }
   }
 
   /** Pushes the place in linear memory. */
@@ -372,9 +444,19 @@ export class WasmEmitter implements ValueWriter {
     const width = operation.width!;
     const address = operation.args[0]!;
     const result = this.temporaries.take(this.wasmType(position));
+    const shared = this.sharedPlace(position, address);
+    const opcode = loadOpcode(width, type === "i64", signed === true);
+    if (shared !== undefined) {
+      writer.get(shared.local);
+      writer.ifLikely();
+      writer.get(shared.local);
+      writer.memory(opcode, shared.offset);
+      writer.set(result);
+      writer.else();
+    }
     const access = this.beginAccess(address, width, host.tlbRead);
     this.pushPlace(access, this.isWide(address));
-    writer.memory(loadOpcode(width, type === "i64", signed === true));
+    writer.memory(opcode);
     writer.set(result);
     writer.else();
     host.beforeSlowPath();
@@ -391,20 +473,32 @@ export class WasmEmitter implements ValueWriter {
     }
     writer.set(result);
     this.leaveIfAsked();
+    this.forgetPlaces();
     writer.end();
+    if (shared !== undefined) writer.end();
     this.locals.set(position, result);
   }
 
-  private emitStore(operation: Operation): void {
+  private emitStore(operation: Operation, position: Value): void {
     const { writer, host } = this;
     const width = operation.width!;
     const [address, value] = operation.args as readonly [Value, Value];
     // Both arms need the value: outside them it is computed once.
     if (this.constantOf(value) === undefined) this.inLocal(value);
+    const shared = this.sharedPlace(position, address);
+    const opcode = storeOpcode(width, this.isWide(value));
+    if (shared !== undefined) {
+      writer.get(shared.local);
+      writer.ifLikely();
+      writer.get(shared.local);
+      this.push(value);
+      writer.memory(opcode, shared.offset);
+      writer.else();
+    }
     const access = this.beginAccess(address, width, host.tlbWrite);
     this.pushPlace(access, this.isWide(address));
     this.push(value);
-    writer.memory(storeOpcode(width, this.isWide(value)));
+    writer.memory(opcode);
     writer.else();
     host.beforeSlowPath();
     let count = this.pushAddress(address);
@@ -419,7 +513,9 @@ export class WasmEmitter implements ValueWriter {
     writer.call(`st${width}`, new Array(count + 1).fill(i32), [i32]);
     writer.op(Op.drop);
     this.leaveIfAsked();
+    this.forgetPlaces();
     writer.end();
+    if (shared !== undefined) writer.end();
   }
 
   private emitAtomic(operation: Operation, position: Value): void {
