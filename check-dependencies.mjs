@@ -9,7 +9,7 @@ const allowedPackages = {
   decoder: [],
   jit: ["@hyperfile/decoder", "acorn"],
   devices: [],
-  broker: ["ajv", "ws", "yaml"],
+  broker: ["@bokuweb/zstd-wasm", "ajv", "ws", "yaml"],
 };
 /** Folders that may not import from other folders of their package. */
 const closedFolders = ["packages/decoder/src/ir"];
