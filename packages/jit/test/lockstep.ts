@@ -215,8 +215,8 @@ function pageTables(
   return xlen === 32 ? [(scheme << 31) | root, 0] : [root, scheme << 28];
 }
 
-/** What must be equal after every slice. */
-function snapshot(cpu: RiscvCpu): string {
+/** A CPU's registers, program counter and CSRs as text: what must be equal after every slice. */
+export function snapshot(cpu: RiscvCpu): string {
   const { i32 } = cpu.options.memory.memory;
   const from = 0x100 >> 2;
   const state = i32.subarray(from, from + (cpu.frontEnd.shape.size >> 2));
