@@ -64,6 +64,19 @@ describe("mistakes on the command line", () => {
     [["run", "--elf", "x", "--kernel", "y"], /--elf and --kernel/],
     [["run", "--firmware", "x", "--initrd", "y"], /--initrd needs --kernel/],
     [["run", "program"], /too many arguments/],
+    [
+      ["run", "--elf", "x", "--dump", "insn,all"],
+      /--dump.*no dump "all"; there are insn, ir, opt, emit, exit, mmu, irq/,
+    ],
+    [["run", "--elf", "x", "--dump", ""], /--dump.*no dump ""/],
+    [["run", "--elf", "x", "--dump", "ir", "--filter", "0x10"], /--filter.*address and a number of bytes/],
+    [["run", "--elf", "x", "--dump", "ir", "--filter", "0x10+x"], /--filter.*Give an address/],
+    [["run", "--elf", "x", "--dump", "ir", "--filter", "0x10+0"], /--filter.*at least one byte/],
+    [["run", "--elf", "x", "--filter", "0x10+4"], /--filter needs --dump/],
+    [["run", "--elf", "x", "--dump-file", "y"], /--dump-file needs --dump/],
+    [["top"], /missing required argument 'profile'/],
+    [["top", "x", "--count", "0"], /--count.*1 to 10000/],
+    [["top", "x", "--at", "main"], /--at.*address/],
     [["explain"], /missing required argument 'file'/],
     [["explain", "x", "--at", "main"], /--at.*address/],
     [["explain", "x", "--backend", "c"], /--backend.*js, wasm, both/],
@@ -81,6 +94,14 @@ describe("mistakes on the command line", () => {
     [() => ["run", "--kernel", folder], /can't read the kernel .*: it is a folder/],
     [() => ["disasm", join(folder, "none")], /no such file/],
     [() => ["run", "--elf", file, "--stats", join(folder, "none", "stats")], /can't write the statistics/],
+    [
+      () => ["run", "--elf", file, "--dump", "ir", "--dump-file", join(folder, "none", "dump")],
+      /can't write the dump to .*: no such file/,
+    ],
+    [() => ["top", join(folder, "none")], /can't read the profile .*none: no such file.*run --profile/],
+    [() => ["top", "2147483647"], /can't read the profile .*hyperfile-2147483647/],
+    [() => ["top", folder], /can't read the profile .*: it is a folder/],
+    [() => ["top", file], /program is no profile: it is not JSON/],
   ])("files that can't be used, %#", async (args, message) => {
     const { status, errors } = await hyperfile(args());
     expect(status).toBe(1);

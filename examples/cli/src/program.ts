@@ -131,6 +131,7 @@ function buildProgram(surroundings: ProgramSurroundings, finish: (status: number
     .option("-n, --count <rows>", "rows of the table", parseCount, 20)
     .option("--assembly", "show the assembly of the rows")
     .option("--at <address>", "show only the code with this address, and its assembly", parseAddress)
+    .option("--symbols <file>", "names of functions: an ELF file, or a list such as System.map")
     .option("--follow", "go on until the machine ends")
     .addHelpText("after", `\n${topHelp}`)
     .action(async (name: string, flags: TopFlags) => finish(await top(name, flags, streams.output, write)));

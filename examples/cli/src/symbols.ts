@@ -1,5 +1,7 @@
-/** Finds the function that a guest address lies in, from the symbols of an ELF file. */
+/** Finds the function that a guest address lies in, from the symbols of an ELF file or from a list of them. */
 import type { ProfileSymbol } from "@hyperfile/jit";
+import { CliError } from "./errors.js";
+import type { NamedBytes } from "./machine-types.js";
 
 /** Names that assemblers and linkers make up, which mark places inside functions (RISC-V ELF psABI, mapping symbols). */
 const INTERNAL = /^(?:\$|\.L)/;
@@ -24,4 +26,30 @@ export function symbolFinder(
     const found = sorted[low - 1];
     return found !== undefined && address - found.address < LONGEST ? found : undefined;
   };
+}
+
+/** A line of `nm`, of a kernel's `System.map`, or of `/proc/kallsyms`: address, kind, name. */
+const LISTED = /^([0-9a-f]{4,16}) [a-z?] (\S+)/i;
+
+/**
+ * Addresses by name from a file.
+ * @throws CliError `E_FILE` if it has none
+ */
+export async function symbolsIn({ name, bytes }: NamedBytes): Promise<ReadonlyMap<string, bigint>> {
+  const { isElf, parseElf } = await import("@hyperfile/devices");
+  const symbols = isElf(bytes)
+    ? parseElf(bytes, name).symbols
+    : new Map(
+        new TextDecoder()
+          .decode(bytes)
+          .split("\n")
+          .map((line) => LISTED.exec(line))
+          .filter((match) => match !== null)
+          .map((match): [string, bigint] => [match[2]!, BigInt(`0x${match[1]}`)]),
+      );
+  if (symbols.size > 0) return symbols;
+  throw new CliError(
+    "E_FILE",
+    `${name} has no symbols: give an ELF file that isn't stripped, or a System.map`,
+  );
 }

@@ -1,5 +1,5 @@
 /** The text of `hyperfile top`: a profile as tables. */
-import type { ProfileUnit } from "@hyperfile/jit";
+import { type ProfileSymbol, type ProfileUnit, symbolText } from "@hyperfile/jit";
 import type { Profile } from "./profile-file.js";
 
 /** What to show. */
@@ -10,6 +10,8 @@ export interface TopOptions {
   readonly assembly: boolean;
   /** Show only the code with this address, and its assembly. */
   readonly at: bigint | undefined;
+  /** Finds the function that an address lies in; what the profile says is used if undefined. */
+  readonly symbolAt: ((address: bigint) => ProfileSymbol | undefined) | undefined;
 }
 
 const percent = (part: number, whole: number): string =>
@@ -35,7 +37,14 @@ function counters(profile: Profile, group: string, names: Readonly<Record<string
 
 /** The lines of a profile. */
 export function topLines(profile: Profile, options: TopOptions): string[] {
-  const { units } = profile.report;
+  const { symbolAt } = options;
+  const units =
+    symbolAt === undefined
+      ? profile.report.units
+      : profile.report.units.map((unit) => {
+          const address = BigInt(unit.address);
+          return { ...unit, symbol: symbolText(symbolAt(address), address) };
+        });
   const chosen =
     options.at === undefined
       ? units.slice(0, options.rows)

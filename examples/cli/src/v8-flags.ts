@@ -1,19 +1,25 @@
 /**
- * Settings of V8 that make translated code faster. Regions tell the engine which way a branch usually goes (the
- * branch hinting proposal), and V8 listens only where a flag says so: memory kernels run about half as fast again.
+ * Settings of V8 that make translated code faster.
  *
- * V8 14 listens without being told. V8 prints a complaint of its own about a flag that it doesn't know, which can't be
- * caught; so the flag is set only in the versions that have it and need it.
+ * - Regions tell the engine which way a branch usually goes (the branch hinting proposal), and V8 up to 13 listens
+ *   only where a flag says so: memory kernels run about half as fast again.
+ * - V8 looks at every turn of a loop whether somebody wants to stop the thread. A region's loops end by themselves
+ *   when the budget is used up, and regions do not call each other: without that look, loops run 5 to 10 % faster.
+ *
+ * V8 prints a complaint of its own about a flag that it doesn't know, which can't be caught; so each flag is set only
+ * in the versions that have it.
  */
 import { setFlagsFromString } from "node:v8";
 
-const BRANCH_HINTING = "--experimental-wasm-branch-hinting";
-/** The first and the last major version of V8 that needs the flag: Node 20's and Node 24's. */
-const FIRST_VERSION = 11;
-const LAST_VERSION = 13;
+const flags: readonly { readonly flag: string; readonly first: number; readonly last: number }[] = [
+  { flag: "--experimental-wasm-branch-hinting", first: 11, last: 13 },
+  { flag: "--no-wasm-stack-checks", first: 11, last: 13 },
+];
 
 /** Sets the flags. To be called before the first WebAssembly module is compiled; does nothing in other engines. */
 export function setV8Flags(): void {
   const major = Number.parseInt(process.versions.v8 ?? "", 10);
-  if (major >= FIRST_VERSION && major <= LAST_VERSION) setFlagsFromString(BRANCH_HINTING);
+  for (const { flag, first, last } of flags) {
+    if (major >= first && major <= last) setFlagsFromString(flag);
+  }
 }

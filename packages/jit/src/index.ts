@@ -26,3 +26,5 @@ export * from "./trace/dump.js";
 export * from "./trace/engine-trace.js";
 export * from "./trace/explain.js";
 export * from "./trace/profile.js";
+export * from "./trace/wasm-reader.js";
+export * from "./trace/wasm-text.js";

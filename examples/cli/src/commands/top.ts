@@ -1,7 +1,9 @@
 /** `hyperfile top`: where a VM spends its time, from the profile that it writes while it runs. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { isAlive, type Profile, profileOfProcess, readProfile } from "../profile-file.js";
+import { symbolFinder, symbolsIn } from "../symbols.js";
 import { topLines } from "../top.js";
+import { readNamedFile } from "./options.js";
 
 /** The options of `top`. */
 export interface TopFlags {
@@ -13,6 +15,8 @@ export interface TopFlags {
   assembly?: boolean;
   /** Whether to go on until the VM ends. */
   follow?: boolean;
+  /** File with the names of functions. */
+  symbols?: string;
 }
 
 /** The screen that `top` follows a VM on. */
@@ -36,11 +40,20 @@ export async function top(
   write: (text: string) => void,
 ): Promise<number> {
   const file = /^\d+$/.test(name) ? profileOfProcess(Number(name)) : name;
+  const symbolAt =
+    flags.symbols === undefined
+      ? undefined
+      : symbolFinder(await symbolsIn(await readNamedFile("symbols", flags.symbols)));
   let shown = "";
   for (;;) {
     const profile = readLatest(file);
     const ended = profile.state === "ended";
-    const lines = topLines(profile, { rows: flags.count, at: flags.at, assembly: flags.assembly ?? false });
+    const lines = topLines(profile, {
+      rows: flags.count,
+      at: flags.at,
+      assembly: flags.assembly ?? false,
+      symbolAt,
+    });
     const live = flags.follow === true && output.isTTY === true && !ended;
     const text = `${(live ? lines.slice(0, (output.rows ?? lines.length + 1) - 1) : lines).join("\n")}\n`;
     if (text !== shown) write(output.isTTY === true && flags.follow ? CLEAR_SCREEN + text : text);

@@ -120,6 +120,13 @@ interface Unit {
   readonly places: Map<bigint, { samples: number; readonly text: string }>;
 }
 
+/** An address as its function's name and the distance from its start. */
+export function symbolText(symbol: ProfileSymbol | undefined, address: bigint): string | undefined {
+  if (symbol === undefined) return undefined;
+  const distance = address - symbol.address;
+  return distance === 0n ? symbol.name : `${symbol.name}+${hex(distance)}`;
+}
+
 /** A profiler. Made before the engine, which takes {@link Profiler.trace}; {@link Profiler.watch} names its hart. */
 export class Profiler {
   readonly trace: EngineTrace = { onRegion: (region) => this.translated(region) };
@@ -182,7 +189,7 @@ export class Profiler {
       units: units.map((unit, rank) => ({
         kind: unit.kind,
         address: hex(unit.address),
-        symbol: this.symbolText(unit.address),
+        symbol: symbolText(this.symbolAt(unit.address), unit.address),
         mode: unit.mode,
         samples: unit.samples,
         instructions: unit.instructions,
@@ -192,13 +199,6 @@ export class Profiler {
         assembly: rank < withAssembly ? assemblyOf(hart.frontEnd, unit) : undefined,
       })),
     };
-  }
-
-  private symbolText(address: bigint): string | undefined {
-    const symbol = this.symbolAt(address);
-    if (symbol === undefined) return undefined;
-    const distance = address - symbol.address;
-    return distance === 0n ? symbol.name : `${symbol.name}+${hex(distance)}`;
   }
 
   /** A length that does not follow any loop of the guest's (a linear congruential generator, so runs repeat). */

@@ -21,6 +21,8 @@ export interface RegionView {
   assemblyAt(place: number): string | undefined;
 }
 
+const instructions = (count: number): string => (count === 1 ? "1 instruction" : `${count} instructions`);
+
 /** An address as text. */
 export const hex = (address: bigint): string => `0x${address.toString(16)}`;
 
@@ -38,7 +40,7 @@ export function regionGraphText(region: Region, head: StructuredNode, view: Regi
   const at = (place: number) => hex(addressAt(view, place));
   const pages = new Set(region.nodes.map(({ place }) => Math.floor(place / PAGE_SIZE)));
   const lines = [
-    `region at ${at(head.node.place)}: ${region.nodes.length} blocks, ${region.instructions} instructions, ${pages.size} ${pages.size === 1 ? "page" : "pages"}`,
+    `region at ${at(head.node.place)}: ${region.nodes.length} blocks, ${instructions(region.instructions)}, ${pages.size} ${pages.size === 1 ? "page" : "pages"}`,
   ];
   const edgeText = (edge: StructuredEdge): string => {
     if (edge.kind === "exit") return `exit ${at(edge.place)}`;
@@ -55,7 +57,7 @@ export function regionGraphText(region: Region, head: StructuredNode, view: Regi
     if (targets.length === 0) targets.push("leaves");
     const role = roles.length === 0 ? "" : ` (${roles.join(", ")})`;
     lines.push(
-      `${"  ".repeat(depth)}#${node.order} ${at(place)}: ${block.instructions} instructions${role} -> ${targets.join(", ")}`,
+      `${"  ".repeat(depth)}#${node.order} ${at(place)}: ${instructions(block.instructions)}${role} -> ${targets.join(", ")}`,
     );
     for (const child of node.children) visit(child, depth + 1);
   };

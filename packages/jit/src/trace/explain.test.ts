@@ -1,0 +1,97 @@
+import { assemble, riscvFrontEnd } from "@hyperfile/decoder";
+import { describe, expect, it } from "vitest";
+import { fileTests, fileTestsIn } from "../../test/filetest.js";
+import { riscvSlotName } from "../arch/riscv/slot-names.js";
+import { type ExplainedCode, type ExplainedStage, explainBlock, explainRegion } from "./explain.js";
+
+const ORIGIN = 0x80000000n;
+
+/** Assembled code, and the address of its label `head`. */
+function program(source: string, xlen: 32 | 64, origin = ORIGIN): { code: ExplainedCode; head: bigint } {
+  const { bytes, symbols } = assemble(source, { xlen, origin });
+  return {
+    code: {
+      frontEnd: riscvFrontEnd(xlen),
+      slotName: riscvSlotName,
+      flagsSlot: "fflags",
+      bytesAt: (address) => {
+        const offset = Number(address - origin);
+        return offset >= 0 && offset < bytes.length ? bytes.subarray(offset) : new Uint8Array(0);
+      },
+    },
+    head: symbols.get("head") ?? origin,
+  };
+}
+
+const stage = (stages: readonly ExplainedStage[], name: string): readonly string[] =>
+  stages.find((each) => each.name.startsWith(name))!.lines;
+
+for (const file of fileTestsIn("explain")) {
+  fileTests("explain", file, (input, title) => {
+    const { code, head } = program(input, title.startsWith("rv32") ? 32 : 64);
+    const block = explainBlock(code, head)!;
+    const region = explainRegion(code, head)!;
+    const marks = stage(region, "WebAssembly").filter(
+      (line) => line.includes(";; 0x") || line.includes(";; block"),
+    );
+    return [
+      ...stage(block, "assembly"),
+      "",
+      ...stage(region, "region"),
+      "",
+      ...marks.map((line) => line.trim()),
+    ].join("\n");
+  });
+}
+
+describe("explained code", () => {
+  const source = "head:\n lw a3, 0(a1)\n addi a1, a1, 4\n add a0, a0, a3\n bltu a1, a2, head\n ret\n";
+
+  it("goes through IR and passes to JavaScript", () => {
+    const { code, head } = program(source, 64);
+    const stages = explainBlock(code, head)!;
+    expect(stages.map(({ name }) => name)).toEqual(["assembly", "IR", "optimised IR", "JavaScript"]);
+    expect(stage(stages, "IR").join("\n")).toContain("get.i64 x[11]");
+    expect(stage(stages, "optimised").length).toBeLessThanOrEqual(stage(stages, "IR").length);
+    expect(stage(stages, "JavaScript").join("\n")).toMatch(/function b_0\(\)[\s\S]*ld32\(/);
+  });
+
+  it("becomes WebAssembly with the names of registers, structure, and addresses", () => {
+    const { code, head } = program(source, 64);
+    const text = stage(explainRegion(code, head)!, "WebAssembly").join("\n");
+    const fragments = [
+      "budget = i32.load[budget]",
+      "; unlikely",
+      "page = i64.load[pc] & -0x1000",
+      "a1 = i64.load[a1]",
+      "loop ",
+      ";; block 0x80000000",
+      ";; 0x80000000: lw a3,0(a1)",
+      "ld32(",
+      ";; 0x80000002: addi a1,a1,4",
+      "a1 = ",
+      ";; 0x80000004: add a0,a0,a3",
+      "continue ",
+      "i64.store[a0] = a0",
+    ];
+    let from = 0;
+    for (const fragment of fragments) {
+      const found = text.indexOf(fragment, from);
+      expect(found, `${fragment} after offset ${from} of\n${text}`).toBeGreaterThanOrEqual(0);
+      from = found;
+    }
+    const exit = program("head:\n beqz a0, . + 256\n ebreak\n", 64);
+    expect(stage(explainRegion(exit.code, exit.head)!, "WebAssembly").join("\n")).toContain(
+      "i64.store[pc] = page + 0x100  ; 0x80000100",
+    );
+  });
+
+  it("is not known past its end, and not translated where it crosses into another page", () => {
+    const { code } = program("head:\n nop\n", 64);
+    expect(explainBlock(code, ORIGIN + 0x100n)).toBeUndefined();
+    expect(explainRegion(code, ORIGIN + 0x100n)).toBeUndefined();
+    const crossing = program(".option norvc\nhead:\n li a0, 1\n", 64, ORIGIN + 0xffen);
+    expect(explainBlock(crossing.code, crossing.head)).toBeUndefined();
+    expect(explainRegion(crossing.code, crossing.head)).toBeUndefined();
+  });
+});
