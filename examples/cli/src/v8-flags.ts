@@ -13,7 +13,7 @@ import { setFlagsFromString } from "node:v8";
 
 const flags: readonly { readonly flag: string; readonly first: number; readonly last: number }[] = [
   { flag: "--experimental-wasm-branch-hinting", first: 11, last: 13 },
-  { flag: "--no-wasm-stack-checks", first: 11, last: 13 },
+  { flag: "--no-wasm-stack-checks", first: 11, last: 14 },
 ];
 
 /** Sets the flags. To be called before the first WebAssembly module is compiled; does nothing in other engines. */
