@@ -180,8 +180,8 @@ export const createMachine: CreateMachine = async (options) => {
 
 /** A word of a code page has half a counter beside it. */
 const BYTES_PER_CODE_WORD = 6;
-/** Units of a profile that keep their assembly in its file. */
-const PROFILED_ASSEMBLY = 50;
+/** What a profile's file has of code: it is written every second. */
+const PROFILE_LIMITS = { units: 500, assembly: 50 };
 
 const profilerOf = (elf: ElfFile | undefined): Profiler =>
   new Profiler(elf === undefined ? undefined : symbolFinder(elf.symbols));
@@ -333,6 +333,6 @@ function machineOf(
         devices: board.counters(),
       };
     },
-    profile: () => profiler?.report(PROFILED_ASSEMBLY),
+    profile: () => profiler?.report(PROFILE_LIMITS),
   };
 }

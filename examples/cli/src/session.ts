@@ -73,7 +73,9 @@ export async function runSession(
         : { dump: { ...options.dump, write: (text: string) => dump.write(text) } }),
     });
     const profile =
-      options.profile === undefined ? undefined : keepProfile(options.profile, options.program, machine);
+      options.profile === undefined
+        ? undefined
+        : keepProfile(options.profile, options.program, machine, streams);
     const terminal = openTerminal({
       input: streams.input,
       output: streams.output,
@@ -107,7 +109,7 @@ export async function runSession(
 }
 
 /** Writes a machine's profile now and then, until it is told that the run has ended. */
-function keepProfile(name: string, program: string, machine: Machine): { end(): void } {
+function keepProfile(name: string, program: string, machine: Machine, streams: Streams): { end(): void } {
   const write = (state: Profile["state"]) => {
     const report = machine.profile();
     if (report === undefined) return;
@@ -123,6 +125,7 @@ function keepProfile(name: string, program: string, machine: Machine): { end(): 
     });
   };
   write("running");
+  streams.error(`hyperfile: the profile is in ${name}; see it with hyperfile top --follow ${name}\n`);
   const timer = setInterval(() => write("running"), PROFILE_INTERVAL);
   return {
     end() {

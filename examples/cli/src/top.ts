@@ -82,6 +82,7 @@ function summary(profile: Profile): string[] {
     `guest         ${millions(instructions)} million instructions, ${(instructions / 1e6 / Math.max(report.seconds, 1e-9)).toFixed(0)} MIPS while it ran`,
     `tiers         ${tierLine("interpreter", interpreter)}`,
     `              ${tierLine("translations", translations)}`,
+    `              translating ${percent(report.translationSeconds, report.seconds)} of time`,
     `translations  ${translated.join("; ")}`,
     `exits         ${counters(profile, "exits", exitTitles)}`,
     `traps         ${counters(profile, "hart", trapTitles)}`,

@@ -190,7 +190,7 @@ describe("top", () => {
       expect(profile).toMatchObject({ state: "ended", pid: process.pid });
       const { report } = profile;
       expect(report.samples).toBeGreaterThan(20);
-      expect(report.units.reduce((sum, unit) => sum + unit.samples, report.samplesWithoutUnit)).toBe(
+      expect(report.units.reduce((sum, unit) => sum + unit.samples, report.otherSamples)).toBe(
         report.samples,
       );
       expect(report.tiers.interpreter.instructions + report.tiers.translations.instructions).toBe(

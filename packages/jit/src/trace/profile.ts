@@ -87,11 +87,13 @@ export interface ProfileReport {
   /** The engine's tier. */
   readonly tier: string;
   readonly samples: number;
-  /** Samples that found no room in the table of units. */
-  readonly samplesWithoutUnit: number;
+  /** Samples that no unit below has: of code that is less hot, or found no room in the table. */
+  readonly otherSamples: number;
   readonly instructions: number;
-  /** Seconds in which the hart ran. */
+  /** Seconds in which the hart ran, translation included. */
   readonly seconds: number;
+  /** Seconds of them in which code was translated; they belong to no tier and no unit. */
+  readonly translationSeconds: number;
   readonly tiers: Readonly<Record<"interpreter" | "translations", ProfileTier>>;
   /** The hottest first. */
   readonly units: readonly ProfileUnit[];
@@ -135,8 +137,8 @@ export class Profiler {
   private readonly addresses = new WeakMap<RegionRecord, readonly bigint[]>();
   private readonly units = new Map<string, Unit>();
   private samples = 0;
-  private withoutUnit = 0;
   private seconds = 0;
+  private translationSeconds = 0;
   private readonly byTier = {
     interpreter: { samples: 0, seconds: 0 },
     translations: { samples: 0, seconds: 0 },
@@ -158,30 +160,40 @@ export class Profiler {
     for (let left = budget; ; ) {
       const slice = Math.min(left, SHORTEST_SLICE + this.jitter());
       const retired = hart.retired();
-      const { translated } = counters;
+      const { translated, compileMicroseconds } = counters;
       const started = performance.now();
       const end = hart.run(slice);
       const seconds = (performance.now() - started) / 1000;
+      const translating = (counters.compileMicroseconds - compileMicroseconds) / 1e6;
       const instructions = hart.retired() - retired;
-      if (instructions > 0) this.sample(hart, instructions, seconds, counters.translated !== translated);
+      this.seconds += seconds;
+      this.translationSeconds += translating;
+      if (instructions > 0) {
+        const running = Math.max(0, seconds - translating);
+        this.sample(hart, instructions, running, counters.translated !== translated);
+      }
       left -= slice;
       if (end !== "budget" || left <= 0) return end;
     }
   }
 
-  /** What was found so far, with assembly for the hottest `withAssembly` units. */
-  report(withAssembly: number): ProfileReport {
+  /**
+   * What was found so far.
+   * @param limits how many units there are at most, the hottest, and how many of them come with their assembly
+   */
+  report(limits: { readonly units: number; readonly assembly: number }): ProfileReport {
     const hart = this.hart!;
     const { counters, tier } = hart.engine;
     const sampled = [...this.units.values()].filter(({ samples }) => samples > 0);
-    const units = sampled.sort((a, b) => b.seconds - a.seconds);
+    const units = sampled.sort((a, b) => b.seconds - a.seconds).slice(0, limits.units);
     return {
       isa: hart.frontEnd.name,
       tier,
       samples: this.samples,
-      samplesWithoutUnit: this.withoutUnit,
+      otherSamples: units.reduce((left, unit) => left - unit.samples, this.samples),
       instructions: counters.interpreted + counters.translated,
       seconds: this.seconds,
+      translationSeconds: this.translationSeconds,
       tiers: {
         interpreter: { instructions: counters.interpreted, ...this.byTier.interpreter },
         translations: { instructions: counters.translated, ...this.byTier.translations },
@@ -196,7 +208,7 @@ export class Profiler {
         seconds: unit.seconds,
         translatedInstructions: unit.translatedInstructions,
         codeBytes: unit.codeBytes,
-        assembly: rank < withAssembly ? assemblyOf(hart.frontEnd, unit) : undefined,
+        assembly: rank < limits.assembly ? assemblyOf(hart.frontEnd, unit) : undefined,
       })),
     };
   }
@@ -217,7 +229,6 @@ export class Profiler {
 
   private sample(hart: ProfiledHart, instructions: number, seconds: number, ranTranslated: boolean): void {
     this.samples++;
-    this.seconds += seconds;
     const low = hart.pcLow();
     const pc = addressOf(low, hart.pcHigh());
     const page = hart.engine.codePageAt(low, hart.pcHigh());
@@ -228,10 +239,7 @@ export class Profiler {
       this.byTier[unit === undefined || unit.kind === "interpreted" ? "interpreter" : "translations"];
     tier.samples++;
     tier.seconds += seconds;
-    if (unit === undefined) {
-      this.withoutUnit++;
-      return;
-    }
+    if (unit === undefined) return;
     unit.samples++;
     unit.instructions += instructions;
     unit.seconds += seconds;
