@@ -227,6 +227,7 @@ describe("traps", () => {
       call touch
       add s2, s2, a1
       j loop
+      .balign 4096
     touch:
       add a0, a0, t1
       addi s3, s3, 1
@@ -439,10 +440,11 @@ describe("modes and page tables", () => {
     // The callee at 0x80200000 differs in the two tables: addi a0, a0, 1 or addi a0, a0, 2; ret.
     const cpu = agree(
       `${tables}
+      .equ callee, 0x80200000
     loop:
       li s3, 40
     inner:
-      jalr s2
+      call callee
       addi s3, s3, -1
       bnez s3, inner
       xor t0, s0, s1
