@@ -1,7 +1,11 @@
 import { defineConfig } from "tsup";
 
 export default defineConfig({
-  entry: ["src/index.ts", "src/node.ts"],
+  entry: {
+    index: "src/index.ts",
+    node: "src/node.ts",
+    "scheduler-thread": "src/cpu/node/scheduler-thread.ts",
+  },
   format: "esm",
   target: "es2022",
   platform: "neutral",

@@ -70,6 +70,8 @@ interface Client {
   readonly name: string;
   /** Order of arrival, which decides between equals. */
   readonly order: number;
+  /** What it shares with clients that can't run while it does; undefined for nothing. */
+  readonly thread: number | undefined;
   readonly accounts: TimeAccounts;
   /** Rate in cores while active. */
   rate: number;
@@ -114,13 +116,15 @@ export class CpuScheduler {
 
   /**
    * Adds a stopped client, which the tree must know.
+   * @param thread number of the host's thread that runs it, if several clients share one: they take turns on it
    * @throws ResourceError `E_CLIENT_UNKNOWN`
    */
-  add(name: string, now: number): void {
+  add(name: string, now: number, thread?: number): void {
     this.options.tree.allotmentOf(name);
     this.clients.set(name, {
       name,
       order: this.order++,
+      thread,
       accounts: new TimeAccounts("stopped", now),
       rate: 0,
       runtime: 0,
@@ -197,7 +201,10 @@ export class CpuScheduler {
     for (const other of this.active) if (other !== client) others += other.rate;
     if (others > 0) client.runtime += (client.debt / client.rate) * (1 + client.rate / others);
     client.wakeOrder = client.debt > 0 ? 0 : ++this.wakeOrder;
-    return client.wakeOrder === 0 || this.cores.includes(undefined) ? undefined : this.makeRoom();
+    if (client.wakeOrder === 0) return undefined;
+    const rival = this.rivalOf(client);
+    if (rival !== undefined) return this.revoke(rival);
+    return this.cores.includes(undefined) ? undefined : this.makeRoom();
   }
 
   /** Adds measured CPU time of a client, on a core or just off it. */
@@ -230,6 +237,16 @@ export class CpuScheduler {
     this.leave(this.client(name), wish, now);
   }
 
+  /** CPU time of one turn. */
+  get quantum(): number {
+    return this.options.quantum;
+  }
+
+  /** Whether a running client has used up what a limit allows. */
+  isOverLimit(name: string, now: number): boolean {
+    return this.heldUntil(this.client(name), now) > now;
+  }
+
   /** Whether a core is free. */
   get hasFreeCore(): boolean {
     return this.cores.includes(undefined);
@@ -238,6 +255,11 @@ export class CpuScheduler {
   /** The clients that hold cores. */
   running(): string[] {
     return this.cores.flatMap((client) => (client === undefined ? [] : [client.name]));
+  }
+
+  /** Whether a client is only waiting for a core. */
+  hasCandidate(now: number): boolean {
+    return this.choose(now) !== undefined;
   }
 
   /** The next grant, if a core is free and a client may run. */
@@ -327,7 +349,19 @@ export class CpuScheduler {
     client.revoked = false;
   }
 
-  /** The running client that is furthest ahead of what it is due, unless all of them have just woken themselves. */
+  /** The running client on whose thread another one has to wait. */
+  private rivalOf({ thread }: Client): Client | undefined {
+    return thread === undefined ? undefined : this.cores.find((client) => client?.thread === thread);
+  }
+
+  private revoke(client: Client): string | undefined {
+    if (client.revoked) return undefined;
+    client.revoked = true;
+    this.counters.preemptions++;
+    return client.name;
+  }
+
+  /** The running client that is furthest ahead of what it is due. */
   private makeRoom(): string | undefined {
     const time = this.virtualTime();
     let chosen: Client | undefined;
@@ -339,10 +373,7 @@ export class CpuScheduler {
       most = ahead;
       chosen = client;
     }
-    if (chosen === undefined) return undefined;
-    chosen.revoked = true;
-    this.counters.preemptions++;
-    return chosen.name;
+    return chosen === undefined ? undefined : this.revoke(chosen);
   }
 
   private choose(now: number): Client | undefined {
@@ -352,7 +383,7 @@ export class CpuScheduler {
     let best: Client | undefined;
     let bestClass = 0;
     for (const client of this.active) {
-      if (client.core >= 0) continue;
+      if (client.core >= 0 || this.rivalOf(client) !== undefined) continue;
       const held = this.heldUntil(client, now) > now;
       this.noteHeld(client, held, now);
       if (held) continue;

@@ -34,8 +34,22 @@ export interface VmBoard {
   deadline(): number;
   /** Hands on output that devices have gathered. */
   flush(): void;
+  /** Whether a request to a backend is under way, so that an idle guest waits for it. */
+  busy?(): boolean;
   /** Back to the state at power-on. */
   reset(): void;
+}
+
+/** Leave to run, as a scheduler gives it. Without one a VM runs whenever it can. */
+export interface CpuGate {
+  /** Waits until the hart may run. */
+  acquire(): Promise<void>;
+  /** Whether the hart may run another slice; asked after each. */
+  mayContinue(): boolean;
+  /** Gives the core back: to go on soon, to sleep, to wait for a device's backend, or to stand still. */
+  release(wish: "ready" | "idle" | "waiting" | "stopped"): void;
+  /** Ends a wait for a core: the VM is to pause or stop. */
+  cancel(): void;
 }
 
 /** What a VM is made from. */
@@ -49,6 +63,8 @@ export interface VmOptions {
   readonly slice?: number;
   /** Host milliseconds between two visits to the event loop. */
   readonly visitEvery?: number;
+  /** Where to ask for leave to run. */
+  readonly gate?: CpuGate;
 }
 
 /** How a run ended. */
@@ -86,6 +102,7 @@ export class Vm {
   stop(reason: string): void {
     this.stopReason ??= reason;
     this.unpause?.();
+    this.options.gate?.cancel();
     this.sleeper.wake();
   }
 
@@ -101,6 +118,8 @@ export class Vm {
       this.unpause = resolve;
     });
     this.options.clock.freeze();
+    this.options.gate?.cancel();
+    this.sleeper.wake();
   }
 
   /** Lets a paused guest go on. */
@@ -114,16 +133,38 @@ export class Vm {
 
   /** Powers the machine on and runs it until it is powered off or stopped. */
   async run(): Promise<VmEnd> {
+    this.options.load();
+    try {
+      return await this.loop();
+    } finally {
+      this.options.gate?.release("stopped");
+    }
+  }
+
+  private async loop(): Promise<VmEnd> {
     const { visitEvery } = this;
-    const { hart, board, load, slice } = this.options;
-    load();
+    const { hart, board, slice, gate } = this.options;
+    let holdsCore = gate === undefined;
     const planner = new SlicePlanner();
     let visited = performance.now();
     let before = visited;
     for (;;) {
       if (this.paused !== undefined && this.stopReason === undefined) {
         board.flush();
+        gate?.release("stopped");
+        holdsCore = gate === undefined;
         await this.paused;
+      }
+      if (gate !== undefined && !holdsCore && this.stopReason === undefined) {
+        await gate.acquire();
+        holdsCore = true;
+        before = performance.now();
+        // What came while it waited comes first.
+        if (this.paused !== undefined) continue;
+      }
+      if (this.stopReason !== undefined) {
+        board.flush();
+        return { kind: "stopped", reason: this.stopReason };
       }
       board.tick();
       hart.pollTimer();
@@ -144,10 +185,19 @@ export class Vm {
         return { kind: "stopped", reason: this.stopReason };
       }
       if (end === "wait" && !hart.wakeReady()) {
+        gate?.release(board.busy?.() === true ? "waiting" : "idle");
+        holdsCore = gate === undefined;
         await this.idle();
         visited = performance.now();
         before = visited;
-      } else if (now - visited >= visitEvery) {
+        continue;
+      }
+      if (gate !== undefined && !gate.mayContinue()) {
+        board.flush();
+        gate.release("ready");
+        holdsCore = false;
+      }
+      if (now - visited >= visitEvery) {
         board.flush();
         this.counters.visits++;
         await yieldToHost();

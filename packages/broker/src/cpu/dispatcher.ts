@@ -1,0 +1,193 @@
+/**
+ * Turns the scheduler's decisions into grants in the shared table, and what VMs write there into calls of the
+ * scheduler. One call of `poll` brings both up to date; the thread around it only waits.
+ *
+ * CPU time is read from the host, for the thread that runs a VM, whenever a decision is due. What a thread used while
+ * none of its VMs held a core (their messages, their output) is charged to the VM that held it last.
+ */
+import { stealOf } from "./accounts.js";
+import { type ControlTable, Grant } from "./control-table.js";
+import type { CpuScheduler } from "./scheduler.js";
+
+/** What a dispatcher works with. */
+export interface DispatcherOptions {
+  readonly scheduler: CpuScheduler;
+  readonly table: ControlTable;
+  /**
+   * CPU time that a thread of the host has used, in nanoseconds; undefined if the host does not say, when the time
+   * between grant and release counts instead.
+   */
+  readonly threadTime: (thread: number) => number | undefined;
+}
+
+interface Entry {
+  readonly name: string;
+  readonly slot: number;
+  /** When the present turn began and ends. */
+  grantedAt: number;
+  turnEnds: number;
+}
+
+/** CPU time of one thread, and whom the next reading is charged to. */
+interface ThreadAccount {
+  reading: number;
+  lastEntry: Entry | undefined;
+}
+
+/** Shortest wait in nanoseconds: timers of hosts are no finer. */
+const SHORTEST_WAIT = 200_000;
+
+/** Connects a scheduler with a table. Times are in nanoseconds. */
+export class GrantDispatcher {
+  private readonly entries = new Map<string, Entry>();
+  private readonly threads = new Map<number, ThreadAccount>();
+
+  constructor(private readonly options: DispatcherOptions) {}
+
+  /** A VM that the scheduler knows has this slot. */
+  attach(name: string, slot: number): void {
+    this.entries.set(name, { name, slot, grantedAt: 0, turnEnds: Infinity });
+  }
+
+  /** Forgets a VM, as the caller has the scheduler do too. */
+  detach(name: string): void {
+    const entry = this.entries.get(name);
+    this.entries.delete(name);
+    for (const account of this.threads.values())
+      if (account.lastEntry === entry) account.lastEntry = undefined;
+  }
+
+  /**
+   * Charges, takes back, grants.
+   * @returns nanoseconds until the next call is due at the latest; Infinity if nothing is due but the bell
+   */
+  poll(now: number): number {
+    const { scheduler } = this.options;
+    this.charge(now);
+    for (const entry of this.entries.values()) this.follow(entry, now);
+    for (let grant = scheduler.next(now); grant !== undefined; grant = scheduler.next(now)) {
+      const entry = this.entries.get(grant.client)!;
+      entry.grantedAt = now;
+      entry.turnEnds = now + grant.quantum;
+      this.noteHolder(entry);
+      this.publish(entry, now);
+      this.options.table.setGrant(entry.slot, Grant.given);
+    }
+    return this.endTurns(now);
+  }
+
+  /** Writes the accounts of all VMs to the table. */
+  publishAll(now: number): void {
+    for (const entry of this.entries.values()) this.publish(entry, now);
+  }
+
+  /** Reads the threads' times and charges what is new. */
+  private charge(now: number): void {
+    const { table, threadTime, scheduler } = this.options;
+    for (const name of scheduler.running()) {
+      const entry = this.entries.get(name);
+      if (entry === undefined) continue;
+      const thread = table.threadOf(entry.slot);
+      const time = thread === 0 ? undefined : threadTime(thread);
+      if (time === undefined) {
+        scheduler.charge(name, Math.max(0, now - entry.grantedAt));
+        entry.grantedAt = now;
+        continue;
+      }
+      const account = this.accountOf(thread, time);
+      scheduler.charge(name, Math.max(0, time - account.reading));
+      account.reading = time;
+    }
+  }
+
+  /** A VM was given a core: what its thread used before is its predecessor's. */
+  private noteHolder(entry: Entry): void {
+    const { table, threadTime, scheduler } = this.options;
+    const thread = table.threadOf(entry.slot);
+    if (thread === 0) return;
+    const time = threadTime(thread);
+    if (time === undefined) return;
+    const account = this.accountOf(thread, time);
+    const { lastEntry } = account;
+    if (lastEntry !== undefined && this.entries.get(lastEntry.name) === lastEntry)
+      scheduler.charge(lastEntry.name, Math.max(0, time - account.reading));
+    account.reading = time;
+    account.lastEntry = entry;
+  }
+
+  private accountOf(thread: number, time: number): ThreadAccount {
+    let account = this.threads.get(thread);
+    if (account === undefined) {
+      account = { reading: time, lastEntry: undefined };
+      this.threads.set(thread, account);
+    }
+    return account;
+  }
+
+  /** Follows what a VM wrote into its slot. */
+  private follow(entry: Entry, now: number): void {
+    const { table, scheduler } = this.options;
+    const { name, slot } = entry;
+    const wish = table.wishOf(slot);
+    const grant = table.grantOf(slot);
+    const state = scheduler.stateOf(name);
+    if (state === "running") {
+      if (grant !== Grant.none && wish === "ready") return;
+      if (grant !== Grant.none) table.setGrant(slot, Grant.none);
+      scheduler.release(name, wish, now);
+      entry.turnEnds = Infinity;
+      this.publish(entry, now);
+      return;
+    }
+    // A VM that gave up waiting ended its wait with a grant of its own making.
+    if (grant !== Grant.none && wish !== "ready") table.setGrant(slot, Grant.none);
+    if (wish === "ready") {
+      if (state === "ready" || state === "limited") return;
+      const evicted = scheduler.wake(name, now);
+      this.publish(entry, now);
+      const other = evicted === undefined ? undefined : this.entries.get(evicted);
+      if (other !== undefined) this.revoke(other);
+    } else if (wish !== state) {
+      scheduler.sleep(name, wish, now);
+      this.publish(entry, now);
+    }
+  }
+
+  /** Takes cores back whose turn is over while somebody waits; gives the nanoseconds until the next such look. */
+  private endTurns(now: number): number {
+    const { scheduler } = this.options;
+    const running = scheduler.running();
+    let next = scheduler.nextRefill(now) - now;
+    const contended = running.length > 0 && scheduler.hasCandidate(now);
+    for (const name of running) {
+      const entry = this.entries.get(name)!;
+      if (entry.turnEnds > now) {
+        next = Math.min(next, entry.turnEnds - now);
+      } else if (contended || scheduler.isOverLimit(name, now)) {
+        this.revoke(entry);
+      } else {
+        // Nobody waits for the core: the VM keeps it, and is looked at again after as long a turn.
+        entry.turnEnds = now + scheduler.quantum;
+        next = Math.min(next, scheduler.quantum);
+        this.publish(entry, now);
+      }
+    }
+    return Math.max(next, SHORTEST_WAIT);
+  }
+
+  private revoke(entry: Entry): void {
+    entry.turnEnds = Infinity;
+    this.options.table.revoke(entry.slot);
+  }
+
+  private publish({ name, slot }: Entry, now: number): void {
+    const { scheduler, table } = this.options;
+    const accounts = scheduler.accountsOf(name, now);
+    table.publish(slot, scheduler.stateOf(name), now, accounts);
+  }
+}
+
+/** Time that a VM wanted and did not get, as its slot has it, in nanoseconds. */
+export function stealIn(table: ControlTable, slot: number, now: number): number {
+  return stealOf(table.read(slot, now).accounts);
+}

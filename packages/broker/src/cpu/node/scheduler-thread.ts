@@ -1,0 +1,107 @@
+/**
+ * The thread that schedules: it waits at the doorbell, and does nothing else, so that neither requests to the daemon
+ * nor a VM's output delay a decision. It has no event loop to speak of: commands come through a port that it reads
+ * when the bell rings.
+ */
+import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
+import { ControlTable } from "../control-table.js";
+import { GrantDispatcher } from "../dispatcher.js";
+import { type PoolAllotment, ResourceTree } from "../resource-tree.js";
+import { CpuScheduler } from "../scheduler.js";
+import { currentThread, monotonicNanoseconds, ThreadTimes } from "./thread-time.js";
+
+/** What the thread is started with. */
+export interface SchedulerThreadData {
+  readonly table: SharedArrayBuffer;
+  readonly port: MessagePort;
+  readonly cores: number;
+  /** Nanoseconds. */
+  readonly quantum: number;
+}
+
+/** What the thread is told; it was checked by the sender on a tree of the same make. */
+export type SchedulerCommand =
+  | {
+      readonly kind: "pool";
+      readonly name: string;
+      readonly parent: string;
+      readonly allotment: PoolAllotment;
+    }
+  | { readonly kind: "removePool"; readonly name: string }
+  | {
+      readonly kind: "add";
+      readonly name: string;
+      readonly pool: string;
+      readonly slot: number;
+      readonly allotment: PoolAllotment;
+      /** Whether other VMs run on the same thread of the host. */
+      readonly thread?: number;
+    }
+  | { readonly kind: "remove"; readonly name: string }
+  | {
+      readonly kind: "configure";
+      readonly name: string;
+      readonly of: "client" | "pool";
+      readonly change: Partial<PoolAllotment>;
+    }
+  | { readonly kind: "end" };
+
+/** Longest wait in milliseconds, after which accounts are brought up to date all the same. */
+const LONGEST_WAIT = 500;
+
+function run({ table: buffer, port, cores, quantum }: SchedulerThreadData): void {
+  const table = new ControlTable(buffer);
+  // Admission is the sender's; here only the division counts.
+  const tree = new ResourceTree(cores, "cores");
+  const scheduler = new CpuScheduler({ tree, cores, quantum });
+  const times = new ThreadTimes();
+  const dispatcher = new GrantDispatcher({ scheduler, table, threadTime: (thread) => times.read(thread) });
+  parentPort?.postMessage({ thread: currentThread() });
+  for (;;) {
+    const rings = table.rings();
+    for (let message = receiveMessageOnPort(port); message; message = receiveMessageOnPort(port)) {
+      const command = message.message as SchedulerCommand;
+      if (command.kind === "end") {
+        times.close();
+        port.close();
+        return;
+      }
+      obey(command, tree, scheduler, dispatcher);
+    }
+    const wait = dispatcher.poll(monotonicNanoseconds());
+    if (wait / 1e6 >= LONGEST_WAIT) dispatcher.publishAll(monotonicNanoseconds());
+    table.listen(rings, Math.min(LONGEST_WAIT, wait / 1e6));
+  }
+}
+
+function obey(
+  command: Exclude<SchedulerCommand, { kind: "end" }>,
+  tree: ResourceTree,
+  scheduler: CpuScheduler,
+  dispatcher: GrantDispatcher,
+): void {
+  const now = monotonicNanoseconds();
+  switch (command.kind) {
+    case "pool":
+      tree.addPool(command.name, command.allotment, command.parent);
+      return;
+    case "removePool":
+      tree.removePool(command.name);
+      return;
+    case "add":
+      tree.addClient(command.name, command.allotment, command.pool);
+      scheduler.add(command.name, now, command.thread);
+      dispatcher.attach(command.name, command.slot);
+      return;
+    case "remove":
+      dispatcher.detach(command.name);
+      scheduler.remove(command.name, now);
+      tree.removeClient(command.name);
+      return;
+    case "configure":
+      scheduler.configure(command.name, command.change, command.of, now);
+      return;
+  }
+}
+
+run(workerData as SchedulerThreadData);
