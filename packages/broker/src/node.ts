@@ -1,2 +1,4 @@
 /** The part of the broker that needs Node. */
+export * from "./cpu/node/host-scheduler.js";
+export * from "./cpu/node/thread-time.js";
 export * from "./debug/node/gdb-server.js";
