@@ -2,3 +2,4 @@
 export * from "./cpu/node/host-scheduler.js";
 export * from "./cpu/node/thread-time.js";
 export * from "./debug/node/gdb-server.js";
+export * from "./snapshot/node/snapshot-file.js";

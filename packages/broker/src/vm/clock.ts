@@ -18,6 +18,18 @@ export interface MachineClock {
   freeze(): void;
   /** The machine goes on after `freeze`. */
   resume(): void;
+  /** The time, for a snapshot. */
+  save(): { readonly ticks: number };
+  /**
+   * Sets the clock to a time that `save` gave.
+   * @throws RangeError if it is none
+   */
+  restore(state: { readonly [name: string]: unknown }): void;
+}
+
+function ticksOf({ ticks }: { readonly [name: string]: unknown }): number {
+  if (typeof ticks === "number" && Number.isSafeInteger(ticks) && ticks >= 0) return ticks;
+  throw new RangeError("saved state of the clock: ticks must be an integer from 0 on");
 }
 
 /** A clock that follows the host's monotonic clock. */
@@ -45,6 +57,14 @@ export class RealClock implements MachineClock {
     if (this.frozenAt === undefined) return;
     this.start += performance.now() - this.frozenAt;
     this.frozenAt = undefined;
+  }
+
+  save(): { readonly ticks: number } {
+    return { ticks: this.now() };
+  }
+
+  restore(state: { readonly [name: string]: unknown }): void {
+    this.start = (this.frozenAt ?? performance.now()) - (ticksOf(state) * 1000) / TICKS_PER_SECOND;
   }
 }
 
@@ -76,5 +96,14 @@ export class VirtualClock implements MachineClock {
 
   resume(): void {
     // See `freeze`.
+  }
+
+  save(): { readonly ticks: number } {
+    return { ticks: this.now() };
+  }
+
+  /** The hart's count of instructions must be restored already. */
+  restore(state: { readonly [name: string]: unknown }): void {
+    this.skipped = ticksOf(state) - Math.floor(this.retired() / INSTRUCTIONS_PER_TICK);
   }
 }

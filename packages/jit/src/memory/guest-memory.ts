@@ -17,8 +17,10 @@ import { PAGE_SHIFT, PAGE_SIZE } from "./layout.js";
 
 /** An untouched page in the map. */
 const ABSENT = -1;
-/** Swapped pages: this minus the pager's slot. */
+/** Swapped pages: this minus (the pager's slot times {@link PAGERS}, plus the pager's number). */
 const SWAPPED = -2;
+/** Pagers of a guest: number 0 takes pages, the others only give them. */
+const PAGERS = 4;
 /** Watched pages: this minus the frame's number. Slots stay above it. */
 const WATCHED = -0x40000000;
 /** Page flags. */
@@ -77,9 +79,12 @@ export class GuestMemory {
   onProtect: () => void = () => {};
   /** Set when a page that holds code was given another frame; whoever reads it takes it back. */
   codeMoved = false;
-  private pager: Pager | undefined;
+  /** By number; see {@link PAGERS}. */
+  private pagers: (Pager | undefined)[] = [];
   /** Number of each page's frame (byte offset / page size), or below zero one of the states above. */
   private readonly map: Int32Array;
+  /** Where `bringIn` goes on. */
+  private broughtIn = 0;
   private readonly flags: Uint8Array;
 
   constructor(options: GuestMemoryOptions) {
@@ -164,6 +169,8 @@ export class GuestMemory {
   clearTouched(): void {
     for (let page = 0; page < this.pages; page++) if (this.map[page] !== ABSENT) this.discardPage(page);
     this.flags.fill(0);
+    this.pagers.length = Math.min(this.pagers.length, 1);
+    this.broughtIn = 0;
   }
 
   /** Writes `length` zero bytes at `gpa`; pages never touched stay so. False if any byte lies outside RAM. */
@@ -228,7 +235,7 @@ export class GuestMemory {
       const value = map[page]!;
       if (value === ABSENT) continue;
       if (value < ABSENT && value > WATCHED) {
-        this.pager!.retain(SWAPPED - value);
+        this.pagerOf(value).retain(slotOf(value));
         twin.map[page] = value;
         continue;
       }
@@ -248,7 +255,7 @@ export class GuestMemory {
     }
     this.onProtect();
     for (let page = 0; page < this.pages; page++) twin.flags[page] = this.flags[page]! & Flag.ballooned;
-    twin.pager = this.pager;
+    twin.pagers = [...this.pagers];
     return twin;
   }
 
@@ -277,7 +284,7 @@ export class GuestMemory {
   discardPage(page: number): void {
     const value = this.map[page]!;
     if (value === ABSENT) return;
-    if (value < ABSENT && value > WATCHED) this.pager!.release(SWAPPED - value);
+    if (value < ABSENT && value > WATCHED) this.pagerOf(value).release(slotOf(value));
     else {
       const frame = this.peekFrame(page);
       this.onRemap(frame);
@@ -305,18 +312,53 @@ export class GuestMemory {
 
   /** Whom pages are swapped out to. */
   usePager(pager: Pager): void {
-    this.pager = pager;
+    this.pagers[0] = pager;
+  }
+
+  /**
+   * Makes untouched pages read what a pager has: `pages[slot]` is in that slot. They get frames when they are used.
+   * False, and nothing is mapped, if there are too many such pagers already.
+   */
+  mapPager(pager: Pager, pages: readonly number[]): boolean {
+    let number = 1;
+    while (this.pagers[number] !== undefined) number++;
+    if (number >= PAGERS) return false;
+    this.pagers[number] = pager;
+    pages.forEach((page, slot) => {
+      this.discardPage(page);
+      this.map[page] = SWAPPED - (slot * PAGERS + number);
+    });
+    return true;
+  }
+
+  /**
+   * Gives frames to at most `most` pages that `mapPager` left with a pager; gives their number. Once there are none, the
+   * pagers are forgotten.
+   */
+  bringIn(most: number): number {
+    let done = 0;
+    for (; this.broughtIn < this.pages; this.broughtIn++) {
+      const value = this.map[this.broughtIn]!;
+      if (value >= ABSENT || value <= WATCHED || (SWAPPED - value) % PAGERS === 0) continue;
+      if (done === most || this.swapIn(this.broughtIn, value) < 0) return done;
+      done++;
+    }
+    if (done > 0) return done;
+    this.pagers.length = Math.min(this.pagers.length, 1);
+    this.broughtIn = 0;
+    return 0;
   }
 
   /** Moves a page's bytes to the pager and frees its frame. False if it has none, is shared, or there is no room. */
   swapOut(page: number): boolean {
     const frame = this.peekFrame(page);
-    const { pager, pool } = this;
+    const { pool } = this;
+    const pager = this.pagers[0];
     if (frame < 0 || pager === undefined || !pool.isPrivate(frame)) return false;
     const slot = pager.store(pool.memory.u8.subarray(frame, frame + PAGE_SIZE));
     if (slot < 0) return false;
     this.onRemap(frame);
-    this.map[page] = SWAPPED - slot;
+    this.map[page] = SWAPPED - slot * PAGERS;
     pool.release(frame);
     this.counters.swappedOut++;
     return true;
@@ -370,7 +412,7 @@ export class GuestMemory {
     if (value === ABSENT) target.fill(0);
     else if (value < ABSENT && value > WATCHED) {
       const whole = inPage === 0 && target.length === PAGE_SIZE ? target : new Uint8Array(PAGE_SIZE);
-      this.pager!.load(SWAPPED - value, whole);
+      this.pagerOf(value).load(slotOf(value), whole);
       if (whole !== target) target.set(whole.subarray(inPage, inPage + target.length));
     } else {
       const start = this.peekFrame(page) + inPage;
@@ -390,15 +432,16 @@ export class GuestMemory {
       this.counters.watchedUsed++;
       return this.map[page]! * PAGE_SIZE;
     }
-    return this.swapIn(page, SWAPPED - value);
+    return this.swapIn(page, value);
   }
 
-  private swapIn(page: number, slot: number): number {
+  private swapIn(page: number, value: number): number {
     const { pool } = this;
     const frame = pool.allocate();
     if (frame < 0) return -1;
-    this.pager!.load(slot, pool.memory.u8.subarray(frame, frame + PAGE_SIZE));
-    this.pager!.release(slot);
+    const pager = this.pagerOf(value);
+    pager.load(slotOf(value), pool.memory.u8.subarray(frame, frame + PAGE_SIZE));
+    pager.release(slotOf(value));
     this.map[page] = frame / PAGE_SIZE;
     pool.pin(frame);
     this.counters.swappedIn++;
@@ -437,7 +480,14 @@ export class GuestMemory {
     this.onRemap(frame);
   }
 
+  private pagerOf(value: number): Pager {
+    return this.pagers[(SWAPPED - value) % PAGERS]!;
+  }
+
   private pageIndex(gpa: number): number {
     return Math.floor((gpa - this.base) / PAGE_SIZE);
   }
 }
+
+/** The pager's slot in a swapped page's map entry. */
+const slotOf = (value: number): number => Math.floor((SWAPPED - value) / PAGERS);
