@@ -63,6 +63,18 @@ function withMachineOptions(command: Command): Command {
     .option("--deterministic", "let guest time follow the instruction count");
 }
 
+/** What the dumps are. */
+const dumpHelp = `Dumps, one or several with commas between them:
+  insn  guest assembly of each block when it is translated
+  ir    its IR; opt: the same after the passes
+  emit  the JavaScript or WebAssembly made of it, as text
+  exit  each return to the dispatcher: why, and the program counter
+  mmu   each page that enters a TLB: virtual and physical address, permission, mode
+  irq   exceptions and interrupts: cause, epc, tval, modes
+Code that is never translated does not show in insn, ir, opt and emit. With --no-chain a JavaScript translation
+returns to the dispatcher after its block, and a WebAssembly region is one block, which returns to the interpreter;
+a block that jumps to itself still loops inside its region.`;
+
 /** What the figures of `top` mean. */
 const topHelp = `What is measured: every 40,000 to 73,000 instructions the program counter is looked at. Each such sample stands
 for the instructions and the host's time since the one before. It counts for the translation that covers the
@@ -101,6 +113,7 @@ function buildProgram(surroundings: ProgramSurroundings, finish: (status: number
     .option("--firmware <file>", "firmware to start in M-mode instead of the built-in SBI")
     .option("--elf <file>", "bare-metal program; its exit code becomes the status")
     .addOption(isaOption())
+    .addHelpText("after", `\n${dumpHelp}`)
     .action(async (flags: RunFlags) => finish(await run(flags, machine, streams)));
 
   program
