@@ -6,6 +6,7 @@ export * from "./arch/riscv/hart.js";
 export * from "./arch/riscv/hart-save.js";
 export * from "./arch/riscv/privilege.js";
 export * from "./arch/riscv/sbi.js";
+export * from "./arch/riscv/steal-time.js";
 export * from "./arch/riscv/slot-names.js";
 export * from "./arch/riscv/trap-names.js";
 export * from "./backend/js/bindings.js";

@@ -44,6 +44,8 @@ export interface HartState {
   mcountinhibit: number;
   /** Instructions retired before the current slice. */
   retiredBefore: number;
+  /** Guest-physical address of the structure for steal time (`steal-time.ts`); -1 for none. */
+  stealArea: number;
   readonly wide: Int32Array;
 }
 
@@ -60,5 +62,6 @@ export const freshState = (): HartState => ({
   scounteren: 0,
   mcountinhibit: 0,
   retiredBefore: 0,
+  stealArea: -1,
   wide: new Int32Array(2 * WIDE_COUNT),
 });

@@ -1,12 +1,13 @@
 /**
  * The supervisor binary interface, version 2.0, served by the host: a kernel in S mode needs no firmware.
- * Extensions: BASE, TIME, IPI, RFENCE, HSM, SRST, DBCN and the legacy calls for console, timer and shutdown
- * (RISC-V SBI specification, chapters 4 to 12).
+ * Extensions: BASE, TIME, IPI, RFENCE, HSM, SRST, DBCN, STA where the platform accounts steal time, and the legacy
+ * calls for console, timer and shutdown (RISC-V SBI specification, chapters 4 to 12 and 16).
  */
 import { Exit } from "../../memory/layout.js";
 import type { RiscvHart, SupervisorBinary } from "./hart.js";
 import { Wide } from "./hart-state.js";
 import { Interrupt, Mode, Status } from "./privilege.js";
+import { clearStealArea, NO_STEAL_AREA, STEAL_AREA_BYTES } from "./steal-time.js";
 
 /** What the calls act on besides the hart. */
 export interface SbiPlatform {
@@ -25,6 +26,8 @@ export interface SbiPlatform {
     read(limit: number): Uint8Array;
   };
   readonly onPower: (event: { kind: "off"; status: number } | { kind: "reset" }) => void;
+  /** Whether the machine's owner writes steal time where `HartState.stealArea` says: then guests are offered STA. */
+  readonly stealTime?: boolean;
 }
 
 /** Extension identifiers. */
@@ -45,12 +48,14 @@ const Extension = {
   hsm: 0x48534d,
   srst: 0x53525354,
   dbcn: 0x4442434e,
+  sta: 0x535441,
 } as const;
 
 const SUCCESS = 0;
 const FAILED = -1;
 const NOT_SUPPORTED = -2;
 const INVALID_PARAMETER = -3;
+const INVALID_ADDRESS = -5;
 const ALREADY_AVAILABLE = -6;
 
 /** Version 2.0: major in bits 30-24, minor in bits 23-0. */
@@ -105,7 +110,7 @@ function number32(hart: RiscvHart, register: number): number {
 function serve(platform: SbiPlatform, hart: RiscvHart, extension: number, call: number): Outcome {
   switch (extension) {
     case Extension.base:
-      return base(hart, call);
+      return base(platform, hart, call);
     case Extension.time:
       if (call !== 0) return outcome(NOT_SUPPORTED);
       setTimer(hart);
@@ -121,13 +126,17 @@ function serve(platform: SbiPlatform, hart: RiscvHart, extension: number, call: 
       return call === 0 ? systemReset(platform, hart) : outcome(NOT_SUPPORTED);
     case Extension.dbcn:
       return debugConsole(platform, hart, call);
+    case Extension.sta:
+      return platform.stealTime === true && call === 0
+        ? setStealArea(platform, hart)
+        : outcome(NOT_SUPPORTED);
     default:
       return outcome(NOT_SUPPORTED);
   }
 }
 
 /** Chapter 4. */
-function base(hart: RiscvHart, call: number): Outcome {
+function base(platform: SbiPlatform, hart: RiscvHart, call: number): Outcome {
   switch (call) {
     case 0:
       return outcome(SUCCESS, SPECIFICATION_VERSION);
@@ -137,7 +146,9 @@ function base(hart: RiscvHart, call: number): Outcome {
       return outcome(SUCCESS, IMPLEMENTATION_VERSION);
     case 3: {
       const known: readonly number[] = Object.values(Extension);
-      return outcome(SUCCESS, known.includes(number32(hart, A0)) ? 1 : 0);
+      const asked = number32(hart, A0);
+      const offered = known.includes(asked) && (asked !== Extension.sta || platform.stealTime === true);
+      return outcome(SUCCESS, offered ? 1 : 0);
     }
     case 4:
     case 5:
@@ -276,6 +287,28 @@ function debugConsole(platform: SbiPlatform, hart: RiscvHart, call: number): Out
   }
   const bytes = platform.console.read(chunk);
   return platform.memory.write(gpa, bytes) ? outcome(SUCCESS, bytes.length) : outcome(FAILED);
+}
+
+/** Chapter 16: where steal time is written; an address of all ones ends it. */
+function setStealArea({ memory }: SbiPlatform, hart: RiscvHart): Outcome {
+  const wide = hart.options.xlen === 64;
+  const [low, high] = [hart.readXLow(A0), hart.readXLow(A1)];
+  const flags = hart.readXLow(A2) | hart.readXHigh(A2);
+  if (flags !== 0) return outcome(INVALID_PARAMETER);
+  const upper = wide ? hart.readXHigh(A0) : high;
+  const beyond = wide && (high | hart.readXHigh(A1)) !== 0;
+  const isAllOnes = (low & upper & high & (wide ? hart.readXHigh(A1) : -1)) === -1;
+  if (isAllOnes) {
+    hart.state.stealArea = NO_STEAL_AREA;
+    return outcome(SUCCESS);
+  }
+  if (low % STEAL_AREA_BYTES !== 0) return outcome(INVALID_PARAMETER);
+  const gpa = (low >>> 0) + (upper >>> 0) * 0x100000000;
+  if (beyond || !Number.isSafeInteger(gpa) || !memory.contains(gpa, STEAL_AREA_BYTES))
+    return outcome(INVALID_ADDRESS);
+  clearStealArea(memory, gpa);
+  hart.state.stealArea = gpa;
+  return outcome(SUCCESS);
 }
 
 /** Chapter 5: the calls of version 0.1, which return one value. */
