@@ -67,7 +67,7 @@ export class FakeTranslator implements AddressTranslator {
     this.partial.set(Math.floor(gpa / PAGE_SIZE), gpa);
   }
 
-  translate(kind: AccessKind, lo: number, hi: number): boolean {
+  translate(kind: AccessKind, lo: number, hi: number, bytes = 1): boolean {
     this.walks++;
     const key = pageKey(lo, hi);
     if (this.forbidden.get(key)?.includes(kind)) {
@@ -78,7 +78,7 @@ export class FakeTranslator implements AddressTranslator {
     const gpa = base + (lo & (PAGE_SIZE - 1));
     const end = this.partial.get(Math.floor(gpa / PAGE_SIZE));
     this.cacheable = end === undefined;
-    if (end !== undefined && gpa >= end) {
+    if (end !== undefined && gpa + bytes > end) {
       this.raise("access", kind, lo, hi);
       return false;
     }

@@ -3,7 +3,14 @@
  * BigInt, registers, page-table entries, and short programs from mnemonics.
  */
 import { riscvTable } from "@hyperfile/decoder";
-import { type HartEntry, Mode, RiscvCpu, riscvMemory, type SupervisorBinary } from "../src/index.js";
+import {
+  type HartEntry,
+  Mode,
+  RiscvCpu,
+  riscvMemory,
+  type SupervisorBinary,
+  type Tier,
+} from "../src/index.js";
 import { encode } from "./lockstep.js";
 
 /** Guest-physical address of the first byte of RAM. */
@@ -28,6 +35,7 @@ export interface RiscvMachineOptions {
   readonly sbi?: SupervisorBinary;
   readonly clock?: { now(): number };
   readonly pagingLevels?: 3 | 4 | 5;
+  readonly tier?: Tier;
 }
 
 /** A CPU under test, in M mode at the start of RAM. */

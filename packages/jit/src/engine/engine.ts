@@ -415,15 +415,7 @@ export class Engine {
     const low = words[this.pcWord]!;
     const high = this.wide ? words[this.pcWord + 1]! : 0;
     const frame = options.access.translatePage(low, high);
-    if (frame < 0) {
-      // Two failed fetches with no instruction between them: the trap handler itself can't be fetched.
-      if (this.failedFetchAt === words[this.budgetWord]) {
-        this.stuck = true;
-        words[this.exitWord] = Exit.stop;
-      }
-      this.failedFetchAt = words[this.budgetWord]!;
-      return;
-    }
+    if (frame < 0) return this.noteFailedFetch();
     const page = this.codePages.forFrame(
       frame,
       options.translator.gpa - (options.translator.gpa % PAGE_SIZE),
@@ -431,11 +423,37 @@ export class Engine {
     options.tlb.insert(AccessKind.fetch, low, high, frame - (low & -PAGE_SIZE), page.index);
     if (options.translator.cacheable) return;
     // Part of the page may not be executed: check every instruction anew.
+    if (!this.mayExecute(low, high, frame)) {
+      options.tlb.flush();
+      return this.noteFailedFetch();
+    }
     const rest = words[this.budgetWord]! - 1;
     words[this.budgetWord] = 1;
     this.handle(this.interpret(NEVER, 0));
     words[this.budgetWord] = words[this.budgetWord]! + rest;
     options.tlb.flush();
+  }
+
+  /** Two failed fetches with no instruction between them: the trap handler itself can't be fetched. */
+  private noteFailedFetch(): void {
+    const { words } = this;
+    if (this.failedFetchAt === words[this.budgetWord]) {
+      this.stuck = true;
+      words[this.exitWord] = Exit.stop;
+    }
+    this.failedFetchAt = words[this.budgetWord]!;
+  }
+
+  /** Translates what follows the first unit of the instruction at an address; a fault is raised. */
+  private mayExecute(low: number, high: number, frame: number): boolean {
+    const { frontEnd, memory, translator } = this.options;
+    const offset = low & (PAGE_SIZE - 1);
+    const insn = frontEnd.decode(memory.u8, frame + offset, PAGE_SIZE - offset);
+    const unit = 1 << frontEnd.granularity;
+    for (let at = unit; insn !== null && at < insn.length; at += unit) {
+      if (!translator.translate(AccessKind.fetch, (low + at) | 0, high, unit)) return false;
+    }
+    return true;
   }
 
   private usualThreshold(): number {

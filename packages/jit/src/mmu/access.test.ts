@@ -197,7 +197,7 @@ describe("loads and stores", () => {
     store(made, "st32", RAM_LO + 0x100, 0, 0x01020304n);
     expect(made.access.counters.codeWrites).toBe(1);
     store(made, "st64", RAM_LO + 0x100, 0, -1n);
-    expectTrap(made, { cause: "access", kind: write, lo: RAM_LO + 0x104 });
+    expectTrap(made, { cause: "access", kind: write, lo: RAM_LO + 0x100 });
     expect(made.peek(RAM + 0x100, 4)).toEqual([4, 3, 2, 1]);
   });
 });

@@ -444,10 +444,7 @@ export class MemoryAccess {
   private resolve(kind: AccessKind, lo: number, hi: number, bytes: number, site: CallSite): Place {
     const { translator, guest, tlb } = this.options;
     this.counters.misses++;
-    if (
-      !translator.translate(kind, lo, hi) ||
-      !(translator.cacheable || this.translateRest(kind, lo, hi, bytes))
-    ) {
+    if (!translator.translate(kind, lo, hi, bytes)) {
       this.giveBack(site >>> 15);
       return Place.fault;
     }
@@ -460,17 +457,6 @@ export class MemoryAccess {
       if (translator.pageBytes > PAGE_SIZE) tlb.noteLarge(lo, hi, translator.pageBytes);
     }
     return Place.ram;
-  }
-
-  /** Checks what follows the first byte of an access in a page that does not translate alike all over. */
-  private translateRest(kind: AccessKind, lo: number, hi: number, bytes: number): boolean {
-    const { translator } = this.options;
-    const { gpa } = translator;
-    for (let at = 1; at < bytes; at++) {
-      if (!translator.translate(kind, lo + at, hi)) return false;
-    }
-    translator.gpa = gpa;
-    return true;
   }
 
   /**

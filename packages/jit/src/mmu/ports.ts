@@ -27,11 +27,12 @@ export const amoKinds = ["swap", "add", "xor", "and", "or", "min", "max", "minu"
 /** A CPU model's side of memory access. */
 export interface AddressTranslator {
   /**
-   * Translates a guest-virtual address for an access of one byte. On success returns true and leaves the result
-   * in `gpa`, `cacheable` and `pageBytes`. On a fault it raises the CPU's exception (the program counter slot
-   * already names the faulting instruction), sets `header.exit`, and returns false.
+   * Translates a guest-virtual address for an access of `bytes` bytes, 1 if not given, which lie in one page. On
+   * success returns true and leaves the result in `gpa`, `cacheable` and `pageBytes`. On a fault it raises the CPU's
+   * exception (the program counter slot already names the faulting instruction), sets `header.exit`, and returns
+   * false.
    */
-  translate(kind: AccessKind, lo: number, hi: number): boolean;
+  translate(kind: AccessKind, lo: number, hi: number, bytes?: number): boolean;
   /** Guest-physical address of the last successful `translate`. */
   gpa: number;
   /** Whether the whole 4 KiB page around the last address translates alike, so that it may enter a TLB. */

@@ -401,8 +401,8 @@ export class RiscvHart implements AddressTranslator {
 
   // -- address translation
 
-  translate(kind: AccessKind, lo: number, hi: number): boolean {
-    const result = this.resolve(kind, lo, hi);
+  translate(kind: AccessKind, lo: number, hi: number, bytes = 1): boolean {
+    const result = this.resolve(kind, lo, hi, false, bytes);
     if (result === WalkResult.ok) return true;
     if (result === WalkResult.accessFault) this.accessFault(kind, lo, hi);
     else this.raise(pageFaults[kind], lo, hi);
@@ -410,7 +410,7 @@ export class RiscvHart implements AddressTranslator {
   }
 
   /** Translates without raising anything; `probe` leaves A and D alone, for debuggers. */
-  resolve(kind: AccessKind, lo: number, hi: number, probe = false): WalkResult {
+  resolve(kind: AccessKind, lo: number, hi: number, probe = false, bytes = 1): WalkResult {
     const { state } = this;
     this.counters.pageWalks++;
     const mode = kind === AccessKind.fetch ? (state.mode as Mode) : this.dataMode();
@@ -434,7 +434,7 @@ export class RiscvHart implements AddressTranslator {
       this.gpa = this.walker.gpa;
       this.pageBytes = this.walker.pageBytes;
     }
-    if (!this.pmp.allows(this.gpa, kind, mode)) return WalkResult.accessFault;
+    if (!this.pmp.allows(this.gpa, kind, mode, bytes)) return WalkResult.accessFault;
     this.cacheable = this.pmp.uniform(this.gpa);
     return WalkResult.ok;
   }

@@ -81,10 +81,11 @@ export class PageWalker {
   ): WalkResult {
     if (!isCanonical(scheme, lo, hi)) return WalkResult.pageFault;
     const narrow = scheme.indexBits === 10;
+    const entryBytes = narrow ? 4 : 8;
     let table = root;
     for (let level = scheme.levels - 1; level >= 0; level--) {
-      const gpa = table + indexAt(scheme, level, lo, hi) * (narrow ? 4 : 8);
-      if (!this.pmp.allows(gpa, AccessKind.read, Mode.supervisor)) return WalkResult.accessFault;
+      const gpa = table + indexAt(scheme, level, lo, hi) * entryBytes;
+      if (!this.pmp.allows(gpa, AccessKind.read, Mode.supervisor, entryBytes)) return WalkResult.accessFault;
       const frame = this.guest.frameOffset(gpa);
       if (frame < 0) return WalkResult.accessFault;
       const at = (frame + (gpa % PAGE_SIZE)) >>> 2;

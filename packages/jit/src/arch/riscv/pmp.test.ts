@@ -1,9 +1,10 @@
 /** Physical memory protection against a matcher written from the manual's text on BigInt addresses (3.7). */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { RAM, RiscvMachine } from "../../../test/riscv-machine.js";
 import { AccessKind } from "../../mmu/ports.js";
 import { PMP_ENTRIES, Pmp } from "./pmp.js";
-import { Mode } from "./privilege.js";
+import { Cause, Mode } from "./privilege.js";
 
 const LOCK = 0x80;
 const [OFF, TOR, NA4, NAPOT] = [0, 1 << 3, 2 << 3, 3 << 3];
@@ -37,11 +38,22 @@ function rangeOf(entries: readonly Entry[], at: number): [bigint, bigint] | unde
   }
 }
 
-/** What the manual allows for one byte. */
-function allowed(entries: readonly Entry[], gpa: bigint, kind: AccessKind, mode: Mode): boolean {
+/** What the manual allows for an access of some bytes. */
+function allowed(
+  entries: readonly Entry[],
+  gpa: bigint,
+  kind: AccessKind,
+  mode: Mode,
+  bytes: number,
+): boolean {
   for (let at = 0; at < entries.length; at++) {
     const range = rangeOf(entries, at);
-    if (range === undefined || gpa < range[0] || gpa >= range[1]) continue;
+    if (range === undefined) continue;
+    const matches = Array.from({ length: bytes }, (_, byte) => gpa + BigInt(byte)).filter(
+      (byte) => byte >= range[0] && byte < range[1],
+    );
+    if (matches.length === 0) continue;
+    if (matches.length < bytes) return false;
     const { config } = entries[at]!;
     if (mode === Mode.machine && (config & LOCK) === 0) return true;
     return (config & [R, W, X][kind]!) !== 0;
@@ -81,13 +93,16 @@ const gpa = fc.oneof(
   fc.bigInt({ min: 0n, max: (1n << 53n) - 1n }),
 );
 const kind = fc.constantFrom(AccessKind.read, AccessKind.write, AccessKind.fetch);
+const size = fc.constantFrom(1, 2, 4, 8);
 const mode = fc.constantFrom(Mode.user, Mode.supervisor, Mode.machine);
 
 describe("matching and permissions (3.7.1)", () => {
   it("allows what a naive matcher allows", () => {
     fc.assert(
-      fc.property(entries, gpa, kind, mode, (list, at, access, privilege) => {
-        expect(pmpOf(list).allows(Number(at), access, privilege)).toBe(allowed(list, at, access, privilege));
+      fc.property(entries, gpa, kind, mode, size, (list, at, access, privilege, bytes) => {
+        expect(pmpOf(list).allows(Number(at), access, privilege, bytes)).toBe(
+          allowed(list, at, access, privilege, bytes),
+        );
       }),
       { numRuns: 2000 },
     );
@@ -178,5 +193,66 @@ describe("locks (3.7.1.2)", () => {
     pmp.writeAddress(0, 9, 0);
     pmp.writeConfig(0, R);
     expect([pmp.addressLow[0], pmp.config[0]]).toEqual([7, LOCK]);
+  });
+});
+
+describe.each(["interpreter", "wasm"] as const)("accesses in tier %s", (tier) => {
+  const [MCAUSE, MEPC, MTVAL, PMPCFG0, PMPADDR0] = [0x342, 0x341, 0x343, 0x3a0, 0x3b0];
+  const DATA = RAM + 0x2000;
+
+  /** A machine whose RAM user mode may use, in two entries that meet at `border`. */
+  function machineWith(border: number): RiscvMachine {
+    const machine = new RiscvMachine({ xlen: 64, tier });
+    machine.write(PMPADDR0, BigInt(RAM) >> 2n);
+    machine.write(PMPADDR0 + 1, BigInt(border) >> 2n);
+    machine.write(PMPADDR0 + 2, BigInt(RAM + 0x10000) >> 2n);
+    const open = BigInt(TOR | R | W | X);
+    machine.write(PMPCFG0, (open << 8n) | (open << 16n));
+    machine.write(0x305, BigInt(RAM + 0x1000));
+    machine.program(RAM + 0x1000, [["jal", { rd: 0, imm: 0 }]]);
+    return machine;
+  }
+
+  const trap = (machine: RiscvMachine) => [MCAUSE, MEPC, MTVAL].map((csr) => Number(machine.read(csr)));
+
+  it.each([
+    ["ld", { rd: 10, rs1: 11 }, Cause.loadAccess],
+    ["sd", { rs2: 10, rs1: 11 }, Cause.storeAccess],
+    ["lr.d", { rd: 10, rs1: 11 }, Cause.loadAccess],
+    ["amoadd.d", { rd: 10, rs1: 11, rs2: 12 }, Cause.storeAccess],
+  ] as const)("%s fails if two entries match it, though both would allow it", (name, fields, cause) => {
+    const machine = machineWith(DATA + 4);
+    machine.program(RAM, [[name, fields]]);
+    machine.setX(11, BigInt(DATA));
+    machine.run(RAM, Mode.user, 1);
+    expect(trap(machine)).toEqual([cause, RAM, DATA]);
+    machine.setX(11, BigInt(DATA + 8));
+    machine.run(RAM, Mode.user, 1);
+    expect(machine.pc).toBe(BigInt(RAM + 4));
+  });
+
+  it("words on either side of the border succeed", () => {
+    const machine = machineWith(DATA + 4);
+    machine.program(RAM, [
+      ["lw", { rd: 10, rs1: 11 }],
+      ["lw", { rd: 10, rs1: 11, imm: 4 }],
+    ]);
+    machine.setX(11, BigInt(DATA));
+    machine.run(RAM, Mode.user, 2);
+    expect(machine.pc).toBe(BigInt(RAM + 8));
+  });
+
+  it("an instruction fails if its second half may not be executed", () => {
+    const machine = machineWith(RAM + 8);
+    machine.write(PMPCFG0, BigInt(TOR | R | W | X) << 8n);
+    // Two bytes of nothing, then words that the border at 8 cuts in two.
+    machine.poke(RAM, 0x0513_0001n, 32);
+    machine.poke(RAM + 4, 0x0593_0010n, 32);
+    machine.poke(RAM + 8, 0x0000_0020n, 32);
+    machine.run(RAM, Mode.user, 2);
+    expect(machine.pc).toBe(BigInt(RAM + 6));
+    machine.run(RAM + 6, Mode.user, 1);
+    expect(trap(machine)).toEqual([Cause.instructionAccess, RAM + 6, RAM + 8]);
+    expect(machine.x(11)).toBe(0n);
   });
 });

@@ -58,11 +58,17 @@ export class Pmp {
     this.update();
   }
 
-  /** Whether an access of one byte at `gpa` is allowed in `mode`. */
-  allows(gpa: number, kind: AccessKind, mode: Mode): boolean {
+  /**
+   * Whether an access of `bytes` bytes at `gpa` is allowed in `mode`. The lowest-numbered entry that matches any of
+   * them decides, and must match them all (3.7.1, "Priority and Matching Logic").
+   */
+  allows(gpa: number, kind: AccessKind, mode: Mode, bytes = 1): boolean {
     if (!this.active) return mode === Mode.machine || this.openByDefault;
     for (let entry = 0; entry < PMP_ENTRIES; entry++) {
-      if (gpa < this.from[entry]! || gpa >= this.to[entry]!) continue;
+      const from = this.from[entry]!;
+      const to = this.to[entry]!;
+      if (from === to || gpa + bytes <= from || gpa >= to) continue;
+      if (gpa < from || gpa + bytes > to) return false;
       const config = this.config[entry]!;
       if (mode === Mode.machine && (config & LOCK) === 0) return true;
       return (config & (kind === AccessKind.read ? READ : kind === AccessKind.write ? WRITE : EXECUTE)) !== 0;
