@@ -23,11 +23,11 @@ import type { LinearMemory } from "../memory/linear-memory.js";
 import type { MemoryAccess } from "../mmu/access.js";
 import { AccessKind, type AddressTranslator } from "../mmu/ports.js";
 import type { Tlb } from "../mmu/tlb.js";
-import { optimise } from "../passes/optimise.js";
 import { DEFAULT_LIMITS, type RegionLimits } from "../region/graph.js";
 import type { EngineTrace } from "../trace/engine-trace.js";
 import { type CodePage, CodePages, type Translation } from "./code-pages.js";
 import { RegionTranslator } from "./region-translator.js";
+import { translateBlock } from "./translate-block.js";
 
 /**
  * Which tiers the engine may use:
@@ -192,6 +192,7 @@ export class Engine {
       this.interpret = runtime.instantiate(module).interpret as typeof this.interpret;
       this.regions = new RegionTranslator({
         frontEnd,
+        verify: options.verify === "all",
         memory,
         hartOffset,
         codePages: this.codePages,
@@ -486,17 +487,18 @@ export class Engine {
     const low = words[this.pcWord]!;
     const high = this.wide ? words[this.pcWord + 1]! : 0;
     const inFirst = PAGE_SIZE - (low & (PAGE_SIZE - 1));
-    const first = options.access.translatePage(low, high);
+    const first = this.fetchPage(low, high);
     if (first < 0) return;
+    const { u8 } = options.memory;
     const start = first + (low & (PAGE_SIZE - 1));
-    straddle.set(options.memory.u8.subarray(start, start + Math.min(inFirst, straddle.length)));
+    for (let at = 0; at < Math.min(inFirst, straddle.length); at++) straddle[at] = u8[start + at]!;
     let insn = options.frontEnd.decode(straddle, 0, Math.min(inFirst, straddle.length));
     if (insn === null) {
       const nextLow = (low + inFirst) | 0;
       const nextHigh = this.wide && nextLow === 0 ? (high + 1) | 0 : high;
-      const second = options.access.translatePage(nextLow, nextHigh);
+      const second = this.fetchPage(nextLow, nextHigh);
       if (second < 0) return;
-      straddle.set(options.memory.u8.subarray(second, second + straddle.length - inFirst), inFirst);
+      for (let at = inFirst; at < straddle.length; at++) straddle[at] = u8[second + at - inFirst]!;
       insn = options.frontEnd.decode(straddle, 0, straddle.length)!;
     }
     const before = words[this.budgetWord]!;
@@ -504,6 +506,12 @@ export class Engine {
     this.interpret(NEVER, this.codePages.writeScratch(insn));
     words[this.budgetWord] = words[this.budgetWord]! + before - 1;
     this.counters.interpreted += 1;
+  }
+
+  /** Byte offset of the frame that an address is fetched from; -1 if it can't be: the fault is raised. */
+  private fetchPage(low: number, high: number): number {
+    const known = this.options.tlb.lookup(AccessKind.fetch, low, high);
+    return known < 0 ? this.options.access.translatePage(low, high) : known - (low & (PAGE_SIZE - 1));
   }
 
   private translate(): void {
@@ -523,9 +531,11 @@ export class Engine {
       return;
     }
     const started = performance.now();
-    const block = optimise(options.frontEnd.translate(insns));
+    const verify = this.mustVerify();
+    const { frontEnd } = options;
+    const block = translateBlock({ frontEnd, verify }, insns, `the block at ${page.gpa + offset}`);
     const text = this.emit(block, offset);
-    if (this.mustVerify()) {
+    if (verify) {
       this.verifier.verify(text, `the translation of ${page.gpa + offset}`);
       counters.verified++;
     }
