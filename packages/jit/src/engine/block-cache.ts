@@ -3,8 +3,8 @@
  * the loop around it. A block depends on nothing but its instructions, and those are compared, so that changed code
  * is never mistaken for what stood there before.
  */
-import type { Block, FrontEnd, GuestInsn } from "@hyperfile/decoder";
-import { optimise } from "../passes/optimise.js";
+import type { Block, GuestInsn } from "@hyperfile/decoder";
+import { type BlockTranslation, translateBlock } from "./translate-block.js";
 
 /** Most blocks that are kept, some 5 KiB each. */
 const CAPACITY = 1024;
@@ -19,7 +19,7 @@ export class BlockCache {
   private readonly blocks = new Map<number, CachedBlock[]>();
   private size = 0;
 
-  constructor(private readonly frontEnd: FrontEnd) {}
+  constructor(private readonly translation: BlockTranslation) {}
 
   /** The optimised block of `insns`; `at` tells blocks apart that are not the same code. */
   of(at: number, insns: readonly GuestInsn[]): Block {
@@ -31,7 +31,7 @@ export class BlockCache {
       this.size = 0;
       here = undefined;
     }
-    const block = optimise(this.frontEnd.translate(insns));
+    const block = translateBlock(this.translation, insns, `the block of the frame at ${at}`);
     if (here === undefined) {
       here = [];
       this.blocks.set(at, here);

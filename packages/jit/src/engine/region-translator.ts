@@ -25,6 +25,8 @@ import type { CodePage, CodePages, RegionRecord } from "./code-pages.js";
 /** What regions are made with. */
 export interface RegionTranslatorOptions {
   readonly frontEnd: FrontEnd;
+  /** Whether every block is held against the IR's invariants. */
+  readonly verify: boolean;
   readonly memory: LinearMemory;
   readonly hartOffset: number;
   readonly codePages: CodePages;
@@ -65,7 +67,7 @@ export class RegionTranslator {
 
   constructor(private readonly options: RegionTranslatorOptions) {
     this.limits = options.limits ?? DEFAULT_LIMITS;
-    this.blocks = new BlockCache(options.frontEnd);
+    this.blocks = new BlockCache(options);
   }
 
   /** Bytes of the WebAssembly of the regions in place. */
