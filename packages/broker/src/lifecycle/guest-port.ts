@@ -1,0 +1,74 @@
+/**
+ * A guest as the broker manages it, whatever it is made of. Programs that compose machines supply a {@link MakeGuest};
+ * the broker knows nothing of harts and boards.
+ */
+import type { VmSpec } from "../hyperfile/types.js";
+import type { CpuGate } from "../vm/vm.js";
+
+/** How a guest's run ended. */
+export interface GuestEnd {
+  /** `off`: it turned its power off; `stopped`: it was told to; `error`: it can't go on. */
+  readonly kind: "off" | "stopped" | "error";
+  /** Exit status that the guest gave; 0 unless it said otherwise. */
+  readonly status: number;
+  /** One line for the user, where there is something to say. */
+  readonly message?: string;
+}
+
+/** Bytes of a guest's memory by what became of them. */
+export interface GuestMemoryUsage {
+  /** RAM that the guest sees. */
+  readonly granted: number;
+  /** Frames that it has of its own. */
+  readonly touched: number;
+  readonly ballooned: number;
+  /** Frames that it has in common with other VMs. */
+  readonly shared: number;
+  readonly swapped: number;
+}
+
+/** What a guest is given. */
+export interface GuestSurroundings {
+  /** Takes what the guest prints. */
+  readonly console: { write(bytes: Uint8Array): void };
+  /** Where it asks for a core; it counts the instructions that `retired` gives. */
+  readonly gate: (retired: () => number) => CpuGate;
+  /** Nanoseconds in which the guest wanted to run and did not. */
+  readonly steal: () => number;
+}
+
+/** A virtual machine in a thread of its own or with others. */
+export interface Guest {
+  /** Powers it on, or goes on from the restored state, until it is off or stopped. */
+  run(): Promise<GuestEnd>;
+  /** Offers console input; gives the number of bytes taken, from the front. */
+  receive(bytes: Uint8Array): number;
+  resize(columns: number, rows: number): void;
+  pause(): void;
+  resume(): void;
+  stop(reason: string): void;
+  /** Power off and on. */
+  reset(): void;
+  retired(): number;
+  memory(): GuestMemoryUsage;
+  /** Counters of devices and engine by name, for reports. */
+  counters(): Readonly<Record<string, number>>;
+  /** Writes a snapshot; the guest is paused. */
+  saveTo(path: string): Promise<{ readonly bytes: number }>;
+  /** A copy of the paused guest, by copy-on-write in the same thread. */
+  clone(name: string, surroundings: GuestSurroundings): Promise<Guest>;
+  /** Gives back its memory, after its run has ended. */
+  free(): void;
+}
+
+/** Makes a guest, or restores one from a snapshot. Rejects with a one-line error for files that can't be used. */
+export type MakeGuest = (
+  spec: VmSpec,
+  surroundings: GuestSurroundings,
+  options: {
+    /** Folder from which the files of the specification are named. */
+    readonly folder: string;
+    /** Snapshot to begin from. */
+    readonly restore?: string;
+  },
+) => Promise<Guest>;

@@ -1,0 +1,105 @@
+/** Commands on consoles: a POSIX shell and the embedded guest's, with echo, noise and endings of every kind. */
+import { describe, expect, it } from "vitest";
+import { GuestShell } from "./guest-shell.js";
+
+/** A console that echoes what is typed, as a terminal does, and answers a line with what `answer` makes of it. */
+function consoleOf(kind: "posix" | "embedded", answer: (line: string) => string, prompt: string) {
+  const typed: string[] = [];
+  const shell: GuestShell = new GuestShell("web", kind, (bytes) => {
+    const text = new TextDecoder().decode(bytes);
+    typed.push(text);
+    if (!text.endsWith("\n")) return;
+    // The echo comes in pieces, and the terminal turns line ends.
+    print(text.slice(0, 7));
+    print(`${text.slice(7, -1)}\r\n`);
+    print(answer(text.slice(0, -1)).replaceAll("\n", "\r\n"));
+    print(prompt);
+  });
+  const print = (text: string) => shell.feed(new TextEncoder().encode(text));
+  return { shell, print, typed };
+}
+
+/** A shell that runs nothing but prints what `results` has for each command. */
+const posix = (results: Readonly<Record<string, [output: string, status: number]>>) => (line: string) => {
+  const [, mark, command] = /^echo "hf""(\w+)\+"; \{ (.*) ; \} 2>&1; echo "hf""\w+-\$\?"$/.exec(line)!;
+  const [output, status] = results[command!]!;
+  return `hf${mark}+\n${output}hf${mark}-${status}\n`;
+};
+
+const embedded = (results: Readonly<Record<string, string>>) => (line: string) => {
+  const [, mark, command] = /^echo \+(\w+);(.*);echo -\w+$/.exec(line)!;
+  return `+${mark}\n${results[command!]}-${mark}\n`;
+};
+
+describe("a POSIX shell", () => {
+  it("gives status and output, in order, once there is a prompt", async () => {
+    const { shell, print, typed } = consoleOf(
+      "posix",
+      posix({ "echo hi": ["hi\n", 0], false: ["", 1], "printf x": ["x", 0] }),
+      "\x1b[6nroot@web:~# ",
+    );
+    const results = [shell.run("echo hi", 1000), shell.run("false", 1000), shell.run("printf x", 1000)];
+    await Promise.resolve();
+    expect(typed).toEqual([]);
+    print("Booting...\r\nroot@web:~# ");
+    expect(await Promise.all(results)).toEqual([
+      { status: 0, output: "hi\n" },
+      { status: 1, output: "" },
+      { status: 0, output: "x" },
+    ]);
+  });
+
+  it("that says nothing is not waited for without end, and gets Ctrl-C", async () => {
+    const { shell, print, typed } = consoleOf("posix", () => "", "");
+    await expect(shell.run("x", 20)).rejects.toThrow(/VM web: the guest shows no prompt after 0 s/);
+    print("# ");
+    await expect(shell.run("sleep 1000", 20)).rejects.toMatchObject({
+      code: "E_EXEC_TIMEOUT",
+      message: expect.stringContaining('"sleep 1000" goes on'),
+    });
+    expect(typed.at(-1)).toBe("\x03");
+  });
+
+  it("fails at once when the VM ends", async () => {
+    const { shell, print } = consoleOf("posix", () => "", "");
+    print("# ");
+    const result = shell.run("halt", 10_000);
+    await Promise.resolve();
+    shell.close("was powered off");
+    await expect(result).rejects.toThrow("VM web was powered off");
+    await expect(shell.run("true", 10)).rejects.toThrow("VM web was powered off");
+  });
+
+  it("takes one line without control characters", async () => {
+    const { shell, print } = consoleOf("posix", () => "", "");
+    print("# ");
+    await expect(shell.run("a\nb", 10)).rejects.toThrow(/control characters/);
+    await expect(shell.run("a\x03", 10)).rejects.toThrow(/control characters/);
+  });
+});
+
+describe("the embedded guest's shell", () => {
+  it("has its statuses read from what it reports", async () => {
+    const { shell, print } = consoleOf(
+      "embedded",
+      embedded({
+        "burn 1": "burn: 1 million steps, 1 2, ok\n",
+        "sleep x": "usage: sleep SECONDS\nsleep (7): status 2\n",
+        "fault 3": "fault (9): killed\n",
+        nothing: "nothing: no such command: try help\n",
+      }),
+      "guest# ",
+    );
+    print("Type help for the commands.\r\nguest# ");
+    expect(await shell.run("burn 1", 1000)).toEqual({
+      status: 0,
+      output: "burn: 1 million steps, 1 2, ok\n",
+    });
+    expect(await shell.run("sleep x", 1000)).toEqual({ status: 2, output: "usage: sleep SECONDS\n" });
+    expect((await shell.run("fault 3", 1000)).status).toBe(137);
+    expect((await shell.run("nothing", 1000)).status).toBe(127);
+    await expect(shell.run("x".repeat(200), 1000)).rejects.toThrow(
+      /too long: the embedded guest takes 1[34]\d characters/,
+    );
+  });
+});

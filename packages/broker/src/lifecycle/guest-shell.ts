@@ -1,0 +1,184 @@
+/**
+ * Runs commands on a guest's serial console and learns their status: each is sent between two markers, and what the
+ * guest prints between them is the command's. The console's echo of the typed line must not look like a marker: a
+ * POSIX shell gets them in two quoted halves, and of the embedded guest's output only whole lines count.
+ *
+ * Commands are run one after another. What is sent before the guest reads commands would be lost, so the first one
+ * waits for a prompt.
+ */
+import type { ShellKind } from "../hyperfile/types.js";
+import { LifecycleError } from "./errors.js";
+
+/** What a command left. */
+export interface ExecResult {
+  readonly status: number;
+  /** What it printed, with line ends as `\n`. */
+  readonly output: string;
+}
+
+/** Text at the end of the output that invites commands. */
+const prompts: Readonly<Record<ShellKind, RegExp>> = {
+  embedded: /(^|\n)guest# $/,
+  posix: /[#$%>] $|hyperfile: ready for commands\n$/,
+};
+/** Longest line that the embedded guest's editor takes. */
+const EMBEDDED_LINE = 158;
+/** Output that is kept for a command; more is cut from the front. */
+const MOST_OUTPUT = 4 * 2 ** 20;
+/** Output that is kept while no command runs. */
+const TAIL = 4096;
+const KILLED = 137;
+
+interface Waiting {
+  /** Looks at the output; true when it has what it waits for. */
+  readonly look: () => boolean;
+  readonly resolve: () => void;
+}
+
+/** A guest's console as a place to run commands. */
+export class GuestShell {
+  private text = "";
+  private readonly decoder = new TextDecoder();
+  private waiting: Waiting | undefined;
+  private last: Promise<unknown> = Promise.resolve();
+  private isReady = false;
+  private count = 0;
+  private closed: LifecycleError | undefined;
+
+  /**
+   * @param name of the VM, for messages
+   * @param send types bytes on the guest's console
+   */
+  constructor(
+    private readonly name: string,
+    private readonly kind: ShellKind,
+    private readonly send: (bytes: Uint8Array) => void,
+  ) {}
+
+  /** The guest has printed something. */
+  feed(bytes: Uint8Array): void {
+    this.text += plain(this.decoder.decode(bytes, { stream: true }));
+    const most = this.waiting === undefined ? TAIL : MOST_OUTPUT;
+    if (this.text.length > 2 * most) this.text = this.text.slice(-most);
+    if (this.waiting?.look() === true) {
+      const { resolve } = this.waiting;
+      this.waiting = undefined;
+      resolve();
+    }
+  }
+
+  /** The guest is gone: commands under way fail. */
+  close(why: string): void {
+    this.closed = new LifecycleError("E_EXEC", `VM ${this.name} ${why}`);
+    this.waiting?.resolve();
+  }
+
+  /** Waits until the guest reads commands. @throws LifecycleError `E_EXEC_TIMEOUT`, `E_EXEC` */
+  async ready(timeoutMs: number): Promise<void> {
+    if (this.isReady) return;
+    const prompt = prompts[this.kind];
+    await this.until(() => prompt.test(this.text), timeoutMs, "the guest shows no prompt");
+    this.isReady = true;
+  }
+
+  /**
+   * Runs a command.
+   * @throws LifecycleError `E_EXEC_TIMEOUT` if it takes longer, after sending it Ctrl-C; `E_EXEC` if it can't be sent,
+   *   or the VM ends
+   */
+  run(command: string, timeoutMs: number): Promise<ExecResult> {
+    const result = this.last.then(() => this.runNow(command, timeoutMs));
+    this.last = result.catch(() => {});
+    return result;
+  }
+
+  private async runNow(command: string, timeoutMs: number): Promise<ExecResult> {
+    if (/[\0-\x08\x0b-\x1f\x7f]|\n/.test(command))
+      throw new LifecycleError(
+        "E_EXEC",
+        `a command for VM ${this.name} has control characters: give one line`,
+      );
+    const started = performance.now();
+    await this.ready(timeoutMs);
+    const mark = `${(this.count++ % 1000).toString(36)}${Math.floor(Math.random() * 46656).toString(36)}`;
+    const [line, end] =
+      this.kind === "posix" ? posixLine(command, mark) : embeddedLine(command, mark, this.name);
+    this.text = "";
+    this.send(new TextEncoder().encode(`${line}\n`));
+    const left = timeoutMs - (performance.now() - started);
+    try {
+      await this.until(() => end.test(this.text), left, `"${command}" goes on`);
+    } catch (error) {
+      // What runs is asked to end, so that the next command finds a prompt.
+      if (this.closed === undefined) this.send(Uint8Array.of(3));
+      throw error;
+    }
+    const result = this.kind === "posix" ? posixResult(this.text, mark) : embeddedResult(this.text, mark);
+    this.text = "";
+    return result;
+  }
+
+  private async until(look: () => boolean, timeoutMs: number, what: string): Promise<void> {
+    if (this.closed !== undefined) throw this.closed;
+    if (look()) return;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const done = new Promise<boolean>((resolve) => {
+      this.waiting = { look, resolve: () => resolve(true) };
+      timer = setTimeout(() => resolve(false), Math.max(0, timeoutMs));
+    });
+    const inTime = await done;
+    clearTimeout(timer);
+    this.waiting = undefined;
+    if (this.closed !== undefined) throw this.closed;
+    if (inTime) return;
+    throw new LifecycleError(
+      "E_EXEC_TIMEOUT",
+      `VM ${this.name}: ${what} after ${Math.round(timeoutMs / 100) / 10} s: allow more time, or look at its console`,
+    );
+  }
+}
+
+/** Output without the control sequences of terminals, and with one kind of line end. */
+function plain(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: escape sequences begin with one
+  return text.replace(/\x1b\[[0-9;?]*[A-Za-z]/g, "").replaceAll("\r", "");
+}
+
+function posixLine(command: string, mark: string): [line: string, end: RegExp] {
+  const half = `"hf""${mark}`;
+  return [`echo ${half}+"; { ${command} ; } 2>&1; echo ${half}-$?"`, new RegExp(`hf${mark}-(\\d+)\\n`)];
+}
+
+function posixResult(text: string, mark: string): ExecResult {
+  const begin = text.indexOf(`hf${mark}+\n`);
+  const end = new RegExp(`hf${mark}-(\\d+)\\n`).exec(text)!;
+  const from = begin < 0 ? 0 : begin + mark.length + 4;
+  return { status: Number(end[1]), output: text.slice(from, end.index) };
+}
+
+function embeddedLine(command: string, mark: string, name: string): [line: string, end: RegExp] {
+  const line = `echo +${mark};${command};echo -${mark}`;
+  if (line.length > EMBEDDED_LINE) {
+    throw new LifecycleError(
+      "E_EXEC",
+      `the command for VM ${name} is too long: the embedded guest takes ${EMBEDDED_LINE - line.length + command.length} characters`,
+    );
+  }
+  return [line, new RegExp(`(^|\\n)-${mark}\\n`)];
+}
+
+/** The embedded guest's shell reports what did not end with 0, in a line of its own. */
+function embeddedResult(text: string, mark: string): ExecResult {
+  const begin = text.indexOf(`\n+${mark}\n`);
+  const end = text.indexOf(`\n-${mark}\n`, Math.max(0, begin));
+  const lines = text.slice(begin < 0 ? 0 : begin + mark.length + 3, end + 1).split("\n");
+  let status = 0;
+  const output: string[] = [];
+  for (const line of lines) {
+    const report = /^\w+ \(\d+\): (?:status (\d+)|(killed))$/.exec(line);
+    if (report !== null) status = report[2] === undefined ? Number(report[1]) : KILLED;
+    else output.push(line);
+    if (/^\S+: no such command: try help$/.test(line)) status = 127;
+  }
+  return { status, output: output.join("\n") };
+}

@@ -1,0 +1,190 @@
+/**
+ * The thread's side of a VM's life: makes guests, runs them, and does what the daemon asks. A program calls
+ * {@link serveGuests} with the function that composes its machines, and is then a thread's program.
+ *
+ * A guest that fails with an exception ends the thread, and with it the VMs that share it (clones and their original):
+ * nothing can be said about the memory that they have in common.
+ */
+import { type MessagePort, parentPort, workerData } from "node:worker_threads";
+import { ControlTable, SharedGate } from "../../cpu/control-table.js";
+import { stealIn } from "../../cpu/dispatcher.js";
+import { currentThread, monotonicNanoseconds } from "../../cpu/node/thread-time.js";
+import { LifecycleError } from "../errors.js";
+import type { Guest, GuestSurroundings, MakeGuest } from "../guest-port.js";
+import type { GuestInput, GuestNews, GuestRequest, GuestThreadData } from "../protocol.js";
+
+/** Milliseconds between two offers of input that the guest's FIFO did not take. */
+const RETRY = 2;
+/** Console output is gathered for so long, so that a flood costs few messages. */
+const GATHER = 2;
+
+interface Served {
+  readonly guest: Guest;
+  readonly console: ConsoleBuffer;
+  input: Uint8Array[];
+  retry: NodeJS.Timeout | undefined;
+}
+
+/** Serves the daemon that started this thread. */
+export function serveGuests(make: MakeGuest): void {
+  if (parentPort === null)
+    throw new LifecycleError("E_GUEST", "this program is a thread of the daemon's: start hyperfile daemon");
+  new GuestServer(parentPort, workerData as GuestThreadData, make).listen();
+}
+
+class GuestServer {
+  private readonly guests = new Map<string, Served>();
+  private readonly table: ControlTable;
+
+  constructor(
+    private readonly port: MessagePort,
+    data: GuestThreadData,
+    private readonly make: MakeGuest,
+  ) {
+    this.table = new ControlTable(data.table);
+  }
+
+  listen(): void {
+    this.port.on("message", (message: GuestRequest | GuestInput) => {
+      if (message.kind === "request") void this.answer(message);
+      else this.take(message);
+    });
+  }
+
+  private tell(news: GuestNews): void {
+    this.port.postMessage(news);
+  }
+
+  private async answer(request: GuestRequest): Promise<void> {
+    const { id } = request;
+    try {
+      this.tell({ kind: "reply", id, result: await this.obey(request) });
+    } catch (error) {
+      const { message, code } = error as { message?: string; code?: string };
+      this.tell({ kind: "refusal", id, message: message ?? String(error), code: code ?? "E_GUEST" });
+    }
+  }
+
+  private async obey(request: GuestRequest): Promise<unknown> {
+    const { vm, method } = request;
+    switch (method) {
+      case "create": {
+        const { spec, folder, slot, restore } = (request as GuestRequest<"create">).args;
+        const console = new ConsoleBuffer((bytes) => this.tell({ kind: "console", vm, bytes }));
+        const guest = await this.make(spec, this.surroundings(console, slot), {
+          folder,
+          ...(restore === undefined ? {} : { restore }),
+        });
+        guest.resize(spec.console.columns, spec.console.rows);
+        this.guests.set(vm, { guest, console, input: [], retry: undefined });
+        return undefined;
+      }
+      case "clone": {
+        const { name, slot } = (request as GuestRequest<"clone">).args;
+        const started = performance.now();
+        const console = new ConsoleBuffer((bytes) => this.tell({ kind: "console", vm: name, bytes }));
+        const guest = await this.served(vm).guest.clone(name, this.surroundings(console, slot));
+        this.guests.set(name, { guest, console, input: [], retry: undefined });
+        return { milliseconds: performance.now() - started };
+      }
+      case "run":
+        void this.run(vm);
+        return undefined;
+      case "stop":
+        this.served(vm).guest.stop((request as GuestRequest<"stop">).args.reason);
+        return undefined;
+      case "snapshot":
+        return this.served(vm).guest.saveTo((request as GuestRequest<"snapshot">).args.path);
+      case "figures": {
+        const { guest } = this.served(vm);
+        return { memory: guest.memory(), counters: guest.counters(), retired: guest.retired() };
+      }
+      default:
+        this.served(vm).guest[method]();
+        return undefined;
+    }
+  }
+
+  private served(vm: string): Served {
+    const served = this.guests.get(vm);
+    if (served === undefined) throw new LifecycleError("E_VM_UNKNOWN", `this thread has no VM ${vm}`);
+    return served;
+  }
+
+  private surroundings(console: ConsoleBuffer, slot: number): GuestSurroundings {
+    this.table.setThread(slot, currentThread());
+    return {
+      console,
+      gate: (retired) => new SharedGate(this.table, slot, retired),
+      steal: () => stealIn(this.table, slot, monotonicNanoseconds()),
+    };
+  }
+
+  private async run(vm: string): Promise<void> {
+    const served = this.served(vm);
+    // Rejects only where the machine itself is broken; then the thread is, too.
+    const end = await served.guest.run();
+    served.console.flush();
+    this.guests.delete(vm);
+    clearTimeout(served.retry);
+    served.guest.free();
+    this.tell({ kind: "ended", vm, end });
+  }
+
+  private take(message: GuestInput): void {
+    const served = this.guests.get(message.vm);
+    // Keys typed at a VM that has just ended are for nobody.
+    if (served === undefined) return;
+    if (message.kind === "resize") {
+      served.guest.resize(message.columns, message.rows);
+      return;
+    }
+    served.input.push(message.bytes);
+    if (served.retry === undefined) this.offer(served);
+  }
+
+  private offer(served: Served): void {
+    served.retry = undefined;
+    for (let first = served.input[0]; first !== undefined; first = served.input[0]) {
+      const taken = served.guest.receive(first);
+      if (taken < first.length) {
+        served.input[0] = first.subarray(taken);
+        served.retry = setTimeout(() => this.offer(served), RETRY);
+        return;
+      }
+      served.input.shift();
+    }
+  }
+}
+
+/** Gathers what a guest prints. */
+class ConsoleBuffer {
+  private parts: Uint8Array[] = [];
+  private bytes = 0;
+  private timer: NodeJS.Timeout | undefined;
+
+  constructor(private readonly send: (bytes: Uint8Array) => void) {}
+
+  write(bytes: Uint8Array): void {
+    this.parts.push(bytes.slice());
+    this.bytes += bytes.length;
+    this.timer ??= setTimeout(() => this.flush(), GATHER);
+    // A guest that floods its console does so within its own thread's memory: no further.
+    if (this.bytes >= 65_536) this.flush();
+  }
+
+  flush(): void {
+    clearTimeout(this.timer);
+    this.timer = undefined;
+    if (this.bytes === 0) return;
+    const whole = new Uint8Array(this.bytes);
+    let at = 0;
+    for (const part of this.parts) {
+      whole.set(part, at);
+      at += part.length;
+    }
+    this.parts = [];
+    this.bytes = 0;
+    this.send(whole);
+  }
+}
