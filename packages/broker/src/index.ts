@@ -2,6 +2,7 @@ export * from "./cpu/index.js";
 export * from "./debug/gdb-protocol.js";
 export * from "./debug/target.js";
 export * from "./hyperfile/index.js";
+export * from "./lifecycle/index.js";
 export * from "./snapshot/checksum.js";
 export * from "./snapshot/codec.js";
 export * from "./snapshot/errors.js";

@@ -2,4 +2,7 @@
 export * from "./cpu/node/host-scheduler.js";
 export * from "./cpu/node/thread-time.js";
 export * from "./debug/node/gdb-server.js";
+export * from "./lifecycle/node/fleet.js";
+export { ManagedVm, type SnapshotInfo, type VmState } from "./lifecycle/node/managed-vm.js";
+export * from "./lifecycle/node/serve-guests.js";
 export * from "./snapshot/node/snapshot-file.js";

@@ -44,7 +44,7 @@ describe("a good file", () => {
   it("says everything else about pools, resources, consoles, provisioning and order", () => {
     const spec = read(`
 name: shop
-host: { cores: 2, memory: 1G, quantum: 5ms }
+host: { cores: 2, memory: 1G }
 pools:
   inner: { pool: outer, cpu: { shares: high } }
   outer:
@@ -72,7 +72,7 @@ vms:
   db: { program: ./db.elf, memory: 16M, disposable: true, autostart: false }
 `);
     expect(spec.name).toBe("shop");
-    expect(spec.host).toEqual({ cores: 2, memoryBytes: 2 ** 30, quantumMs: 5 });
+    expect(spec.host).toEqual({ cores: 2, memoryBytes: 2 ** 30 });
     expect(spec.pools.map(({ name, parent }) => `${parent}/${name}`)).toEqual(["root/outer", "outer/inner"]);
     expect(spec.pools[0]?.cpu).toEqual({ shares: 3000, reservation: 0.5, limit: 1.5, expandable: false });
     expect(spec.pools[1]?.cpu.shares).toBe(2000);

@@ -19,7 +19,6 @@ import {
   type BootSpec,
   builtinKernels,
   DEFAULT_MEMORY_BYTES,
-  DEFAULT_QUANTUM_MS,
   type DiskSpec,
   HyperfileError,
   type HyperfileSpec,
@@ -97,11 +96,7 @@ class Reader {
       });
     return {
       name: top.name as string | undefined,
-      host: {
-        cores,
-        memoryBytes,
-        quantumMs: host.quantum === undefined ? DEFAULT_QUANTUM_MS : parseDuration(host.quantum as string)!,
-      },
+      host: { cores, memoryBytes },
       pools,
       vms: order.map((name) => vms.find((vm) => vm.name === name)!),
     };

@@ -84,7 +84,6 @@ export interface HyperfileSpec {
   readonly host: {
     readonly cores: number | undefined;
     readonly memoryBytes: number | undefined;
-    readonly quantumMs: number;
   };
   /** Parents before children. */
   readonly pools: readonly PoolSpec[];
@@ -96,8 +95,6 @@ export interface HyperfileSpec {
 export const ROOT_POOL = "root";
 /** Default size of a guest's memory. */
 export const DEFAULT_MEMORY_BYTES = 256 * 2 ** 20;
-/** Default CPU time of one turn in milliseconds. */
-export const DEFAULT_QUANTUM_MS = 10;
 
 /** A mistake in a Hyperfile. */
 export interface HyperfileProblem {

@@ -93,7 +93,7 @@ export class GuestShell {
   }
 
   private async runNow(command: string, timeoutMs: number): Promise<ExecResult> {
-    if (/[\0-\x08\x0b-\x1f\x7f]|\n/.test(command))
+    if ([...command].some((char) => (char < " " && char !== "\t") || char === "\x7f"))
       throw new LifecycleError(
         "E_EXEC",
         `a command for VM ${this.name} has control characters: give one line`,

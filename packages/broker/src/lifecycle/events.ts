@@ -1,0 +1,69 @@
+/** What happens in a fleet, as a stream of plain records: for the API's event stream, reports and tests. */
+
+/** One event. */
+export interface FleetEvent {
+  /** Number, from 1, without gaps. */
+  readonly id: number;
+  /** Milliseconds since 1970. */
+  readonly at: number;
+  readonly kind:
+    | "vm.defined"
+    | "vm.starting"
+    | "vm.running"
+    | "vm.paused"
+    | "vm.resumed"
+    | "vm.stopping"
+    | "vm.off"
+    | "vm.crashed"
+    | "vm.changed"
+    | "vm.provisioned"
+    | "vm.snapshot"
+    | "vm.cloned"
+    | "vm.removed"
+    | "pool.defined"
+    | "pool.changed"
+    | "pool.removed"
+    | "daemon.failed";
+  /** The VM or pool. */
+  readonly name: string;
+  /** One line more, where there is something to say. */
+  readonly message?: string;
+}
+
+/** Events that are kept for those who come late. */
+const KEPT = 1000;
+
+/** Numbers events, keeps the last ones and tells listeners. */
+export class EventLog {
+  private readonly kept: FleetEvent[] = [];
+  private readonly listeners = new Set<(event: FleetEvent) => void>();
+  private next = 1;
+
+  /** @param now milliseconds since 1970 */
+  constructor(private readonly now: () => number = Date.now) {}
+
+  /** Something has happened. */
+  add(kind: FleetEvent["kind"], name: string, message?: string): void {
+    const event = {
+      id: this.next++,
+      at: this.now(),
+      kind,
+      name,
+      ...(message === undefined ? {} : { message }),
+    };
+    this.kept.push(event);
+    if (this.kept.length > KEPT) this.kept.shift();
+    for (const listener of this.listeners) listener(event);
+  }
+
+  /** The kept events after a number. */
+  since(id: number): FleetEvent[] {
+    return this.kept.filter((event) => event.id > id);
+  }
+
+  /** Calls `listener` for each event from now on; the result ends that. */
+  listen(listener: (event: FleetEvent) => void): () => void {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  }
+}
