@@ -23,7 +23,7 @@ export function xxh32Words(words: Int32Array, start: number, count: number, seed
 /** Hash of bytes, as an unsigned integer. */
 export function xxh32(bytes: Uint8Array): number {
   // The words of an unaligned array are those of a copy.
-  const aligned = bytes.byteOffset % 4 === 0 ? bytes : bytes.slice();
+  const aligned = bytes.byteOffset % 4 === 0 ? bytes : new Uint8Array(bytes);
   const count = aligned.length >>> 2;
   let hash = absorb(new Int32Array(aligned.buffer, aligned.byteOffset, count), 0, count, aligned.length, 0);
   for (let byte = count * 4; byte < aligned.length; byte++) {

@@ -72,15 +72,19 @@ export function encodeSections(
 
 /** A snapshot whose checksums all hold. */
 export class SnapshotFile {
+  private readonly bytes: Uint8Array;
   private readonly places = new Map<string, DirectoryEntry & { readonly at: number }>();
 
   /**
    * @throws SnapshotError `E_SNAPSHOT_FORMAT`, `E_SNAPSHOT_VERSION` or `E_SNAPSHOT_DAMAGED`
    */
   constructor(
-    private readonly bytes: Uint8Array,
+    file: Uint8Array,
     private readonly codec: SnapshotCodec,
   ) {
+    // A plain view: slices of Node's buffers are no copies.
+    this.bytes = new Uint8Array(file.buffer, file.byteOffset, file.length);
+    const { bytes } = this;
     const directory = this.directory();
     let at = HEADER_BYTES + directory.length;
     for (const entry of entriesOf(directory)) {

@@ -1,5 +1,5 @@
 /**
- * A machine as a snapshot: its parts' states, and the pages of its memory that are neither untouched nor zero, 64 to
+ * A machine as a snapshot: its parts' states, and the pages of its memory that are neither untouched nor zero, 16 to
  * a section. Restoring can leave the pages where they are: each comes out of the snapshot when the guest first uses
  * it, so that a restored guest is live at once, and {@link LazyPages} brings the rest in while it runs.
  *
@@ -63,10 +63,12 @@ export interface SnapshotReport {
 }
 
 const PAGE_SIZE = 4096;
-/** Pages in a section: enough to compress well, few enough that one is decompressed in half a millisecond. */
-const CHUNK_PAGES = 64;
+/** Pages in a section: enough to compress well, few enough that the use of one costs little time. */
+const CHUNK_PAGES = 16;
+/** Most pages in a section that are read. */
+const MOST_CHUNK_PAGES = 4096;
 /** Decompressed chunks kept at hand. */
-const CHUNKS_KEPT = 8;
+const CHUNKS_KEPT = 16;
 const MACHINE = "machine";
 const MEMORY = "memory";
 const partName = (name: string): string => `state/${name}`;
@@ -113,6 +115,7 @@ function* sectionsOf(
     bytes: encodeValue({
       base: memory.base,
       bytes: memory.bytes,
+      chunk: CHUNK_PAGES,
       pages: numberBytes(pages),
       ballooned: numberBytes(ballooned),
     }),
@@ -142,11 +145,11 @@ export function restoreMachine(
   const file = new SnapshotFile(bytes, codec);
   checkMachine(file, machine);
   const { memory } = machine;
-  const { pages, ballooned } = readMap(file, memory);
+  const { chunk, pages, ballooned } = readMap(file, memory);
   const states = Object.keys(machine.parts).map((name) => [name, file.record(partName(name))] as const);
   memory.clearTouched();
   for (const page of ballooned) memory.balloonPage(page);
-  const pager = new SnapshotPages(file, pages.length);
+  const pager = new SnapshotPages(file, pages.length, chunk);
   if (options.lazy !== true || !memory.mapPager(pager, pages)) pager.writeAll(memory, pages);
   for (const [name, state] of states) machine.parts[name]!.restore(state);
   return { bytes: bytes.length, memory: pages.length * PAGE_SIZE, sections: file.names.length };
@@ -197,7 +200,7 @@ const same = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.str
 function readMap(
   file: SnapshotFile,
   memory: SnapshotMemory,
-): { pages: readonly number[]; ballooned: readonly number[] } {
+): { chunk: number; pages: readonly number[]; ballooned: readonly number[] } {
   const record = file.record(MEMORY);
   if (record.base !== memory.base || record.bytes !== memory.bytes) {
     throw otherMachine(`has ${String(record.bytes)} bytes of RAM at ${String(record.base)}`);
@@ -212,11 +215,14 @@ function readMap(
       throw damaged(MEMORY, `lists ${field} that are not there`);
     return list;
   };
+  const { chunk } = record;
+  if (typeof chunk !== "number" || !Number.isInteger(chunk) || chunk < 1 || chunk > MOST_CHUNK_PAGES)
+    throw damaged(MEMORY, "says nothing of its pages");
   const pages = numbers("pages");
-  for (let chunk = 0; chunk * CHUNK_PAGES < pages.length; chunk++) {
-    if (!file.has(chunkName(chunk))) throw damaged(chunkName(chunk), "is missing");
+  for (let index = 0; index * chunk < pages.length; index++) {
+    if (!file.has(chunkName(index))) throw damaged(chunkName(index), "is missing");
   }
-  return { pages, ballooned: numbers("ballooned") };
+  return { chunk, pages, ballooned: numbers("ballooned") };
 }
 
 function numberBytes(numbers: readonly number[]): Uint8Array {
@@ -235,6 +241,7 @@ class SnapshotPages implements SnapshotPager {
   constructor(
     private readonly file: SnapshotFile,
     private readonly count: number,
+    private readonly chunkPages: number,
   ) {}
 
   /** A snapshot takes no pages. */
@@ -243,8 +250,8 @@ class SnapshotPages implements SnapshotPager {
   }
 
   load(slot: number, target: Uint8Array): void {
-    const start = (slot % CHUNK_PAGES) * PAGE_SIZE;
-    target.set(this.chunk(Math.floor(slot / CHUNK_PAGES)).subarray(start, start + PAGE_SIZE));
+    const start = (slot % this.chunkPages) * PAGE_SIZE;
+    target.set(this.chunk(Math.floor(slot / this.chunkPages)).subarray(start, start + PAGE_SIZE));
   }
 
   retain(): void {
@@ -257,8 +264,8 @@ class SnapshotPages implements SnapshotPager {
 
   writeAll(memory: SnapshotMemory, pages: readonly number[]): void {
     pages.forEach((page, slot) => {
-      const start = (slot % CHUNK_PAGES) * PAGE_SIZE;
-      const bytes = this.chunk(Math.floor(slot / CHUNK_PAGES)).subarray(start, start + PAGE_SIZE);
+      const start = (slot % this.chunkPages) * PAGE_SIZE;
+      const bytes = this.chunk(Math.floor(slot / this.chunkPages)).subarray(start, start + PAGE_SIZE);
       if (memory.write(memory.base + page * PAGE_SIZE, bytes)) return;
       throw new SnapshotError(
         "E_SNAPSHOT_MACHINE",
@@ -271,7 +278,7 @@ class SnapshotPages implements SnapshotPager {
     const known = this.kept.get(number);
     if (known !== undefined) return known;
     const bytes = this.file.section(chunkName(number));
-    const expected = Math.min(CHUNK_PAGES, this.count - number * CHUNK_PAGES) * PAGE_SIZE;
+    const expected = Math.min(this.chunkPages, this.count - number * this.chunkPages) * PAGE_SIZE;
     if (bytes.length !== expected) throw damaged(chunkName(number), "has another length");
     if (this.kept.size >= CHUNKS_KEPT)
       for (const oldest of this.kept.keys()) {

@@ -4,7 +4,7 @@
  */
 import { PAGE_SIZE, STATE_OFFSET } from "../../memory/layout.js";
 import type { RiscvHart } from "./hart.js";
-import { type HartState, WIDE_COUNT } from "./hart-state.js";
+import { freshState, type HartState, WIDE_COUNT } from "./hart-state.js";
 import { PMP_ENTRIES } from "./pmp.js";
 
 /** Plain data; it survives a structured clone. */
@@ -16,17 +16,10 @@ export class HartStateError extends Error {
   readonly code = "E_HART_STATE";
 }
 
-const stateFields = [
-  "status",
-  "medeleg",
-  "mideleg",
-  "mie",
-  "lines",
-  "software",
-  "mcounteren",
-  "scounteren",
-  "mcountinhibit",
-] as const satisfies readonly (keyof HartState)[];
+/** All fields of {@link HartState} but the wide registers: numbers. */
+const stateFields = Object.keys(freshState()).filter(
+  (field): field is Exclude<keyof HartState, "wide"> => field !== "wide",
+);
 
 /** The hart's slots in linear memory: what the front end declares. */
 function slotsOf(hart: RiscvHart): Int32Array {
@@ -43,8 +36,6 @@ export function saveHart(hart: RiscvHart, reservation: readonly number[]): Saved
   return {
     xlen: hart.options.xlen,
     slots: [...slotsOf(hart)],
-    mode: state.mode,
-    retired: state.retiredBefore,
     ...Object.fromEntries(stateFields.map((field) => [field, state[field]])),
     wide: [...state.wide],
     pmpConfig: [...pmp.config],
@@ -70,17 +61,13 @@ export function restoreHart(hart: RiscvHart, saved: Readonly<Record<string, unkn
     if (Array.isArray(value) && value.length === length && value.every(int32)) return value;
     throw mismatch(field, `${length} 32-bit words`);
   };
-  const integer = (field: string): number => {
-    const value = saved[field];
-    if (typeof value === "number" && Number.isSafeInteger(value) && value >= 0) return value;
-    throw mismatch(field, "an integer from 0 on");
-  };
+  const safe = (value: unknown): value is number => Number.isSafeInteger(value);
   const { mode, waiting, raised, reservation } = saved;
   if (mode !== 0 && mode !== 1 && mode !== 3) throw mismatch("mode", "0, 1 or 3");
   if (typeof waiting !== "boolean") throw mismatch("waiting", "true or false");
   const fields = stateFields.map((field) => {
     const value = saved[field];
-    if (!int32(value)) throw mismatch(field, "a 32-bit word");
+    if (!safe(value)) throw mismatch(field, "an integer");
     return [field, value] as const;
   });
   const savedSlots = words("slots", slots.length);
@@ -89,8 +76,6 @@ export function restoreHart(hart: RiscvHart, saved: Readonly<Record<string, unkn
   const pmpLow = words("pmpLow", PMP_ENTRIES);
   const pmpHigh = words("pmpHigh", PMP_ENTRIES);
   const lastTrap = words("lastTrap", hart.lastTrap.length);
-  const retired = integer("retired");
-  const safe = (value: unknown) => Number.isSafeInteger(value);
   if (!Array.isArray(raised) || raised.length !== 2 || !raised.every(safe))
     throw mismatch("raised", "2 integers");
   if (
@@ -103,8 +88,6 @@ export function restoreHart(hart: RiscvHart, saved: Readonly<Record<string, unkn
   slots.set(savedSlots);
   const { state, pmp } = hart;
   for (const [field, value] of fields) state[field] = value;
-  state.mode = mode;
-  state.retiredBefore = retired;
   state.wide.set(wide);
   pmp.config.set(config);
   pmp.addressLow.set(pmpLow);

@@ -1,0 +1,81 @@
+/** The guests that the experiments run: the embedded one, and Debian where its files are in the cache. */
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { homedir, tmpdir } from "node:os";
+import { join } from "node:path";
+import { zstdCodec } from "../src/snapshot/codec.js";
+import { encodeMachine, restoreMachine } from "../src/snapshot/machine.js";
+import type { TestHost, TestVm, TestVmOptions } from "../test/riscv-vm.js";
+
+/** Bytes of a mebibyte. */
+export const MEBIBYTE = 1 << 20;
+
+/** The small operating system of this project. */
+export const embedded = (ramBytes: number, options: Partial<TestVmOptions> = {}): TestVmOptions => ({
+  kernel: readFileSync(new URL("../../../../examples/guest/bin/guest64.elf", import.meta.url)),
+  ramBytes,
+  ...options,
+});
+
+const cache = join(
+  process.env.HYPERFILE_CACHE ?? join(homedir(), ".cache/hyperfile"),
+  "debian-trixie-riscv64",
+);
+
+/** Debian's kernel and busybox, as `hyperfile start` boots them; undefined where they were never fetched. */
+export function debian(ramBytes: number, options: Partial<TestVmOptions> = {}): TestVmOptions | undefined {
+  if (!existsSync(join(cache, "vmlinux"))) return undefined;
+  return {
+    kernel: readFileSync(join(cache, "vmlinux")),
+    initrd: readFileSync(join(cache, "initramfs.cpio")),
+    append: "console=ttyS0",
+    ramBytes,
+    background: true,
+    ...options,
+  };
+}
+
+/** What Debian's shell prompts with. */
+export const DEBIAN_PROMPT = "# ";
+
+/** A Debian at its prompt: booted once, then from a snapshot beside the system's temporary files. */
+export async function debianAtPrompt(host: TestHost, options: TestVmOptions): Promise<TestVm> {
+  const path = join(
+    tmpdir(),
+    `hyperfile-debian-${options.ramBytes / MEBIBYTE}-${options.virtualTime ?? true}.snapshot`,
+  );
+  const codec = await zstdCodec();
+  if (existsSync(path)) {
+    const vm = host.make(options);
+    try {
+      restoreMachine(readFileSync(path), vm.machine, codec);
+      return vm;
+    } catch (error) {
+      console.log(`${path} is of no use: ${(error as Error).message}`);
+      vm.destroy();
+    }
+  }
+  const vm = host.boot(options);
+  const started = performance.now();
+  while (!vm.output.includes(DEBIAN_PROMPT) && vm.cpu.retired() < 8e9 && !vm.off) {
+    vm.runUntil(DEBIAN_PROMPT, 2e6);
+    // Regions that were compiled in the background come into place here.
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  if (!vm.output.includes(DEBIAN_PROMPT)) throw new Error(`no prompt: ${vm.output.slice(-500)}`);
+  vm.runTo(vm.cpu.retired() + 1e6);
+  console.log(`Debian booted to its prompt in ${((performance.now() - started) / 1000).toFixed(1)} s`);
+  const { pieces } = encodeMachine(vm.machine, codec);
+  writeFileSync(path, Buffer.concat(pieces));
+  return vm;
+}
+
+/** Resident bytes of this process, after a collection of garbage. */
+export function residentBytes(): number {
+  (globalThis as { gc?: () => void }).gc?.();
+  return process.memoryUsage.rss();
+}
+
+/** A figure with its unit, aligned. */
+export function report(what: string, value: number, unit: string, digits = 1): void {
+  console.log(`${what.padEnd(64)} ${value.toFixed(digits).padStart(10)} ${unit}`);
+}

@@ -1,0 +1,40 @@
+/**
+ * Runs an experiment of this folder: `node packages/broker/bench/run.mjs NAME [ARGUMENT...]`, after `npm run setup`.
+ * It is bundled from the packages' sources, so that what is measured is what stands there.
+ */
+import { spawnSync } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { build } from "tsup";
+
+const [name, ...rest] = process.argv.slice(2);
+if (name === undefined) {
+  console.error("usage: node packages/broker/bench/run.mjs NAME [ARGUMENT...]");
+  process.exit(2);
+}
+const here = (path) => fileURLToPath(new URL(path, import.meta.url));
+const source = (name) => here(`../../${name}/src/index.ts`);
+await build({
+  entry: { [name]: here(`${name}.ts`) },
+  outDir: here("dist"),
+  format: "esm",
+  target: "es2022",
+  platform: "node",
+  silent: true,
+  config: false,
+  tsconfig: here("../../../tsconfig.json"),
+  noExternal: [/^@hyperfile\//, "acorn"],
+  external: ["@bokuweb/zstd-wasm", "ws", "yaml", "ajv"],
+  esbuildOptions(options) {
+    options.alias = {
+      "@hyperfile/decoder": source("decoder"),
+      "@hyperfile/jit": source("jit"),
+      "@hyperfile/devices": source("devices"),
+      "@hyperfile/broker": source("broker"),
+    };
+  },
+});
+const flags = ["--expose-gc", "--experimental-wasm-branch-hinting", "--no-wasm-stack-checks"];
+const { status } = spawnSync(process.execPath, [...flags, here(`dist/${name}.js`), ...rest], {
+  stdio: "inherit",
+});
+process.exit(status ?? 1);
