@@ -51,19 +51,20 @@ const SLICES = [1000, 1, 2, 3, 5, 1, 1, 7, 19, 100, 4, 61, 13];
 
 /**
  * Runs a program for `instructions` instructions in the interpreter and in tier `wasm`, in slices of the lengths
- * `slices` in turn; gives the second CPU.
+ * `slices` in turn; gives the second CPU. `what` names the program in messages.
  */
 export function agree(
   source: string,
   instructions: number,
   options: ProgramOptions = {},
   slices: readonly number[] = SLICES,
+  what = "the program",
 ): RiscvCpu {
-  const left = programCpu(source, { ...options, tier: "interpreter" });
+  const left = programCpu(source, { ...options, tier: "interpreter", verify: "off" });
   const right = programCpu(source, { tier: "wasm", ...options });
   for (let turn = 0; right.retired() < instructions; turn++) {
     const slice = slices[turn % slices.length]!;
-    const where = `a slice of ${slice} after ${left.retired()} instructions`;
+    const where = `${what}: a slice of ${slice} after ${left.retired()} instructions`;
     const ends = [left.run(slice), right.run(slice)];
     if (snapshot(left) !== snapshot(right)) {
       // An exception retires nothing, so a slice may end before it or after it: one more instruction settles that.

@@ -351,9 +351,10 @@ function* lockstepRun(
 ): Generator<undefined, LockstepResult> {
   const program = randomProgram(xlen, seed);
   const random = generator(seed + 99);
-  const left = lockstepCpu(xlen, program, seed, { tier: "interpreter" });
+  const left = lockstepCpu(xlen, program, seed, { tier: "interpreter", verify: "off" });
   const right = lockstepCpu(xlen, program, seed, { hotThreshold: 2, ...options });
   const { guest } = right.options.memory;
+  const before = { ...left.hart.counters };
   let ambiguous = false;
   guest.onCodeWrite = (gpa, length, leavesBlock = false) => {
     const dropped = right.engine.invalidate(gpa, length, leavesBlock);
@@ -362,7 +363,7 @@ function* lockstepRun(
   };
   let divergence: string | undefined;
   for (let at = 0; at < slices; at++) {
-    const before = snapshot(left);
+    const state = snapshot(left);
     const start = left.hart.pcLow;
     const ends = [left.run(slice), right.run(slice)];
     let [a, b] = [snapshot(left), snapshot(right)];
@@ -374,7 +375,7 @@ function* lockstepRun(
     }
     if (ambiguous) break;
     if (a !== b || ends[0] !== ends[1]) {
-      divergence = `xlen ${xlen} seed ${seed} slice ${at} from pc 0x${(start >>> 0).toString(16)}\nbefore ${before}\ninterpreter ${a}\ntranslated ${b}`;
+      divergence = `xlen ${xlen} seed ${seed} slice ${at} from pc 0x${(start >>> 0).toString(16)}\nbefore ${state}\ninterpreter ${a}\ntranslated ${b}`;
       break;
     }
     yield;
@@ -395,8 +396,8 @@ function* lockstepRun(
   return {
     instructions: left.retired(),
     translated: right.engine.counters.translated,
-    exceptions: left.hart.counters.exceptions,
-    walks: left.hart.counters.pageWalks,
+    exceptions: left.hart.counters.exceptions - before.exceptions,
+    walks: left.hart.counters.pageWalks - before.pageWalks,
     ambiguous,
     divergence,
   };
