@@ -84,6 +84,10 @@ export function riscvPool(options: {
 const hex64 = (lo: number, hi: number): string =>
   `0x${((BigInt(hi >>> 0) << 32n) | BigInt(lo >>> 0)).toString(16)}`;
 
+const clear = (counters: Record<string, number>): void => {
+  for (const name of Object.keys(counters)) counters[name] = 0;
+};
+
 /** One hart with its engine. */
 export class RiscvCpu {
   readonly frontEnd: FrontEnd;
@@ -144,6 +148,8 @@ export class RiscvCpu {
     this.access = this.core.access;
     this.engine = this.core.engine;
     this.core.adopt(this.place);
+    // A new core has trained its interpreter with accesses and traps that are no guest's.
+    if (core === undefined) for (const each of [this.hart, this.access, this.tlb]) clear(each.counters);
   }
 
   /** Puts the hart at an entry point and forgets all translations' counters. */
