@@ -1,4 +1,6 @@
+export * from "./api/index.js";
 export * from "./cpu/index.js";
+export * from "./daemon/metrics.js";
 export * from "./debug/gdb-protocol.js";
 export * from "./debug/target.js";
 export * from "./hyperfile/index.js";

@@ -1,6 +1,8 @@
 /** The part of the broker that needs Node. */
+export * from "./api/node/client.js";
 export * from "./cpu/node/host-scheduler.js";
 export * from "./cpu/node/thread-time.js";
+export * from "./daemon/node/daemon.js";
 export * from "./debug/node/gdb-server.js";
 export * from "./lifecycle/node/fleet.js";
 export { ManagedVm, type SnapshotInfo, type VmState } from "./lifecycle/node/managed-vm.js";

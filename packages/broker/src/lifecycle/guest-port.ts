@@ -50,7 +50,7 @@ export interface Guest {
   /** Power off and on. */
   reset(): void;
   retired(): number;
-  memory(): GuestMemoryUsage;
+  memoryFigures(): GuestMemoryUsage;
   /** Counters of devices and engine by name, for reports. */
   counters(): Readonly<Record<string, number>>;
   /** Writes a snapshot; the guest is paused. */

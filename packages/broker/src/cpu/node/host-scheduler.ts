@@ -160,6 +160,11 @@ export class HostScheduler {
     return this.tree.nodes();
   }
 
+  /** What a new VM of a pool could reserve, in cores. */
+  available(pool: string): number {
+    return this.tree.available(pool);
+  }
+
   /** A running VM's figures; undefined for one that is not admitted. */
   report(name: string): VmCpuReport | undefined {
     const slot = this.slots.get(name);

@@ -97,7 +97,7 @@ class GuestServer {
         return this.served(vm).guest.saveTo((request as GuestRequest<"snapshot">).args.path);
       case "figures": {
         const { guest } = this.served(vm);
-        return { memory: guest.memory(), counters: guest.counters(), retired: guest.retired() };
+        return { memory: guest.memoryFigures(), counters: guest.counters(), retired: guest.retired() };
       }
       default:
         this.served(vm).guest[method]();

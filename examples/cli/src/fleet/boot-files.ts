@@ -1,0 +1,102 @@
+/** What a VM of a Hyperfile boots: its files read, its kernel found, its width known. */
+import { resolve } from "node:path";
+import type { VmSpec } from "@hyperfile/broker";
+import {
+  type BootPlan,
+  bootPlan,
+  checkInitrd,
+  isElf,
+  parseElf,
+  parseKernel,
+  programPlan,
+} from "@hyperfile/devices";
+import { readNamedFile } from "../commands/options.js";
+import { elfWidth } from "../commands/run.js";
+import { prepareDebianGuest } from "../debian/guest.js";
+import { readEmbeddedGuest } from "../embedded-guest.js";
+import { CliError } from "../errors.js";
+import type { NamedBytes } from "../machine-types.js";
+
+/** The daemon has no terminal to show progress on. */
+const silent = { begin() {}, update() {}, end() {} };
+
+/** The files of one VM. */
+export interface BootFiles {
+  readonly xlen: 32 | 64;
+  readonly append: string;
+  readonly kernel?: NamedBytes;
+  readonly initrd?: NamedBytes;
+  readonly firmware?: NamedBytes;
+  readonly program?: NamedBytes;
+}
+
+/**
+ * Reads a VM's files.
+ * @param folder from which they are named
+ * @throws CliError `E_FILE` for one that can't be read, `E_USAGE` for widths that don't fit, and Debian's errors
+ */
+export async function readBootFiles(spec: VmSpec, folder: string): Promise<BootFiles> {
+  const { boot } = spec;
+  const read = (what: string, file: string) => readNamedFile(what, resolve(folder, file));
+  const [kernel, builtinInitrd] = await kernelOf(spec, folder);
+  const initrd = boot.initrd === undefined ? builtinInitrd : await read("initrd", boot.initrd);
+  const firmware = boot.firmware === undefined ? undefined : await read("firmware", boot.firmware);
+  const program = boot.program === undefined ? undefined : await read("program", boot.program);
+  const main = program ?? kernel ?? firmware;
+  const declared = main === undefined ? undefined : elfWidth(main.bytes);
+  if (declared !== undefined && spec.xlen !== undefined && declared !== spec.xlen) {
+    throw new CliError(
+      "E_USAGE",
+      `VM ${spec.name}: ${main!.name} is a ${declared}-bit program, but isa says ${spec.xlen} bits`,
+    );
+  }
+  const builtin = boot.kernel !== undefined && "builtin" in boot.kernel ? boot.kernel.builtin : undefined;
+  const append = [builtin === "debian" ? "console=ttyS0" : "", boot.append].filter((part) => part !== "");
+  return {
+    xlen: spec.xlen ?? declared ?? 64,
+    append: append.join(" "),
+    ...(kernel === undefined ? {} : { kernel }),
+    ...(initrd === undefined ? {} : { initrd }),
+    ...(firmware === undefined ? {} : { firmware }),
+    ...(program === undefined ? {} : { program }),
+  };
+}
+
+async function kernelOf(
+  { boot }: VmSpec,
+  folder: string,
+): Promise<[kernel: NamedBytes | undefined, initrd: NamedBytes | undefined]> {
+  const { kernel } = boot;
+  if (kernel === undefined) return [undefined, undefined];
+  if ("file" in kernel) return [await readNamedFile("kernel", resolve(folder, kernel.file)), undefined];
+  if (kernel.builtin === "embedded") return [await readEmbeddedGuest(), undefined];
+  const debian = await prepareDebianGuest({ verify: false, refresh: false, progress: silent });
+  return [await readNamedFile("kernel", debian.kernel), await readNamedFile("initrd", debian.initrd)];
+}
+
+/**
+ * What goes where in the machine's memory.
+ * @throws the image's errors, for files that are no kernel, program or initrd, or don't fit
+ */
+export function planBoot(
+  files: BootFiles,
+  ramBytes: number,
+  deviceTree: (initrd: { start: number; end: number } | undefined) => Uint8Array,
+): BootPlan {
+  const { program, kernel, initrd, firmware, xlen } = files;
+  if (program !== undefined) return programPlan(parseElf(program.bytes, program.name), ramBytes);
+  if (kernel === undefined) throw new CliError("E_USAGE", "nothing to boot: declare a kernel or a program");
+  if (initrd !== undefined) checkInitrd(initrd.bytes, initrd.name);
+  const firmwareParts =
+    firmware === undefined || !isElf(firmware.bytes)
+      ? firmware?.bytes
+      : parseElf(firmware.bytes, firmware.name).segments;
+  return bootPlan({
+    xlen,
+    ramBytes,
+    kernel: parseKernel(kernel.bytes, kernel.name),
+    deviceTree,
+    ...(initrd === undefined ? {} : { initrd: initrd.bytes }),
+    ...(firmwareParts === undefined ? {} : { firmware: firmwareParts }),
+  });
+}

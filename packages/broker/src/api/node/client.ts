@@ -1,0 +1,224 @@
+/** A client of the daemon, over its Unix socket. */
+import { type IncomingMessage, request } from "node:http";
+import { WebSocket } from "ws";
+import type { FleetEvent } from "../../lifecycle/events.js";
+import type { ExecResult } from "../../lifecycle/guest-shell.js";
+import type { UpReport } from "../../lifecycle/node/fleet.js";
+import type { SnapshotInfo } from "../../lifecycle/node/managed-vm.js";
+import type { DaemonView, PoolView, Sample, VmView } from "../types.js";
+
+/** The daemon refused, or could not be reached (`E_DAEMON_UNREACHABLE`). */
+export class ApiError extends Error {
+  override readonly name = "ApiError";
+
+  constructor(
+    readonly code: string,
+    message: string,
+    /** Of a Hyperfile: every mistake, a line each. */
+    readonly problems: readonly string[] = [],
+  ) {
+    super(message);
+  }
+}
+
+/** A connection to a VM's console. */
+export interface ConsoleConnection {
+  /** Types bytes. */
+  send(bytes: Uint8Array): void;
+  resize(columns: number, rows: number): void;
+  close(): void;
+  /** Resolves when the VM or the connection has ended, with the reason. */
+  readonly closed: Promise<string>;
+}
+
+/** A client. */
+export class DaemonClient {
+  /** @param socket path of the daemon's socket */
+  constructor(readonly socket: string) {}
+
+  version(): Promise<DaemonView> {
+    return this.ask("GET", "/v1/version");
+  }
+
+  up(source: { text: string; file: string; folder: string; restart?: boolean }): Promise<UpReport> {
+    return this.ask("POST", "/v1/up", source);
+  }
+
+  down(project: string, force = false): Promise<string[]> {
+    return this.ask("POST", `/v1/projects/${encodeURIComponent(project)}/down`, { force });
+  }
+
+  vms(): Promise<VmView[]> {
+    return this.ask("GET", "/v1/vms");
+  }
+
+  vm(name: string): Promise<VmView> {
+    return this.ask("GET", place(name));
+  }
+
+  remove(name: string, force = false): Promise<void> {
+    return this.ask("DELETE", `${place(name)}?force=${force}`);
+  }
+
+  set(name: string, settings: readonly string[]): Promise<VmView> {
+    return this.ask("PATCH", place(name), { settings });
+  }
+
+  setPool(name: string, settings: readonly string[]): Promise<void> {
+    return this.ask("PATCH", `/v1/pools/${encodeURIComponent(name)}`, { settings });
+  }
+
+  start(name: string, snapshot?: string): Promise<void> {
+    return this.ask("POST", `${place(name)}/start`, snapshot === undefined ? {} : { snapshot });
+  }
+
+  stop(name: string, options: { force?: boolean; timeoutMs?: number } = {}): Promise<void> {
+    return this.ask("POST", `${place(name)}/stop`, options);
+  }
+
+  pause(name: string): Promise<void> {
+    return this.ask("POST", `${place(name)}/pause`);
+  }
+
+  resume(name: string): Promise<void> {
+    return this.ask("POST", `${place(name)}/resume`);
+  }
+
+  reset(name: string): Promise<void> {
+    return this.ask("POST", `${place(name)}/reset`);
+  }
+
+  snapshot(name: string, snapshot: string): Promise<SnapshotInfo> {
+    return this.ask("POST", `${place(name)}/snapshots/${encodeURIComponent(snapshot)}`);
+  }
+
+  clone(name: string, copy: string, settings: readonly string[] = []): Promise<{ milliseconds: number }> {
+    return this.ask("POST", `${place(name)}/clone`, { name: copy, settings });
+  }
+
+  exec(name: string, command: string, timeoutMs?: number): Promise<ExecResult> {
+    return this.ask("POST", `${place(name)}/exec`, {
+      command,
+      ...(timeoutMs === undefined ? {} : { timeoutMs }),
+    });
+  }
+
+  async logs(name: string, bytes?: number): Promise<Uint8Array> {
+    const query = bytes === undefined ? "" : `?bytes=${bytes}`;
+    return readAll(await this.send("GET", `${place(name)}/logs${query}`));
+  }
+
+  pools(): Promise<PoolView[]> {
+    return this.ask("GET", "/v1/pools");
+  }
+
+  history(seconds: number): Promise<Sample[]> {
+    return this.ask("GET", `/v1/history?seconds=${seconds}`);
+  }
+
+  async metrics(): Promise<string> {
+    return new TextDecoder().decode(await readAll(await this.send("GET", "/metrics")));
+  }
+
+  shutdown(): Promise<void> {
+    return this.ask("POST", "/v1/shutdown");
+  }
+
+  /** Events from now on, or after a number; ends with the connection. */
+  async *events(since?: number): AsyncGenerator<FleetEvent> {
+    const response = await this.send("GET", `/v1/events${since === undefined ? "" : `?since=${since}`}`);
+    let text = "";
+    const decoder = new TextDecoder();
+    for await (const part of response as AsyncIterable<Buffer>) {
+      text += decoder.decode(part, { stream: true });
+      const records = text.split("\n\n");
+      text = records.pop() ?? "";
+      for (const record of records) {
+        const data = record.split("\n").find((line) => line.startsWith("data: "));
+        if (data !== undefined) yield JSON.parse(data.slice("data: ".length)) as FleetEvent;
+      }
+    }
+  }
+
+  /**
+   * Connects to a VM's console.
+   * @param options `tail`: bytes of the log to begin with
+   */
+  console(
+    name: string,
+    write: (bytes: Uint8Array) => void,
+    options: { readonly tail?: number } = {},
+  ): Promise<ConsoleConnection> {
+    const query = options.tail === undefined ? "" : `?tail=${options.tail}`;
+    const socket = new WebSocket(`ws+unix:${this.socket}:${place(name)}/console${query}`);
+    socket.binaryType = "nodebuffer";
+    socket.on("message", (data) => write(new Uint8Array(data as Buffer)));
+    return new Promise((resolve, reject) => {
+      const closed = new Promise<string>((end) => {
+        socket.on("close", (_code, reason) => end(reason.toString()));
+      });
+      socket.on("unexpected-response", (_request, response) => {
+        void refusal(response).then(reject);
+      });
+      socket.on("error", (error) => reject(this.unreachable(error)));
+      socket.on("open", () =>
+        resolve({
+          send: (bytes) => socket.send(bytes, { binary: true }),
+          resize: (columns, rows) => socket.send(JSON.stringify({ columns, rows })),
+          close: () => socket.close(),
+          closed,
+        }),
+      );
+    });
+  }
+
+  private async ask<Answer>(method: string, path: string, body?: unknown): Promise<Answer> {
+    const response = await this.send(method, path, body);
+    return JSON.parse(new TextDecoder().decode(await readAll(response))) as Answer;
+  }
+
+  private async send(method: string, path: string, body?: unknown): Promise<IncomingMessage> {
+    const text = body === undefined ? "" : JSON.stringify(body);
+    const response = await new Promise<IncomingMessage>((resolve, reject) => {
+      const sent = request(
+        {
+          socketPath: this.socket,
+          method,
+          path,
+          headers: { "content-type": "application/json", "content-length": Buffer.byteLength(text) },
+        },
+        resolve,
+      );
+      sent.on("error", (error) => reject(this.unreachable(error)));
+      sent.end(text);
+    });
+    if (response.statusCode !== 200) throw await refusal(response);
+    return response;
+  }
+
+  private unreachable(error: Error): ApiError {
+    return new ApiError("E_DAEMON_UNREACHABLE", `no daemon answers at ${this.socket}: ${error.message}`);
+  }
+}
+
+const place = (vm: string): string => `/v1/vms/${encodeURIComponent(vm)}`;
+
+async function readAll(response: IncomingMessage): Promise<Uint8Array> {
+  const parts: Buffer[] = [];
+  for await (const part of response as AsyncIterable<Buffer>) parts.push(part);
+  return new Uint8Array(Buffer.concat(parts));
+}
+
+async function refusal(response: IncomingMessage): Promise<ApiError> {
+  const text = new TextDecoder().decode(await readAll(response));
+  try {
+    const { code, message, problems } = JSON.parse(text) as {
+      code: string;
+      message: string;
+      problems?: string[];
+    };
+    return new ApiError(code, message, problems);
+  } catch {
+    return new ApiError("E_INTERNAL", `the daemon answered with status ${response.statusCode}`);
+  }
+}

@@ -1,0 +1,363 @@
+/**
+ * The daemon's HTTP API as data: every operation with its place, what it takes and what it gives. The server routes by
+ * this table, and the OpenAPI document is made from it, so that neither can have what the other lacks.
+ */
+
+/** A JSON schema. */
+export type Schema = Readonly<Record<string, unknown>>;
+
+/** One operation. */
+export interface Operation {
+  readonly id: string;
+  readonly method: "get" | "post" | "patch" | "delete";
+  /** With parameters in braces. */
+  readonly path: string;
+  readonly summary: string;
+  /** Parameters after the question mark. */
+  readonly query?: Readonly<Record<string, Schema>>;
+  /** Body, as JSON. */
+  readonly body?: Schema;
+  /** Answer; JSON unless `type` says otherwise. */
+  readonly answer: { readonly type?: string; readonly schema: Schema; readonly description: string };
+}
+
+const text = { type: "string" } as const;
+const number = { type: "number" } as const;
+const integer = { type: "integer" } as const;
+const flag = { type: "boolean" } as const;
+const object = (properties: Readonly<Record<string, Schema>>, required?: readonly string[]): Schema => ({
+  type: "object",
+  properties,
+  ...(required === undefined ? { required: Object.keys(properties) } : { required }),
+});
+const list = (items: Schema): Schema => ({ type: "array", items });
+const ref = (name: string): Schema => ({ $ref: `#/components/schemas/${name}` });
+const done = { schema: object({}), description: "It is done." };
+
+/** Schemas that several operations use. */
+export const components: Readonly<Record<string, Schema>> = {
+  Allotment: object({
+    shares: integer,
+    reservation: number,
+    limit: { ...number, nullable: true, description: "null for none" },
+  }),
+  Accounts: object(
+    {
+      used: number,
+      preempted: number,
+      ready: number,
+      limited: number,
+      waiting: number,
+      idle: number,
+      stopped: number,
+      steal: number,
+    },
+    ["used", "ready", "waiting", "idle", "steal"],
+  ),
+  Memory: object({
+    granted: integer,
+    touched: integer,
+    ballooned: integer,
+    shared: integer,
+    swapped: integer,
+  }),
+  Snapshot: object({ name: text, bytes: integer, at: number }),
+  Vm: object(
+    {
+      name: text,
+      project: text,
+      pool: text,
+      state: { enum: ["off", "starting", "running", "paused", "stopping", "crashed"] },
+      status: integer,
+      message: text,
+      startedAt: number,
+      restarts: integer,
+      memoryBytes: integer,
+      cpu: ref("Allotment"),
+      accounts: { ...ref("Accounts"), description: "Seconds since it was started" },
+      activity: { enum: ["stopped", "idle", "waiting", "ready", "limited", "running"] },
+      instructions: number,
+      memory: ref("Memory"),
+      counters: { type: "object", additionalProperties: number },
+      snapshots: list(ref("Snapshot")),
+    },
+    ["name", "project", "pool", "state", "cpu", "memoryBytes", "snapshots"],
+  ),
+  Pool: object({ name: text, parent: text, cpu: ref("Allotment"), claim: number, available: number }, [
+    "name",
+    "cpu",
+    "claim",
+    "available",
+  ]),
+  Event: object({ id: integer, at: number, kind: text, name: text, message: text }, [
+    "id",
+    "at",
+    "kind",
+    "name",
+  ]),
+  Sample: object({
+    at: number,
+    vms: { type: "object", additionalProperties: ref("VmSample") },
+  }),
+  VmSample: object({
+    used: number,
+    ready: number,
+    waiting: number,
+    idle: number,
+    steal: number,
+    instructions: number,
+    io: number,
+    granted: integer,
+    touched: integer,
+    ballooned: integer,
+    shared: integer,
+    swapped: integer,
+  }),
+  Error: object({ code: text, message: text, problems: list(text) }, ["code", "message"]),
+};
+
+/** All operations. */
+export const operations = [
+  {
+    id: "version",
+    method: "get",
+    path: "/v1/version",
+    summary: "The daemon's version and process",
+    answer: {
+      schema: object({ version: text, pid: integer, cores: integer, folder: text }),
+      description: "What answers.",
+    },
+  },
+  {
+    id: "openapi",
+    method: "get",
+    path: "/v1/openapi.json",
+    summary: "This document",
+    answer: { schema: { type: "object" }, description: "An OpenAPI document." },
+  },
+  {
+    id: "up",
+    method: "post",
+    path: "/v1/up",
+    summary: "Make a Hyperfile so: start what is off, apply changes to what runs",
+    body: object({ text, file: text, folder: text, restart: flag }, ["text", "file", "folder"]),
+    answer: {
+      schema: object({
+        project: text,
+        actions: list(object({ name: text, action: text, detail: text }, ["name", "action"])),
+      }),
+      description: "What was done.",
+    },
+  },
+  {
+    id: "down",
+    method: "post",
+    path: "/v1/projects/{project}/down",
+    summary: "Stop a project's VMs and forget them; logs and snapshots stay",
+    body: object({ force: flag }, []),
+    answer: { schema: list(text), description: "The VMs that were stopped." },
+  },
+  {
+    id: "listVms",
+    method: "get",
+    path: "/v1/vms",
+    summary: "All VMs",
+    answer: { schema: list(ref("Vm")), description: "The VMs." },
+  },
+  {
+    id: "getVm",
+    method: "get",
+    path: "/v1/vms/{vm}",
+    summary: "One VM",
+    answer: { schema: ref("Vm"), description: "The VM." },
+  },
+  {
+    id: "removeVm",
+    method: "delete",
+    path: "/v1/vms/{vm}",
+    summary: "Forget a VM, with its log and snapshots",
+    query: { force: flag },
+    answer: done,
+  },
+  {
+    id: "setVm",
+    method: "patch",
+    path: "/v1/vms/{vm}",
+    summary: "Change settings, at once",
+    body: object({ settings: { ...list(text), description: "NAME=VALUE" } }),
+    answer: { schema: ref("Vm"), description: "The VM as it is now." },
+  },
+  {
+    id: "setPool",
+    method: "patch",
+    path: "/v1/pools/{pool}",
+    summary: "Change a pool, at once",
+    body: object({ settings: { ...list(text), description: "NAME=VALUE" } }),
+    answer: done,
+  },
+  {
+    id: "startVm",
+    method: "post",
+    path: "/v1/vms/{vm}/start",
+    summary: "Start a VM, from a snapshot if one is named",
+    body: object({ snapshot: text }, []),
+    answer: done,
+  },
+  {
+    id: "stopVm",
+    method: "post",
+    path: "/v1/vms/{vm}/stop",
+    summary: "Stop a VM: by its shutdown command, or by force",
+    body: object({ force: flag, timeoutMs: number }, []),
+    answer: done,
+  },
+  {
+    id: "pauseVm",
+    method: "post",
+    path: "/v1/vms/{vm}/pause",
+    summary: "Halt a VM; its clock stands still",
+    answer: done,
+  },
+  {
+    id: "resumeVm",
+    method: "post",
+    path: "/v1/vms/{vm}/resume",
+    summary: "Let a paused VM go on",
+    answer: done,
+  },
+  {
+    id: "resetVm",
+    method: "post",
+    path: "/v1/vms/{vm}/reset",
+    summary: "Power off and on",
+    answer: done,
+  },
+  {
+    id: "snapshotVm",
+    method: "post",
+    path: "/v1/vms/{vm}/snapshots/{snapshot}",
+    summary: "Save a VM; it goes on afterwards",
+    answer: { schema: ref("Snapshot"), description: "The snapshot." },
+  },
+  {
+    id: "cloneVm",
+    method: "post",
+    path: "/v1/vms/{vm}/clone",
+    summary: "Copy a running VM",
+    body: object({ name: text, settings: list(text) }, ["name"]),
+    answer: { schema: object({ milliseconds: number }), description: "How long it took." },
+  },
+  {
+    id: "execVm",
+    method: "post",
+    path: "/v1/vms/{vm}/exec",
+    summary: "Run a command on a VM's console",
+    body: object({ command: text, timeoutMs: number }, ["command"]),
+    answer: { schema: object({ status: integer, output: text }), description: "Status and output." },
+  },
+  {
+    id: "logsVm",
+    method: "get",
+    path: "/v1/vms/{vm}/logs",
+    summary: "The end of a VM's console log",
+    query: { bytes: integer },
+    answer: {
+      type: "application/octet-stream",
+      schema: { type: "string", format: "binary" },
+      description: "The log.",
+    },
+  },
+  {
+    id: "consoleVm",
+    method: "get",
+    path: "/v1/vms/{vm}/console",
+    summary:
+      'A VM\'s console over WebSocket: binary messages are bytes of the console, text messages are JSON such as {"columns": 80, "rows": 24}',
+    query: { tail: { ...integer, description: "Bytes of the log to begin with" } },
+    answer: { schema: object({}), description: "Answers over HTTP only that it needs an upgrade." },
+  },
+  {
+    id: "listPools",
+    method: "get",
+    path: "/v1/pools",
+    summary: "All pools, those around others first",
+    answer: { schema: list(ref("Pool")), description: "The pools." },
+  },
+  {
+    id: "history",
+    method: "get",
+    path: "/v1/history",
+    summary: "Samples of all VMs, one a second",
+    query: { seconds: integer },
+    answer: { schema: list(ref("Sample")), description: "The last samples." },
+  },
+  {
+    id: "events",
+    method: "get",
+    path: "/v1/events",
+    summary: "Events as they happen (server-sent events), after those since a number",
+    query: { since: integer },
+    answer: {
+      type: "text/event-stream",
+      schema: ref("Event"),
+      description: "Each event as JSON in a data field.",
+    },
+  },
+  {
+    id: "metrics",
+    method: "get",
+    path: "/metrics",
+    summary: "Figures for Prometheus",
+    answer: { type: "text/plain", schema: text, description: "Text exposition format 0.0.4." },
+  },
+  {
+    id: "shutdown",
+    method: "post",
+    path: "/v1/shutdown",
+    summary: "Stop all VMs by force and end the daemon",
+    answer: done,
+  },
+] as const satisfies readonly Operation[];
+
+/** Names of the operations. */
+export type OperationId = (typeof operations)[number]["id"];
+
+/** The OpenAPI document (version 3.0). */
+export function openApiDocument(version: string): Schema {
+  const paths: Record<string, Record<string, unknown>> = {};
+  for (const operation of operations as readonly Operation[]) {
+    const { id, method, path, summary, query = {}, body, answer } = operation;
+    const inPath = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name!);
+    paths[path] ??= {};
+    paths[path][method] = {
+      operationId: id,
+      summary,
+      parameters: [
+        ...inPath.map((name) => ({ name, in: "path", required: true, schema: text })),
+        ...Object.entries(query).map(([name, schema]) => ({ name, in: "query", schema })),
+      ],
+      ...(body === undefined ? {} : { requestBody: { content: { "application/json": { schema: body } } } }),
+      responses: {
+        "200": {
+          description: answer.description,
+          content: { [answer.type ?? "application/json"]: { schema: answer.schema } },
+        },
+        default: {
+          description: "It can't be done; nothing has changed unless the message says so.",
+          content: { "application/json": { schema: ref("Error") } },
+        },
+      },
+    };
+  }
+  return {
+    openapi: "3.0.3",
+    info: {
+      title: "Hyperfile daemon",
+      version,
+      description:
+        "Virtual machines that share one computer. Over a local socket that only its owner may use.",
+    },
+    paths,
+    components: { schemas: components },
+  };
+}

@@ -1,0 +1,85 @@
+/** What the API's answers hold, for clients in TypeScript; the schemas are in `operations.ts`. */
+import type { CpuState } from "../cpu/accounts.js";
+import type { GuestMemoryUsage } from "../lifecycle/guest-port.js";
+
+/** An allotment as JSON has it. */
+export interface AllotmentView {
+  readonly shares: number;
+  readonly reservation: number;
+  /** null for none. */
+  readonly limit: number | null;
+}
+
+/** CPU accounts in seconds. */
+export interface AccountsView {
+  readonly used: number;
+  readonly preempted: number;
+  readonly ready: number;
+  readonly limited: number;
+  readonly waiting: number;
+  readonly idle: number;
+  readonly stopped: number;
+  readonly steal: number;
+}
+
+/** A VM. What only a running one has is undefined otherwise. */
+export interface VmView {
+  readonly name: string;
+  readonly project: string;
+  readonly pool: string;
+  readonly state: "off" | "starting" | "running" | "paused" | "stopping" | "crashed";
+  /** Exit status of its last run. */
+  readonly status?: number;
+  /** Why it ended, where there is something to say. */
+  readonly message?: string;
+  /** Milliseconds since 1970. */
+  readonly startedAt?: number;
+  readonly restarts: number;
+  readonly memoryBytes: number;
+  readonly cpu: AllotmentView;
+  readonly accounts?: AccountsView;
+  readonly activity?: CpuState;
+  /** Guest instructions retired. */
+  readonly instructions?: number;
+  readonly memory?: GuestMemoryUsage;
+  readonly counters?: Readonly<Record<string, number>>;
+  readonly snapshots: readonly { readonly name: string; readonly bytes: number; readonly at: number }[];
+}
+
+/** A pool. */
+export interface PoolView {
+  readonly name: string;
+  readonly parent?: string;
+  readonly cpu: AllotmentView;
+  /** What it takes of its parent's reservation, in cores. */
+  readonly claim: number;
+  /** What a new VM in it could reserve. */
+  readonly available: number;
+}
+
+/** A VM at one moment: sums since its start, and memory in bytes. */
+export interface VmSample extends GuestMemoryUsage {
+  readonly used: number;
+  readonly ready: number;
+  readonly waiting: number;
+  readonly idle: number;
+  readonly steal: number;
+  readonly instructions: number;
+  /** Bytes through its devices. */
+  readonly io: number;
+}
+
+/** All running VMs at one moment. */
+export interface Sample {
+  /** Milliseconds since 1970. */
+  readonly at: number;
+  readonly vms: Readonly<Record<string, VmSample>>;
+}
+
+/** What the daemon says about itself. */
+export interface DaemonView {
+  readonly version: string;
+  readonly pid: number;
+  readonly cores: number;
+  readonly folder: string;
+}

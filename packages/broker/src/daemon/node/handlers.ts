@@ -1,0 +1,185 @@
+/** What the daemon does for each operation of its API that answers with JSON. */
+import type { OperationId } from "../../api/operations.js";
+import { openApiDocument } from "../../api/operations.js";
+import type { DaemonView, PoolView, Sample, VmView } from "../../api/types.js";
+import { LifecycleError } from "../../lifecycle/errors.js";
+import type { Fleet } from "../../lifecycle/node/fleet.js";
+import type { ManagedVm } from "../../lifecycle/node/managed-vm.js";
+import { parseSettings } from "../../lifecycle/settings.js";
+import { accountsView, allotmentView, sampleOf } from "../views.js";
+
+/** A request, taken apart. */
+export interface ApiRequest {
+  readonly path: Readonly<Record<string, string>>;
+  readonly query: URLSearchParams;
+  /** The JSON body; an empty object if there was none. */
+  readonly body: Readonly<Record<string, unknown>>;
+}
+
+/** What handlers act on. */
+export interface DaemonParts {
+  readonly fleet: Fleet;
+  readonly history: History;
+  readonly info: DaemonView;
+  shutdown(): void;
+}
+
+/** Operations that don't answer with JSON; the server has them. */
+export type StreamOperation = "events" | "metrics" | "logsVm" | "consoleVm";
+
+const DEFAULT_EXEC_MS = 60_000;
+
+/** The handlers. */
+export const handlers: {
+  readonly [Id in Exclude<OperationId, StreamOperation>]: (
+    request: ApiRequest,
+    parts: DaemonParts,
+  ) => unknown;
+} = {
+  version: (_, { info }) => info,
+  openapi: (_, { info }) => openApiDocument(info.version),
+  up: ({ body }, { fleet }) =>
+    fleet.up(
+      { text: textOf(body, "text"), file: textOf(body, "file"), folder: textOf(body, "folder") },
+      body.restart === true,
+    ),
+  down: ({ path, body }, { fleet }) => fleet.down(path.project!, body.force === true),
+  listVms: (_, { fleet }) => allVms(fleet),
+  getVm: ({ path }, { fleet }) => viewOf(fleet, fleet.vm(path.vm!)),
+  removeVm: ({ path, query }, { fleet }) =>
+    fleet.remove(path.vm!, query.get("force") === "true").then(nothing),
+  setVm: ({ path, body }, { fleet }) => {
+    fleet.set(path.vm!, parseSettings(textsOf(body, "settings")));
+    return viewOf(fleet, fleet.vm(path.vm!));
+  },
+  setPool: ({ path, body }, { fleet }) => {
+    const { cpu = {}, memory, restart } = parseSettings(textsOf(body, "settings"));
+    if (memory !== undefined || restart !== undefined)
+      throw new LifecycleError(
+        "E_SETTING",
+        "of a pool only cpu.shares, cpu.reservation and cpu.limit can be set",
+      );
+    fleet.setPool(path.pool!, cpu);
+    return {};
+  },
+  startVm: ({ path, body }, { fleet }) =>
+    fleet.start(path.vm!, typeof body.snapshot === "string" ? body.snapshot : undefined).then(nothing),
+  stopVm: ({ path, body }, { fleet }) =>
+    fleet
+      .vm(path.vm!)
+      .stop(body.force === true, typeof body.timeoutMs === "number" ? body.timeoutMs : undefined)
+      .then(nothing),
+  pauseVm: ({ path }, { fleet }) => fleet.vm(path.vm!).pause().then(nothing),
+  resumeVm: ({ path }, { fleet }) => fleet.vm(path.vm!).resume().then(nothing),
+  resetVm: ({ path }, { fleet }) => fleet.vm(path.vm!).reset().then(nothing),
+  snapshotVm: ({ path }, { fleet }) => fleet.vm(path.vm!).snapshot(path.snapshot!),
+  cloneVm: ({ path, body }, { fleet }) =>
+    fleet.clone(path.vm!, textOf(body, "name"), parseSettings(textsOf(body, "settings", []))),
+  execVm: ({ path, body }, { fleet }) =>
+    fleet
+      .vm(path.vm!)
+      .exec(textOf(body, "command"), typeof body.timeoutMs === "number" ? body.timeoutMs : DEFAULT_EXEC_MS),
+  listPools: (_, { fleet }) => poolViews(fleet),
+  history: ({ query }, { history }) => history.last(Number(query.get("seconds") ?? 60)),
+  shutdown: (_, parts) => {
+    parts.shutdown();
+    return {};
+  },
+};
+
+const nothing = (): object => ({});
+
+function textOf(body: Readonly<Record<string, unknown>>, name: string): string {
+  const value = body[name];
+  if (typeof value !== "string")
+    throw new LifecycleError("E_SETTING", `the request's ${name} must be a text`);
+  return value;
+}
+
+function textsOf(body: Readonly<Record<string, unknown>>, name: string, otherwise?: string[]): string[] {
+  const value = body[name] ?? otherwise;
+  if (!Array.isArray(value) || value.some((item) => typeof item !== "string"))
+    throw new LifecycleError("E_SETTING", `the request's ${name} must be a list of texts`);
+  return value as string[];
+}
+
+/** All VMs as the API shows them. */
+export function allVms(fleet: Fleet): Promise<VmView[]> {
+  return Promise.all(fleet.list().map((vm) => viewOf(fleet, vm)));
+}
+
+async function viewOf(fleet: Fleet, vm: ManagedVm): Promise<VmView> {
+  const figures = await vm.figures();
+  const report = fleet.cpuOf(vm.name);
+  const { spec, end } = vm;
+  return {
+    name: vm.name,
+    project: vm.project,
+    pool: vm.pool,
+    state: vm.state,
+    ...(end === undefined ? {} : { status: end.status }),
+    ...(end?.message === undefined ? {} : { message: end.message }),
+    ...(vm.startedAt === undefined ? {} : { startedAt: vm.startedAt }),
+    restarts: vm.restarts,
+    memoryBytes: spec.memoryBytes,
+    cpu: allotmentView(spec.cpu),
+    ...(report === undefined ? {} : { accounts: accountsView(report.accounts), activity: report.state }),
+    ...(figures === undefined
+      ? {}
+      : { instructions: figures.retired, memory: figures.memory, counters: figures.counters }),
+    snapshots: vm.snapshots(),
+  };
+}
+
+/** All pools as the API shows them. */
+export function poolViews(fleet: Fleet): PoolView[] {
+  return fleet.scheduler
+    .nodes()
+    .filter(({ isPool }) => isPool)
+    .map(({ name, parent, allotment, claim }) => ({
+      name,
+      ...(parent === undefined ? {} : { parent }),
+      cpu: allotmentView(allotment),
+      claim,
+      available: fleet.scheduler.available(name),
+    }));
+}
+
+/** Samples that are kept: an hour of them. */
+const KEPT = 3600;
+
+/** The last samples of all VMs. */
+export class History {
+  private readonly samples: Sample[] = [];
+  private timer: NodeJS.Timeout | undefined;
+
+  constructor(private readonly fleet: Fleet) {}
+
+  /** Takes a sample now and then; the process may end all the same. */
+  start(everyMs: number): void {
+    this.timer = setInterval(() => void this.take(), everyMs);
+    this.timer.unref();
+  }
+
+  stop(): void {
+    clearInterval(this.timer);
+  }
+
+  /** The samples of the last seconds. */
+  last(seconds: number): Sample[] {
+    const from = Date.now() - seconds * 1000;
+    return this.samples.filter(({ at }) => at >= from);
+  }
+
+  /** Takes a sample. */
+  async take(): Promise<void> {
+    const views = await allVms(this.fleet);
+    const vms = views.flatMap((view) => {
+      const sample = sampleOf(view);
+      return sample === undefined ? [] : [[view.name, sample] as const];
+    });
+    if (vms.length === 0) return;
+    this.samples.push({ at: Date.now(), vms: Object.fromEntries(vms) });
+    if (this.samples.length > KEPT) this.samples.shift();
+  }
+}
