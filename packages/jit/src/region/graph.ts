@@ -99,6 +99,7 @@ class Formation {
   private readonly leaders = new Map<Context, Map<Place, Leader>>();
   private readonly queue: Leader[] = [];
   private readonly contexts: Context[] = [root];
+  private readonly stretches = new Map<Place, readonly GuestInsn[]>();
   private readonly endings = new Map<Place, Ending>();
   private instructions = 0;
   private blocks = 0;
@@ -150,32 +151,46 @@ class Formation {
   private endingOf(place: Place, insns: readonly GuestInsn[]): Ending {
     const { frontEnd } = this.view;
     const last = insns[insns.length - 1]!;
-    const end = insns.reduce((at, insn) => at + insn.length, place);
+    const end = place + lengthOf(insns);
     if (!frontEnd.endsBlock(last)) return { kind: "jump", targets: [end], link: undefined };
     const known = this.endings.get(end);
     if (known !== undefined) return known;
-    const alone = endingOf(frontEnd.translate([last]), end - last.length, frontEnd);
+    const alone = moved(endingAlone(frontEnd, last), end - last.length);
     if (alone.kind === "indirect" && insns.length > 1)
       return endingOf(this.view.blockOf(place, insns), place, frontEnd);
     this.endings.set(end, alone);
     return alone;
   }
 
-  /** Instructions from `place` to the end of its block, of its page, or of what has run. */
-  private read(place: Place, before?: ReadonlyMap<Place, Leader>): GuestInsn[] {
+  /** Instructions from `place` to the end of its block or of its page. */
+  private read(place: Place): readonly GuestInsn[] {
+    const known = this.stretches.get(place);
+    if (known !== undefined) return known;
     const { view, limits } = this;
     const insns: GuestInsn[] = [];
     const page = Math.floor(place / PAGE_SIZE);
     for (let at = place; insns.length < limits.blockInstructions; ) {
       if (Math.floor(at / PAGE_SIZE) !== page) break;
-      if (at !== place && before?.has(at) === true) break;
       const insn = view.insnAt(at);
       if (insn === undefined) break;
       insns.push(insn);
       at += insn.length;
       if (view.frontEnd.endsBlock(insn)) break;
     }
+    this.stretches.set(place, insns);
     return insns;
+  }
+
+  /** The first of the instructions from `place` on, up to where another block begins. */
+  private readUpTo(place: Place, leaders: ReadonlyMap<Place, Leader>): readonly GuestInsn[] {
+    const insns = this.read(place);
+    let at = place;
+    const cut = insns.findIndex((insn) => {
+      const begins = at !== place && leaders.has(at);
+      at += insn.length;
+      return begins;
+    });
+    return cut < 0 ? insns : insns.slice(0, cut);
   }
 
   /** Where control can go, with the context it arrives in. */
@@ -214,19 +229,21 @@ class Formation {
 
   private build(): Region {
     const nodes = new Map<Leader, RegionNode>();
+    const endings: Ending[] = [];
     let instructions = 0;
     for (const [context, known] of this.leaders) {
       for (const leader of known.values()) {
-        const insns = this.read(leader.place, known);
+        const { place } = leader;
+        const insns = this.readUpTo(place, known);
         if (insns.length === 0) continue;
-        const block = this.view.blockOf(leader.place, insns);
-        const length = insns.reduce((sum, insn) => sum + insn.length, 0);
+        const block = this.view.blockOf(place, insns);
         instructions += insns.length;
-        nodes.set(leader, { place: leader.place, block, length, context, edges: [] });
+        nodes.set(leader, { place, block, length: lengthOf(insns), context, edges: [] });
+        endings.push(this.endingOf(place, insns));
       }
     }
-    for (const node of nodes.values()) {
-      const ending = endingOf(node.block, node.place, this.view.frontEnd);
+    for (const [index, node] of [...nodes.values()].entries()) {
+      const ending = endings[index]!;
       const wanted = this.successors(ending, node.context);
       const edgeTo = ({ place, context }: Leader): Edge => {
         const leader = this.leaders.get(context)?.get(place);
@@ -242,6 +259,32 @@ class Formation {
     return { nodes: [...nodes.values()], instructions };
   }
 }
+
+/** Bytes of instructions that follow each other. */
+function lengthOf(insns: readonly GuestInsn[]): number {
+  let length = 0;
+  for (const insn of insns) length += insn.length;
+  return length;
+}
+
+/** Endings of single instructions at place 0; front ends give the same object for the same bits again and again. */
+const aloneEndings = new WeakMap<GuestInsn, Ending>();
+
+function endingAlone(frontEnd: FrontEnd, insn: GuestInsn): Ending {
+  let ending = aloneEndings.get(insn);
+  if (ending === undefined) {
+    ending = endingOf(frontEnd.translate([insn]), 0, frontEnd);
+    aloneEndings.set(insn, ending);
+  }
+  return ending;
+}
+
+/** The ending of the same instruction at another place. */
+const moved = ({ kind, targets, link }: Ending, by: Place): Ending => ({
+  kind,
+  targets: targets.map((target) => target + by),
+  link: link === undefined ? undefined : link + by,
+});
 
 /** The place a block's indirect jump goes to, where that is a fixed distance from the block. */
 export function fixedTarget(block: Block, exit: Operation, granularity: number): number | undefined {

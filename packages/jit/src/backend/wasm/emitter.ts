@@ -78,8 +78,8 @@ const ADDEND = 8;
 export class WasmEmitter implements ValueWriter {
   private readonly uses: Uint16Array;
   private readonly stale: Uint8Array;
-  private readonly locals = new Map<Value, number>();
   private readonly members: readonly (GroupMember | undefined)[];
+  private readonly locals = new Map<Value, number>();
   /** Groups whose first access has been printed, with the local of the place of their lowest address; 0: unknown. */
   private readonly places = new Map<AccessGroup, number>();
 
@@ -90,9 +90,10 @@ export class WasmEmitter implements ValueWriter {
     private readonly context: WasmContext,
     private readonly host: WasmHost,
   ) {
-    this.uses = useCounts(block);
-    this.stale = staleReads(block, this.uses);
-    this.members = accessGroups(block);
+    const { uses, stale, members } = analysisOf(block);
+    this.uses = uses;
+    this.stale = stale;
+    this.members = members;
   }
 
   /** Prints all operations in order. */
@@ -679,6 +680,26 @@ const isDeferred = (operation: Operation): boolean => {
   const { kind } = opcodes.get(operation.op)!;
   return kind === "pure" && operation.op !== "fclass";
 };
+
+/** What the emitter must know of a block before it prints it. */
+interface Analysis {
+  readonly uses: Uint16Array;
+  readonly stale: Uint8Array;
+  readonly members: readonly (GroupMember | undefined)[];
+}
+
+/** Analyses by block: a block is printed in several regions, and for each call of a function that is inlined. */
+const analyses = new WeakMap<Block, Analysis>();
+
+function analysisOf(block: Block): Analysis {
+  let analysis = analyses.get(block);
+  if (analysis === undefined) {
+    const uses = useCounts(block);
+    analysis = { uses, stale: staleReads(block, uses), members: accessGroups(block) };
+    analyses.set(block, analysis);
+  }
+  return analysis;
+}
 
 /**
  * For each `get`: 1 if its slot may be overwritten before the value's last use is printed, else 0. Elements that
