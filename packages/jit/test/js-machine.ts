@@ -153,6 +153,15 @@ export class JsMachine {
     return { returned: null, left: this.left };
   }
 
+  /** Compiles a module that exports an interpreter, and runs it on one pre-decoded operation; see `interpret`. */
+  interpretModule(module: ModuleWriter, entry: readonly [number, number]): JsOutcome {
+    words.set(entry, JsMachine.scratchWord);
+    words[word("budget")] = 1;
+    const runtime = new WasmRuntime(memory, { ...this.runtime(), decode: () => 0 });
+    const interpret = runtime.instantiate(module).interpret as (hot: number, scratch: number) => number;
+    return { returned: interpret(0x7fffffff, JsMachine.scratchWord), left: this.left };
+  }
+
   /** Byte offset in linear memory of the slot with the accrued floating-point flags. */
   get flagsOffset(): number {
     return this.slotWord(this.shape.slots.get("fflags")!, 0) * 4;
