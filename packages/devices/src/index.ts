@@ -20,6 +20,7 @@ export * from "./power/test-finisher.js";
 export * from "./rtc/goldfish-rtc.js";
 export * from "./state.js";
 export * from "./uart/ns16550.js";
+export * from "./virtio/balloon.js";
 export * from "./virtio/console.js";
 export type { DescriptorChain } from "./virtio/descriptor-chain.js";
 export * from "./virtio/device.js";

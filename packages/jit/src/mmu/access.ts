@@ -175,8 +175,6 @@ export class MemoryAccess {
     const inFirst = Math.min(size, PAGE_SIZE - (lo & (PAGE_SIZE - 1)));
     if (!this.resolveRam(AccessKind.read, lo, hi, inFirst, site)) return 0;
     const first = this.place;
-    // Bringing the second page in must not push the first one out.
-    this.options.guest.pool.pin(first);
     if (inFirst < size && !this.resolveSecond(AccessKind.read, lo, hi, inFirst, size, site)) return 0;
     const second = this.place - inFirst;
     const { pair, pairBytes, bytes } = this;
@@ -199,7 +197,6 @@ export class MemoryAccess {
     if (!this.resolveRam(AccessKind.write, lo, hi, inFirst, site)) return 0;
     const first = this.place;
     const firstGpa = this.gpa;
-    this.options.guest.pool.pin(first);
     if (inFirst < size && !this.resolveSecond(AccessKind.write, lo, hi, inFirst, size, site)) return 0;
     const second = this.place - inFirst;
     const { pair, pairBytes, bytes } = this;
@@ -222,6 +219,8 @@ export class MemoryAccess {
     size: number,
     site: CallSite,
   ): boolean {
+    // Bringing the second page in must not push the first one out.
+    this.options.guest.pool.pin(this.place);
     const next = (lo + inFirst) | 0;
     return this.resolveRam(kind, next, this.wide && next === 0 ? (hi + 1) | 0 : hi, size - inFirst, site);
   }
