@@ -195,6 +195,43 @@ describe("code that changes", () => {
   });
 });
 
+describe("pages that get a frame of their own", () => {
+  it("by a store between loads off another pointer to them are seen by the later loads", () => {
+    const cpu = agree(
+      `
+      li s0, 0x80010000
+      li s3, 0x1000
+      li s4, 100
+    loop:
+      xor s1, s0, zero
+      slli s2, s4, 1
+      srli s2, s2, 1
+      xor s1, s1, s2
+      xor s1, s1, s4
+      ld t4, 64(s0)
+      bnez t4, end
+      ld t0, 0(s0)
+      sd s4, 8(s1)
+      ld t1, 8(s0)
+      ld t2, 16(s0)
+      ld t3, 24(s0)
+      add s5, s5, t0
+      add s6, s6, t1
+      add s7, s7, t2
+      add s7, s7, t3
+      add s0, s0, s3
+      addi s4, s4, -1
+      bnez s4, loop
+    end:
+      j end`,
+      2000,
+    );
+    // 100 + 99 + ... + 1: each load saw the store before it.
+    expect(cpu.hart.readXLow(22)).toBe(5050);
+    expect(share(cpu)).toBeGreaterThan(0.5);
+  });
+});
+
 describe("traps", () => {
   const handler = `
       la t0, handler
