@@ -1,0 +1,126 @@
+/** What an engine keeps for regions stays bounded, also where a guest generates code for ever. */
+import { describe, expect, it } from "vitest";
+import { agree, peek, programCpu, RAM } from "../../test/agree.js";
+import type { RiscvCpu } from "../arch/riscv/cpu.js";
+
+describe("bounds", () => {
+  /** Loops one after the other, each hot. */
+  const loops = (count: number) =>
+    `start:\n${Array.from({ length: count }, (_, at) => `li t0, 20\nl${at}:\naddi s${at % 4}, s${at % 4}, ${at}\naddi t0, t0, -1\nbnez t0, l${at}\n.zero ${(at % 3) * 2}, 1\n`).join("")}j start`;
+
+  /** What the host keeps for regions: private matters of the engine, which only have to stay few. */
+  interface Kept {
+    readonly regions?: {
+      readonly active: ReadonlySet<unknown>;
+      readonly pending: ReadonlySet<unknown>;
+      readonly options: {
+        readonly runtime: { readonly size: number; readonly table: { readonly length: number } };
+      };
+    };
+    readonly codePages: { readonly byFrame: ReadonlyMap<number, unknown> };
+  }
+  const kept = (cpu: RiscvCpu) => {
+    const { engine } = cpu;
+    const { regions, codePages } = engine as unknown as Kept;
+    const { runtime } = regions!.options;
+    const pages = Array.from({ length: engine.codePages.capacity }, (_, index) =>
+      engine.codePages.page(index),
+    );
+    return {
+      regions: engine.regionStatistics().regions,
+      active: regions!.active.size,
+      pending: regions!.pending.size,
+      slots: runtime.size,
+      table: runtime.table.length,
+      watched: new Set(pages.flatMap((page) => [...page.regions])).size,
+      frames: codePages.byFrame.size,
+    };
+  };
+
+  it("no more regions are kept than the option says, and the guest goes on", () => {
+    const cpu = agree(loops(24).replaceAll(/\.zero.*/g, ""), 8000, { regions: 5 }, [1000]);
+    expect(cpu.engine.counters.translations).toBeGreaterThan(24);
+    const { regions, active, slots, watched } = kept(cpu);
+    expect([regions, active, slots, watched]).toEqual([5, 5, 5, 5]);
+  });
+
+  /** Writes a loop to a page of a ring of eight, each time another one, and runs it. */
+  const generator = `
+      li s1, 0x80060000
+      la s2, template
+      li s5, 0
+    forever:
+      addi s5, s5, 1
+      andi t0, s5, 7
+      slli t0, t0, 12
+      add s3, s1, t0
+      andi t1, s5, 0x1f
+      slli t2, t1, 6
+      add s3, s3, t2
+      mv t3, s2
+      mv t4, s3
+      li t5, 5
+    copy:
+      lw t6, 0(t3)
+      sw t6, 0(t4)
+      addi t3, t3, 4
+      addi t4, t4, 4
+      addi t5, t5, -1
+      bnez t5, copy
+      andi t1, s5, 0x7ff
+      slli t1, t1, 20
+      lw t6, 4(s2)
+      add t6, t6, t1
+      sw t6, 4(s3)
+      fence.i
+      jalr s3
+      j forever
+      .balign 4
+    template:
+      .option push
+      .option norvc
+      li a0, 30
+      addi a1, a1, 0
+      addi a0, a0, -1
+      bnez a0, template + 4
+      ret
+      .option pop`;
+
+  it("code that is generated for ever takes a constant number of regions, pages and table elements", () => {
+    const cpu = agree(generator, 8000, { regions: 20, codePages: 6 }, [777]);
+    const seen = [];
+    for (let round = 0; round < 10; round++) {
+      cpu.run(10_000);
+      seen.push(kept(cpu));
+    }
+    expect(cpu.engine.counters.translations).toBeGreaterThan(120);
+    for (const each of seen) {
+      expect(each.regions).toBeLessThanOrEqual(20);
+      expect(each.active).toBe(each.regions);
+      expect(each.slots).toBe(each.regions);
+      expect(each.watched).toBe(each.regions);
+      expect(each.pending).toBe(0);
+      expect(each.frames).toBeLessThanOrEqual(5);
+      expect(each.table).toBe(seen[0]!.table);
+    }
+  });
+
+  it("nor does it when regions are compiled in the background", async () => {
+    const cpu = programCpu(generator, { tier: "wasm", regions: 20, codePages: 6, background: true });
+    let table = 0;
+    for (let round = 0; round < 200; round++) {
+      cpu.run(997);
+      await new Promise((resolve) => setImmediate(resolve));
+      const each = kept(cpu);
+      expect(each.regions).toBeLessThanOrEqual(20);
+      expect(each.pending).toBeLessThanOrEqual(200);
+      table = Math.max(table, each.table);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    const rest = kept(cpu);
+    expect(rest.pending).toBe(0);
+    expect(rest.slots).toBe(rest.regions);
+    expect(table).toBe(256);
+    expect(peek(cpu, RAM)).not.toBe(0);
+  });
+});
