@@ -7,4 +7,5 @@ export * from "./debug/node/gdb-server.js";
 export * from "./lifecycle/node/fleet.js";
 export { ManagedVm, type SnapshotInfo, type VmState } from "./lifecycle/node/managed-vm.js";
 export * from "./lifecycle/node/serve-guests.js";
+export * from "./memory/node/swap-file.js";
 export * from "./snapshot/node/snapshot-file.js";

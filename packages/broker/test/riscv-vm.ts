@@ -10,7 +10,9 @@ import {
   type ConsoleBackend,
   parseKernel,
   type VirtBoard,
+  type VirtioBalloon,
   virtBoard,
+  virtioBalloon,
   virtioConsole,
   virtioRng,
   wallClockFrom,
@@ -26,6 +28,7 @@ import {
   supervisorBinary,
   type Tier,
 } from "@hyperfile/jit";
+import { balloonMemory } from "../src/memory/balloon-memory.js";
 import { xxh32 } from "../src/snapshot/checksum.js";
 import { cloneParts, memoryDigest, type SnapshotMachine } from "../src/snapshot/machine.js";
 import { encodeValue, type PlainRecord } from "../src/snapshot/values.js";
@@ -50,6 +53,8 @@ export interface TestVmOptions {
   readonly virtualTime?: boolean;
   /** Whether regions are compiled in the background. */
   readonly background?: boolean;
+  /** Whether there is a balloon. */
+  readonly balloon?: boolean;
 }
 
 /** A pool and the VMs in it. */
@@ -82,6 +87,7 @@ export class TestVm {
   readonly clock: MachineClock;
   readonly machine: SnapshotMachine;
   readonly guest: GuestMemory;
+  readonly balloon: VirtioBalloon;
   /** What the guest has printed. */
   output = "";
   /** The guest has powered itself off. */
@@ -108,13 +114,15 @@ export class TestVm {
       cpu().stop();
     };
     const hvc = virtioConsole({ backend: console });
+    this.balloon = virtioBalloon({ memory: balloonMemory(memory.guest) });
+    const rng = virtioRng({ entropy: (bytes) => this.random(bytes) });
     this.board = virtBoard({
       memory: memory.guest,
       ramBytes,
       harts: [{ setPending: (cause, level) => cpu().hart.setPending(cause, level) }],
       clock: this.clock,
       console,
-      virtio: [hvc.factory, virtioRng({ entropy: (bytes) => this.random(bytes) })],
+      virtio: [hvc.factory, rng, ...(options.balloon === true ? [this.balloon.factory] : [])],
       wallClock: wallClockFrom(EPOCH, this.clock),
       onPower,
     });
@@ -137,7 +145,7 @@ export class TestVm {
     });
     host.core ??= this.cpu.core;
     this.machine = {
-      config: { xlen, ramBytes, devices: "virt" },
+      config: { xlen, ramBytes, devices: options.balloon === true ? "virt with balloon" : "virt" },
       memory: memory.guest,
       parts: {
         cpu: this.cpu,

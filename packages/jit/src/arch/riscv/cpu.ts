@@ -178,13 +178,18 @@ export class RiscvCpu {
     this.core.writeReservation(this.place, restoreHart(this.hart, state));
   }
 
+  /** Byte offset of the frame in which the hart holds an LR reservation, which must not be shared; -1 if it holds none. */
+  get reservedFrame(): number {
+    return this.core.reservedFrame(this.place);
+  }
+
   /**
    * Another VM's memory with the same bytes, by copy-on-write.
    * @throws MemoryError if the pool has not even the one frame that it may need at once
    */
   shareMemory(): MachineMemory {
     const { memory } = this.options;
-    const guest = memory.guest.share(this.core.reservedFrame(this.place));
+    const guest = memory.guest.share(this.reservedFrame);
     if (guest === undefined)
       throw new MemoryError("E_MEMORY_UNAVAILABLE", "the frame pool is empty: enlarge it");
     return { ...memory, guest };

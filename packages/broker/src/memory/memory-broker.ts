@@ -1,0 +1,371 @@
+/**
+ * Shares one pool of frames among VMs. A VM has frames as it touches pages; when the pool gets short, the broker works
+ * out who is to have how many (`allocation.ts`), asks the balloons of those who have more, and swaps out what balloons
+ * do not bring. A VM's reservation is never reclaimed.
+ *
+ * A balloon belongs to its guest, who may be stuck or lie: what counts is how many pages it really gave up. One that is
+ * asked and brings nothing for five seconds is not asked for help any more until it moves again: its VM's pages are
+ * swapped out, in the state in which others are ballooned.
+ *
+ * All calls are made while no VM of the pool runs, but for `onExhausted` of the pool, which is called inside a guest's
+ * access: it swaps out what can go without harm.
+ */
+import { allocatePages, IDLE_TAX, type MemoryClaim } from "./allocation.js";
+import { MemoryAdmissionError } from "./errors.js";
+import { PageSharing, type SharingGuest } from "./page-sharing.js";
+import { type BalloonPort, type BrokeredFrames, type MemoryUsage, PAGE_SIZE } from "./ports.js";
+import {
+  defaultThresholds,
+  nextState,
+  type ReclamationState,
+  type ReclamationThresholds,
+} from "./reclamation.js";
+import type { SwapStore } from "./swap-store.js";
+import { WorkingSet } from "./working-set.js";
+
+/** Milliseconds that a balloon may be asked in vain. */
+export const BALLOON_PATIENCE = 5000;
+/** Part of a guest's RAM that its balloon takes at most: a guest that is left with less would kill its processes. */
+const BALLOON_LIMIT = 0.65;
+/** Milliseconds between two samples of working sets. */
+const SAMPLE_PERIOD = 30_000;
+/** Pages looked at for sharing at each tick, and pages swapped out at most. */
+const SCAN_PAGES = 512;
+const SWAP_PAGES = 4096;
+/** Pages freed at once when a guest finds the pool empty. */
+const EMERGENCY_PAGES = 64;
+/** Pages between the hand that watches and the hand that takes: time for a page to be used again. */
+const HAND_DISTANCE = 2048;
+
+/** How memory is given to a VM, in bytes. */
+export interface MemorySettings {
+  /** Proportion of what is left above reservations; the VM's RAM in MiB times ten unless given, as ESX has it. */
+  readonly shares?: number;
+  /** Never taken away; 0 unless given. */
+  readonly reservation?: number;
+  /** Never exceeded, whatever is free; the VM's RAM unless given. */
+  readonly limit?: number;
+}
+
+/** A VM, as the broker is told of it. */
+export interface BrokeredVm extends Omit<SharingGuest, "group"> {
+  readonly name: string;
+  readonly balloon?: BalloonPort;
+  readonly settings: MemorySettings;
+  /** VMs that may share equal pages; the VM's own name unless given, so that it shares with none. */
+  readonly group?: string;
+}
+
+/** What the broker is made with. */
+export interface MemoryBrokerOptions {
+  readonly frames: BrokeredFrames;
+  readonly swap?: SwapStore;
+  /** Whether equal pages are looked for. */
+  readonly sharing?: boolean;
+  readonly tax?: number;
+  readonly thresholds?: ReclamationThresholds;
+  readonly samplePeriod?: number;
+  readonly scanPages?: number;
+  /** Seed of the choice of sampled pages. */
+  readonly seed?: number;
+}
+
+/** What the broker knows of a VM's memory, in bytes. */
+export interface VmMemoryReport extends MemoryUsage {
+  /** What it may have now. */
+  readonly target: number;
+  /** What it seems to use. */
+  readonly active: number;
+  /** Whether its balloon is not to be counted on. */
+  readonly balloonStuck: boolean;
+}
+
+interface Client {
+  readonly vm: BrokeredVm;
+  readonly guest: SharingGuest;
+  readonly working: WorkingSet;
+  shares: number;
+  reservation: number;
+  limit: number;
+  /** Pages that it may have. */
+  target: number;
+  /** Of the last look. */
+  granted: number;
+  ballooned: number;
+  swapped: number;
+  /** Pages that its balloon held at the look before. */
+  lastBallooned: number;
+  /** When its balloon last moved towards its target, or had reached it. */
+  movedAt: number;
+  stuck: boolean;
+  /** Places of the two hands. */
+  watching: number;
+  taking: number;
+}
+
+/** The broker. */
+export class MemoryBroker {
+  readonly counters = { swappedOut: 0, emergencies: 0, stuckBalloons: 0, ticks: 0 };
+  readonly sharing: PageSharing;
+  /** How hard memory is being reclaimed. */
+  state: ReclamationState = "high";
+  private readonly clients = new Map<string, Client>();
+  private readonly tax: number;
+  private readonly thresholds: ReclamationThresholds;
+  private sampledAt = -Infinity;
+  private seed: number;
+
+  constructor(private readonly options: MemoryBrokerOptions) {
+    this.tax = options.tax ?? IDLE_TAX;
+    this.thresholds = options.thresholds ?? defaultThresholds;
+    this.seed = (options.seed ?? 1) | 0 || 1;
+    this.sharing = new PageSharing(options.frames, () => this.random(2 ** 31));
+    options.frames.onExhausted = () => this.relieve();
+  }
+
+  /**
+   * Takes a VM under its care.
+   * @throws MemoryAdmissionError if its reservation can't be kept along with those of the others
+   */
+  add(vm: BrokeredVm): void {
+    const ram = vm.memory.pages;
+    const { shares, reservation, limit } = claimOf(vm.settings, ram);
+    this.admit(vm.name, reservation);
+    const guest: SharingGuest = {
+      memory: vm.memory,
+      group: vm.group ?? vm.name,
+      ...(vm.reservedFrame === undefined ? {} : { reservedFrame: () => vm.reservedFrame!() }),
+    };
+    const client: Client = {
+      vm,
+      guest,
+      working: new WorkingSet(vm.memory, (below) => this.random(below)),
+      shares,
+      reservation,
+      limit,
+      target: limit,
+      granted: 0,
+      ballooned: 0,
+      swapped: 0,
+      lastBallooned: 0,
+      movedAt: 0,
+      stuck: false,
+      watching: 0,
+      taking: 0,
+    };
+    if (this.options.swap !== undefined) vm.memory.usePager(this.options.swap);
+    this.clients.set(vm.name, client);
+    if (this.options.sharing !== false) this.sharing.add(guest);
+  }
+
+  /** Lets a VM go; its memory is its owner's to free. */
+  remove(name: string): void {
+    const client = this.clients.get(name);
+    if (client === undefined) return;
+    client.working.stop();
+    this.sharing.remove(client.guest);
+    this.clients.delete(name);
+  }
+
+  /**
+   * Changes what a VM is given; it takes effect at the next tick.
+   * @throws MemoryAdmissionError as `add` does, and nothing is changed
+   */
+  set(name: string, settings: MemorySettings): void {
+    const client = this.clients.get(name);
+    if (client === undefined) throw new MemoryAdmissionError(`there is no VM ${name}`);
+    const claim = claimOf(settings, client.vm.memory.pages);
+    this.admit(name, claim.reservation);
+    Object.assign(client, claim);
+  }
+
+  /**
+   * Looks after the pool; to be called a few times a second.
+   * @param now milliseconds on any clock that only goes forward
+   */
+  tick(now: number): void {
+    const { frames } = this.options;
+    this.counters.ticks++;
+    this.sample(now);
+    if (this.options.sharing !== false) this.sharing.scan(this.options.scanPages ?? SCAN_PAGES);
+    for (const client of this.clients.values()) this.look(client);
+    this.state = nextState(this.state, frames.available / frames.limit, this.thresholds);
+    this.retarget();
+    for (const client of this.clients.values()) this.ask(client, now);
+    const swapsAll = this.state === "hard" || this.state === "low";
+    for (const client of this.clients.values()) {
+      const swaps = swapsAll || (client.stuck && this.state === "soft") || client.granted > client.limit;
+      if (swaps) this.swapDown(client, SWAP_PAGES);
+    }
+  }
+
+  /** Whether a VM may run: in the worst state those above their target stand still. */
+  mayRun(name: string): boolean {
+    const client = this.clients.get(name);
+    if (client === undefined || this.state !== "low") return true;
+    return client.granted <= client.target || client.granted <= client.reservation;
+  }
+
+  /** Where a VM's memory is; undefined if there is no such VM. */
+  report(name: string): VmMemoryReport | undefined {
+    const client = this.clients.get(name);
+    if (client === undefined) return undefined;
+    const usage = client.vm.memory.usage();
+    return {
+      ...usage,
+      target: client.target * PAGE_SIZE,
+      active: Math.round(client.working.active * usage.granted),
+      balloonStuck: client.stuck,
+    };
+  }
+
+  private admit(name: string, reservation: number): void {
+    const { limit } = this.options.frames;
+    let others = 0;
+    for (const [other, client] of this.clients) if (other !== name) others += client.reservation;
+    // What the pool needs for itself must stay free beside all reservations.
+    const room = Math.floor(limit * (1 - this.thresholds.soft)) - others;
+    if (reservation <= room) return;
+    const mebibytes = (pages: number) => `${Math.floor((Math.max(0, pages) * PAGE_SIZE) / 0x100000)} MiB`;
+    throw new MemoryAdmissionError(
+      `${name}: memory reservation of ${mebibytes(reservation)} can't be kept: ${mebibytes(room)} of ${mebibytes(limit)} are not reserved; reserve less or enlarge the pool`,
+    );
+  }
+
+  private sample(now: number): void {
+    if (now - this.sampledAt < (this.options.samplePeriod ?? SAMPLE_PERIOD)) return;
+    this.sampledAt = now;
+    for (const { working } of this.clients.values()) working.next();
+  }
+
+  private look(client: Client): void {
+    const { granted, ballooned, swapped } = client.vm.memory.usage();
+    client.granted = granted / PAGE_SIZE;
+    client.ballooned = ballooned / PAGE_SIZE;
+    client.swapped = swapped / PAGE_SIZE;
+  }
+
+  /** Works out who may have how many pages: as many as they like while there are enough for all. */
+  private retarget(): void {
+    const { frames } = this.options;
+    const total = Math.floor(frames.limit * (1 - this.thresholds.high));
+    const claims = [...this.clients.values()].map((client): MemoryClaim => {
+      const { vm, shares, reservation, limit, granted, ballooned, swapped, working } = client;
+      return {
+        name: vm.name,
+        shares,
+        reservation,
+        limit,
+        // What was taken from it counts: it would have it if it could.
+        demand: Math.min(granted + ballooned + swapped, vm.memory.pages),
+        active: working.active * granted,
+      };
+    });
+    const demand = claims.reduce((sum, claim) => sum + Math.min(claim.demand, claim.limit), 0);
+    const pages = demand <= total ? undefined : allocatePages(claims, total, this.tax);
+    for (const client of this.clients.values()) {
+      client.target = pages?.get(client.vm.name) ?? client.limit;
+    }
+  }
+
+  /** Sets a balloon's target, and notices when the balloon does not follow. */
+  private ask(client: Client, now: number): void {
+    const { balloon, memory } = client.vm;
+    if (balloon === undefined) return;
+    const { target: before, live } = balloon;
+    const ram = memory.pages;
+    const most = Math.floor(ram * BALLOON_LIMIT);
+    let wanted = Math.max(0, Math.min(ram - client.target, most));
+    // While the pool is well off nobody is asked for more than before; a limit holds all the same.
+    if (this.state === "high")
+      wanted = Math.min(wanted, Math.max(before, Math.min(ram - client.limit, most)));
+    if (live) balloon.setTarget(wanted);
+    const reached = !live || client.ballooned >= wanted;
+    const progress = client.ballooned > client.lastBallooned;
+    const begins = client.lastBallooned >= before && wanted > before;
+    client.lastBallooned = client.ballooned;
+    if (reached || progress) client.stuck = false;
+    if (reached || progress || begins) client.movedAt = now;
+    else if (now - client.movedAt >= BALLOON_PATIENCE && !client.stuck) {
+      client.stuck = true;
+      this.counters.stuckBalloons++;
+    }
+  }
+
+  /** Swaps pages out until a VM has no more than its target, at most `most` pages. */
+  private swapDown(client: Client, most: number): number {
+    const wanted = Math.min(
+      most,
+      client.granted - Math.max(client.target, Math.min(client.reservation, client.limit)),
+    );
+    if (wanted <= 0) return 0;
+    const done = this.takePages(client, wanted, () => true);
+    client.granted -= done;
+    return done;
+  }
+
+  /** A guest finds the pool empty in the middle of an access: frees some frames, of whoever has most above what is his. */
+  private relieve(): boolean {
+    const { frames } = this.options;
+    this.counters.emergencies++;
+    for (const client of this.clients.values()) this.look(client);
+    const byExcess = [...this.clients.values()]
+      .filter((client) => client.granted > client.reservation)
+      .sort((a, b) => excessOf(b) - excessOf(a));
+    for (const client of byExcess) {
+      const most = Math.min(EMERGENCY_PAGES, client.granted - client.reservation);
+      // Code may be what runs just now.
+      if (this.takePages(client, most, (frame) => !frames.isPinned(frame) && !frames.holdsCode(frame)) > 0)
+        return true;
+    }
+    return false;
+  }
+
+  /**
+   * Swaps `wanted` pages out by a clock with two hands: one watches pages, the other, some way behind, takes those that
+   * were not used since. If a whole turn brings too few, pages are taken whatever their use.
+   */
+  private takePages(client: Client, wanted: number, allowed: (frame: number) => boolean): number {
+    const { memory } = client.vm;
+    const ram = memory.pages;
+    const distance = Math.min(HAND_DISTANCE, ram >> 1);
+    const reserved = client.guest.reservedFrame?.() ?? -1;
+    let done = 0;
+    for (let step = 0; step < 2 * ram && done < wanted; step++) {
+      memory.watchPage(client.watching);
+      client.watching = (client.watching + 1) % ram;
+      if ((client.watching - client.taking + ram) % ram < distance && step < ram) continue;
+      const page = client.taking;
+      client.taking = (client.taking + 1) % ram;
+      const frame = memory.peekFrame(page);
+      if (frame < 0 || frame === reserved || !allowed(frame)) continue;
+      const unused = !memory.unwatchPage(page);
+      if ((unused || step >= ram) && memory.swapOut(page)) done++;
+    }
+    this.counters.swappedOut += done;
+    return done;
+  }
+
+  /** Xorshift32: samples need not be secret, and tests repeat. */
+  private random(below: number): number {
+    this.seed ^= this.seed << 13;
+    this.seed ^= this.seed >>> 17;
+    this.seed ^= this.seed << 5;
+    return (this.seed >>> 0) % below;
+  }
+}
+
+const excessOf = ({ granted, reservation, target }: Client): number =>
+  Math.max(granted - target, 0) * 2 ** 20 + (granted - reservation);
+
+function claimOf(
+  settings: MemorySettings,
+  ram: number,
+): { shares: number; reservation: number; limit: number } {
+  const pages = (bytes: number) => Math.floor(bytes / PAGE_SIZE);
+  return {
+    shares: settings.shares ?? Math.max(1, (ram * PAGE_SIZE * 10) / 0x100000),
+    reservation: Math.min(ram, pages(settings.reservation ?? 0)),
+    limit: Math.min(ram, pages(settings.limit ?? ram * PAGE_SIZE)),
+  };
+}
