@@ -24,6 +24,7 @@ setV8Flags();
 finish(
   await runProgram(process.argv.slice(2), {
     version,
+    program: [process.execPath, process.argv[1]],
     machine: () => import("./machine.js"),
     progressOutput: stderr,
     write: (text) => stdout.write(text),

@@ -74,7 +74,6 @@ describe("mistakes on the command line", () => {
     [["run", "--elf", "x", "--dump", "ir", "--filter", "0x10+0"], /--filter.*at least one byte/],
     [["run", "--elf", "x", "--filter", "0x10+4"], /--filter needs --dump/],
     [["run", "--elf", "x", "--dump-file", "y"], /--dump-file needs --dump/],
-    [["top"], /missing required argument 'profile'/],
     [["top", "x", "--count", "0"], /--count.*1 to 10000/],
     [["top", "x", "--at", "main"], /--at.*address/],
     [["explain"], /missing required argument 'file'/],

@@ -4,6 +4,7 @@
  */
 import { dumpKinds, tiers } from "@hyperfile/jit";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import { addFleetCommands, fleetTop } from "./commands/fleet.js";
 import { disasm, explain, type InspectFlags } from "./commands/inspect.js";
 import {
   isaWidths,
@@ -31,6 +32,10 @@ export interface ProgramSurroundings extends StartSurroundings {
   write(text: string): void;
   /** The program's version. */
   version: string;
+  /** Variables that say where the daemon is; the process's by default. */
+  environment?: Readonly<Record<string, string | undefined>>;
+  /** The command line that is this program, to start the daemon with. */
+  program?: readonly string[];
 }
 
 /** Adds the options that every command which runs a machine has. */
@@ -92,10 +97,18 @@ function buildProgram(surroundings: ProgramSurroundings, finish: (status: number
   const program = new Command("hyperfile")
     .description("Runs RISC-V virtual machines in the terminal.")
     .version(surroundings.version)
+    .enablePositionalOptions()
     .exitOverride()
     .configureOutput({ writeOut: write, writeErr: () => {} })
     .addHelpText("after", `\nKeys while a machine has the terminal:\n  ${escapeHelp.join("\n  ")}`);
   const machine = () => surroundings.machine();
+  const fleet = {
+    streams,
+    write,
+    version: surroundings.version,
+    environment: surroundings.environment ?? process.env,
+    program: surroundings.program ?? [],
+  };
 
   withMachineOptions(program.command("start"))
     .description("boot Debian to a shell, or the embedded guest where Debian can't be had")
@@ -139,15 +152,21 @@ function buildProgram(surroundings: ProgramSurroundings, finish: (status: number
 
   program
     .command("top")
-    .description("show where a machine that runs with --profile spends its time, or has spent it")
-    .argument("<profile>", "file of the profile, or number of the process that runs the machine")
+    .description(
+      "show what the daemon's VMs use, or where a machine that runs with --profile spends its time",
+    )
+    .argument("[profile]", "file of the profile, or number of the process that runs the machine")
     .option("-n, --count <rows>", "rows of the table", parseCount, 20)
     .option("--assembly", "show the assembly of the rows")
     .option("--at <address>", "show only the code with this address, and its assembly", parseAddress)
     .option("--symbols <file>", "names of functions: an ELF file, or a list such as System.map")
     .option("--follow", "go on until the machine ends")
     .addHelpText("after", `\n${topHelp}`)
-    .action(async (name: string, flags: TopFlags) => finish(await top(name, flags, streams.output, write)));
+    .action(async (name: string | undefined, flags: TopFlags) =>
+      finish(name === undefined ? await fleetTop(fleet) : await top(name, flags, streams.output, write)),
+    );
+
+  addFleetCommands(program, fleet, finish);
 
   return program;
 }

@@ -3,18 +3,28 @@ import { describe, expect, it } from "vitest";
 import { GuestShell } from "./guest-shell.js";
 
 /** A console that echoes what is typed, as a terminal does, and answers a line with what `answer` makes of it. */
-function consoleOf(kind: "posix" | "embedded", answer: (line: string) => string, prompt: string) {
+function consoleOf(
+  kind: "posix" | "embedded",
+  answer: (line: string) => string,
+  prompt: string,
+  isCopy = false,
+) {
   const typed: string[] = [];
-  const shell: GuestShell = new GuestShell("web", kind, (bytes) => {
-    const text = new TextDecoder().decode(bytes);
-    typed.push(text);
-    if (!text.endsWith("\n")) return;
-    // The echo comes in pieces, and the terminal turns line ends.
-    print(text.slice(0, 7));
-    print(`${text.slice(7, -1)}\r\n`);
-    print(answer(text.slice(0, -1)).replaceAll("\n", "\r\n"));
-    print(prompt);
-  });
+  const shell: GuestShell = new GuestShell(
+    "web",
+    kind,
+    (bytes) => {
+      const text = new TextDecoder().decode(bytes);
+      typed.push(text);
+      if (!text.endsWith("\n")) return;
+      // The echo comes in pieces, and the terminal turns line ends.
+      print(text.slice(0, 7));
+      print(`${text.slice(7, -1)}\r\n`);
+      print(answer(text.slice(0, -1)).replaceAll("\n", "\r\n"));
+      print(prompt);
+    },
+    isCopy,
+  );
   const print = (text: string) => shell.feed(new TextEncoder().encode(text));
   return { shell, print, typed };
 }
@@ -58,6 +68,13 @@ describe("a POSIX shell", () => {
       message: expect.stringContaining('"sleep 1000" goes on'),
     });
     expect(typed.at(-1)).toBe("\x03");
+  });
+
+  it("of a clone or a restored guest shows its prompt again for an empty line", async () => {
+    const answers = posix({ true: ["", 0] });
+    const { shell, typed } = consoleOf("posix", (line) => (line === "" ? "" : answers(line)), "# ", true);
+    expect(await shell.run("true", 1000)).toEqual({ status: 0, output: "" });
+    expect(typed[0]).toBe("\n");
   });
 
   it("fails at once when the VM ends", async () => {

@@ -28,6 +28,7 @@ const MOST_OUTPUT = 4 * 2 ** 20;
 /** Output that is kept while no command runs. */
 const TAIL = 4096;
 const KILLED = 137;
+const NEWLINE = 0x0a;
 
 interface Waiting {
   /** Looks at the output; true when it has what it waits for. */
@@ -48,11 +49,14 @@ export class GuestShell {
   /**
    * @param name of the VM, for messages
    * @param send types bytes on the guest's console
+   * @param isCopy whether the guest was up before this console watched it: its prompt has been shown, and it takes an
+   *   empty line to see it again
    */
   constructor(
     private readonly name: string,
     private readonly kind: ShellKind,
     private readonly send: (bytes: Uint8Array) => void,
+    private readonly isCopy = false,
   ) {}
 
   /** The guest has printed something. */
@@ -77,6 +81,7 @@ export class GuestShell {
   async ready(timeoutMs: number): Promise<void> {
     if (this.isReady) return;
     const prompt = prompts[this.kind];
+    if (this.isCopy && !prompt.test(this.text)) this.send(Uint8Array.of(NEWLINE));
     await this.until(() => prompt.test(this.text), timeoutMs, "the guest shows no prompt");
     this.isReady = true;
   }

@@ -331,7 +331,7 @@ export class Fleet {
       scheduler: this.options.scheduler,
       events: this.events,
       folder: join(this.options.folder, "vms", spec.name),
-      startThread: () => this.startThread(),
+      startThread: (number) => this.startThread(number),
       endThread: (thread) => this.leaveThread(thread, spec.name),
       ended: (ended, end) => this.afterEnd(ended, end),
     });
@@ -346,12 +346,17 @@ export class Fleet {
     this.events.add("vm.removed", vm.name);
   }
 
-  private startThread(): GuestThread {
-    const thread: GuestThread = new GuestThread(this.options.threadProgram, this.options.scheduler.table, {
-      console: (vm, bytes) => this.vms.get(vm)?.hearConsole(bytes),
-      ended: (vm, end) => this.vms.get(vm)?.hearEnd(end),
-      exited: (error) => this.threadEnded(thread, error),
-    });
+  private startThread(number: number): GuestThread {
+    const thread: GuestThread = new GuestThread(
+      number,
+      this.options.threadProgram,
+      this.options.scheduler.table,
+      {
+        console: (vm, bytes) => this.vms.get(vm)?.hearConsole(bytes),
+        ended: (vm, end) => this.vms.get(vm)?.hearEnd(end),
+        exited: (error) => this.threadEnded(thread, error),
+      },
+    );
     return thread;
   }
 

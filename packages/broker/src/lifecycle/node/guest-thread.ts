@@ -17,11 +17,11 @@ export interface GuestThreadListener {
 const HEAP_MEBIBYTES = 1024;
 
 let threads = 0;
+/** A number for a thread to come, so that its VM can be admitted before it is started. */
+export const nextThreadNumber = (): number => ++threads;
 
 /** A thread. */
 export class GuestThread {
-  /** Number that its VMs have in common for the scheduler. */
-  readonly number = ++threads;
   private readonly worker: Worker;
   private readonly replies = new Map<
     number,
@@ -32,10 +32,12 @@ export class GuestThread {
   private gone = false;
 
   /**
+   * @param number that its VMs have in common for the scheduler; see {@link nextThreadNumber}
    * @param program module that calls `serveGuests`
    * @param table the scheduler's
    */
   constructor(
+    readonly number: number,
     program: URL,
     table: ControlTable,
     private readonly listener: GuestThreadListener,

@@ -15,7 +15,7 @@ import type { GuestEnd } from "../guest-port.js";
 import { type ExecResult, GuestShell } from "../guest-shell.js";
 import type { GuestRequests } from "../protocol.js";
 import { ConsoleLog } from "./console-log.js";
-import type { GuestThread } from "./guest-thread.js";
+import { type GuestThread, nextThreadNumber } from "./guest-thread.js";
 
 /** States of a VM. */
 export type VmState = "off" | "starting" | "running" | "paused" | "stopping" | "crashed";
@@ -35,7 +35,7 @@ export interface VmHost {
   /** Folder for this VM's log and snapshots. */
   readonly folder: string;
   /** A thread for it alone. */
-  startThread(): GuestThread;
+  startThread(number: number): GuestThread;
   /** No VM uses the thread any more. */
   endThread(thread: GuestThread): Promise<void>;
   /** The VM has ended, by itself or not. */
@@ -104,9 +104,10 @@ export class ManagedVm {
     );
     let thread: GuestThread | undefined;
     try {
-      const slot = this.host.scheduler.admit(this.name, this.pool, this.spec.cpu);
-      thread = this.host.startThread();
-      this.occupy(thread);
+      const number = nextThreadNumber();
+      const slot = this.host.scheduler.admit(this.name, this.pool, this.spec.cpu, number);
+      thread = this.host.startThread(number);
+      this.occupy(thread, restore !== undefined);
       await thread.call("create", this.name, {
         spec: this.spec,
         folder: this.folderOfFiles,
@@ -130,7 +131,7 @@ export class ManagedVm {
     try {
       // All copies take turns on the original's thread, so its number goes with them.
       const slot = this.host.scheduler.admit(this.name, this.pool, this.spec.cpu, thread.number);
-      this.occupy(thread);
+      this.occupy(thread, true);
       const wasRunning = source.state === "running";
       if (wasRunning) await thread.call("pause", source.name, undefined);
       const report = await thread.call("clone", source.name, { name: this.name, slot });
@@ -162,7 +163,7 @@ export class ManagedVm {
   async reset(): Promise<void> {
     this.require("reset", "running");
     this.shell?.close("was reset");
-    this.shell = this.makeShell();
+    this.shell = this.makeShell(false);
     await this.call("reset", undefined);
   }
 
@@ -286,10 +287,10 @@ export class ManagedVm {
     if (this.isUp) await this.whenEnded;
   }
 
-  private occupy(thread: GuestThread): void {
+  private occupy(thread: GuestThread, isCopy: boolean): void {
     this.thread = thread;
     this.end = undefined;
-    this.shell = this.makeShell();
+    this.shell = this.makeShell(isCopy);
     this.whenEnded = new Promise((resolve) => {
       this.noteEnded = resolve;
     });
@@ -318,8 +319,8 @@ export class ManagedVm {
     this.noteEnded();
   }
 
-  private makeShell(): GuestShell {
-    return new GuestShell(this.name, this.spec.shell, (bytes) => this.type(bytes));
+  private makeShell(isCopy: boolean): GuestShell {
+    return new GuestShell(this.name, this.spec.shell, (bytes) => this.type(bytes), isCopy);
   }
 
   private call<Method extends keyof GuestRequests>(

@@ -1,0 +1,87 @@
+/** Tables and figures for terminals. */
+import { formatSize, type PoolView, type VmView } from "@hyperfile/broker";
+
+/** Lines of a table whose columns are as wide as they need; numbers go to the right. */
+export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const widths = head.map((title, at) =>
+    Math.max(title.length, ...rows.map((row) => (row[at] ?? "").length)),
+  );
+  const isNumber = head.map((_, at) => rows.length > 0 && rows.every((row) => /^[-\d.]/.test(row[at] ?? "")));
+  const line = (cells: readonly string[]) =>
+    cells
+      .map((cell, at) => (isNumber[at] ? cell.padStart(widths[at]!) : cell.padEnd(widths[at]!)))
+      .join("  ")
+      .trimEnd();
+  return [head, ...rows].map((row) => `${line(row)}\n`).join("");
+}
+
+const sparks = "▁▂▃▄▅▆▇█";
+
+/** Values as a row of bars; `most` is the value of a full bar. */
+export function sparkline(values: readonly number[], most: number): string {
+  return values
+    .map(
+      (value) => sparks[Math.max(0, Math.min(sparks.length - 1, Math.floor((value / most) * sparks.length)))],
+    )
+    .join("");
+}
+
+/** Seconds as people read them. */
+export function duration(seconds: number): string {
+  if (seconds < 10) return `${seconds.toFixed(2)}s`;
+  if (seconds < 600) return `${seconds.toFixed(0)}s`;
+  return seconds < 36_000 ? `${(seconds / 60).toFixed(0)}m` : `${(seconds / 3600).toFixed(0)}h`;
+}
+
+const cores = (value: number | null): string => (value === null ? "none" : String(value));
+
+/** The table of `hyperfile ps`. */
+export function vmTable(vms: readonly VmView[]): string {
+  const rows = vms.map((vm) => [
+    vm.name,
+    vm.project,
+    vm.pool.slice(vm.project.length + 1) || "-",
+    vm.state,
+    vm.accounts === undefined ? "-" : duration(vm.accounts.used),
+    String(vm.cpu.shares),
+    cores(vm.cpu.reservation),
+    cores(vm.cpu.limit),
+    formatSize(vm.memoryBytes),
+    vm.memory === undefined ? "-" : formatSize(vm.memory.touched),
+    vm.snapshots.map(({ name }) => name).join(",") || "-",
+    vm.message ?? (vm.state === "off" && vm.status !== undefined ? `status ${vm.status}` : ""),
+  ]);
+  return table(
+    [
+      "NAME",
+      "PROJECT",
+      "POOL",
+      "STATE",
+      "CPU",
+      "SHARES",
+      "RESERVED",
+      "LIMIT",
+      "MEMORY",
+      "TOUCHED",
+      "SNAPSHOTS",
+      "",
+    ],
+    rows,
+  );
+}
+
+/** The table of pools of `hyperfile ps --pools`. */
+export function poolTable(pools: readonly PoolView[]): string {
+  return table(
+    ["POOL", "PARENT", "SHARES", "RESERVED", "LIMIT", "CLAIM", "AVAILABLE"],
+    pools.map(({ name, parent = "-", cpu, claim, available }) => [
+      name,
+      parent,
+      String(cpu.shares),
+      cores(cpu.reservation),
+      cores(cpu.limit),
+      claim.toFixed(2),
+      available.toFixed(2),
+    ]),
+  );
+}

@@ -1,0 +1,131 @@
+/** The live view of all VMs and pools: what of each second they used, waited and were kept from, over the last minute. */
+import { formatSize, type Sample, type VmSample } from "@hyperfile/broker";
+import { sparkline, table } from "./tables.js";
+
+/** Seconds that the sparklines go back. */
+export const TOP_SECONDS = 60;
+/** Bars of a sparkline. */
+const BARS = 30;
+
+/** A VM's use of the time between two samples, as parts of one core. */
+interface Use {
+  readonly used: number;
+  readonly ready: number;
+  readonly waiting: number;
+  readonly steal: number;
+  /** Bytes a second. */
+  readonly io: number;
+  /** Guest instructions a second. */
+  readonly rate: number;
+}
+
+function useBetween(before: VmSample, after: VmSample, seconds: number): Use {
+  const part = (value: (sample: VmSample) => number) => Math.max(0, value(after) - value(before)) / seconds;
+  return {
+    used: part((sample) => sample.used),
+    ready: part((sample) => sample.ready),
+    waiting: part((sample) => sample.waiting),
+    steal: part((sample) => sample.steal),
+    io: part((sample) => sample.io),
+    rate: part((sample) => sample.instructions),
+  };
+}
+
+/** The uses of one VM, from sample to sample; a restart begins anew. */
+export function usesOf(
+  samples: readonly Sample[],
+  name: string,
+): { readonly at: number; readonly use: Use }[] {
+  const uses: { at: number; use: Use }[] = [];
+  for (let at = 1; at < samples.length; at++) {
+    const [before, after] = [samples[at - 1]!, samples[at]!];
+    const [one, other] = [before.vms[name], after.vms[name]];
+    if (one === undefined || other === undefined || after.at <= before.at || other.used < one.used) continue;
+    uses.push({ at: after.at, use: useBetween(one, other, (after.at - before.at) / 1000) });
+  }
+  return uses;
+}
+
+const percent = (part: number): string => `${(part * 100).toFixed(1)}`;
+
+/**
+ * The screen.
+ * @param samples of the last minute
+ * @param poolOf pool of a VM by name
+ */
+export function renderTop(samples: readonly Sample[], poolOf: ReadonlyMap<string, string>): string {
+  const last = samples.at(-1);
+  const names = Object.keys(last?.vms ?? {});
+  if (last === undefined || names.length === 0) return "no VM is up\n";
+  const rows = names.map((name) => {
+    const uses = usesOf(samples, name);
+    const use = uses.at(-1)?.use ?? { used: 0, ready: 0, waiting: 0, steal: 0, io: 0, rate: 0 };
+    return { name, pool: poolOf.get(name) ?? "", use, uses, memory: last.vms[name]! };
+  });
+  const vms = table(
+    [
+      "VM",
+      "POOL",
+      "CPU%",
+      "RDY%",
+      "WAIT%",
+      "STEAL%",
+      "MIPS",
+      "IO/s",
+      "GRANTED",
+      "TOUCHED",
+      "BALLOON",
+      "SHARED",
+      "SWAPPED",
+      "LAST MINUTE",
+    ],
+    rows.map(({ name, pool, use, uses, memory }) => [
+      name,
+      pool,
+      percent(use.used),
+      percent(use.ready),
+      percent(use.waiting),
+      percent(use.steal),
+      (use.rate / 1e6).toFixed(0),
+      formatSize(Math.round(use.io)),
+      formatSize(memory.granted),
+      formatSize(memory.touched),
+      formatSize(memory.ballooned),
+      formatSize(memory.shared),
+      formatSize(memory.swapped),
+      sparkline(thin(uses.map((one) => one.use.used)), 1),
+    ]),
+  );
+  return `${vms}\n${poolSums(rows)}`;
+}
+
+/** As many values as there are bars, each the mean of its part. */
+function thin(values: readonly number[]): number[] {
+  const size = Math.max(1, Math.ceil(values.length / BARS));
+  const means: number[] = [];
+  for (let at = 0; at < values.length; at += size) {
+    const part = values.slice(at, at + size);
+    means.push(part.reduce((sum, value) => sum + value, 0) / part.length);
+  }
+  return means;
+}
+
+function poolSums(
+  rows: readonly { readonly pool: string; readonly use: Use; readonly memory: VmSample }[],
+): string {
+  const pools = [...new Set(rows.map(({ pool }) => pool))].sort();
+  const sum = (pool: string, pick: (row: (typeof rows)[number]) => number) =>
+    rows.filter((row) => row.pool === pool).reduce((all, row) => all + pick(row), 0);
+  return table(
+    ["POOL", "CPU%", "RDY%", "WAIT%", "STEAL%", "TOUCHED", "SHARED"],
+    pools.map((pool) => [
+      pool,
+      percent(sum(pool, ({ use }) => use.used)),
+      percent(sum(pool, ({ use }) => use.ready)),
+      percent(sum(pool, ({ use }) => use.waiting)),
+      percent(sum(pool, ({ use }) => use.steal)),
+      formatSize(sum(pool, ({ memory }) => memory.touched)),
+      formatSize(sum(pool, ({ memory }) => memory.shared)),
+    ]),
+  );
+}
