@@ -1,0 +1,329 @@
+/** The daemon through its API, with small guests in real threads: lives of VMs, faults, restarts of the daemon itself. */
+import { mkdtemp, readdir, rm, stat } from "node:fs/promises";
+import { request } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { DaemonClient } from "../../api/node/client.js";
+import { type Operation, operations } from "../../api/operations.js";
+import type { FleetEvent } from "../../lifecycle/events.js";
+import { Daemon } from "./daemon.js";
+
+let folder: string;
+let daemon: Daemon;
+let client: DaemonClient;
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "hyperfile-daemon-"));
+  await start();
+});
+afterEach(async () => {
+  await daemon.close();
+  await rm(folder, { recursive: true });
+});
+
+async function start(): Promise<void> {
+  const socket = join(folder, "run", "daemon.sock");
+  daemon = await Daemon.start({
+    socket,
+    folder: join(folder, "state"),
+    threadProgram: new URL("../../../test/fake-guests.mjs", import.meta.url),
+    version: "1.2.3",
+    cores: 2,
+    memoryBytes: 2 ** 32,
+    sampleMs: 50,
+  });
+  client = new DaemonClient(socket);
+}
+
+const up = (text: string, restart = false) =>
+  client.up({ text, file: "Hyperfile", folder: "/home/user/shop", restart });
+
+/** Waits for an event. */
+async function event(kind: FleetEvent["kind"], name: string): Promise<FleetEvent> {
+  for await (const one of client.events(0)) if (one.kind === kind && one.name === name) return one;
+  throw new Error(`the stream ended before ${kind} of ${name}`);
+}
+
+const two = `
+pools:
+  front: { cpu: { shares: 2000, limit: 1 } }
+vms:
+  web: { kernel: embedded, pool: front, after: db, provision: [echo made, { run: oops, status: 1 }] }
+  db: { kernel: embedded, cpu: { shares: 500, reservation: 0.5 } }
+`;
+
+describe("up and down", () => {
+  it("start VMs in their order, provision them, and change nothing the second time", async () => {
+    expect(await up(two)).toEqual({
+      project: "shop",
+      actions: [
+        { name: "db", action: "started" },
+        { name: "web", action: "started" },
+        { name: "web", action: "provisioned", detail: "2 commands" },
+      ],
+    });
+    expect((await up(two)).actions.map(({ action }) => action)).toEqual(["unchanged", "unchanged"]);
+    const views = await client.vms();
+    expect(views.map(({ name, state, pool }) => `${name} ${state} ${pool}`)).toEqual([
+      "db running shop",
+      "web running shop/front",
+    ]);
+    expect(views[0]).toMatchObject({ cpu: { shares: 500, reservation: 0.5, limit: null }, project: "shop" });
+    expect((await client.pools()).map(({ name, claim }) => [name, claim])).toEqual([
+      ["root", 2],
+      ["shop", 0.5],
+      ["shop/front", 0],
+    ]);
+    expect(await client.down("shop")).toEqual(["web", "db"]);
+    expect(await client.vms()).toEqual([]);
+    expect(await client.pools()).toHaveLength(1);
+  });
+
+  it("apply what can be applied to running VMs, and say what needs a new start", async () => {
+    await up(two);
+    const changed = two.replace("shares: 500", "shares: 700").replace("limit: 1", "limit: 1.5");
+    expect((await up(changed)).actions).toEqual([
+      { name: "shop/front", action: "changed", detail: "pool" },
+      { name: "db", action: "changed", detail: "cpu" },
+      { name: "web", action: "unchanged" },
+    ]);
+    expect((await client.vm("db")).cpu.shares).toBe(700);
+    const larger = changed.replace("db: { kernel: embedded,", "db: { kernel: embedded, memory: 64M,");
+    const startedAt = (await client.vm("db")).startedAt!;
+    expect((await up(larger)).actions[0]).toEqual({
+      name: "db",
+      action: "needs restart",
+      detail: "memoryBytes",
+    });
+    expect((await client.vm("db")).startedAt).toBe(startedAt);
+    expect((await up(larger, true)).actions[0]).toMatchObject({ name: "db", action: "restarted" });
+    expect((await client.vm("db")).memoryBytes).toBe(64 * 2 ** 20);
+    const without = "vms:\n  db: { kernel: embedded, memory: 64M, cpu: { shares: 700, reservation: 0.5 } }\n";
+    expect((await up(without)).actions.at(-1)).toMatchObject({ name: "web", action: "no longer declared" });
+  });
+
+  it("refuse mistakes, names of others, and what can't be admitted, and leave all as it was", async () => {
+    await up(two);
+    await expect(up("vms: { web: { kernl: x }, b: { memory: 5 } }")).rejects.toMatchObject({
+      code: "E_HYPERFILE",
+      problems: [
+        "Hyperfile:1:15: vms.web.kernl: unknown field; did you mean kernel?",
+        expect.stringContaining("vms.b.memory: 5 is not a size"),
+      ],
+    });
+    await expect(client.up({ text: two, file: "Hyperfile", folder: "/home/other" })).rejects.toMatchObject({
+      code: "E_NAME_TAKEN",
+      message: expect.stringContaining("of project shop"),
+    });
+    const greedy = "vms:\n  big: { kernel: embedded, cpu: { reservation: 1.75 } }\n";
+    await expect(
+      client.up({ text: greedy, file: "Hyperfile", folder: "/home/greedy" }),
+    ).rejects.toMatchObject({
+      code: "E_ADMISSION",
+    });
+    expect((await client.vm("big")).state).toBe("off");
+    await expect(
+      client.up({ text: "vms: { bad: { program: ./missing.elf } }", file: "H", folder: "/home/bad" }),
+    ).rejects.toMatchObject({ code: "E_FILE", message: "no such program" });
+    expect((await client.vm("bad")).state).toBe("off");
+    expect((await client.vm("db")).state).toBe("running");
+  });
+
+  it("fail where provisioning fails, with the command and its status", async () => {
+    const text = "vms: { web: { kernel: embedded, provision: [echo fine, wrong] } }";
+    await expect(up(text)).rejects.toMatchObject({
+      code: "E_PROVISION",
+      message: 'provisioning of VM web failed: "wrong" ended with status 1, not 0',
+    });
+  });
+});
+
+describe("a VM", () => {
+  const one = "vms: { vm: { kernel: embedded } }";
+
+  it("runs commands, pauses, resumes, resets, stops and starts", async () => {
+    await up(one);
+    expect(await client.exec("vm", "echo hello")).toEqual({ status: 0, output: "hello\n" });
+    expect(await client.exec("vm", "nonsense")).toMatchObject({ status: 1 });
+    await client.pause("vm");
+    await expect(client.exec("vm", "echo")).rejects.toMatchObject({
+      code: "E_VM_STATE",
+      message: "can't exec VM vm: it is paused",
+    });
+    await expect(client.pause("vm")).rejects.toMatchObject({ code: "E_VM_STATE" });
+    await client.resume("vm");
+    await client.reset("vm");
+    await client.stop("vm");
+    expect((await client.vm("vm")).state).toBe("off");
+    await client.start("vm");
+    expect(await client.exec("vm", "echo again")).toMatchObject({ output: "again\n" });
+    const log = new TextDecoder().decode(await client.logs("vm"));
+    expect(log).toContain("hello");
+    expect(log).toContain("reset");
+  });
+
+  it("is saved, restored and cloned, each with its state", async () => {
+    await up(one);
+    await client.exec("vm", "remember this");
+    expect(await client.snapshot("vm", "first")).toMatchObject({ name: "first", bytes: 4 });
+    await client.clone("vm", "copy", ["cpu.shares=77"]);
+    expect((await client.vm("copy")).cpu.shares).toBe(77);
+    await client.exec("vm", "remember that");
+    expect((await client.exec("copy", "recall")).output).toBe("this\n");
+    await client.stop("vm", { force: true });
+    expect((await client.exec("copy", "recall")).output).toBe("this\n");
+    await client.start("vm", "first");
+    expect((await client.exec("vm", "recall")).output).toBe("this\n");
+    await expect(client.start("copy", "first")).rejects.toMatchObject({ code: "E_VM_STATE" });
+    await expect(client.snapshot("vm", "../x")).rejects.toMatchObject({ code: "E_SNAPSHOT_UNKNOWN" });
+    await expect(client.clone("vm", "copy")).rejects.toMatchObject({ code: "E_NAME_TAKEN" });
+    await client.remove("copy", true);
+    await expect(client.vm("copy")).rejects.toMatchObject({ code: "E_VM_UNKNOWN" });
+  });
+
+  it("takes settings at once, and names mistakes in them", async () => {
+    await up(one);
+    expect((await client.set("vm", ["cpu.shares=4000", "cpu.limit=50%"])).cpu).toEqual({
+      shares: 4000,
+      reservation: 0,
+      limit: 0.5,
+    });
+    expect((await client.set("vm", ["cpu.limit=none"])).cpu.limit).toBeNull();
+    for (const [setting, message] of [
+      ["cpu.share=1", /no setting cpu.share; did you mean cpu.shares/],
+      ["cpu.shares=0", /cpu.shares=0 is impossible: give a whole number/],
+      ["cpu.shares", /is no setting: give NAME=VALUE/],
+      ["restart=allways", /did you mean always/],
+      ["cpu.reservation=8", /can't be admitted/],
+    ] as const)
+      await expect(client.set("vm", [setting])).rejects.toThrow(message);
+    await expect(client.set("vn", ["cpu.shares=1"])).rejects.toThrow(/no VM vn; did you mean vm/);
+    await client.setPool("shop", ["cpu.limit=1"]);
+    expect((await client.pools())[1]?.cpu.limit).toBe(1);
+  });
+
+  it("whose thread breaks is reported, and no other one notices", async () => {
+    await up("vms: { bad: { kernel: embedded }, good: { kernel: embedded } }");
+    await client.exec("good", "remember me");
+    const crashed = event("vm.crashed", "bad");
+    await expect(client.exec("bad", "crash;sleep", 5000)).rejects.toMatchObject({ code: "E_EXEC" });
+    expect(await crashed).toMatchObject({ message: "its thread has failed: the guest's thread broke" });
+    expect(await client.vm("bad")).toMatchObject({ state: "crashed", status: 1 });
+    expect((await client.exec("good", "recall")).output).toBe("me\n");
+    await client.start("bad");
+    expect((await client.vm("bad")).state).toBe("running");
+  });
+
+  it("starts again as its restart says, and leaves nothing if it is disposable", async () => {
+    await up(`vms:
+  phoenix: { kernel: embedded, restart: on-failure }
+  mayfly: { kernel: embedded, disposable: true }`);
+    await client.exec("phoenix", "off 3").catch(() => {});
+    for await (const one of client.events(0)) {
+      if (one.kind === "vm.running" && one.name === "phoenix" && (await client.vm("phoenix")).restarts === 1)
+        break;
+    }
+    await client.exec("mayfly", "off").catch(() => {});
+    await event("vm.removed", "mayfly");
+    expect(await readdir(join(folder, "state", "vms"))).toEqual(["phoenix"]);
+  });
+
+  it("ends when its time is over", async () => {
+    await up("vms: { brief: { kernel: embedded, time: 100ms } }");
+    expect(await event("vm.off", "brief")).toMatchObject({ message: "its time is over" });
+  });
+});
+
+describe("the daemon", () => {
+  it("finds projects, logs and snapshots again after it was away", async () => {
+    await up("vms: { vm: { kernel: embedded } }");
+    await client.exec("vm", "echo before");
+    await client.exec("vm", "remember it");
+    await client.snapshot("vm", "kept");
+    await daemon.close();
+    await start();
+    expect(await client.vm("vm")).toMatchObject({ state: "off", snapshots: [{ name: "kept" }] });
+    expect(new TextDecoder().decode(await client.logs("vm"))).toContain("before");
+    await client.start("vm", "kept");
+    expect((await client.exec("vm", "recall")).output).toBe("it\n");
+  });
+
+  it("is one to a socket, which only its owner may use", async () => {
+    const { mode } = await stat(client.socket);
+    expect(mode & 0o777).toBe(0o600);
+    expect((await stat(join(folder, "run"))).mode & 0o777).toBe(0o700);
+    await expect(start()).rejects.toMatchObject({ code: "E_DAEMON_RUNNING" });
+  });
+
+  it("passes consoles both ways over WebSocket", async () => {
+    await up("vms: { vm: { kernel: embedded } }");
+    let text = "";
+    const connection = await client.console("vm", (bytes) => {
+      text += new TextDecoder().decode(bytes);
+    });
+    connection.resize(100, 30);
+    connection.send(new TextEncoder().encode("echo over the wire\n"));
+    while (!text.includes("\nover the wire")) await new Promise((resolve) => setTimeout(resolve, 5));
+    await client.stop("vm", { force: true });
+    expect(await connection.closed).toBe("vm.off");
+    await expect(client.console("nobody", () => {})).rejects.toMatchObject({ code: "E_VM_UNKNOWN" });
+  });
+
+  it("has metrics, and a history", async () => {
+    await up("vms: { vm: { kernel: embedded } }");
+    await client.exec("vm", "hog;echo");
+    let samples = await client.history(60);
+    while (samples.length < 3 || (samples.at(-1)?.vms.vm?.used ?? 0) === 0)
+      samples = await client.history(60);
+    const metrics = await client.metrics();
+    expect(metrics).toMatch(/^hyperfile_vm_state\{vm="vm",project="shop",state="running"\} 1$/m);
+    expect(metrics).toMatch(
+      /^hyperfile_vm_cpu_seconds_total\{vm="vm",project="shop",account="used"\} 0\.\d+$/m,
+    );
+    expect(metrics).toContain('hyperfile_info{version="1.2.3"} 1');
+    for (const line of metrics.split("\n").filter((one) => one !== "" && !one.startsWith("#")))
+      expect(line).toMatch(/^[a-z_]+(\{([a-z]+="[^"]*",?)+\})? [-+.e\d]+$/);
+  });
+
+  it("describes every operation in its OpenAPI document, and has no other", async () => {
+    const answer = await raw("GET", "/v1/openapi.json");
+    const document = JSON.parse(answer.text);
+    expect(document.openapi).toBe("3.0.3");
+    for (const { id, method, path } of operations as readonly Operation[])
+      expect(document.paths[path][method].operationId).toBe(id);
+    const refs = [...answer.text.matchAll(/"#\/components\/schemas\/(\w+)"/g)].map(([, name]) => name!);
+    for (const name of refs) expect(document.components.schemas).toHaveProperty(name);
+  });
+
+  it.each([
+    ["GET", "/v1/nothing", "", 404, "E_NOT_FOUND", /there is nothing at/],
+    ["POST", "/v1/vms", "", 404, "E_NOT_FOUND", /takes GET, not POST/],
+    ["GET", "/v1/vms/ghost", "", 404, "E_VM_UNKNOWN", /no VM ghost; there are no VMs/],
+    ["POST", "/v1/up", "{", 400, "E_REQUEST", /not JSON/],
+    ["POST", "/v1/up", "[]", 400, "E_REQUEST", /not a JSON object/],
+    ["POST", "/v1/up", "{}", 400, "E_SETTING", /text must be a text/],
+    ["POST", "/v1/up", `{"text":"${"x".repeat(5e6)}"}`, 400, "E_REQUEST", /more than 4194304 bytes/],
+    ["GET", "/v1/vms/ghost/console", "", 400, "E_REQUEST", /WebSocket/],
+  ])(
+    "answers %s %s with an error that says what is wrong",
+    async (method, path, body, status, code, message) => {
+      const answer = await raw(method, path, body);
+      expect(answer.status).toBe(status);
+      expect(JSON.parse(answer.text)).toMatchObject({ code, message: expect.stringMatching(message) });
+    },
+  );
+});
+
+/** One HTTP request as it stands. */
+function raw(method: string, path: string, body = ""): Promise<{ status: number; text: string }> {
+  return new Promise((resolve, reject) => {
+    const sent = request({ socketPath: client.socket, method, path }, (response) => {
+      let text = "";
+      response.on("data", (part) => (text += part));
+      response.on("end", () => resolve({ status: response.statusCode!, text }));
+    });
+    sent.on("error", reject);
+    sent.end(body);
+  });
+}

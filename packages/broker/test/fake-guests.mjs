@@ -1,0 +1,121 @@
+// A thread's program whose guests are small: a console with a shell like the embedded guest's, and a hart that only
+// counts. Commands: echo, state (what it was told), hog, off STATUS, crash, and anything else fails with status 1.
+import { readFile, writeFile } from "node:fs/promises";
+import { RealClock, Vm } from "../dist/index.js";
+import { serveGuests } from "../dist/node.js";
+
+const encoder = new TextEncoder();
+
+class FakeGuest {
+  constructor(spec, surroundings, line = "") {
+    this.spec = spec;
+    this.surroundings = surroundings;
+    this.line = line;
+    this.count = 0;
+    this.isBusy = false;
+    this.isBroken = false;
+    this.memoryText = "";
+    this.vm = new Vm({
+      hart: {
+        run: (budget) => {
+          if (!this.isBusy) return "wait";
+          this.count += budget;
+          const until = performance.now() + 0.3;
+          while (performance.now() < until);
+          return "budget";
+        },
+        pollTimer() {},
+        deadline: () => Infinity,
+        wakeReady: () => this.isBusy,
+        retired: () => this.count,
+      },
+      board: { tick() {}, deadline: () => Infinity, flush() {}, reset: () => this.print("reset\r\n") },
+      clock: new RealClock(),
+      load: () => this.print("guest# "),
+      gate: surroundings.gate(() => this.count),
+    });
+  }
+
+  print(text) {
+    if (this.isBroken) return;
+    this.surroundings.console.write(encoder.encode(text));
+  }
+
+  async run() {
+    const end = await this.vm.run();
+    if (end.kind === "off") return { kind: "off", status: end.status };
+    return { kind: "stopped", status: 0, ...(end.reason === "stopped" ? {} : { message: end.reason }) };
+  }
+
+  receive(bytes) {
+    for (const char of new TextDecoder().decode(bytes)) {
+      this.print(char === "\n" ? "\r\n" : char);
+      if (char !== "\n") {
+        this.line += char;
+        continue;
+      }
+      for (const command of this.line.split(";")) this.obey(command.trim());
+      this.line = "";
+      this.print("guest# ");
+    }
+    this.vm.wake();
+    return bytes.length;
+  }
+
+  obey(command) {
+    const [name, ...rest] = command.split(" ");
+    if (name === "echo") this.print(`${rest.join(" ")}\r\n`);
+    else if (name === "remember") this.memoryText = rest.join(" ");
+    else if (name === "recall") this.print(`${this.memoryText}\r\n`);
+    else if (name === "hog") this.isBusy = true;
+    else if (name === "poweroff" || name === "off")
+      this.vm.requestPower({ kind: "off", status: Number(rest[0] ?? 0) });
+    else if (name === "crash") {
+      this.isBroken = true;
+      setTimeout(() => {
+        throw new Error("the guest's thread broke");
+      });
+    } else if (name !== "") this.print(`${name} (5): status 1\r\n`);
+  }
+
+  resize() {}
+  pause() {
+    this.vm.pause();
+  }
+  resume() {
+    this.vm.resume();
+  }
+  stop(reason) {
+    this.vm.stop(reason);
+  }
+  reset() {
+    this.vm.requestPower({ kind: "reset" });
+  }
+  retired() {
+    return this.count;
+  }
+  memoryFigures() {
+    return { granted: this.spec.memoryBytes, touched: 4096, ballooned: 0, shared: 0, swapped: 0 };
+  }
+  counters() {
+    return { "uart0.sent": 1 };
+  }
+  async saveTo(path) {
+    await writeFile(path, this.memoryText);
+    return { bytes: this.memoryText.length };
+  }
+  async clone(name, surroundings) {
+    const twin = new FakeGuest({ ...this.spec, name }, surroundings);
+    twin.memoryText = this.memoryText;
+    return twin;
+  }
+  free() {}
+}
+
+serveGuests(async (spec, surroundings, { restore }) => {
+  if (spec.boot.program === "./missing.elf")
+    throw Object.assign(new Error("no such program"), { code: "E_FILE" });
+  const guest = new FakeGuest(spec, surroundings);
+  if (restore !== undefined) guest.memoryText = await readFile(restore, "utf8");
+  return guest;
+});
