@@ -100,6 +100,7 @@ class Formation {
   private readonly queue: Leader[] = [];
   private readonly contexts: Context[] = [root];
   private readonly stretches = new Map<Place, readonly GuestInsn[]>();
+  /** What instructions that end blocks do, by where they begin. */
   private readonly endings = new Map<Place, Ending>();
   private instructions = 0;
   private blocks = 0;
@@ -153,12 +154,14 @@ class Formation {
     const last = insns[insns.length - 1]!;
     const end = place + lengthOf(insns);
     if (!frontEnd.endsBlock(last)) return { kind: "jump", targets: [end], link: undefined };
-    const known = this.endings.get(end);
+    // Of two instructions that end at one place, one may begin inside the other.
+    const begin = end - last.length;
+    const known = this.endings.get(begin);
     if (known !== undefined) return known;
-    const alone = moved(endingAlone(frontEnd, last), end - last.length);
+    const alone = moved(endingAlone(frontEnd, last), begin);
     if (alone.kind === "indirect" && insns.length > 1)
       return endingOf(this.view.blockOf(place, insns), place, frontEnd);
-    this.endings.set(end, alone);
+    this.endings.set(begin, alone);
     return alone;
   }
 

@@ -350,3 +350,22 @@ head:
 2 blocks, 2 instructions
 head: 1 of 2 loop -> back head | forward 0x2
   0x2: 1 of 1 -> trap
+
+=== instructions that end at one place, one inside the other, go their own ways
+.zero 64
+head:
+  beqz a0, inside
+over:
+  .2byte 0x12e3
+inside:
+  .2byte 0xfe6d
+after:
+  ret
+=>
+6 blocks, 6 instructions
+head: 1 of 3 -> forward inside | forward over
+  inside: 1 of 2 -> forward 0x3e | forward after
+    0x3e: 1 of 1 -> trap
+  over: 1 of 2 -> forward 0x26 | forward after
+    0x26: 1 of 1 -> trap
+  after: 1 of 1 merge -> anywhere
