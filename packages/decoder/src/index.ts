@@ -2,6 +2,7 @@ export * from "./front-end.js";
 export * from "./ir/builder.js";
 export * from "./ir/evaluate.js";
 export * from "./ir/float/float-unit.js";
+export { productError, sumError, sumToOdd } from "./ir/float/host.js";
 export * from "./ir/opcodes.js";
 export * from "./ir/parse.js";
 export * from "./ir/print.js";

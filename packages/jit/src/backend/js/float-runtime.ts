@@ -1,9 +1,10 @@
 /**
- * Binds the IR's floating-point operations to the exact arithmetic of the decoder package. The accrued flags live
- * in a slot of the guest, so that every tier sees them; 64-bit results leave their high half in the header word
- * `resultHigh`.
+ * Binds the IR's floating-point operations to the exact arithmetic of the decoder package, behind the fast paths of
+ * `float-fast.ts`. The accrued flags live in a slot of the guest, so that every tier sees them; 64-bit results leave
+ * their high half in the header word `resultHigh`.
  */
 import { FloatUnit } from "@hyperfile/decoder";
+import { fastFloat } from "./float-fast.js";
 
 type Operation = (...args: number[]) => number;
 
@@ -38,7 +39,7 @@ export function floatRuntime(
       words[resultHigh] = unit.hi;
       return result;
     };
-  return {
+  const exact = {
     fadd_f64: wide((a, b, c, d, rm) => unit.add64(a!, b!, c!, d!, rm!)),
     fsub_f64: wide((a, b, c, d, rm) => unit.sub64(a!, b!, c!, d!, rm!)),
     fmul_f64: wide((a, b, c, d, rm) => unit.mul64(a!, b!, c!, d!, rm!)),
@@ -82,4 +83,5 @@ export function floatRuntime(
     i64tof_f32: narrow((a, b, rm) => unit.i64ToF32(a!, b!, rm!)),
     u64tof_f32: narrow((a, b, rm) => unit.u64ToF32(a!, b!, rm!)),
   };
+  return { ...exact, ...fastFloat(words, resultHigh, flags, exact) };
 }
