@@ -109,7 +109,12 @@ export function addFleetCommands(
     .action(
       act(async (file: string | undefined, flags: { force?: boolean; daemon?: boolean }) => {
         const daemon = client();
-        for (const name of await daemon.down(await projectOf(file), flags.force)) write(`${name} stopped\n`);
+        const stopped = await daemon.down(await projectOf(file), flags.force).catch((error) => {
+          // To end the daemon, a project need not be up.
+          if (flags.daemon && error instanceof ApiError && error.code === "E_VM_UNKNOWN") return [];
+          throw error;
+        });
+        for (const name of stopped) write(`${name} stopped\n`);
         if (flags.daemon) await daemon.shutdown();
       }),
     );

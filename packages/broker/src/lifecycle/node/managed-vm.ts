@@ -94,8 +94,8 @@ export class ManagedVm {
    *   throws
    */
   async start(restore?: string): Promise<void> {
-    this.require("start", "off", "crashed");
     const path = restore === undefined ? undefined : this.snapshotPath(restore);
+    this.require("start", "off", "crashed");
     this.state = "starting";
     this.host.events.add(
       "vm.starting",

@@ -1,0 +1,167 @@
+/** The built program with a daemon of its own: embedded guests from a Hyperfile, from up to down. */
+import { spawn } from "node:child_process";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+
+const program = fileURLToPath(new URL("../bin/hyperfile.mjs", import.meta.url));
+let folder: string;
+let project: string;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "hf-"));
+  project = join(folder, "shop");
+  await mkdir(project);
+});
+afterAll(async () => {
+  await hyperfile("down", "shop", "--force", "--daemon");
+  await rm(folder, { recursive: true, force: true, maxRetries: 5 });
+});
+
+interface Result {
+  readonly status: number | null;
+  readonly output: string;
+  readonly errors: string;
+}
+
+/** Runs the program as a user would, in the project's folder. */
+function hyperfile(...args: string[]): Promise<Result> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [program, ...args], {
+      cwd: project,
+      stdio: ["ignore", "pipe", "pipe"],
+      env: { ...process.env, HYPERFILE_STATE: join(folder, "state"), HYPERFILE_SOCKET: undefined },
+      timeout: 60_000,
+      killSignal: "SIGKILL",
+    });
+    let [output, errors] = ["", ""];
+    child.stdout.on("data", (part) => (output += part));
+    child.stderr.on("data", (part) => (errors += part));
+    child.on("error", reject);
+    child.on("close", (status) => resolve({ status, output, errors }));
+  });
+}
+
+const hyperfileText = `
+pools:
+  front: { cpu: { shares: 2000 } }
+vms:
+  web:
+    kernel: embedded
+    memory: 32M
+    pool: front
+    after: db
+    provision: [ "echo provisioned" ]
+  db: { kernel: embedded, memory: 32M, cpu: { shares: 500 } }
+`;
+
+describe("without a daemon", () => {
+  it("commands say how to start one", async () => {
+    const { status, errors } = await hyperfile("ps");
+    expect(status).toBe(1);
+    expect(errors).toMatch(/^hyperfile: no daemon answers at .*: hyperfile up starts one\n$/);
+  });
+
+  it("up needs a Hyperfile, and --check names every mistake in it", async () => {
+    expect((await hyperfile("up")).errors).toMatch(/there is no Hyperfile here: make one of Hyperfile, /);
+    await writeFile(join(project, "Hyperfile"), "vms: { web: { kernel: embeded/, memroy: 1G } }\n");
+    const { status, errors } = await hyperfile("up", "--check");
+    expect(status).toBe(1);
+    expect(errors).toBe("hyperfile: Hyperfile:1:33: vms.web.memroy: unknown field; did you mean memory?\n");
+    await writeFile(join(project, "Hyperfile"), hyperfileText);
+    expect((await hyperfile("up", "--check")).output).toBe("Hyperfile: 2 VMs, no mistakes\n");
+  });
+
+  it("the schema of Hyperfiles is printed", async () => {
+    expect(JSON.parse((await hyperfile("schema")).output).title).toBe("Hyperfile");
+  });
+});
+
+describe("with a Hyperfile", () => {
+  it("up starts the daemon and the VMs, and is idempotent", async () => {
+    const first = await hyperfile("up");
+    expect(first.errors).toBe("");
+    expect(first.output).toBe("shop:\n  db started\n  web started\n  web provisioned: 1 command\n");
+    expect((await hyperfile("up")).output).toBe("shop:\n  db unchanged\n  web unchanged\n");
+    expect((await hyperfile("logs", "web")).output).toContain("provisioned");
+  });
+
+  it("exec gives the guest's output and status", async () => {
+    expect(await hyperfile("exec", "web", "burn", "1")).toMatchObject({
+      status: 0,
+      output: expect.stringMatching(/^burn: 1 million steps, \w+ \w+, ok\n$/),
+    });
+    expect((await hyperfile("exec", "web", "nonsense")).status).toBe(127);
+    expect((await hyperfile("exec", "web", "sleep", "x")).status).toBe(2);
+    const late = await hyperfile("exec", "--timeout", "0.2", "web", "sleep", "100");
+    expect(late).toMatchObject({
+      status: 1,
+      errors: expect.stringMatching(/"sleep 100" goes on after 0.2 s/),
+    });
+    // The command was ended: the console is free for the next one.
+    expect((await hyperfile("exec", "web", "echo", "free")).output).toBe("free\n");
+  });
+
+  it("set acts on the running VM", async () => {
+    expect((await hyperfile("set", "web", "cpu.shares=4000")).status).toBe(0);
+    const vms = JSON.parse((await hyperfile("ps", "--json")).output);
+    expect(vms.find(({ name }: { name: string }) => name === "web").cpu.shares).toBe(4000);
+    expect((await hyperfile("ps")).output).toMatch(/^web +shop +front +running +\S+ +4000 /m);
+    expect((await hyperfile("set", "web", "cpu.shars=1")).errors).toBe(
+      "hyperfile: there is no setting cpu.shars; did you mean cpu.shares?\n",
+    );
+    expect((await hyperfile("set", "pool:shop/front", "cpu.limit=1")).status).toBe(0);
+    expect((await hyperfile("ps", "--pools")).output).toMatch(/^shop\/front +shop +2000 +0 +1 /m);
+  });
+
+  it("pause, snapshot, clone and restore go through a computation unharmed", async () => {
+    const digest = /digest: ([0-9a-f]{64}) 200000 bytes/;
+    const expected = digest.exec((await hyperfile("exec", "db", "digest", "200000")).output)?.[1];
+    expect(expected).toBeDefined();
+    const running = hyperfile("exec", "web", "digest", "200000");
+    await hyperfile("pause", "web");
+    expect((await hyperfile("ps")).output).toMatch(/^web .* paused /m);
+    expect((await hyperfile("snapshot", "web", "midway")).output).toMatch(
+      /^web saved as midway, \d+ bytes\n$/,
+    );
+    expect((await hyperfile("clone", "web", "web2", "cpu.shares=100")).output).toMatch(
+      /^web2 is a copy of web/,
+    );
+    await hyperfile("resume", "web");
+    expect(digest.exec((await running).output)?.[1]).toBe(expected);
+    for (const name of ["web2", "web"]) {
+      if (name === "web") expect((await hyperfile("restore", "web", "midway")).errors).toBe("");
+      const again = await hyperfile("exec", name, "digest", "200000");
+      expect(digest.exec(again.output)?.[1]).toBe(expected);
+    }
+    expect((await hyperfile("restore", "web", "midweek")).errors).toMatch(
+      /no snapshot midweek; it has midway/,
+    );
+  });
+
+  it("top and report show what happened", async () => {
+    const top = await hyperfile("top");
+    expect(top.output).toMatch(/^VM +POOL +CPU% +RDY% +WAIT% +STEAL% +MIPS/);
+    expect(top.output).toMatch(/^web +shop\/front /m);
+    const page = join(folder, "report.html");
+    expect((await hyperfile("report", page)).status).toBe(0);
+    const html = await readFile(page, "utf8");
+    expect(html).toContain("<h2>CPU used, % of a core</h2>");
+    expect(html).toMatch(/<polyline [^>]*points="[\d., ]+"/);
+    expect(html).toContain("<td>shop/front</td>");
+  });
+
+  it("rm and down leave nothing that runs", async () => {
+    expect((await hyperfile("rm", "web2")).errors).toMatch(
+      /VM web2 is running: stop it first, or remove it by force/,
+    );
+    expect((await hyperfile("rm", "web2", "--force")).status).toBe(0);
+    expect((await hyperfile("down")).output).toBe("web stopped\ndb stopped\n");
+    expect((await hyperfile("ps", "--json")).output).toBe("[]\n");
+    expect((await hyperfile("console", "web")).errors).toBe(
+      "hyperfile: there is no VM web; there are no VMs\n",
+    );
+  });
+});
