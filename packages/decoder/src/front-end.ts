@@ -49,8 +49,16 @@ export interface FrontEnd {
   readonly maximumLength: number;
   /** One template an instruction; total: illegal instructions have one too. */
   readonly templates: readonly Template[];
-  /** Decodes the instruction at `bytes[at]`; null if it needs more than `available` bytes. Never throws. */
-  decode(bytes: Uint8Array, at: number, available: number): GuestInsn | null;
+  /**
+   * Bytes of the pages in which loads and stores are translated, a power of two from 256 to 4096; 4096 unless given.
+   * Devices, mirrors and code are then told apart from RAM that finely.
+   */
+  readonly pageBytes?: number;
+  /**
+   * Decodes the instruction at `bytes[at]`; null if it needs more than `available` bytes. Never throws.
+   * @param offset the low 12 bits of its address, 0 unless given
+   */
+  decode(bytes: Uint8Array, at: number, available: number, offset?: number): GuestInsn | null;
   /** Whether control never falls from `insn` to the instruction after it within a block. */
   endsBlock(insn: GuestInsn): boolean;
   /** The meaning of consecutive instructions as one block. */

@@ -30,6 +30,8 @@ export class BlockBuilder {
   private readonly operations: Operation[] = [];
   private instructions = 0;
   private bytes = 0;
+  private cost = 0;
+  private extra = 0;
   private hasExit = false;
   /** Values that are made once, by the name of what they are. */
   private readonly constants = new Map<string, Value>();
@@ -65,12 +67,31 @@ export class BlockBuilder {
     return (this.operations.push(operation) - 1) as Value;
   }
 
-  /** Starts the next guest instruction: `offset` bytes from the block's start, `length` bytes long. */
-  insn(offset: number, length: number): void {
-    const at: InsnMark = { offset, length, ordinal: this.instructions };
+  /**
+   * Starts the next guest instruction: `offset` bytes from the block's start, `length` bytes long.
+   * @param cost budget units that it takes, 1 to 31
+   */
+  insn(offset: number, length: number, cost = 1): void {
+    const plain = cost === 1 && this.cost === this.instructions;
+    const at: InsnMark = {
+      offset,
+      length,
+      ordinal: this.instructions,
+      ...(plain ? {} : { cost, charged: this.cost }),
+    };
     this.append({ op: "insn", type: null, args: [], at });
     this.instructions += 1;
+    this.cost += cost;
     this.bytes = Math.max(this.bytes, offset + length);
+  }
+
+  /**
+   * Takes `units`, an i32 that is not negative and `most` at most, from the budget beside what the instruction costs.
+   * A store to a device may leave the block after itself, so what an instruction charges comes before its last store.
+   */
+  charge(units: Value, most: number): void {
+    this.append({ op: "charge", type: null, args: [units], most });
+    this.extra += most;
   }
 
   /** A 32-bit constant. */
@@ -222,9 +243,13 @@ export class BlockBuilder {
     this.append({ op: "trap", type: null, args: [value], cause });
   }
 
-  /** Ends the block: continues at a fixed distance from the block's first instruction. */
-  jump(target: Target): void {
-    this.append({ op: "jump", type: null, args: [], targets: [target] });
+  /**
+   * Ends the block: continues at a fixed distance from the block's first instruction.
+   * @param link where what is called returns to, if this is a call: a byte distance from the block's start
+   */
+  jump(target: Target, link?: number): void {
+    const returns = link === undefined ? {} : { link };
+    this.append({ op: "jump", type: null, args: [], targets: [target], ...returns });
   }
 
   /** Ends the block: `condition` chooses between two fixed targets. */
@@ -232,9 +257,10 @@ export class BlockBuilder {
     this.append({ op: "branch", type: null, args: [condition], targets: [taken, notTaken] });
   }
 
-  /** Ends the block: continues at a computed guest-virtual address. */
-  jumpIndirect(address: Value): void {
-    this.append({ op: "jumpr", type: null, args: [address] });
+  /** Ends the block: continues at a computed guest-virtual address; `link` as for `jump`. */
+  jumpIndirect(address: Value, link?: number): void {
+    const returns = link === undefined ? {} : { link };
+    this.append({ op: "jumpr", type: null, args: [address], ...returns });
   }
 
   /** Ends the block: a helper has set the program counter; the dispatcher looks around. */
@@ -245,7 +271,14 @@ export class BlockBuilder {
   /** The finished block; throws if it has no exit. */
   finish(): Block {
     if (!this.finished) throw new Error("block without an exit");
-    return { operations: this.operations, instructions: this.instructions, bytes: this.bytes };
+    const { operations, instructions, bytes, cost, extra } = this;
+    return {
+      operations,
+      instructions,
+      bytes,
+      ...(cost === instructions ? {} : { cost }),
+      ...(extra === 0 ? {} : { most: cost + extra }),
+    };
   }
 
   private plain(op: string, type: Type, args: readonly Value[]): Value {

@@ -29,6 +29,8 @@ export interface EvaluationEnvironment {
   loadReserved(width: Width, address: bigint): bigint | null;
   /** 0 where it stored, else 1. */
   storeConditional(width: Width, address: bigint, value: bigint): bigint | null;
+  /** Takes budget units beside the costs of instructions. */
+  charge?(units: bigint): void;
   /** Calls a helper; `exit` says that the block is left after it. */
   call(helper: Helper, args: readonly bigint[]): { readonly result?: bigint; readonly exit?: boolean };
 }
@@ -111,6 +113,9 @@ class Evaluation {
     switch (operation.op) {
       case "insn":
         this.at = operation.at!;
+        return 0n;
+      case "charge":
+        environment.charge?.(args[0]!);
         return 0n;
       case "get":
         return environment.get(operation.slot!, this.index(operation));

@@ -6,7 +6,8 @@
  * Arithmetic wraps. Shift and rotate amounts are i32 and count modulo the width. Division is total: by zero the
  * quotient is all ones and the remainder the dividend; the most negative value by -1 gives itself, remainder 0.
  * Float operations round by their last operand (0 nearest-even, 1 to zero, 2 down, 3 up, 4 nearest-away), accrue
- * IEEE 754 exception flags in the machine, and give the default NaN for every NaN result.
+ * IEEE 754 exception flags in the machine, and give the default NaN for every NaN result. `charge` takes its operand,
+ * which is not negative, from the budget beside what the instruction costs anyway.
  */
 import type { Type } from "./types.js";
 
@@ -69,6 +70,7 @@ add("memory", "lr", "none", "none");
 add("memory", "sc", "none none", "none");
 add("call", "call", "", "none");
 add("mark", "insn", "", "none");
+add("mark", "charge", "i32", "none");
 add("state", "trapif", "i32 none", "none");
 
 add("exit", "jump", "", "none");

@@ -6,7 +6,18 @@
  */
 import { opcodes } from "./opcodes.js";
 import type { StateShape } from "./state.js";
-import type { AmoKind, Block, Helper, InsnMark, Operation, Target, Type, Value, Width } from "./types.js";
+import {
+  type AmoKind,
+  type Block,
+  costOfInsn,
+  type Helper,
+  type InsnMark,
+  type Operation,
+  type Target,
+  type Type,
+  type Value,
+  type Width,
+} from "./types.js";
 
 /** Text that is no IR. */
 export class IrSyntaxError extends Error {
@@ -55,17 +66,30 @@ export function parseBlock(text: string, shape: StateShape, helpers: readonly He
   const operations: Operation[] = [];
   let instructions = 0;
   let bytes = 0;
+  let cost = 0;
+  let extra = 0;
   text.split("\n").forEach((content, index) => {
     const line = new Line(content, index + 1, values, shape, byName);
     if (line.atEnd()) return;
-    const operation = line.operation(operations.length as Value, instructions);
+    const operation = line.operation(operations.length as Value, { ordinal: instructions, charged: cost });
     operations.push(operation);
+    extra += operation.most ?? 0;
     if (operation.at === undefined) return;
     instructions += 1;
+    cost += costOfInsn(operation.at);
     bytes = Math.max(bytes, operation.at.offset + operation.at.length);
   });
-  return { operations, instructions, bytes };
+  return {
+    operations,
+    instructions,
+    bytes,
+    ...(cost === instructions ? {} : { cost }),
+    ...(extra === 0 ? {} : { most: cost + extra }),
+  };
 }
+
+/** What came before an instruction in its block. */
+type Before = Required<Pick<InsnMark, "ordinal" | "charged">>;
 
 /** A cursor over one line. */
 class Line {
@@ -87,8 +111,8 @@ class Line {
     return this.at >= this.text.length;
   }
 
-  /** Parses the whole line as the operation at `position`, which has `ordinal` instructions before it. */
-  operation(position: Value, ordinal: number): Operation {
+  /** Parses the whole line as the operation at `position`, with what came before it. */
+  operation(position: Value, before: Before): Operation {
     const nameAt = this.at;
     const name = this.atEnd() || this.text[this.at] !== "%" ? undefined : this.valueName();
     if (name !== undefined) this.expect("=");
@@ -99,7 +123,7 @@ class Line {
     const type = last !== undefined && types.has(last) ? (suffixes.pop() as Type) : null;
     if (type === null && name !== undefined) this.fail(opAt, `${op} has no type, so it makes no value`);
     if (type !== null && name === undefined) this.fail(opAt, `the value of ${op} has no name`);
-    const operation = { op, type, ...this.suffixes(op, opAt, suffixes), ...this.operands(op, ordinal) };
+    const operation = { op, type, ...this.suffixes(op, opAt, suffixes), ...this.operands(op, before) };
     if (!this.atEnd()) this.fail(this.at, `unexpected ${this.text.slice(this.at)}`);
     if (name !== undefined) {
       if (this.values.has(name)) this.fail(nameAt, `%${name} is defined twice`);
@@ -133,10 +157,16 @@ class Line {
     }
   }
 
-  private operands(op: string, ordinal: number): Pick<Operation, "args"> & Partial<Operation> {
+  private operands(op: string, before: Before): Pick<Operation, "args"> & Partial<Operation> {
     switch (op) {
       case "insn":
-        return { args: [], at: this.mark(ordinal) };
+        return { args: [], at: this.mark(before) };
+      case "charge": {
+        const units = this.value();
+        this.expect(",");
+        this.expect("most");
+        return { args: [units], most: this.count("a most") };
+      }
       case "const":
         return { args: [], constant: this.constant() };
       case "field":
@@ -173,7 +203,9 @@ class Line {
         return { args: [this.value()], cause };
       }
       case "jump":
-        return { args: [], targets: [this.target()] };
+        return { args: [], targets: [this.target()], ...this.link() };
+      case "jumpr":
+        return { args: [this.value()], ...this.link() };
       case "branch": {
         const condition = this.value();
         this.expect(",");
@@ -186,10 +218,30 @@ class Line {
     }
   }
 
-  private mark(ordinal: number): InsnMark {
+  private mark({ ordinal, charged }: Before): InsnMark {
     const offset = this.distance();
     this.expect("len");
-    return { offset, length: Number(this.match(/\d+/y, "a length in bytes")), ordinal };
+    const length = this.count("a length in bytes");
+    let cost = 1;
+    if (!this.atEnd()) {
+      this.expect("cost");
+      cost = this.count("a cost");
+    }
+    const plain = cost === 1 && charged === ordinal;
+    return { offset, length, ordinal, ...(plain ? {} : { cost, charged }) };
+  }
+
+  private count(what: string): number {
+    return Number(this.match(/\d+/y, what));
+  }
+
+  private link(): Pick<Operation, "link"> {
+    const start = this.at;
+    if (this.atEnd()) return {};
+    this.expect(",");
+    if (!this.text.startsWith("link", this.at)) this.fail(start, `unexpected ${this.text.slice(start)}`);
+    this.expect("link");
+    return { link: this.distance() };
   }
 
   /** The operation's type stands before its constant and decides how it is kept. */

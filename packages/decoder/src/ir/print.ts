@@ -8,10 +8,11 @@
  *   %4 = load.s32.i64 [%3]            branch %5, +16, $length
  *
  * A value is named by its operation's position, so numbers skip operations that make none. `$name` is an
- * instruction's field in a template. Distances carry a sign.
+ * instruction's field in a template. Distances carry a sign. A mark names its cost unless it is 1; an exit that calls
+ * ends in `, link +3`.
  */
 import type { StateShape } from "./state.js";
-import type { Block, Operation, Target, Value, Wide } from "./types.js";
+import type { Block, InsnMark, Operation, Target, Value, Wide } from "./types.js";
 
 /**
  * Prints a block.
@@ -45,7 +46,9 @@ function operands(operation: Operation, shape: StateShape | undefined): string {
   const args = operation.args.map(printValue);
   switch (operation.op) {
     case "insn":
-      return `${distance(operation.at!.offset)} len ${operation.at!.length}`;
+      return printMark(operation.at!);
+    case "charge":
+      return `${args[0]}, most ${operation.most}`;
     case "const":
       return printConstant(operation.constant!);
     case "field":
@@ -68,9 +71,15 @@ function operands(operation: Operation, shape: StateShape | undefined): string {
       return `${args[0]}, cause ${operation.cause}, ${args[1]}`;
     case "trap":
       return `cause ${operation.cause}, ${args[0]}`;
-    default:
-      return [...args, ...(operation.targets ?? []).map(printTarget)].join(", ");
+    default: {
+      const link = operation.link === undefined ? "" : `, link ${distance(operation.link)}`;
+      return [...args, ...(operation.targets ?? []).map(printTarget)].join(", ") + link;
+    }
   }
+}
+
+function printMark({ offset, length, cost }: InsnMark): string {
+  return `${distance(offset)} len ${length}${cost === undefined || cost === 1 ? "" : ` cost ${cost}`}`;
 }
 
 const printValue = (value: Value): string => `%${value}`;

@@ -86,6 +86,10 @@ export interface Operation {
   readonly targets?: readonly Target[];
   /** Of `insn`: byte distance from the block's start, length in bytes, and how many came before it. */
   readonly at?: InsnMark;
+  /** Most that a `charge` adds. */
+  readonly most?: number;
+  /** Of `jump` and `jumpr`: they call, and what they call returns to this byte distance from the block's start. */
+  readonly link?: number;
 }
 
 /** The guest instruction that the following operations belong to. */
@@ -96,7 +100,14 @@ export interface InsnMark {
   readonly length: number;
   /** Instructions of this block before it. */
   readonly ordinal: number;
+  /** Budget units that it costs, 1 to {@link MAXIMUM_COST}; 1 unless given. */
+  readonly cost?: number;
+  /** Budget units that the instructions before it cost; `ordinal` unless given. */
+  readonly charged?: number;
 }
+
+/** Most budget units that one instruction costs, `charge` operations not counted. */
+export const MAXIMUM_COST = 31;
 
 /** A basic block, or a template of one instruction. */
 export interface Block {
@@ -106,4 +117,20 @@ export interface Block {
   readonly instructions: number;
   /** Guest bytes that the block was made from. */
   readonly bytes: number;
+  /** Budget units that its instructions cost; `instructions` unless given. */
+  readonly cost?: number;
+  /** Budget units that it takes at most, `charge` operations included; the cost unless given. */
+  readonly most?: number;
 }
+
+/** Budget units that the instructions of a block cost. */
+export const costOf = ({ cost, instructions }: Block): number => cost ?? instructions;
+
+/** Budget units that a block takes at most. */
+export const mostOf = (block: Block): number => block.most ?? costOf(block);
+
+/** Budget units that an instruction costs. */
+export const costOfInsn = ({ cost }: InsnMark): number => cost ?? 1;
+
+/** Budget units that the instructions before an instruction cost. */
+export const chargedBefore = ({ charged, ordinal }: InsnMark): number => charged ?? ordinal;

@@ -18,10 +18,21 @@
  * 13. Instruction marks count from 0 upwards and have lengths that are not negative; the block's counts of
  *     instructions and of bytes are those of its marks.
  * 14. An operation has no attributes but those of its opcode.
+ * 15. An instruction costs 1 to 31 budget units; what is charged before it, the block's cost, and the most that it
+ *     takes with its `charge` operations are the sums. Where a call returns to is an int32 distance.
  */
 import { type Opcode, opcodes, type TypeRule } from "./opcodes.js";
 import type { StateShape } from "./state.js";
-import type { Block, InsnMark, Operation, Target, Type } from "./types.js";
+import {
+  type Block,
+  costOf,
+  type InsnMark,
+  MAXIMUM_COST,
+  mostOf,
+  type Operation,
+  type Target,
+  type Type,
+} from "./types.js";
 
 /** A block that breaks the IR's invariants: a defect of a front end or a pass. */
 export class IrError extends Error {
@@ -68,9 +79,11 @@ const attributes: Readonly<Record<string, readonly (keyof Operation)[]>> = {
   sc: ["width"],
   call: ["helper"],
   insn: ["at"],
+  charge: ["most"],
   trapif: ["cause"],
   trap: ["cause"],
-  jump: ["targets"],
+  jump: ["targets", "link"],
+  jumpr: ["link"],
   branch: ["targets"],
 };
 const common: readonly string[] = ["op", "type", "args"];
@@ -100,6 +113,8 @@ class Verification {
   private position = 0;
   private marks = 0;
   private bytes = 0;
+  private cost = 0;
+  private extra = 0;
 
   constructor(
     private readonly block: Block,
@@ -120,6 +135,10 @@ class Verification {
       this.problems.push(`the block counts ${instructions} insns, has ${this.marks}`);
     if (bytes !== this.bytes)
       this.problems.push(`the block counts ${bytes} bytes, its insns take ${this.bytes}`);
+    const [cost, most] = [costOf(this.block), mostOf(this.block)];
+    if (cost !== this.cost) this.problems.push(`the block costs ${cost}, its insns ${this.cost}`);
+    if (most !== this.cost + this.extra)
+      this.problems.push(`the block takes ${most} at most, its insns ${this.cost + this.extra}`);
     return this.problems;
   }
 
@@ -164,7 +183,7 @@ class Verification {
   private attributes(operation: Operation): void {
     const own: readonly string[] = attributes[operation.op] ?? [];
     for (const name of own) {
-      const needed = name !== "index";
+      const needed = name !== "index" && name !== "link";
       if (needed && operation[name as keyof Operation] === undefined) this.problem(`${name} is missing`);
     }
     for (const [name, value] of Object.entries(operation)) {
@@ -230,19 +249,30 @@ class Verification {
         if (!isCount(operation.cause)) this.problem(`${operation.cause} is no exception number`);
         this.address(args[args.length - 1]!, "the trap value");
         return;
+      case "charge":
+        this.noResult(operation);
+        if (!isCount(operation.most)) this.problem(`${operation.most} is no most`);
+        else this.extra += operation.most;
+        return;
       case "jumpr":
         this.noResult(operation);
+        this.link(operation);
         this.address(args[0]!, "the target");
         return;
       case "jump":
       case "branch":
         this.noResult(operation);
         this.targets(operation.targets ?? [], operation.op === "jump" ? 1 : 2);
+        this.link(operation);
         return;
       case "leave":
         this.noResult(operation);
         return;
     }
+  }
+
+  private link({ link }: Operation): void {
+    if (link !== undefined && !isInt32(link)) this.problem("where the call returns to is no int32 distance");
   }
 
   private isAddress(type: Type | null): boolean {
@@ -263,7 +293,12 @@ class Verification {
     if (!isInt32(at.offset)) this.problem("the offset is no int32");
     if (!isCount(at.length)) this.problem("the length is not a count of bytes");
     if (at.ordinal !== this.marks) this.problem(`ordinal ${at.ordinal} instead of ${this.marks}`);
+    const cost = at.cost ?? 1;
+    if (!isCount(cost) || cost < 1 || cost > MAXIMUM_COST) this.problem(`a cost of ${cost}`);
+    if ((at.charged ?? at.ordinal) !== this.cost)
+      this.problem(`${at.charged} charged instead of ${this.cost}`);
     this.marks += 1;
+    this.cost += cost;
     this.bytes = Math.max(this.bytes, (at.offset ?? 0) + (at.length ?? 0));
   }
 

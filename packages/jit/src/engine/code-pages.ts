@@ -83,6 +83,8 @@ export class CodePage {
 export interface CodePageEvents {
   /** A frame holds derived code from now on: stores to it must be seen. */
   onAcquire(page: CodePage): void;
+  /** Something was derived from these bytes of a page; asked for where pages of less than 4 KiB are told apart. */
+  onDerive?(page: CodePage, offset: number, length: number): void;
   /** The page gives way: nothing may refer to its index any more. */
   onRelease(page: CodePage): void;
   /** A region is void; if it was not pending, its number may be given out again. */
@@ -166,8 +168,9 @@ export class CodePages {
   decode(entry: number): void {
     const page = this.pages[Math.floor((entry - this.arenaWord) / this.pageWords)]!;
     const offset = (entry - this.baseWord(page)) >> this.wordsPerByteShift;
-    const insn = this.frontEnd.decode(this.memory.u8, page.frame + offset, PAGE_SIZE - offset);
+    const insn = this.frontEnd.decode(this.memory.u8, page.frame + offset, PAGE_SIZE - offset, offset);
     this.counts.decoded++;
+    this.events.onDerive?.(page, offset, insn?.length ?? PAGE_SIZE - offset);
     if (this.breakpointOffsets.has(offset)) this.memory.i32[entry] = InternalOpcode.breakpoint;
     else if (insn === null) this.memory.i32[entry] = InternalOpcode.crossing;
     else this.writeEntry(entry, insn);
@@ -190,6 +193,7 @@ export class CodePages {
   install(page: CodePage, record: BlockRecord, translation: Translation): void {
     this.translationsOf(page)[record.start >> this.frontEnd.granularity] = translation;
     page.blocks.push(record);
+    this.events.onDerive?.(page, record.start, record.end - record.start);
   }
 
   /** The page's own array of translations, which chained code may keep. */
@@ -216,7 +220,9 @@ export class CodePages {
     const page = this.byFrame.get(frame);
     if (page === undefined) return false;
     this.counts.invalidated++;
-    if (byHart && ++page.stores >= STORES_BEFORE_RELEASE) {
+    // Where code is told apart from data more finely, what is stored there is code, and soon runs.
+    const isCoarse = (this.frontEnd.pageBytes ?? PAGE_SIZE) === PAGE_SIZE;
+    if (byHart && isCoarse && ++page.stores >= STORES_BEFORE_RELEASE) {
       this.release(page);
       this.released.push(page);
       return true;
@@ -262,7 +268,10 @@ export class CodePages {
 
   /** From now on changes to a region's code drop it. */
   watchRegion(region: RegionRecord): void {
-    for (const { page } of region.spans) page.regions.add(region);
+    for (const { page, start, end } of region.spans) {
+      page.regions.add(region);
+      this.events.onDerive?.(page, start, end - start);
+    }
     this.counters[region.head] = 0;
   }
 

@@ -1,5 +1,6 @@
 /**
- * The engine: runs a hart's guest code for a budget of instructions, choosing a tier for each piece of it.
+ * The engine: runs a hart's guest code for a budget of instructions (or of what they cost, where a front end says so:
+ * clock cycles), choosing a tier for each piece of it.
  *
  * Code starts in the interpreter, which counts how often each jump target is reached. At `hotThreshold` the block
  * there is translated; from then on the interpreter hands over whenever it arrives at it, and translations chain
@@ -146,11 +147,17 @@ export class Engine {
     this.pcWord = this.slotWord("pc");
     this.wide = frontEnd.addressType === "i64";
     const formats = entryFormats(frontEnd);
+    const isCoarse = (frontEnd.pageBytes ?? PAGE_SIZE) === PAGE_SIZE;
+    const protectAll = (page: CodePage) => {
+      options.guest.pool.markCode(page.frame);
+      options.tlb.protect(page.frame);
+    };
+    const protectPart = (page: CodePage, offset: number, length: number) => {
+      if (options.guest.pool.markCodeIn(page.frame + offset, length)) options.tlb.protect(page.frame);
+    };
     this.codePages = new CodePages(memory, options.arenaOffset, options.codePages, frontEnd, formats, {
-      onAcquire: (page) => {
-        options.guest.pool.markCode(page.frame);
-        options.tlb.protect(page.frame);
-      },
+      onAcquire: isCoarse ? protectAll : () => {},
+      ...(isCoarse ? {} : { onDerive: protectPart }),
       onRelease: (page) => {
         options.guest.pool.unmarkCode(page.frame);
         options.tlb.dropFetch(page.frame);
@@ -314,7 +321,7 @@ export class Engine {
     const { frontEnd, memory } = this.options;
     const insns: GuestInsn[] = [];
     for (let at = offset; at < PAGE_SIZE && insns.length < MAXIMUM_BLOCK; ) {
-      const insn = frontEnd.decode(memory.u8, page.frame + at, PAGE_SIZE - at);
+      const insn = frontEnd.decode(memory.u8, page.frame + at, PAGE_SIZE - at, at);
       if (insn === null) break;
       insns.push(insn);
       at += insn.length;
@@ -332,6 +339,7 @@ export class Engine {
       wideAddresses: this.wide,
       pageOffset,
       granularity: frontEnd.granularity,
+      pageBytes: frontEnd.pageBytes ?? PAGE_SIZE,
       chain: chain ?? true,
     });
   }
@@ -341,7 +349,9 @@ export class Engine {
     const state = (options.hartOffset + STATE_OFFSET) >> 2;
     const scratch = options.hartOffset + SCRATCH_OFFSET;
     const map = () => {
-      for (const kind of [AccessKind.read, AccessKind.write]) options.tlb.insert(kind, 0, 0, scratch, 0);
+      for (const kind of [AccessKind.read, AccessKind.write])
+        for (let at = 0; at < PAGE_SIZE; at += options.frontEnd.pageBytes ?? PAGE_SIZE)
+          options.tlb.insert(kind, at, 0, scratch, 0);
       options.tlb.insert(AccessKind.fetch, 0, 0, scratch, 0);
     };
     trainInterpreter(
@@ -449,7 +459,7 @@ export class Engine {
   private mayExecute(low: number, high: number, frame: number): boolean {
     const { frontEnd, memory, translator } = this.options;
     const offset = low & (PAGE_SIZE - 1);
-    const insn = frontEnd.decode(memory.u8, frame + offset, PAGE_SIZE - offset);
+    const insn = frontEnd.decode(memory.u8, frame + offset, PAGE_SIZE - offset, offset);
     const unit = 1 << frontEnd.granularity;
     for (let at = unit; insn !== null && at < insn.length; at += unit) {
       if (!translator.translate(AccessKind.fetch, (low + at) | 0, high, unit)) return false;
@@ -492,14 +502,15 @@ export class Engine {
     const { u8 } = options.memory;
     const start = first + (low & (PAGE_SIZE - 1));
     for (let at = 0; at < Math.min(inFirst, straddle.length); at++) straddle[at] = u8[start + at]!;
-    let insn = options.frontEnd.decode(straddle, 0, Math.min(inFirst, straddle.length));
+    const offset = low & (PAGE_SIZE - 1);
+    let insn = options.frontEnd.decode(straddle, 0, Math.min(inFirst, straddle.length), offset);
     if (insn === null) {
       const nextLow = (low + inFirst) | 0;
       const nextHigh = this.wide && nextLow === 0 ? (high + 1) | 0 : high;
       const second = this.fetchPage(nextLow, nextHigh);
       if (second < 0) return;
       for (let at = inFirst; at < straddle.length; at++) straddle[at] = u8[second + at - inFirst]!;
-      insn = options.frontEnd.decode(straddle, 0, straddle.length)!;
+      insn = options.frontEnd.decode(straddle, 0, straddle.length, offset)!;
     }
     const before = words[this.budgetWord]!;
     words[this.budgetWord] = 1;

@@ -110,6 +110,8 @@ export class RegionTranslator {
       wideAddresses: frontEnd.addressType === "i64",
       granularity: frontEnd.granularity,
       flagsOffset,
+      pageBytes: frontEnd.pageBytes ?? PAGE_SIZE,
+      ...(region.isBound ? { pageAddress: low & -PAGE_SIZE } : {}),
       pages: new Map([...covered].map((distance) => [distance, pages.get(distance)!.index])),
     };
     const body = emitWasmRegion(module, index, structured, context, notes);
@@ -197,6 +199,7 @@ export class RegionTranslator {
     };
     return {
       frontEnd,
+      ...(frontEnd.addressType === "i32" ? { pageAddress: low & -PAGE_SIZE } : {}),
       hasRun: (place) => {
         const page = pageAt(Math.floor(place / PAGE_SIZE));
         if (page === undefined) return false;
@@ -208,7 +211,7 @@ export class RegionTranslator {
         const page = pageAt(Math.floor(place / PAGE_SIZE));
         if (page === undefined) return undefined;
         const offset = place & (PAGE_SIZE - 1);
-        return frontEnd.decode(memory.u8, page.frame + offset, PAGE_SIZE - offset) ?? undefined;
+        return frontEnd.decode(memory.u8, page.frame + offset, PAGE_SIZE - offset, offset) ?? undefined;
       },
       blockOf: (place, insns) => {
         const page = pages.get(Math.floor(place / PAGE_SIZE))!;

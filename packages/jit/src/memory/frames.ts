@@ -18,6 +18,19 @@ const PERMANENT = 0x40000000;
 /** Frames remembered by `pin`: more than one access has in hand (two pages, and a page table's entry). */
 const PINNED = 8;
 
+/** Bytes of the smallest part of a frame that is known to hold code or not. */
+const CODE_PART = 256;
+const ALL_PARTS = 0xffff;
+
+/** The bits of the parts that `length` bytes at a byte offset lie in. */
+function partsOf(offset: number, length: number): number {
+  if (length >= PAGE_SIZE) return ALL_PARTS;
+  const start = offset & (PAGE_SIZE - 1);
+  const first = Math.floor(start / CODE_PART);
+  const last = Math.floor(Math.min(PAGE_SIZE - 1, start + length - 1) / CODE_PART);
+  return (2 << last) - (1 << first);
+}
+
 /** A pool of frames in one linear memory. */
 export class FramePool {
   /** Pages that are mapped to each frame, by frame number: byte offset in linear memory / page size. */
@@ -29,7 +42,8 @@ export class FramePool {
   onExhausted: () => boolean = () => false;
   /** Called between two runs, before a frame that held code is freed: forgets what was derived from it. */
   onForget: (frame: number) => void = () => {};
-  private readonly code: Uint8Array;
+  /** For each frame, a bit for each {@link CODE_PART} of it from which translations were made. */
+  private readonly code: Uint16Array;
   private readonly free: number[] = [];
   private readonly firstNumber: number;
   private readonly condemned: number[] = [];
@@ -52,7 +66,7 @@ export class FramePool {
     this.firstNumber = first / PAGE_SIZE;
     this.most = count;
     this.references = new Int32Array(this.firstNumber + count);
-    this.code = new Uint8Array(this.firstNumber + count);
+    this.code = new Uint16Array(this.firstNumber + count);
   }
 
   /** Frames handed out. */
@@ -114,7 +128,7 @@ export class FramePool {
   release(frame: number): void {
     const number = frame / PAGE_SIZE;
     if (--this.references[number]! > 0) return;
-    if (this.code[number] === 1) this.condemned.push(number);
+    if (this.code[number] !== 0) this.condemned.push(number);
     else this.free.push(number);
   }
 
@@ -125,12 +139,25 @@ export class FramePool {
 
   /** Whether translations were made from a frame: stores to it must be reported. */
   holdsCode(frame: number): boolean {
-    return this.code[frame >>> PAGE_SHIFT] === 1;
+    return this.code[frame >>> PAGE_SHIFT] !== 0;
+  }
+
+  /** Whether translations were made from some of `length` bytes, which lie in one frame, at a byte offset. */
+  holdsCodeIn(offset: number, length: number): boolean {
+    return (this.code[offset >>> PAGE_SHIFT]! & partsOf(offset, length)) !== 0;
   }
 
   /** Marks a frame as holding code. */
   markCode(frame: number): void {
-    this.code[frame >>> PAGE_SHIFT] = 1;
+    this.code[frame >>> PAGE_SHIFT] = ALL_PARTS;
+  }
+
+  /** Marks `length` bytes, which lie in one frame, at a byte offset as code; true if some were not marked before. */
+  markCodeIn(offset: number, length: number): boolean {
+    const parts = partsOf(offset, length);
+    const before = this.code[offset >>> PAGE_SHIFT]!;
+    this.code[offset >>> PAGE_SHIFT] = before | parts;
+    return (before & parts) !== parts;
   }
 
   /** Takes the mark back. */

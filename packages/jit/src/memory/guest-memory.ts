@@ -126,10 +126,12 @@ export class GuestMemory {
     return this.makeWritable(page);
   }
 
-  /** Whether translations were made from the frame of `gpa`'s page. */
-  holdsCode(gpa: number): boolean {
+  /** Whether translations were made from bytes of the page of `pageBytes` bytes around `gpa`. */
+  holdsCode(gpa: number, pageBytes = PAGE_SIZE): boolean {
     const frame = this.peekFrame(this.pageIndex(gpa));
-    return frame >= 0 && this.pool.holdsCode(frame);
+    if (frame < 0) return false;
+    if (pageBytes === PAGE_SIZE) return this.pool.holdsCode(frame);
+    return this.pool.holdsCodeIn(frame + (gpa & (PAGE_SIZE - 1) & -pageBytes), pageBytes);
   }
 
   /** Fills `target` from `gpa`. False if any byte lies outside RAM. */

@@ -15,7 +15,15 @@
 import type { GuestMemory } from "../memory/guest-memory.js";
 import { Exit, header, PAGE_SIZE } from "../memory/layout.js";
 import type { LinearMemory } from "../memory/linear-memory.js";
-import { AccessKind, type AddressTranslator, type CallSite, type MmioBus } from "./ports.js";
+import {
+  AccessKind,
+  type AddressTranslator,
+  type CallSite,
+  lengthAt,
+  type MmioBus,
+  unretiredAfter,
+  unretiredAt,
+} from "./ports.js";
 import type { Tlb } from "./tlb.js";
 
 /** What the slow paths work with. */
@@ -31,6 +39,8 @@ export interface MemoryAccessOptions {
   readonly pcOffset: number;
   /** Bytes of the program counter: 4 or 8. */
   readonly pcBytes: 4 | 8;
+  /** As in the front end: bytes of the pages in which addresses are translated; 4096 unless given. */
+  readonly pageBytes?: number;
 }
 
 /** What a resolved address is. */
@@ -47,6 +57,7 @@ export class MemoryAccess {
   private readonly longs: BigInt64Array | undefined;
   private readonly pcWord: number;
   private readonly wide: boolean;
+  private readonly pageBytes: number;
   private readonly budgetWord: number;
   private readonly exitWord: number;
   private readonly highWord: number;
@@ -68,6 +79,7 @@ export class MemoryAccess {
     this.longs = memory.shared ? new BigInt64Array(memory.buffer) : undefined;
     this.pcWord = options.pcOffset >> 2;
     this.wide = options.pcBytes === 8;
+    this.pageBytes = options.pageBytes ?? PAGE_SIZE;
     this.budgetWord = (hartOffset + header.budget) >> 2;
     this.exitWord = (hartOffset + header.exit) >> 2;
     this.highWord = (hartOffset + header.resultHigh) >> 2;
@@ -172,7 +184,7 @@ export class MemoryAccess {
   /** Misaligned accesses are done byte by byte, after both pages have been translated. */
   private loadMisaligned(lo: number, hi: number, size: number, site: CallSite): number {
     this.counters.misaligned++;
-    const inFirst = Math.min(size, PAGE_SIZE - (lo & (PAGE_SIZE - 1)));
+    const inFirst = Math.min(size, this.pageBytes - (lo & (this.pageBytes - 1)));
     if (!this.resolveRam(AccessKind.read, lo, hi, inFirst, site)) return 0;
     const first = this.place;
     if (inFirst < size && !this.resolveSecond(AccessKind.read, lo, hi, inFirst, size, site)) return 0;
@@ -193,7 +205,7 @@ export class MemoryAccess {
     site: CallSite,
   ): 0 {
     this.counters.misaligned++;
-    const inFirst = Math.min(size, PAGE_SIZE - (lo & (PAGE_SIZE - 1)));
+    const inFirst = Math.min(size, this.pageBytes - (lo & (this.pageBytes - 1)));
     if (!this.resolveRam(AccessKind.write, lo, hi, inFirst, site)) return 0;
     const first = this.place;
     const firstGpa = this.gpa;
@@ -237,7 +249,7 @@ export class MemoryAccess {
     const place = this.resolve(kind, lo, hi, bytes, site);
     if (place === Place.device) {
       translator.accessFault(kind, lo, hi);
-      this.giveBack(site >>> 15);
+      this.giveBack(unretiredAt(site));
     }
     return place === Place.ram;
   }
@@ -249,13 +261,13 @@ export class MemoryAccess {
     this.counters.mmioReads++;
     const { gpa } = this;
     // While the device runs, nothing is charged that has not retired: clocks read exactly.
-    this.giveBack(site >>> 15);
+    this.giveBack(unretiredAt(site));
     const low = bus.read(gpa, size === 8 ? 4 : size);
     const high = size === 8 ? bus.read(gpa + 4, 4) : 0;
-    this.giveBack(-(site >>> 15));
+    this.giveBack(-unretiredAt(site));
     if (low === undefined || high === undefined) {
       translator.accessFault(AccessKind.read, lo, hi);
-      this.giveBack(site >>> 15);
+      this.giveBack(unretiredAt(site));
       return 0;
     }
     this.words[this.highWord] = high | 0;
@@ -274,13 +286,13 @@ export class MemoryAccess {
     this.counters.mmioWrites++;
     const { gpa } = this;
     const mask = size === 1 ? 0xff : size === 2 ? 0xffff : -1;
-    this.giveBack(site >>> 15);
+    this.giveBack(unretiredAt(site));
     const first = bus.write(gpa, size === 8 ? 4 : size, (low & mask) >>> 0);
     const done = first && (size !== 8 || bus.write(gpa + 4, 4, high >>> 0));
-    this.giveBack(-(site >>> 15));
+    this.giveBack(-unretiredAt(site));
     if (!done) {
       translator.accessFault(AccessKind.write, lo, hi);
-      this.giveBack(site >>> 15);
+      this.giveBack(unretiredAt(site));
       return;
     }
     if (translator.interruptReady() || this.words[this.exitWord] !== Exit.none) this.leaveAfter(site);
@@ -358,7 +370,7 @@ export class MemoryAccess {
     if (this.resolve(AccessKind.read, lo, hi, size, site) !== Place.ram) return false;
     const frame = guest.writableFrame(this.gpa);
     // Without a frame for the copy, the reservation is one that a store elsewhere may end.
-    if (frame >= 0) this.place = frame + (lo & (PAGE_SIZE - 1));
+    if (frame >= 0) this.place = frame + (this.gpa & (PAGE_SIZE - 1));
     return true;
   }
 
@@ -412,7 +424,7 @@ export class MemoryAccess {
     this.enter(site);
     if ((lo & (size - 1)) !== 0) {
       this.options.translator.misaligned(kind, lo, hi);
-      this.giveBack(site >>> 15);
+      this.giveBack(unretiredAt(site));
       return false;
     }
     return this.resolveRam(kind, lo, hi, size, site);
@@ -425,17 +437,17 @@ export class MemoryAccess {
     this.words[this.pcWord] = (this.words[this.pcWord]! & -PAGE_SIZE) | (site & 0xfff);
   }
 
-  private giveBack(instructions: number): void {
-    this.words[this.budgetWord] = this.words[this.budgetWord]! + instructions;
+  private giveBack(units: number): void {
+    this.words[this.budgetWord] = this.words[this.budgetWord]! + units;
   }
 
   /** Leaves the block after the current instruction, which has retired. */
   private leaveAfter(site: CallSite): void {
     const { words, pcWord } = this;
-    const next = (words[pcWord]! + ((site >>> 12) & 7)) | 0;
+    const next = (words[pcWord]! + lengthAt(site)) | 0;
     if (this.wide && next >>> 0 < words[pcWord]! >>> 0) words[pcWord + 1] = (words[pcWord + 1]! + 1) | 0;
     words[pcWord] = next;
-    this.giveBack((site >>> 15) - 1);
+    this.giveBack(unretiredAfter(site));
     if (words[this.exitWord] === Exit.none) words[this.exitWord] = Exit.redirect;
   }
 
@@ -444,15 +456,15 @@ export class MemoryAccess {
     const { translator, guest, tlb } = this.options;
     this.counters.misses++;
     if (!translator.translate(kind, lo, hi, bytes)) {
-      this.giveBack(site >>> 15);
+      this.giveBack(unretiredAt(site));
       return Place.fault;
     }
     this.gpa = translator.gpa;
     const frame = kind === AccessKind.write ? guest.writableFrame(this.gpa) : guest.frameOffset(this.gpa);
     if (frame < 0) return Place.device;
-    this.place = frame + (lo & (PAGE_SIZE - 1));
-    if (translator.cacheable && !(kind === AccessKind.write && guest.holdsCode(this.gpa))) {
-      tlb.insert(kind, lo, hi, (frame - (lo & -PAGE_SIZE)) | 0, 0);
+    this.place = frame + (this.gpa & (PAGE_SIZE - 1));
+    if (translator.cacheable && !(kind === AccessKind.write && guest.holdsCode(this.gpa, this.pageBytes))) {
+      tlb.insert(kind, lo, hi, (this.place - lo) | 0, 0);
       if (translator.pageBytes > PAGE_SIZE) tlb.noteLarge(lo, hi, translator.pageBytes);
     }
     return Place.ram;
@@ -464,7 +476,7 @@ export class MemoryAccess {
    */
   private reportCode(gpa: number, length: number, leaves: boolean): boolean {
     const { guest } = this.options;
-    if (gpa === NO_CODE || !guest.holdsCode(gpa)) return false;
+    if (gpa === NO_CODE || !guest.holdsCode(gpa, this.pageBytes)) return false;
     this.counters.codeWrites++;
     return guest.onCodeWrite(gpa, length, leaves);
   }

@@ -12,14 +12,23 @@ export type AccessKind = (typeof AccessKind)[keyof typeof AccessKind];
 
 /**
  * Where in a translation a slow path was called from, packed into one int32 so that the call stays small:
- * bits 0-11 the instruction's offset in its page, bits 12-14 its length in bytes, bits 15-31 how many
- * instructions of the block, this one included, are charged to the budget but have not retired.
+ * bits 0-11 the instruction's offset in its page, bits 12-14 its length in bytes, bits 15-19 what it costs, bits
+ * 20-31 what the instructions of the block cost that are charged to the budget but have not retired, this one included.
  */
 export type CallSite = number;
 
-/** Packs a {@link CallSite}. */
-export const callSite = (pageOffset: number, length: number, unretired: number): CallSite =>
-  (unretired << 15) | (length << 12) | (pageOffset & 0xfff);
+/** Packs a {@link CallSite}; `cost` is 1 to 31, `unretired` at most 4095. */
+export const callSite = (pageOffset: number, length: number, unretired: number, cost = 1): CallSite =>
+  (unretired << 20) | (cost << 15) | (length << 12) | (pageOffset & 0xfff);
+
+/** Length in bytes of the instruction at a call site. */
+export const lengthAt = (site: CallSite): number => (site >>> 12) & 7;
+
+/** Budget units that are charged for the instruction at a call site and for those after it in its block. */
+export const unretiredAt = (site: CallSite): number => site >>> 20;
+
+/** Budget units that are charged for the instructions after the one at a call site. */
+export const unretiredAfter = (site: CallSite): number => (site >>> 20) - ((site >>> 15) & 31);
 
 /** Read-modify-write operations by the number that emitted code passes to the slow path. */
 export const amoKinds = ["swap", "add", "xor", "and", "or", "min", "max", "minu", "maxu"] as const;

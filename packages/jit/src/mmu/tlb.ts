@@ -4,7 +4,8 @@
  *
  * Filled entries are kept in a journal, so that the usual flush touches few bytes. Entries are made for 4 KiB even
  * where the page table maps more; the ranges in which larger pages were seen since the last flush tell whether
- * flushing one address must flush everything.
+ * flushing one address must flush everything. A CPU whose devices, mirrors or code lie closer together than that has
+ * entries for smaller pages in its read and write TLBs; fetches always go by 4 KiB.
  */
 
 import {
@@ -47,6 +48,8 @@ export class Tlb {
   private readonly end: number;
   private readonly selected: Int32Array;
   private readonly journal = new Int32Array(JOURNAL_LIMIT);
+  /** log2 of {@link pageBytes}. */
+  private readonly dataShift: number;
   private filled = 0;
   /**
    * For each kind and frame, the word index of the one entry that was made for it since its entries were last dropped;
@@ -56,10 +59,16 @@ export class Tlb {
   /** Ranges of page numbers, [from, to), in which larger pages were seen since the last flush. */
   private large: { from: number; to: number }[] = [];
 
+  /**
+   * @param hartOffset byte offset of the hart's block in linear memory
+   * @param pageBytes bytes of a page of the read and write TLBs, a power of two up to 4096
+   */
   constructor(
     memory: LinearMemory,
     private readonly hartOffset: number,
+    private readonly pageBytes = PAGE_SIZE,
   ) {
+    this.dataShift = Math.log2(pageBytes);
     this.words = memory.i32;
     this.start = (hartOffset + TLB_OFFSET) >> 2;
     this.end = this.start + ((TLB_SETS * TLB_SET_SIZE) >> 2);
@@ -83,13 +92,13 @@ export class Tlb {
 
   /**
    * Enters a page into the selected set of `kind`.
-   * @param addend byte offset of the frame in linear memory minus the low half of the page's virtual address
+   * @param addend byte offset of the page in linear memory minus the low half of its virtual address
    * @param extra word 3 of the entry: the code page's index in a fetch TLB
    */
   insert(kind: AccessKind, lo: number, hi: number, addend: number, extra: number): void {
     const { words } = this;
-    const entry = (this.selected[kind]! >> 2) + ((lo >>> 12) & (TLB_ENTRIES - 1)) * ENTRY_WORDS;
-    words[entry] = lo & -PAGE_SIZE;
+    const entry = this.entryAt(kind, lo);
+    words[entry] = lo & this.maskOf(kind);
     words[entry + 1] = hi;
     words[entry + 2] = addend;
     words[entry + 3] = extra;
@@ -105,8 +114,8 @@ export class Tlb {
   /** Byte offset in linear memory that the selected TLB of `kind` gives for an address; -1 if it doesn't know it. */
   lookup(kind: AccessKind, lo: number, hi: number): number {
     const { words } = this;
-    const entry = (this.selected[kind]! >> 2) + ((lo >>> 12) & (TLB_ENTRIES - 1)) * ENTRY_WORDS;
-    if (words[entry] !== (lo & -PAGE_SIZE) || words[entry + 1] !== hi) return -1;
+    const entry = this.entryAt(kind, lo);
+    if (words[entry] !== (lo & this.maskOf(kind)) || words[entry + 1] !== hi) return -1;
     return (lo + words[entry + 2]!) >>> 0;
   }
 
@@ -141,7 +150,7 @@ export class Tlb {
   /** Drops all entries for the page of a guest-virtual address. */
   flushPage(lo: number, hi: number): void {
     const page = pageNumber(lo, hi);
-    if (this.large.some((range) => page >= range.from && page < range.to)) {
+    if (this.pageBytes < PAGE_SIZE || this.large.some((range) => page >= range.from && page < range.to)) {
       this.flush();
       return;
     }
@@ -174,6 +183,16 @@ export class Tlb {
     this.dropFrame(AccessKind.fetch, frame);
   }
 
+  /** Word index of the entry that a page has in the selected set of `kind`. */
+  private entryAt(kind: AccessKind, lo: number): number {
+    const shift = kind === AccessKind.fetch ? PAGE_SHIFT : this.dataShift;
+    return (this.selected[kind]! >> 2) + ((lo >>> shift) & (TLB_ENTRIES - 1)) * ENTRY_WORDS;
+  }
+
+  private maskOf(kind: AccessKind): number {
+    return kind === AccessKind.fetch ? -PAGE_SIZE : -this.pageBytes;
+  }
+
   private dropFrame(kind: AccessKind, frame: number): void {
     const { words } = this;
     const entryOf = this.entryOf[kind]!;
@@ -181,14 +200,17 @@ export class Tlb {
     entryOf[frame >>> PAGE_SHIFT] = NO_ENTRY;
     if (known === NO_ENTRY) return;
     if (known !== MANY_ENTRIES) {
-      if (words[known] !== TLB_EMPTY && ((words[known]! + words[known + 2]!) | 0) === (frame | 0))
+      if (words[known] !== TLB_EMPTY && ((words[known]! + words[known + 2]!) & -PAGE_SIZE) === (frame | 0))
         words[known] = TLB_EMPTY;
       return;
     }
     for (let set = 0; set < TLB_SETS; set++) {
       const first = this.start + ((set * TLB_SET_SIZE + kind * TLB_SIZE) >> 2);
       for (let entry = first; entry < first + (TLB_SIZE >> 2); entry += ENTRY_WORDS) {
-        if (words[entry] !== TLB_EMPTY && ((words[entry]! + words[entry + 2]!) | 0) === (frame | 0)) {
+        if (
+          words[entry] !== TLB_EMPTY &&
+          ((words[entry]! + words[entry + 2]!) & -PAGE_SIZE) === (frame | 0)
+        ) {
           words[entry] = TLB_EMPTY;
         }
       }

@@ -45,6 +45,8 @@ interface Candidate {
 
 /** Stands for the base of accesses relative to the program counter. */
 const PC_BASE = -1;
+/** The first of the bases of accesses at known addresses, one for each 256 bytes. */
+const KNOWN_BASE = -2;
 
 /** For each operation of `block`, its place in a group; undefined for what is in none. */
 export function accessGroups(block: Block): readonly (GroupMember | undefined)[] {
@@ -89,6 +91,8 @@ export function accessGroups(block: Block): readonly (GroupMember | undefined)[]
 function placeOf(block: Block, address: Value): { base: number; distance: number } {
   const operation = block.operations[address]!;
   if (operation.op === "pc") return { base: PC_BASE, distance: operation.constant as number };
+  const known = smallConstant(operation);
+  if (known !== undefined) return { base: KNOWN_BASE - (known >>> 8), distance: known };
   if (operation.op === "add") {
     const distance = smallConstant(block.operations[operation.args[1]!]!);
     if (distance !== undefined) return { base: operation.args[0]!, distance };

@@ -5,7 +5,9 @@
  * decoded is never included. A call's target is a copy of the callee for this call (`context`), so that a return to
  * the expected address is an edge like any other and only has to be confirmed. What lies outside is an exit.
  *
- * A call is recognised without knowing the CPU: a block that writes the address after itself to a slot and jumps.
+ * A call is recognised without knowing the CPU: its exit says where the callee returns to, or the block writes the
+ * address after itself to a slot and jumps. A jump to a known address is followed where guest addresses have 32 bits;
+ * the region is then bound to the address that its code was found at.
  */
 import type { Block, FrontEnd, GuestInsn, Operation } from "@hyperfile/decoder";
 import { PAGE_SIZE } from "../memory/layout.js";
@@ -45,6 +47,8 @@ export interface Context {
 /** Guest code as the formation sees it. */
 export interface CodeView {
   readonly frontEnd: FrontEnd;
+  /** Guest-virtual address of the page in which the region's head lies, if addresses have 32 bits. */
+  readonly pageAddress?: number;
   /** Whether the instruction at `place` has run; false where the page is not known. */
   hasRun(place: Place): boolean;
   /** The instruction at `place`; undefined if it does not lie in one page, or must not be compiled. */
@@ -73,6 +77,8 @@ export const DEFAULT_LIMITS: RegionLimits = {
 export interface Region {
   readonly nodes: readonly RegionNode[];
   readonly instructions: number;
+  /** Whether it runs only where its code was found: jumps to known addresses were followed. */
+  readonly isBound?: boolean;
 }
 
 const root: Context = { caller: undefined, returnTo: -1, callee: -1, depth: 0 };
@@ -83,6 +89,8 @@ interface Ending {
   readonly targets: readonly Place[];
   /** Place after a call. */
   readonly link: Place | undefined;
+  /** Of an indirect jump: the address that it goes to, where that is known. */
+  readonly address?: number | undefined;
 }
 
 /** Forms the region of the code at `head`; undefined if there is nothing to compile. */
@@ -104,6 +112,7 @@ class Formation {
   private readonly endings = new Map<Place, Ending>();
   private instructions = 0;
   private blocks = 0;
+  private isBound = false;
 
   constructor(
     private readonly view: CodeView,
@@ -158,11 +167,19 @@ class Formation {
     const begin = end - last.length;
     const known = this.endings.get(begin);
     if (known !== undefined) return known;
-    const alone = moved(endingAlone(frontEnd, last), begin);
-    if (alone.kind === "indirect" && insns.length > 1)
-      return endingOf(this.view.blockOf(place, insns), place, frontEnd);
+    const alone = this.located(moved(endingAlone(frontEnd, last), begin));
+    if (alone.kind === "indirect")
+      return this.located(endingOf(this.view.blockOf(place, insns), place, frontEnd));
     this.endings.set(begin, alone);
     return alone;
+  }
+
+  /** The ending, as a jump to a place if it is one to a known address. */
+  private located(ending: Ending): Ending {
+    const { pageAddress } = this.view;
+    if (ending.address === undefined || pageAddress === undefined) return ending;
+    this.isBound = true;
+    return { kind: "jump", targets: [(ending.address - pageAddress) | 0], link: ending.link };
   }
 
   /** Instructions from `place` to the end of its block or of its page. */
@@ -259,7 +276,7 @@ class Formation {
         node.edges = [{ kind: "exit", place: ending.targets[0]! }];
       if (ending.kind === "indirect" && node.edges[0]?.kind === "exit") node.edges = [];
     }
-    return { nodes: [...nodes.values()], instructions };
+    return { nodes: [...nodes.values()], instructions, isBound: this.isBound };
   }
 }
 
@@ -283,8 +300,9 @@ function endingAlone(frontEnd: FrontEnd, insn: GuestInsn): Ending {
 }
 
 /** The ending of the same instruction at another place. */
-const moved = ({ kind, targets, link }: Ending, by: Place): Ending => ({
+const moved = ({ kind, targets, link, address }: Ending, by: Place): Ending => ({
   kind,
+  address,
   targets: targets.map((target) => target + by),
   link: link === undefined ? undefined : link + by,
 });
@@ -305,6 +323,13 @@ export function fixedTarget(block: Block, exit: Operation, granularity: number):
   return distance % (1 << granularity) === 0 ? distance : undefined;
 }
 
+/** The address a block's indirect jump goes to, where that is a constant of 32 bits. */
+export function knownTarget(block: Block, exit: Operation): number | undefined {
+  if (exit.op !== "jumpr") return undefined;
+  const { op, constant } = block.operations[exit.args[0]!]!;
+  return op === "const" && typeof constant === "number" ? constant : undefined;
+}
+
 function endingOf(block: Block, place: Place, frontEnd: FrontEnd): Ending {
   const exit = block.operations[block.operations.length - 1]!;
   const isLink = (operation: Operation) => {
@@ -312,12 +337,13 @@ function endingOf(block: Block, place: Place, frontEnd: FrontEnd): Ending {
     const value = block.operations[operation.args[0]!]!;
     return value.op === "pc" && value.constant === block.bytes;
   };
-  const link = block.operations.some(isLink) ? place + block.bytes : undefined;
+  const distance = exit.link ?? (block.operations.some(isLink) ? block.bytes : undefined);
+  const link = distance === undefined ? undefined : place + distance;
   const targets = (exit.targets ?? []).map((distance) => place + (distance as number));
   if (exit.op === "jump") return { kind: "jump", targets, link };
   if (exit.op === "branch") return { kind: "branch", targets, link: undefined };
   if (exit.op !== "jumpr") return { kind: "other", targets: [], link: undefined };
   const fixed = fixedTarget(block, exit, frontEnd.granularity);
   if (fixed !== undefined) return { kind: "jump", targets: [place + fixed], link };
-  return { kind: "indirect", targets: [], link };
+  return { kind: "indirect", targets: [], link, address: knownTarget(block, exit) };
 }

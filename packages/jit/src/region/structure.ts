@@ -7,6 +7,7 @@
  * A jump back to a block that does not dominate its source would need a dispatch loop. It leaves the region instead:
  * its target soon has a region of its own.
  */
+import { mostOf } from "@hyperfile/decoder";
 import type { Edge, Region, RegionNode } from "./graph.js";
 
 /** A node with its place in the structure. */
@@ -21,7 +22,7 @@ export interface StructuredNode {
   isMerge: boolean;
   /** Nodes that it dominates immediately, in reverse postorder. */
   readonly children: StructuredNode[];
-  /** Instructions on the longest way from here to the next loop header or exit, this block included. */
+  /** Budget units on the longest way from here to the next loop header or exit, this block included. */
   longest: number;
 }
 
@@ -150,7 +151,7 @@ function build(order: readonly RegionNode[], dominators: Int32Array): Structured
     const beyond = node.edges.map((edge) =>
       edge.kind === "forward" && !edge.to.isLoop ? edge.to.longest : 0,
     );
-    node.longest = node.node.block.instructions + Math.max(0, ...beyond);
+    node.longest = mostOf(node.node.block) + Math.max(0, ...beyond);
   }
   return nodes[0]!;
 }

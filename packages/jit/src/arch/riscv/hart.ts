@@ -10,7 +10,14 @@ import type { StateShape } from "@hyperfile/decoder";
 import type { GuestMemory } from "../../memory/guest-memory.js";
 import { Exit, header, PAGE_SIZE, STATE_OFFSET } from "../../memory/layout.js";
 import type { LinearMemory } from "../../memory/linear-memory.js";
-import { AccessKind, type AddressTranslator, type CallSite } from "../../mmu/ports.js";
+import {
+  AccessKind,
+  type AddressTranslator,
+  type CallSite,
+  lengthAt,
+  unretiredAfter,
+  unretiredAt,
+} from "../../mmu/ports.js";
 import type { Tlb } from "../../mmu/tlb.js";
 import { CsrFile, CsrOutcome } from "./csr.js";
 import { freshState, type HartState, Wide } from "./hart-state.js";
@@ -543,12 +550,12 @@ export class RiscvHart implements AddressTranslator {
   /** An exception inside a helper that has entered already. */
   private trap(cause: number, lo: number, hi: number, site: CallSite): void {
     this.raise(cause, lo, hi);
-    this.giveBack(site >>> 15);
+    this.giveBack(unretiredAt(site));
   }
 
   private illegal(site: CallSite): void {
     this.raiseIllegal();
-    this.giveBack(site >>> 15);
+    this.giveBack(unretiredAt(site));
   }
 
   private raiseAt(cause: number, lo: number, hi: number, site: CallSite): number {
@@ -560,9 +567,9 @@ export class RiscvHart implements AddressTranslator {
 
   /** The current instruction has retired; execution goes on after it, by way of the dispatcher. */
   private leaveAfter(site: CallSite): void {
-    const next = (this.pcLow + ((site >>> 12) & 7)) | 0;
+    const next = (this.pcLow + lengthAt(site)) | 0;
     this.setPc(next, next >>> 0 < this.pcLow >>> 0 ? (this.pcHigh + 1) | 0 : this.pcHigh);
-    this.giveBack((site >>> 15) - 1);
+    this.giveBack(unretiredAfter(site));
     this.requestExit(Exit.redirect);
   }
 
@@ -576,9 +583,9 @@ export class RiscvHart implements AddressTranslator {
   ): number {
     this.enter(site);
     // While the access runs, nothing is charged that has not retired: counters and clocks read exactly.
-    this.giveBack(site >>> 15);
+    this.giveBack(unretiredAt(site));
     const outcome = this.csr.access(operation, number, lo, hi, operation === 0 || source !== 0);
-    this.giveBack(-(site >>> 15));
+    this.giveBack(-unretiredAt(site));
     if (outcome === CsrOutcome.illegal) {
       this.illegal(site);
       return 0;
@@ -644,7 +651,7 @@ export class RiscvHart implements AddressTranslator {
     this.state.mode = mode;
     this.selectTlbs();
     this.setPc(this.state.wide[2 * epc]!, this.state.wide[2 * epc + 1]!);
-    this.giveBack((site >>> 15) - 1);
+    this.giveBack(unretiredAfter(site));
     this.requestExit(Exit.redirect);
   }
 

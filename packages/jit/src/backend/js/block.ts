@@ -2,16 +2,27 @@
  * A translation: one JavaScript function per basic block.
  *
  * The function takes nothing and returns the next block's function, or null to return to the dispatcher. It
- * first charges its instructions to the budget. State lives in the linear memory between blocks; inside one,
+ * first charges what its instructions cost to the budget. State lives in the linear memory between blocks; inside one,
  * values are locals and every slot write is stored at once, so that a trap or an interrupt finds the state
  * complete. The code does not depend on the virtual address it runs at: the program counter slot holds the
  * block's entry address, and targets in the same page only change its low half. Targets in the same page are
  * reached through the page's array of functions `P`, others through `jump`. A block that branches to its own
  * start is a loop inside the function.
  */
-import type { Block, InsnMark, Operation, StateShape, Target } from "@hyperfile/decoder";
+import {
+  type Block,
+  chargedBefore,
+  costOf,
+  costOfInsn,
+  type InsnMark,
+  mostOf,
+  type Operation,
+  type StateShape,
+  type Target,
+} from "@hyperfile/decoder";
 import { type header, PAGE_SIZE, STATE_OFFSET } from "../../memory/layout.js";
 import { callSite } from "../../mmu/ports.js";
+import { knownTarget } from "../../region/graph.js";
 import { type EmitterHost, headerWord, JsEmitter } from "./emitter.js";
 
 /** What a translation depends on besides its block. */
@@ -24,6 +35,8 @@ export interface BlockContext {
   readonly pageOffset: number;
   /** log2 of the unit in which the page's function array is indexed (1: half-words). */
   readonly granularity: number;
+  /** Bytes of the pages in which loads and stores are translated; 4096 unless given. */
+  readonly pageBytes?: number;
   /** False to go back to the dispatcher after every block. */
   readonly chain: boolean;
 }
@@ -32,6 +45,7 @@ export interface BlockContext {
 export function emitBlock(block: Block, context: BlockContext): string {
   const word = (field: keyof typeof header) => headerWord(context.hartOffset, field);
   const pcWord = (context.hartOffset + STATE_OFFSET + context.shape.slots.get("pc")!.offset) >> 2;
+  const budget = `I[${word("budget")}]`;
   const name = `b_${context.pageOffset.toString(16)}`;
   const usesMemory = (op: string) => block.operations.some((operation) => operation.op === op);
   let current: InsnMark = { offset: 0, length: 0, ordinal: 0 };
@@ -65,10 +79,12 @@ export function emitBlock(block: Block, context: BlockContext): string {
     mark: (at) => {
       current = at;
     },
-    site: () =>
-      String(
-        callSite(context.pageOffset + current.offset, current.length, block.instructions - current.ordinal),
-      ),
+    charge: (units) => `${budget} = ${budget} - ${units};`,
+    site: () => {
+      const unretired = costOf(block) - chargedBefore(current);
+      const offset = context.pageOffset + current.offset;
+      return String(callSite(offset, current.length, unretired, costOfInsn(current)));
+    },
     beforeSlowPath: () => "",
     bail: () => "return null;",
     afterHelper: () =>
@@ -89,6 +105,15 @@ export function emitBlock(block: Block, context: BlockContext): string {
         emitter.line(goTo(notTaken!));
       } else if (operation.op === "jumpr") {
         const target = operation.args[0]!;
+        const known = context.wideAddresses ? undefined : knownTarget(block, operation);
+        if (known !== undefined && context.chain) {
+          // In the page that the block is in there is no look-up to do; which page that is, shows when it runs.
+          const place = `P[${(known & (PAGE_SIZE - 1)) >> context.granularity}]`;
+          emitter.line(`I[${pcWord}] = ${known};`);
+          emitter.line(`if ((pc ^ ${known}) >>> 12 === 0) return ${place};`);
+          emitter.line("return jump();");
+          return;
+        }
         const high = context.wideAddresses ? ` I[${pcWord + 1}] = ${emitter.hi(target)};` : "";
         emitter.line(
           `I[${pcWord}] = ${emitter.lo(target)};${high} return ${context.chain ? "jump()" : "null"};`,
@@ -96,16 +121,22 @@ export function emitBlock(block: Block, context: BlockContext): string {
       } else emitter.line("return null;");
     },
   };
-  const emitter = new JsEmitter(block, context.shape, context.hartOffset, context.wideAddresses, host);
+  const emitter = new JsEmitter(
+    block,
+    context.shape,
+    context.hartOffset,
+    context.wideAddresses,
+    host,
+    context.pageBytes,
+  );
   emitter.emitAll();
   const body = emitter.lines.map((line) => `    ${line}`).join("\n");
   const reads = usesMemory("load") ? `  let tr = I[${word("tlbRead")}] >> 2;\n` : "";
   const writes = usesMemory("store") ? `  let tw = I[${word("tlbWrite")}] >> 2;\n` : "";
   const entry = `  const pc = I[${pcWord}]${context.wideAddresses ? `, ph = I[${pcWord + 1}]` : ""};\n`;
-  const budget = `I[${word("budget")}]`;
   // A slow path may have moved the pc slot within the page: a loop that stops must point at its start again.
   const stop = loops ? `{ I[${pcWord}] = pc; return null; }` : "return null;";
-  const charge = `    if (${budget} < ${block.instructions}) ${stop}\n    ${budget} = ${budget} - ${block.instructions};\n`;
+  const charge = `    if (${budget} < ${mostOf(block)}) ${stop}\n    ${budget} = ${budget} - ${costOf(block)};\n`;
   const open = loops ? "  for (;;) {\n" : "  {\n";
   return `function ${name}() {\n${entry}${reads}${writes}${open}${charge}${body}\n  }\n}`;
 }

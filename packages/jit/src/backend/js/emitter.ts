@@ -11,7 +11,7 @@
  * checks exactly that.
  */
 import type { Block, InsnMark, Operation, StateShape, Value } from "@hyperfile/decoder";
-import { header, STATE_OFFSET, TLB_ENTRIES } from "../../memory/layout.js";
+import { header, PAGE_SIZE, STATE_OFFSET, TLB_ENTRIES } from "../../memory/layout.js";
 import { amoKinds } from "../../mmu/ports.js";
 import { useCounts } from "../../passes/eliminate-dead.js";
 import { highHalvesNeeded } from "./demand.js";
@@ -24,6 +24,8 @@ export const headerWord = (hartOffset: number, field: keyof typeof header): numb
 export interface EmitterHost {
   /** The operations that follow belong to this instruction. */
   mark(at: InsnMark): void;
+  /** Statements that take an i32 from the budget. */
+  charge(units: string): string;
   /** Statements and value for the `site` argument of a slow path or helper at the current instruction. */
   site(): string;
   /** Statements to run before a slow path (an interpreter saves its registers). */
@@ -58,6 +60,7 @@ export class JsEmitter {
    * @param hartOffset byte offset of the hart's block in linear memory
    * @param wideAddresses whether guest addresses are i64
    * @param host what the surrounding function provides
+   * @param pageBytes bytes of the pages in which loads and stores are translated
    */
   constructor(
     readonly block: Block,
@@ -65,6 +68,7 @@ export class JsEmitter {
     private readonly hartOffset: number,
     private readonly wideAddresses: boolean,
     private readonly host: EmitterHost,
+    private readonly pageBytes = PAGE_SIZE,
   ) {
     this.uses = useCounts(block);
     this.highs = highHalvesNeeded(block);
@@ -128,6 +132,8 @@ export class JsEmitter {
     switch (op) {
       case "insn":
         return this.host.mark(operation.at!);
+      case "charge":
+        return this.line(this.host.charge(this.lo(args[0]!)));
       case "const":
         return this.emitConstant(operation);
       case "field":
@@ -695,8 +701,8 @@ export class JsEmitter {
   }
 
   private fastAccess(low: string, high: string, tlb: string, width: number) {
-    const mask = -4096 | (width / 8 - 1);
-    const index = `(${low} >>> 10 & ${(TLB_ENTRIES - 1) * 4})`;
+    const mask = -this.pageBytes | (width / 8 - 1);
+    const index = `(${low} >>> ${Math.log2(this.pageBytes) - 2} & ${(TLB_ENTRIES - 1) * 4})`;
     return {
       prepare: `const e = ${index} + ${tlb} | 0;`,
       test: `(${low} & ${mask}) === I[e] && ${high} === I[e + 1]`,

@@ -5,7 +5,7 @@
  * Locals: `ip` word index of the entry; `d` what to add to it for the low half of the program counter; `base`
  * first entry of the page; `n` remaining budget; `ph` high half of the program counter.
  */
-import { type FrontEnd, type Operation, opcodes, type Template } from "@hyperfile/decoder";
+import { costOf, type FrontEnd, type Operation, opcodes, type Template } from "@hyperfile/decoder";
 import { STATE_OFFSET, TLB_ENTRIES } from "../../memory/layout.js";
 import { callSite } from "../../mmu/ports.js";
 import { eliminateDead } from "../../passes/eliminate-dead.js";
@@ -50,8 +50,11 @@ function fieldIndexText(format: EntryFormat, name: string, words: 1 | 2): string
     : `(${source} >>> ${at - 1} & ${(2 ** width - 1) * 2})`;
 }
 
-/** What a call site says besides the page offset: the length, and one instruction that has not retired. */
-const siteBits = (length: number): number => callSite(0, length, 1);
+/** What a call site says besides the page offset: the length, and what the one instruction costs that has not retired. */
+const siteBits = ({ length, template }: EntryFormat): number => {
+  const cost = costOf(template.block);
+  return callSite(0, length, cost, cost);
+};
 /** Templates in one function of cold handlers: V8 gives up optimising functions of more than 60 KB of bytecode. */
 const COLD_GROUP = 32;
 
@@ -65,6 +68,8 @@ export function isCold(template: Template): boolean {
   const target = last.targets?.[0];
   const fallsThrough = last.op === "jump" && typeof target === "object" && target.field === "length";
   if (!fallsThrough && last.op !== "leave" && last.op !== "trap") return false;
+  // The loop has the budget in a local.
+  if (operations.some(({ op }) => op === "charge")) return false;
   return operations.some(({ op }) => {
     const { kind } = opcodes.get(op)!;
     return kind === "call" || kind === "float" || coldOperations.has(op);
@@ -85,12 +90,25 @@ function coldGroups(formats: readonly EntryFormat[]): EntryFormat[][] {
 
 const coldName = (group: number): string => `cold${group}`;
 
-function handlerOf(context: InterpreterContext, format: EntryFormat, host: EmitterHost): string {
+/** @param opening lines before those of the instruction */
+function handlerOf(
+  context: InterpreterContext,
+  format: EntryFormat,
+  host: EmitterHost,
+  opening: readonly string[] = [],
+): string {
   const { frontEnd, hartOffset } = context;
   const block = eliminateDead(format.template.block);
-  const emitter = new JsEmitter(block, frontEnd.shape, hartOffset, frontEnd.addressType === "i64", host);
+  const emitter = new JsEmitter(
+    block,
+    frontEnd.shape,
+    hartOffset,
+    frontEnd.addressType === "i64",
+    host,
+    frontEnd.pageBytes,
+  );
   emitter.emitAll();
-  const body = emitter.lines.map((line) => `          ${line}`).join("\n");
+  const body = [...opening, ...emitter.lines].map((line) => `          ${line}`).join("\n");
   return `        case ${format.opcode}: { // ${format.template.name}, ${format.length} bytes\n${body}\n        }`;
 }
 
@@ -105,7 +123,10 @@ export function emitColdHandlers(
   const { hartOffset } = context;
   const host = (format: EntryFormat): EmitterHost => ({
     mark: () => {},
-    site: () => `pc & 4095 | ${siteBits(format.length)}`,
+    charge: () => {
+      throw new Error("a cold handler that charges");
+    },
+    site: () => `pc & 4095 | ${siteBits(format)}`,
     beforeSlowPath: () => "",
     bail: () => "return 1;",
     afterHelper: () => "",
@@ -141,9 +162,15 @@ export function emitInterpreter(context: InterpreterContext, { all: formats }: E
   const reload = `tr = I[${headerWord(hartOffset, "tlbRead")}] >> 2; tw = I[${headerWord(hartOffset, "tlbWrite")}] >> 2;`;
   const advance = (length: number) => `ip = ip + ${length << scale} | 0; continue;`;
 
+  /** What an instruction costs beyond the one unit that the loop takes. */
+  const charge = (format: EntryFormat): string[] => {
+    const cost = costOf(format.template.block);
+    return cost === 1 ? [] : [`n = n - ${cost - 1} | 0;`];
+  };
   const hosts = (format: EntryFormat): EmitterHost => ({
     mark: () => {},
-    site: () => `(${low}) & 4095 | ${siteBits(format.length)}`,
+    charge: (units) => `n = n - ${units} | 0;`,
+    site: () => `(${low}) & 4095 | ${siteBits(format)}`,
     beforeSlowPath: () => save,
     bail: () => `return ${InterpreterExit.done};`,
     afterHelper: () => reload,
@@ -171,14 +198,14 @@ export function emitInterpreter(context: InterpreterContext, { all: formats }: E
   });
   const handlers = formats
     .filter((format) => !isCold(format.template))
-    .map((format) => handlerOf(context, format, hosts(format)));
+    .map((format) => handlerOf(context, format, hosts(format), charge(format)));
+  const kindOf = (format: EntryFormat) => `${format.length} ${costOf(format.template.block)}`;
   const coldCalls = coldGroups(formats).flatMap((group, index) =>
-    [...new Set(group.map((format) => format.length))].map((length) => {
-      const labels = group
-        .filter((format) => format.length === length)
-        .map((format) => `case ${format.opcode}:`);
-      return `        ${labels.join(" ")} {
-          ${save}
+    [...new Set(group.map(kindOf))].map((kind) => {
+      const alike = group.filter((format) => kindOf(format) === kind);
+      const { length } = alike[0]!;
+      return `        ${alike.map((format) => `case ${format.opcode}:`).join(" ")} {
+          ${[...charge(alike[0]!), save].join(" ")}
           if (${coldName(index)}(w, m, ${low}, ph) !== 0) return ${InterpreterExit.done};
           ${reload}
           ${advance(length)}
@@ -212,7 +239,7 @@ export function emitInterpreter(context: InterpreterContext, { all: formats }: E
       if (c >= hot) { ${budget} = n; return ${InterpreterExit.hot}; }
     }
     for (;;) {
-      if (n === 0) { ${save} ${carry}return ${InterpreterExit.done}; }
+      if (n <= 0) { ${save} ${carry}return ${InterpreterExit.done}; }
       const w = I[ip], m = I[ip + 1];
       n = n - 1 | 0;
       switch (w & ${2 ** OPCODE_BITS - 1}) {

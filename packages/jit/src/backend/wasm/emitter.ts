@@ -31,6 +31,8 @@ import type { Temporaries, ValueWriter } from "./value-writer.js";
 export interface WasmHost {
   /** The operations that follow belong to this instruction. */
   mark(at: InsnMark): void;
+  /** Takes what `push` pushes, an i32, from the budget. */
+  charge(push: () => void): void;
   /** Pushes the `site` argument of a slow path or helper at the current instruction. */
   site(): void;
   /** Before a slow path: the program counter's page and the budget must be in memory. */
@@ -66,6 +68,8 @@ export interface WasmContext {
   readonly hartOffset: number;
   /** Whether guest addresses are i64. */
   readonly wideAddresses: boolean;
+  /** Bytes of the pages in which loads and stores are translated. */
+  readonly pageBytes: number;
   /** Byte offset of the slot with the accrued floating-point flags in linear memory, if there is one. */
   readonly flagsOffset: number | undefined;
 }
@@ -182,6 +186,9 @@ export class WasmEmitter implements ValueWriter {
     switch (op) {
       case "insn":
         host.mark(operation.at!);
+        return;
+      case "charge":
+        host.charge(() => this.push(args[0]!));
         return;
       case "const":
       case "field":
@@ -335,7 +342,7 @@ export class WasmEmitter implements ValueWriter {
     const entry = this.temporaries.take(i32);
     writer.get(place);
     if (wide) writer.op(Op.i32_wrap_i64);
-    writer.i32(8);
+    writer.i32(Math.log2(this.context.pageBytes) - 4);
     writer.op(Op.i32_shr_u);
     writer.i32((TLB_ENTRIES - 1) << 4);
     writer.op(Op.i32_and);
@@ -344,7 +351,7 @@ export class WasmEmitter implements ValueWriter {
     writer.tee(entry);
     writer.memory(wide ? Op.i64_load : Op.i32_load);
     writer.get(place);
-    const mask = -4096 | (bytes - 1);
+    const mask = -this.context.pageBytes | (bytes - 1);
     if (wide) {
       writer.i64(mask, -1);
       writer.op(Op.i64_and);
@@ -406,9 +413,9 @@ export class WasmEmitter implements ValueWriter {
     const entry = this.pushIsKnown(lowest, wide, group.alignment, tlb);
     writer.get(lowest);
     if (wide) writer.op(Op.i32_wrap_i64);
-    writer.i32(0xfff);
+    writer.i32(this.context.pageBytes - 1);
     writer.op(Op.i32_and);
-    writer.i32(4096 - group.span);
+    writer.i32(this.context.pageBytes - group.span);
     writer.op(Op.i32_le_u);
     writer.op(Op.i32_and);
     writer.ifLikely();

@@ -12,7 +12,7 @@
  * Locals: `ip` byte offset of the entry in linear memory; `base` of the page's first entry; `span` bytes of entries
  * that a jump may reach without leaving the page; `page` the page's virtual address; `n` remaining budget.
  */
-import type { Operation } from "@hyperfile/decoder";
+import { costOf, type Operation } from "@hyperfile/decoder";
 import { header, PAGE_SIZE, STATE_OFFSET, TLB_ENTRIES } from "../../memory/layout.js";
 import { callSite } from "../../mmu/ports.js";
 import { eliminateDead } from "../../passes/eliminate-dead.js";
@@ -57,6 +57,7 @@ export function emitWasmInterpreter(
 
 class InterpreterWriter {
   private readonly wide: boolean;
+  private readonly pageBytes: number;
   private readonly address: ValueType;
   /** log2 of the bytes of entries that one byte of code takes. */
   private readonly shift: number;
@@ -75,6 +76,7 @@ class InterpreterWriter {
   ) {
     const { frontEnd } = context;
     this.wide = frontEnd.addressType === "i64";
+    this.pageBytes = frontEnd.pageBytes ?? PAGE_SIZE;
     this.address = this.wide ? i64 : i32;
     this.shift = context.wordsPerByteShift + 2;
     this.pcOffset = context.hartOffset + STATE_OFFSET + frontEnd.shape.slots.get("pc")!.offset;
@@ -340,7 +342,8 @@ class InterpreterWriter {
   private writeDispatch(): void {
     const { writer, locals, formats } = this;
     writer.get(locals.n);
-    writer.op(Op.i32_eqz);
+    writer.i32(0);
+    writer.op(Op.i32_le_s);
     writer.ifUnlikely();
     this.save();
     this.leave(InterpreterExit.done);
@@ -398,11 +401,18 @@ class InterpreterWriter {
       writer.set(locals.m);
     }
     const block = eliminateDead(format.template.block);
+    const cost = costOf(block);
+    if (cost > 1) this.addTo(locals.n, 1 - cost);
     const emitter = new WasmEmitter(
       block,
       writer,
       temporaries,
-      { hartOffset: context.hartOffset, wideAddresses: this.wide, flagsOffset: context.flagsOffset },
+      {
+        hartOffset: context.hartOffset,
+        wideAddresses: this.wide,
+        pageBytes: this.pageBytes,
+        flagsOffset: context.flagsOffset,
+      },
       this.hostOf(format),
     );
     emitter.emitAll();
@@ -449,8 +459,15 @@ class InterpreterWriter {
         if (this.wide) writer.op(Op.i32_wrap_i64);
         writer.i32(PAGE_SIZE - 1);
         writer.op(Op.i32_and);
-        writer.i32(callSite(0, format.length, 1));
+        const cost = costOf(format.template.block);
+        writer.i32(callSite(0, format.length, cost, cost));
         writer.op(Op.i32_or);
+      },
+      charge: (push) => {
+        writer.get(locals.n);
+        push();
+        writer.op(Op.i32_sub);
+        writer.set(locals.n);
       },
       beforeSlowPath: () => this.save(),
       bail: leave,

@@ -3,16 +3,23 @@
  * into locals, at its exits it writes back those that it changes, with the program counter and the budget. The code
  * does not depend on the virtual address it runs at; other pages than the head's are confirmed at the entry.
  *
- * Budget: a block charges its instructions when it is entered. The entry and every loop header check that the
+ * Budget: a block charges what its instructions cost when it is entered. The entry and every loop header check that the
  * longest way to the next check is covered; if it isn't, the region leaves there, and the interpreter goes on.
  *
  * Slow paths leave the locals alone: a trap changes no slot but the program counter's. So a fault in the middle of a
  * block leaves through the same write-back as any exit. Helpers that touch slots find them written back.
  */
-import type { InsnMark, Operation, StateShape } from "@hyperfile/decoder";
+import {
+  chargedBefore,
+  costOf,
+  costOfInsn,
+  type InsnMark,
+  type Operation,
+  type StateShape,
+} from "@hyperfile/decoder";
 import { header, PAGE_SIZE, STATE_OFFSET, TLB_ENTRIES } from "../../memory/layout.js";
 import { callSite } from "../../mmu/ports.js";
-import { fixedTarget } from "../../region/graph.js";
+import { fixedTarget, knownTarget } from "../../region/graph.js";
 import type { StructuredEdge, StructuredNode } from "../../region/structure.js";
 import type { RegionNotes } from "../../trace/region-notes.js";
 import { WasmEmitter, type WasmHost } from "./emitter.js";
@@ -30,6 +37,10 @@ export interface WasmRegionContext {
   readonly hartOffset: number;
   readonly wideAddresses: boolean;
   readonly granularity: number;
+  /** Bytes of the pages in which loads and stores are translated; 4096 unless given. */
+  readonly pageBytes?: number;
+  /** Address of the head's page, if the region runs there only; addresses have 32 bits then. */
+  readonly pageAddress?: number;
   /** Byte offset of the slot with the accrued floating-point flags: slow paths change it, so it stays in memory. */
   readonly flagsOffset: number | undefined;
   /** Code page's index of each page that the region covers, by its distance in pages from the head's page. */
@@ -216,6 +227,14 @@ class RegionWriter {
     else writer.i32(-PAGE_SIZE);
     writer.op(wide ? Op.i64_and : Op.i32_and);
     writer.set(this.page);
+    if (context.pageAddress !== undefined) {
+      writer.get(this.page);
+      writer.i32(context.pageAddress);
+      writer.op(Op.i32_ne);
+      writer.ifUnlikely();
+      writer.op(Op.return);
+      writer.end();
+    }
     for (const [distance, index] of context.pages) if (distance !== 0) this.confirmPage(distance, index);
     this.loadTlbs();
     this.loadSlots();
@@ -286,12 +305,13 @@ class RegionWriter {
     const { block } = at.node;
     this.notes?.mark(writer.code.length, at.node.place, true);
     writer.get(this.n);
-    writer.i32(block.instructions);
+    writer.i32(costOf(block));
     writer.op(Op.i32_sub);
     writer.set(this.n);
     const context = {
       hartOffset: this.context.hartOffset,
       wideAddresses: this.context.wideAddresses,
+      pageBytes: this.context.pageBytes ?? PAGE_SIZE,
       flagsOffset: this.context.flagsOffset,
     };
     new WasmEmitter(block, writer, temporaries, context, this.hostOf(at, labels)).emitAll();
@@ -343,7 +363,9 @@ class RegionWriter {
   private writeEnding(at: StructuredNode, labels: Labels, operation: Operation, emitter: WasmEmitter): void {
     const { writer, context, temporaries } = this;
     const { edges, node } = at;
-    const jump = fixedTarget(node.block, operation, context.granularity) !== undefined;
+    const jump =
+      fixedTarget(node.block, operation, context.granularity) !== undefined ||
+      (context.pageAddress !== undefined && knownTarget(node.block, operation) !== undefined);
     if (operation.op === "jump" || jump) {
       temporaries.release();
       this.writeEdge(edges[0]!, labels);
@@ -389,9 +411,14 @@ class RegionWriter {
         this.notes?.mark(writer.code.length, node.place + mark.offset, false);
       },
       site: () => {
-        writer.i32(
-          callSite(offset + current.offset, current.length, node.block.instructions - current.ordinal),
-        );
+        const unretired = costOf(node.block) - chargedBefore(current);
+        writer.i32(callSite(offset + current.offset, current.length, unretired, costOfInsn(current)));
+      },
+      charge: (push) => {
+        writer.get(this.n);
+        push();
+        writer.op(Op.i32_sub);
+        writer.set(this.n);
       },
       beforeSlowPath: () => {
         writer.i32(0);
