@@ -1,6 +1,6 @@
 /** Puts a machine under GDB: the stub halts and resumes the run loop, and looks into the CPU while it stands. */
 import type { DebugTarget, Vm } from "@hyperfile/broker";
-import { type GdbServer, serveGdb } from "@hyperfile/broker/node";
+import type { GdbServer } from "@hyperfile/broker/node";
 import { type RiscvCpu, RiscvDebug } from "@hyperfile/jit";
 import { CliError } from "./errors.js";
 
@@ -45,6 +45,8 @@ export async function attachDebugger(cpu: RiscvCpu, vm: Vm, port: number): Promi
     },
   };
   vm.pause();
+  // Loaded only here: most runs have no debugger, and should start without it.
+  const { serveGdb } = await import("@hyperfile/broker/node");
   let server: GdbServer;
   try {
     server = await serveGdb(target, port, {

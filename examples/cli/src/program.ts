@@ -4,7 +4,7 @@
  */
 import { dumpKinds, tiers } from "@hyperfile/jit";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
-import { addFleetCommands, fleetTop } from "./commands/fleet.js";
+import { addFleetCommands, runFleetAction } from "./commands/fleet.js";
 import { disasm, explain, type InspectFlags } from "./commands/inspect.js";
 import {
   isaWidths,
@@ -163,7 +163,11 @@ function buildProgram(surroundings: ProgramSurroundings, finish: (status: number
     .option("--follow", "go on until the machine ends")
     .addHelpText("after", `\n${topHelp}`)
     .action(async (name: string | undefined, flags: TopFlags) =>
-      finish(name === undefined ? await fleetTop(fleet) : await top(name, flags, streams.output, write)),
+      finish(
+        name === undefined
+          ? await runFleetAction(fleet, (actions) => actions.top())
+          : await top(name, flags, streams.output, write),
+      ),
     );
 
   addFleetCommands(program, fleet, finish);

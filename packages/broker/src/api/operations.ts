@@ -304,6 +304,13 @@ export const operations = [
     },
   },
   {
+    id: "pastEvents",
+    method: "get",
+    path: "/v1/events/past",
+    summary: "The last events",
+    answer: { schema: list(ref("Event")), description: "The events." },
+  },
+  {
     id: "metrics",
     method: "get",
     path: "/metrics",

@@ -1,11 +1,8 @@
 /** Checks a Hyperfile against its published JSON schema and words what is wrong. */
 import { Ajv, type ErrorObject, type ValidateFunction } from "ajv";
-import schema from "../../hyperfile.schema.json";
 import type { FieldPath, HyperfileDocument } from "./document.js";
+import { hyperfileSchema } from "./schema.js";
 import { hint } from "./suggest.js";
-
-/** The published JSON schema (draft 7) of a Hyperfile. */
-export const hyperfileSchema: Readonly<Record<string, unknown>> = schema;
 
 let compiled: ValidateFunction | undefined;
 
@@ -13,7 +10,7 @@ function validator(): ValidateFunction {
   if (compiled !== undefined) return compiled;
   const ajv = new Ajv({ allErrors: true, verbose: true, allowUnionTypes: true, strictTypes: false });
   ajv.addKeyword("x-expects");
-  compiled = ajv.compile(schema);
+  compiled = ajv.compile(hyperfileSchema);
   return compiled;
 }
 

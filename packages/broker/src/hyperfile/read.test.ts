@@ -1,18 +1,18 @@
 /** Hyperfiles: what a good one means, and the message of every kind of mistake, with its line and field. */
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { hyperfileSchema } from "./check-shape.js";
 import { readHyperfile } from "./read.js";
+import { hyperfileSchema } from "./schema.js";
 import { nearest } from "./suggest.js";
 import { HyperfileError, type HyperfileSpec } from "./types.js";
 
 const host = { cores: 4, memoryBytes: 2 ** 31 };
-const read = (text: string): HyperfileSpec => readHyperfile(text, "fleet.yaml", host);
+const read = (text: string): Promise<HyperfileSpec> => readHyperfile(text, "fleet.yaml", host);
 
 /** What the reader complains about, a line a mistake; empty for a good file. */
-function complaints(text: string): string[] {
+async function complaints(text: string): Promise<string[]> {
   try {
-    read(text);
+    await read(text);
     return [];
   } catch (error) {
     expect(error).toBeInstanceOf(HyperfileError);
@@ -23,8 +23,8 @@ function complaints(text: string): string[] {
 }
 
 describe("a good file", () => {
-  it("needs no more than a VM and what it boots", () => {
-    const [vm] = read("vms:\n  one:\n    kernel: embedded\n").vms;
+  it("needs no more than a VM and what it boots", async () => {
+    const [vm] = (await read("vms:\n  one:\n    kernel: embedded\n")).vms;
     expect(vm).toMatchObject({
       name: "one",
       boot: { kernel: { builtin: "embedded" }, append: "" },
@@ -41,8 +41,8 @@ describe("a good file", () => {
     });
   });
 
-  it("says everything else about pools, resources, consoles, provisioning and order", () => {
-    const spec = read(`
+  it("says everything else about pools, resources, consoles, provisioning and order", async () => {
+    const spec = await read(`
 name: shop
 host: { cores: 2, memory: 1G }
 pools:
@@ -98,8 +98,8 @@ vms:
     expect(spec.vms[0]).toMatchObject({ disposable: true, autostart: false, shutdown: undefined });
   });
 
-  it("can use YAML's anchors and merges", () => {
-    const { vms } = read(
+  it("can use YAML's anchors and merges", async () => {
+    const { vms } = await read(
       "vms:\n  a: &base { kernel: embedded, memory: 32M }\n  b: { <<: *base, cpu: { shares: 5 } }\n",
     );
     expect(vms[1]).toMatchObject({ memoryBytes: 2 ** 25, cpu: { shares: 5 } });
@@ -347,14 +347,14 @@ describe("mistakes", () => {
       "1 : the file can't be read: Excessive alias count indicates a resource exhaustion attack",
     ],
   ];
-  it.each(cases)("%s", (_what, text, ...expected) => {
-    expect(complaints(text)).toEqual(expected);
+  it.each(cases)("%s", async (_what, text, ...expected) => {
+    expect(await complaints(text)).toEqual(expected);
   });
 
-  it("are all reported, with the file, line and column of the first in the error's message", () => {
+  it("are all reported, with the file, line and column of the first in the error's message", async () => {
     const text = vm("memroy: 1G", "restart: x", "cpu: { shares: 0 }");
-    expect(complaints(text)).toHaveLength(3);
-    expect(() => read(text)).toThrow(
+    expect(await complaints(text)).toHaveLength(3);
+    await expect(read(text)).rejects.toThrow(
       /^fleet\.yaml:4:5: vms\.web\.memroy: unknown field; did you mean memory\? \(and 2 more\)$/,
     );
   });

@@ -1,7 +1,8 @@
 /**
  * Reads a Hyperfile: text to checked specification. First the form (YAML), then the shape (the JSON schema), then the
  * meaning (names that refer to each other, figures that fit together). Each stage reports all it finds; the next one
- * begins when there was nothing.
+ * begins when there was nothing. The libraries for the first two are loaded when a file is read: programs that run a
+ * single machine start without them.
  */
 import { ResourceError } from "../cpu/errors.js";
 import {
@@ -11,8 +12,7 @@ import {
   type PoolAllotment,
   ResourceTree,
 } from "../cpu/resource-tree.js";
-import { checkShape } from "./check-shape.js";
-import { type FieldPath, HyperfileDocument } from "./document.js";
+import type { FieldPath, HyperfileDocument } from "./document.js";
 import { startOrder } from "./order.js";
 import { hint } from "./suggest.js";
 import {
@@ -55,9 +55,13 @@ export interface HostSize {
  * @param text its content
  * @param file its name, for messages
  * @param host what there is to divide, for admission
- * @throws HyperfileError with every mistake that was found
+ * @throws HyperfileError (the promise rejects) with every mistake that was found
  */
-export function readHyperfile(text: string, file: string, host: HostSize): HyperfileSpec {
+export async function readHyperfile(text: string, file: string, host: HostSize): Promise<HyperfileSpec> {
+  const [{ HyperfileDocument }, { checkShape }] = await Promise.all([
+    import("./document.js"),
+    import("./check-shape.js"),
+  ]);
   const document = new HyperfileDocument(text, file);
   const stop = (): void => {
     if (document.problems.length > 0) throw new HyperfileError(document.problems);

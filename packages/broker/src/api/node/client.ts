@@ -124,6 +124,11 @@ export class DaemonClient {
     return this.ask("POST", "/v1/shutdown");
   }
 
+  /** The events that the daemon has kept. */
+  pastEvents(): Promise<FleetEvent[]> {
+    return this.ask("GET", "/v1/events/past");
+  }
+
   /** Events from now on, or after a number; ends with the connection. */
   async *events(since?: number): AsyncGenerator<FleetEvent> {
     const response = await this.send("GET", `/v1/events${since === undefined ? "" : `?since=${since}`}`);

@@ -175,7 +175,7 @@ describe("a VM", () => {
     expect((await client.exec("copy", "recall")).output).toBe("this\n");
     await client.start("vm", "first");
     expect((await client.exec("vm", "recall")).output).toBe("this\n");
-    await expect(client.start("copy", "first")).rejects.toMatchObject({ code: "E_VM_STATE" });
+    await expect(client.start("vm", "first")).rejects.toMatchObject({ code: "E_VM_STATE" });
     await expect(client.snapshot("vm", "../x")).rejects.toMatchObject({ code: "E_SNAPSHOT_UNKNOWN" });
     await expect(client.clone("vm", "copy")).rejects.toMatchObject({ code: "E_NAME_TAKEN" });
     await client.remove("copy", true);

@@ -116,7 +116,7 @@ export class Daemon {
     const { cores, quantumMs } = options;
     const scheduler = await HostScheduler.start({ cores, ...(quantumMs === undefined ? {} : { quantumMs }) });
     const daemon = new Daemon(options, scheduler);
-    daemon.fleet.recall();
+    await daemon.fleet.recall();
     try {
       await daemon.listen();
     } catch (error) {

@@ -81,6 +81,7 @@ export const handlers: {
       .exec(textOf(body, "command"), typeof body.timeoutMs === "number" ? body.timeoutMs : DEFAULT_EXEC_MS),
   listPools: (_, { fleet }) => poolViews(fleet),
   history: ({ query }, { history }) => history.last(Number(query.get("seconds") ?? 60)),
+  pastEvents: (_, { fleet }) => fleet.events.since(0),
   shutdown: (_, parts) => {
     parts.shutdown();
     return {};

@@ -79,14 +79,14 @@ export class Fleet {
   }
 
   /** Takes up what an earlier daemon left: the projects, and the logs and snapshots of their VMs, which are off. */
-  recall(): void {
+  async recall(): Promise<void> {
     const folder = join(this.options.folder, "projects");
     if (!existsSync(folder)) return;
     for (const file of readdirSync(folder).filter((name) => name.endsWith(".json"))) {
       const project = file.slice(0, -".json".length);
       try {
         const source = JSON.parse(readFileSync(join(folder, file), "utf8")) as HyperfileSource;
-        const spec = readHyperfile(source.text, source.file, this.options.size);
+        const spec = await readHyperfile(source.text, source.file, this.options.size);
         this.projects.set(project, { source, spec });
         this.definePools(project, spec);
         for (const vm of spec.vms) this.define(vm, project, source.folder);
@@ -228,7 +228,7 @@ export class Fleet {
   }
 
   private async upNow(source: HyperfileSource, restart: boolean): Promise<UpReport> {
-    const spec = readHyperfile(source.text, source.file, this.options.size);
+    const spec = await readHyperfile(source.text, source.file, this.options.size);
     const project = spec.name ?? projectNameOf(source.folder);
     for (const vm of spec.vms) this.checkName(vm.name, project);
     const before = this.projects.get(project);

@@ -1,0 +1,254 @@
+/** What the commands on the daemon do. Loaded when one of them runs: the others start without it. */
+import { readFile, writeFile } from "node:fs/promises";
+import { availableParallelism, totalmem } from "node:os";
+import { basename, dirname, resolve } from "node:path";
+import { hyperfileSchema, readHyperfile } from "@hyperfile/broker";
+import { ApiError, Daemon, type DaemonClient, projectNameOf, type UpReport } from "@hyperfile/broker/node";
+import type { FleetSurroundings } from "../commands/fleet.js";
+import { CliError, fileErrorReason, systemErrorCode } from "../errors.js";
+import type { Streams } from "../session.js";
+import { openTerminal } from "../terminal.js";
+import { clientOfRunningDaemon, daemonClient, socketPath, stateFolder } from "./daemon-client.js";
+import { renderReport } from "./report.js";
+import { poolTable, vmTable } from "./tables.js";
+import { renderTop, TOP_SECONDS } from "./top.js";
+
+/** Names under which a Hyperfile is looked for. */
+const fileNames = ["Hyperfile", "Hyperfile.yaml", "hyperfile.yaml", "hyperfile.yml"];
+/** Part of the host's memory that guests may have together. */
+const MEMORY_PART = 0.8;
+const REFRESH_MS = 1000;
+const MOST_HISTORY_SECONDS = 3600;
+
+/** Options of `daemon`. */
+export interface DaemonFlags {
+  readonly cores?: number;
+  readonly guestMemory?: number;
+  /** Milliseconds. */
+  readonly quantum?: number;
+}
+
+/** The actions of one run of the program. */
+export class FleetActions {
+  constructor(private readonly surroundings: FleetSurroundings) {}
+
+  /** Commands on VMs and pools that have nothing to show go straight to it. */
+  get client(): DaemonClient {
+    return daemonClient(this.surroundings.environment);
+  }
+
+  async daemon(flags: DaemonFlags): Promise<void> {
+    const { environment, version, streams } = this.surroundings;
+    const size = hostSize();
+    const socket = socketPath(environment);
+    const daemon = await Daemon.start({
+      socket,
+      folder: stateFolder(environment),
+      threadProgram: new URL("./vm-thread.js", import.meta.url),
+      version,
+      cores: flags.cores ?? size.cores,
+      memoryBytes: flags.guestMemory ?? size.memoryBytes,
+      ...(flags.quantum === undefined ? {} : { quantumMs: flags.quantum }),
+    });
+    streams.error(`hyperfile: the daemon answers at ${socket}\n`);
+    const end = () => void daemon.close();
+    process.once("SIGINT", end);
+    process.once("SIGTERM", end);
+    await daemon.closed;
+    process.off("SIGINT", end);
+    process.off("SIGTERM", end);
+  }
+
+  async up(file: string | undefined, flags: { restart?: boolean; check?: boolean }): Promise<void> {
+    const { write, environment, program } = this.surroundings;
+    const source = await readSource(file);
+    if (flags.check) {
+      const { vms } = await readHyperfile(source.text, source.file, hostSize());
+      write(`${source.file}: ${vms.length} ${vms.length === 1 ? "VM" : "VMs"}, no mistakes\n`);
+      return;
+    }
+    const daemon = await clientOfRunningDaemon(environment, program);
+    write(upText(await daemon.up({ ...source, restart: flags.restart ?? false })));
+  }
+
+  async down(file: string | undefined, flags: { force?: boolean; daemon?: boolean }): Promise<void> {
+    const daemon = this.client;
+    const stopped = await daemon.down(await projectOf(file), flags.force).catch((error) => {
+      // To end the daemon, a project need not be up.
+      if (flags.daemon && error instanceof ApiError && error.code === "E_VM_UNKNOWN") return [];
+      throw error;
+    });
+    for (const name of stopped) this.surroundings.write(`${name} stopped\n`);
+    if (flags.daemon) await daemon.shutdown();
+  }
+
+  async ps({ json, pools }: { json?: boolean; pools?: boolean }): Promise<void> {
+    const { write } = this.surroundings;
+    if (json) {
+      const list = pools ? await this.client.pools() : await this.client.vms();
+      write(`${JSON.stringify(list, undefined, 2)}\n`);
+    } else write(pools ? poolTable(await this.client.pools()) : vmTable(await this.client.vms()));
+  }
+
+  async exec(vm: string, words: string[], { timeout }: { timeout: number }): Promise<number> {
+    const { status, output } = await this.client.exec(vm, words.join(" "), timeout * 1000);
+    this.surroundings.write(output);
+    return status;
+  }
+
+  async logs(vm: string, { bytes, follow }: { bytes: number; follow?: boolean }): Promise<void> {
+    const { output } = this.surroundings.streams;
+    if (!follow) {
+      output.write(await this.client.logs(vm, bytes));
+      return;
+    }
+    const connection = await this.client.console(vm, (part) => output.write(part), { tail: bytes });
+    await connection.closed;
+  }
+
+  async snapshot(
+    vm: string,
+    name = new Date().toISOString().slice(0, 19).replace(/[:T]/g, "-"),
+  ): Promise<void> {
+    const { bytes } = await this.client.snapshot(vm, name);
+    this.surroundings.write(`${vm} saved as ${name}, ${bytes} bytes\n`);
+  }
+
+  async restore(vm: string, snapshot: string): Promise<void> {
+    const { snapshots, state } = await this.client.vm(vm);
+    // A name that does not exist must not cost the VM its present state.
+    if (snapshots.some(({ name }) => name === snapshot) && state !== "off" && state !== "crashed")
+      await this.client.stop(vm, { force: true });
+    await this.client.start(vm, snapshot);
+  }
+
+  async clone(vm: string, name: string, settings: string[]): Promise<void> {
+    const { milliseconds } = await this.client.clone(vm, name, settings);
+    this.surroundings.write(`${name} is a copy of ${vm}, made in ${milliseconds.toFixed(1)} ms\n`);
+  }
+
+  async set(name: string, settings: string[]): Promise<void> {
+    if (name.startsWith("pool:")) await this.client.setPool(name.slice("pool:".length), settings);
+    else await this.client.set(name, settings);
+  }
+
+  async report(file: string, { seconds }: { seconds: number }): Promise<void> {
+    const daemon = this.client;
+    const [vms, samples, { version }, events] = await Promise.all([
+      daemon.vms(),
+      daemon.history(Math.min(seconds, MOST_HISTORY_SECONDS)),
+      daemon.version(),
+      daemon.pastEvents(),
+    ]);
+    const page = renderReport({ vms, samples, events, version, now: Date.now() });
+    await writeFile(file, page).catch((error) => {
+      throw new CliError("E_FILE", `can't write the report to ${file}: ${fileErrorReason(error)}`, {
+        cause: error,
+      });
+    });
+    this.surroundings.write(`${file}: ${samples.length} samples of ${vms.length} VMs\n`);
+  }
+
+  async schema(): Promise<void> {
+    this.surroundings.write(`${JSON.stringify(hyperfileSchema, undefined, 2)}\n`);
+  }
+
+  /** Shows all VMs, again and again on a terminal. */
+  async top(): Promise<void> {
+    const { write, streams } = this.surroundings;
+    const { client } = this;
+    const screen = async () => {
+      const [samples, vms] = await Promise.all([client.history(TOP_SECONDS), client.vms()]);
+      return renderTop(samples, new Map(vms.map(({ name, pool }) => [name, pool])));
+    };
+    if (streams.output.columns === undefined) {
+      write(await screen());
+      return;
+    }
+    let over = false;
+    const end = () => {
+      over = true;
+    };
+    process.once("SIGINT", end);
+    while (!over) {
+      write(`\x1b[H\x1b[2J${await screen()}\nCtrl-C ends\n`);
+      await new Promise((resolve) => setTimeout(resolve, REFRESH_MS));
+    }
+    process.off("SIGINT", end);
+  }
+
+  /** Connects the terminal with a VM's console. */
+  console(vm: string): Promise<void> {
+    return attach(this.client, vm, this.surroundings.streams);
+  }
+}
+
+const hostSize = () => ({
+  cores: availableParallelism(),
+  memoryBytes: Math.floor(totalmem() * MEMORY_PART),
+});
+
+async function attach(client: DaemonClient, vm: string, streams: Streams): Promise<void> {
+  let write: (bytes: Uint8Array) => void = (bytes) => void streams.output.write(bytes);
+  const connection = await client.console(vm, (bytes) => write(bytes), { tail: 4096 });
+  const terminal = openTerminal({
+    input: streams.input,
+    output: streams.output,
+    isRaw: true,
+    send: (bytes) => {
+      connection.send(bytes);
+      return bytes.length;
+    },
+    resize: (columns, rows) => connection.resize(columns, rows),
+    quit: () => connection.close(),
+    notice: (text) => streams.error(text),
+  });
+  write = (bytes) => terminal.write(bytes);
+  await connection.closed;
+  terminal.close();
+}
+
+interface Source {
+  readonly text: string;
+  readonly file: string;
+  readonly folder: string;
+}
+
+async function readSource(file: string | undefined): Promise<Source> {
+  const candidates = file === undefined ? fileNames : [file];
+  for (const name of candidates) {
+    try {
+      const text = await readFile(name, "utf8");
+      return { text, file: name, folder: dirname(resolve(name)) };
+    } catch (error) {
+      if (file === undefined && systemErrorCode(error) === "ENOENT") continue;
+      throw new CliError("E_FILE", `can't read the Hyperfile ${name}: ${fileErrorReason(error)}`, {
+        cause: error,
+      });
+    }
+  }
+  throw new CliError(
+    "E_FILE",
+    `there is no Hyperfile here: make one of ${fileNames.join(", ")}, or name a file`,
+  );
+}
+
+/** The project of a Hyperfile, or the name itself where there is no such file. */
+async function projectOf(file: string | undefined): Promise<string> {
+  try {
+    const source = await readSource(file);
+    const { name } = await readHyperfile(source.text, source.file, hostSize());
+    return name ?? projectNameOf(source.folder);
+  } catch (error) {
+    const isMissing = error instanceof CliError && systemErrorCode(error.cause) === "ENOENT";
+    if (file !== undefined && isMissing) return basename(file);
+    throw error;
+  }
+}
+
+function upText({ project, actions }: UpReport): string {
+  const lines = actions.map(
+    ({ name, action, detail }) => `${name} ${action}${detail === undefined ? "" : `: ${detail}`}\n`,
+  );
+  return `${project}:\n${lines.map((line) => `  ${line}`).join("")}`;
+}
