@@ -39,10 +39,9 @@ export const DEBIAN_PROMPT = "# ";
 
 /** A Debian at its prompt: booted once, then from a snapshot beside the system's temporary files. */
 export async function debianAtPrompt(host: TestHost, options: TestVmOptions): Promise<TestVm> {
-  const path = join(
-    tmpdir(),
-    `hyperfile-debian-${options.ramBytes / MEBIBYTE}-${options.virtualTime ?? true}.snapshot`,
-  );
+  const { ramBytes, virtualTime = true, balloon = false, seed = 0 } = options;
+  const kind = `${ramBytes / MEBIBYTE}-${virtualTime ? "virtual" : "real"}${balloon ? "-balloon" : ""}-${seed}`;
+  const path = join(tmpdir(), `hyperfile-debian-${kind}.snapshot`);
   const codec = await zstdCodec();
   if (existsSync(path)) {
     const vm = host.make(options);
@@ -67,6 +66,26 @@ export async function debianAtPrompt(host: TestHost, options: TestVmOptions): Pr
   const { pieces } = encodeMachine(vm.machine, codec);
   writeFileSync(path, Buffer.concat(pieces));
   return vm;
+}
+
+/** Runs a command at a Debian's prompt; gives what it printed and the instructions that it took. */
+export async function command(
+  vm: TestVm,
+  text: string,
+  limit = 20e9,
+): Promise<{ output: string; instructions: number }> {
+  vm.output = "";
+  const before = vm.cpu.retired();
+  // The echo of what is typed is not the answer.
+  vm.type(`${text}; echo do''ne\n`);
+  while (!vm.output.includes("done\r\n") && vm.cpu.retired() - before < limit) {
+    const at = vm.cpu.retired();
+    vm.runUntil("done\r\n", 20e6);
+    if (vm.cpu.retired() === at) break;
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  if (!vm.output.includes("done\r\n")) throw new Error(`${text} does not end: ${vm.output.slice(-500)}`);
+  return { output: vm.output, instructions: vm.cpu.retired() - before };
 }
 
 /** Resident bytes of this process, after a collection of garbage. */

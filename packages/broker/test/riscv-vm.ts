@@ -55,6 +55,8 @@ export interface TestVmOptions {
   readonly background?: boolean;
   /** Whether there is a balloon. */
   readonly balloon?: boolean;
+  /** What the guest's random numbers come from. */
+  readonly seed?: number;
 }
 
 /** A pool and the VMs in it. */
@@ -92,7 +94,7 @@ export class TestVm {
   output = "";
   /** The guest has powered itself off. */
   off = false;
-  private seed = 0x2545f491;
+  private seed: number;
   private readonly decoder = new TextDecoder();
 
   constructor(
@@ -102,6 +104,7 @@ export class TestVm {
   ) {
     const { xlen = 64, ramBytes } = options;
     this.guest = memory.guest;
+    this.seed = options.seed ?? 0x2545f491;
     const cpu = () => this.cpu;
     this.clock = options.virtualTime === false ? new RealClock() : new VirtualClock(() => cpu().retired());
     const console: ConsoleBackend = {
@@ -176,7 +179,7 @@ export class TestVm {
           isa: `rv${xlen}${isa}`,
           mmu: xlen === 32 ? "sv32" : "sv57",
           bootargs: append,
-          rngSeed: new Uint8Array(32).fill(7),
+          rngSeed: new Uint8Array(32).fill(this.seed),
           ...(range === undefined ? {} : { initrd: range }),
         }),
       ...(initrd === undefined ? {} : { initrd }),
