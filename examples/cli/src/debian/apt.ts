@@ -140,6 +140,12 @@ export interface Apt {
    */
   show(names: readonly string[]): Promise<PackageRecord[]>;
   /**
+   * The named packages and all that they need (`Depends` and `Pre-Depends`, as apt itself would choose them for a
+   * system without any package), each after what it needs as far as apt can order them.
+   * @throws CliError `E_APT` when a name is unknown or the packages can't be together
+   */
+  resolve(names: readonly string[]): Promise<PackageRecord[]>;
+  /**
    * Downloads the packages, checked against the signed index; gives the path of each `.deb`.
    * @throws CliError `E_NETWORK` when the archive can't be reached, `E_APT` for anything else
    */
@@ -193,7 +199,7 @@ ${process.getuid?.() === 0 ? 'APT::Sandbox::User "root";\n' : ""}`,
   }
   const environment = { APT_CONFIG: configuration };
 
-  return {
+  const apt: Apt = {
     async update() {
       progress.begin(`fetching the package index of Debian ${suite} from ${archive.uri}`);
       await runTool("apt-get", ["-q", "update"], { environment, progress });
@@ -216,6 +222,10 @@ ${process.getuid?.() === 0 ? 'APT::Sandbox::User "root";\n' : ""}`,
         );
       });
     },
+    async resolve(names) {
+      const args = ["-q", "--simulate", "--no-install-recommends", "install", ...names];
+      return apt.show(parseSimulation(await runTool("apt-get", args, { environment })));
+    },
     async download(packages) {
       const target = join(folder, "archives");
       const temporary = join(folder, `partial-${process.pid}`);
@@ -223,7 +233,11 @@ ${process.getuid?.() === 0 ? 'APT::Sandbox::User "root";\n' : ""}`,
       await makeFolders(temporary);
       try {
         const total = packages.reduce((sum, { size }) => sum + size, 0);
-        progress.begin(`downloading ${packages.map(({ name }) => name).join(" and ")}`, total);
+        const what =
+          packages.length > 3
+            ? `${packages.length} packages`
+            : packages.map(({ name }) => name).join(" and ");
+        progress.begin(`downloading ${what}`, total);
         const exact = packages.map(({ name, version }) => `${name}=${version}`);
         await runTool("apt-get", ["-q", "download", ...exact], { environment, progress, folder: temporary });
         progress.end();
@@ -245,6 +259,12 @@ ${process.getuid?.() === 0 ? 'APT::Sandbox::User "root";\n' : ""}`,
       }
     },
   };
+  return apt;
+}
+
+/** The names of the packages that `apt-get --simulate install` would install, in its order. */
+export function parseSimulation(text: string): string[] {
+  return [...text.matchAll(/^Inst ([a-z0-9][a-z0-9+.-]*)(?::[a-z0-9-]+)? /gm)].map(([, name]) => name);
 }
 
 /** Parses the stanzas that `apt-cache show` prints. */

@@ -20,6 +20,14 @@ export interface PackageFile {
   bytes: Uint8Array;
 }
 
+/** A symbolic link in a package. */
+export interface PackageLink {
+  /** Path in the package, without a leading `./` or `/`. */
+  path: string;
+  /** What it points to. */
+  target: string;
+}
+
 const arMagic = "!<arch>\n";
 const arHeaderBytes = 60;
 
@@ -111,7 +119,20 @@ export async function readPackageFiles(
   file: string,
   select: (path: string) => boolean,
 ): Promise<PackageFile[]> {
+  return (await readPackage(file, select)).files;
+}
+
+/**
+ * The regular files and symbolic links of the package at `file` whose path `select` wants, in the package's order. A
+ * hard link is given as a symbolic one, by its path from the root.
+ * @throws CliError `E_PACKAGE_FORMAT` when the package is damaged, `E_CACHE` when it can't be read
+ */
+export async function readPackage(
+  file: string,
+  select: (path: string) => boolean,
+): Promise<{ files: PackageFile[]; links: PackageLink[] }> {
   const files: PackageFile[] = [];
+  const links: PackageLink[] = [];
   let handle: FileHandle;
   try {
     handle = await open(file);
@@ -140,6 +161,11 @@ export async function readPackageFiles(
         if (entry.header.type === "file" && select(path)) {
           files.push({ path, mode: (entry.header.mode ?? 0o644) & 0o7777, bytes: await collect(entry) });
         } else {
+          const { type, linkname } = entry.header;
+          if (linkname && select(path)) {
+            if (type === "symlink") links.push({ path, target: linkname });
+            if (type === "link") links.push({ path, target: `/${linkname.replace(/^\.?\//, "")}` });
+          }
           entry.resume();
         }
       }
@@ -147,7 +173,7 @@ export async function readPackageFiles(
       source.destroy();
       content.destroy();
     }
-    return files;
+    return { files, links };
   } catch (error) {
     if (error instanceof CliError) throw error;
     const reason = error instanceof Error ? error.message : String(error);
