@@ -8,6 +8,9 @@
  *   a shell reads commands until the end of the input (Ctrl-D). Line editing would lose an end of input that
  *   arrives while a command runs: the line discipline hands it on as a zero byte when the mode changes.
  * - `hyperfile.size=COLUMNSxROWS`: the size of the terminal, which a serial line can't convey.
+ *
+ * A virtio console does convey it (virtio 1.2, 5.3.4: `cols` and `rows`), so where there is one, a process whose
+ * controlling terminal it is hands each change on to the serial line, whose programs then get their SIGWINCH.
  */
 
 /** The start of the line that the script prints first; the guest's uptime in seconds follows. */
@@ -60,6 +63,13 @@ else
   echo "  Ctrl-A x            quit at once; Ctrl-A h lists the other keys"
   echo "  busybox --list      the commands there are"
   echo
+  if [ -c /dev/hvc0 ]; then
+    setsid -c sh -c '
+      resize() { set -- $(stty size); stty rows "$1" cols "$2" < /dev/ttyS0; }
+      trap resize WINCH
+      while :; do sleep 1000000 & wait $!; kill $!; done
+    ' < /dev/hvc0 > /dev/hvc0 2>&1 &
+  fi
   setsid cttyhack sh -l
 fi
 poweroff -f
