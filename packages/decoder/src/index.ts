@@ -21,3 +21,5 @@ export type { Assembled } from "./table/assembler.js";
 export { AssemblyError, type Token as AssemblyToken } from "./table/assembly-lexer.js";
 export * from "./table/instruction-table.js";
 export * from "./table/row.js";
+export * from "./table/row-assembler.js";
+export * from "./table/row-front-end.js";

@@ -1,0 +1,435 @@
+/**
+ * A CPU without address translation, ready to run: RAM, bus, TLBs, slow paths and engine around a front end, under the
+ * few methods that an emulator needs. What is special about the CPU (its exceptions, its interrupts, instructions that
+ * do more than the IR can say) are functions of its owner.
+ *
+ * A guest address leads to RAM or to the bus. Where RAM is only part of the address space, or appears in several
+ * places, `map` says where: the engine asks once for a page and then remembers.
+ *
+ * Budgets make everything exact: `run(n)` ends after `n` units, so a timer is a short run, and `elapsed` is right
+ * inside device accesses and helpers too. Nothing depends on the tier.
+ */
+import type { FrontEnd, Helper } from "@hyperfile/decoder";
+import type { GuestMemory } from "../memory/guest-memory.js";
+import { Exit, header, PAGE_SIZE, STATE_OFFSET } from "../memory/layout.js";
+import { machineMemory } from "../memory/machine-memory.js";
+import { MemoryAccess } from "../mmu/access.js";
+import {
+  type AddressTranslator,
+  type CallSite,
+  lengthAt,
+  type MmioBus,
+  unretiredAfter,
+  unretiredAt,
+} from "../mmu/ports.js";
+import { Tlb } from "../mmu/tlb.js";
+import type { ExplainedCode } from "../trace/explain.js";
+import { plainSlotName, type SlotName } from "../trace/state-names.js";
+import { CodePages } from "./code-pages.js";
+import { Engine, type EngineOptions } from "./engine.js";
+
+/** Why an instruction could not be carried out. The program counter is its address. */
+export interface Fault {
+  /** `trap`: the front end's own, with its exception number as cause; others: an access where nothing answers. */
+  readonly kind: "trap" | "read" | "write" | "fetch";
+  /** Exception number of a trap; 0 for others. */
+  readonly cause: number;
+  /** The trap's value, or the address of the access; as an unsigned number, exact below 2^53. */
+  readonly value: number;
+}
+
+/**
+ * What a front end's helper does: `cpu.pc` is the instruction's address, arguments of 64 bits come as two halves, low
+ * half first. If it declares so, it may read and write slots, and leave: set `pc`, call `stop` or `interrupt`.
+ */
+// biome-ignore lint/suspicious/noConfusingVoidType: most helpers have no result
+export type CpuHelper = (cpu: FlatCpu, ...args: number[]) => number | void;
+
+/** What a CPU is made from. */
+export interface FlatCpuOptions
+  extends Partial<
+    Pick<
+      EngineOptions,
+      "tier" | "verify" | "chain" | "hotThreshold" | "background" | "regions" | "trace" | "flagsSlot"
+    >
+  > {
+  readonly frontEnd: FrontEnd;
+  /** Bytes of RAM, a multiple of 4096. */
+  readonly ramBytes: number;
+  /** Guest-physical address of RAM, a multiple of 4096; 0 unless given. */
+  readonly ramBase?: number;
+  /** Devices at guest-physical addresses outside RAM; unless given, every access there is a fault. */
+  readonly bus?: MmioBus;
+  /** Guest-physical address of an address: the address itself unless given. It must map pages as a whole. */
+  readonly map?: (address: number) => number;
+  /** What the front end's helpers do, by name. */
+  readonly helpers?: Readonly<Record<string, CpuHelper>>;
+  /** What a fault does: usually it saves state and sets `pc`. Unless given, `run` ends. */
+  readonly onFault?: (cpu: FlatCpu, fault: Fault) => void;
+  /** Whether an interrupt would be taken before the next instruction. */
+  readonly interruptReady?: (cpu: FlatCpu) => boolean;
+  /** Enters the interrupt's handler: saves state and sets `pc`. Called where `interruptReady` says so. */
+  readonly takeInterrupt?: (cpu: FlatCpu) => void;
+  /** Names slots in explained code. */
+  readonly slotName?: SlotName;
+  /** Pages of 4 KiB of code that are kept decoded and translated; 256 unless given. */
+  readonly codePages?: number;
+}
+
+/** A CPU that was put together wrongly, or asked for what it has not. */
+export class CpuError extends Error {
+  override readonly name = "CpuError";
+  readonly code = "E_CPU";
+}
+
+const HART_OFFSET = 0;
+const budgetWord = (HART_OFFSET + header.budget) >> 2;
+const exitWord = (HART_OFFSET + header.exit) >> 2;
+const DEFAULT_CODE_PAGES = 256;
+const faultKinds = ["read", "write", "fetch"] as const;
+/** More than any CPU takes without an instruction between them. */
+const INTERRUPTS_IN_A_ROW = 16;
+
+/** A CPU. */
+export class FlatCpu {
+  readonly frontEnd: FrontEnd;
+  readonly guest: GuestMemory;
+  readonly engine: Engine;
+  readonly access: MemoryAccess;
+  /** The fault that ended the last run, if one did. */
+  fault: Fault | undefined;
+  private readonly words: Int32Array;
+  private readonly tlb: Tlb;
+  private readonly wide: boolean;
+  private granted = 0;
+  private before = 0;
+  /** An interpreter is trained with accesses and helpers that are no guest's: nothing may come of them. */
+  private isTraining = true;
+  /** Whether the program counter was set since the helper began that runs. */
+  private jumped = false;
+  /** Name of the helper that runs, if it may not leave. */
+  private staying: string | undefined;
+  /** A device is being read, and what it asked for: a load goes on to its end. */
+  private isReading = false;
+  private deferred: number = Exit.none;
+  /** Interrupts in a row without an instruction, and when. */
+  private interrupts = 0;
+  private interruptsAt = -1;
+
+  /** @throws MemoryError if RAM is not a positive number of pages, or too much */
+  constructor(private readonly options: FlatCpuOptions) {
+    const { frontEnd, ramBytes, ramBase = 0, codePages = DEFAULT_CODE_PAGES } = options;
+    const memory = machineMemory({
+      ramBytes,
+      ramBase,
+      harts: 1,
+      arenaBytes: CodePages.bytesFor(codePages, frontEnd.granularity),
+    });
+    const linear = memory.memory;
+    const { guest } = memory;
+    this.frontEnd = frontEnd;
+    this.guest = guest;
+    this.words = linear.i32;
+    this.wide = frontEnd.addressType === "i64";
+    this.tlb = new Tlb(linear, HART_OFFSET, frontEnd.pageBytes);
+    const translator = this.makeTranslator();
+    this.access = new MemoryAccess({
+      memory: linear,
+      hartOffset: HART_OFFSET,
+      guest,
+      tlb: this.tlb,
+      translator,
+      bus: {
+        read: (gpa, size) => this.readDevice(gpa, size),
+        write: (gpa, size, value) => this.writeDevice(gpa, size, value),
+      },
+      pcOffset: HART_OFFSET + STATE_OFFSET + frontEnd.shape.slots.get("pc")!.offset,
+      pcBytes: this.wide ? 8 : 4,
+      ...(frontEnd.pageBytes === undefined ? {} : { pageBytes: frontEnd.pageBytes }),
+    });
+    this.engine = new Engine({
+      ...options,
+      memory: linear,
+      hartOffset: HART_OFFSET,
+      arenaOffset: memory.arenaOffset,
+      codePages,
+      guest,
+      tlb: this.tlb,
+      access: this.access,
+      translator,
+      helpers: this.makeHelpers(),
+      tier: options.tier ?? "auto",
+      verify: options.verify ?? "sampled",
+    });
+    guest.onCodeWrite = (gpa, length, byHart) => this.engine.invalidate(gpa, length, byHart);
+    guest.onProtect = () => this.tlb.flush();
+    guest.onRemap = (frame) => this.tlb.dropAll(frame);
+    memory.pool.onForget = (frame) => this.engine.codePages.forget(frame);
+    for (const { counters } of [this.access, this.tlb])
+      for (const name of Object.keys(counters)) (counters as Record<string, number>)[name] = 0;
+    this.isTraining = false;
+  }
+
+  // -- state
+
+  /** The program counter, exact below 2^53. */
+  get pc(): number {
+    return this.unsigned(this.get("pc"), this.wide ? this.words[this.wordOf("pc", 0) + 1]! : 0);
+  }
+
+  /** Goes on elsewhere: after the current instruction inside a helper, at once between runs. */
+  set pc(address: number) {
+    this.words[this.wordOf("pc", 0)] = address | 0;
+    if (this.wide) this.words[this.wordOf("pc", 0) + 1] = Math.floor(address / 2 ** 32);
+    this.jumped = true;
+    this.requestExit(Exit.redirect);
+  }
+
+  /** A slot as a signed 32-bit number; of 64-bit slots the low half. */
+  get(slot: string, index = 0): number {
+    return this.words[this.wordOf(slot, index)]!;
+  }
+
+  /** Writes a slot; a 64-bit one gets `value` with its sign extended. */
+  set(slot: string, value: number, index = 0): void {
+    const at = this.wordOf(slot, index);
+    this.words[at] = value;
+    if (this.frontEnd.shape.slots.get(slot)!.stride === 8) this.words[at + 1] = Math.floor(value / 2 ** 32);
+  }
+
+  /** A 64-bit slot as an unsigned number of any size. */
+  getWide(slot: string, index = 0): bigint {
+    const at = this.wordOf(slot, index);
+    return (BigInt(this.words[at + 1]! >>> 0) << 32n) | BigInt(this.words[at]! >>> 0);
+  }
+
+  /** Writes a 64-bit slot. */
+  setWide(slot: string, value: bigint, index = 0): void {
+    const at = this.wordOf(slot, index);
+    this.words[at] = Number(BigInt.asIntN(32, value));
+    this.words[at + 1] = Number(BigInt.asIntN(32, value >> 32n));
+  }
+
+  // -- memory, at guest-physical addresses
+
+  /** Copies bytes into RAM; translations made from what was there are dropped. */
+  write(address: number, bytes: Uint8Array): void {
+    if (!this.guest.write(address, bytes)) throw outside(address, bytes.length);
+  }
+
+  /** Bytes of RAM. */
+  read(address: number, length: number): Uint8Array {
+    const bytes = new Uint8Array(length);
+    if (!this.guest.read(address, bytes)) throw outside(address, length);
+    return bytes;
+  }
+
+  /** Forgets where addresses lead: call it after what `map` answers has changed. */
+  remap(): void {
+    this.tlb.flush();
+    this.requestExit(Exit.redirect);
+  }
+
+  // -- running
+
+  /**
+   * Runs for `budget` units: guest instructions, or what the front end says that they cost.
+   * @returns `budget` if they were used up, `stop` if a device or helper called {@link FlatCpu.stop}, `fault` if there
+   *   was a fault that `onFault` does not take: `fault` says which, and the program counter where
+   */
+  run(budget: number): "budget" | "stop" | "fault" {
+    const { words } = this;
+    this.fault = undefined;
+    this.granted = budget;
+    words[budgetWord] = budget;
+    words[exitWord] = Exit.none;
+    this.interrupt();
+    this.engine.run();
+    this.before += budget - words[budgetWord]!;
+    this.granted = 0;
+    words[budgetWord] = 0;
+    const exit = words[exitWord];
+    const stopped = exit === Exit.stop || this.deferred === Exit.stop;
+    this.deferred = Exit.none;
+    return this.fault !== undefined ? "fault" : stopped ? "stop" : "budget";
+  }
+
+  /** Budget units used since the CPU was made. */
+  get elapsed(): number {
+    return this.granted === 0 ? this.before : this.before + this.granted - this.words[budgetWord]!;
+  }
+
+  /**
+   * Ends the run after the current instruction; for devices and helpers. What a device asks for while it is read comes
+   * with the next access that writes to one, at the latest at the end of the run.
+   */
+  stop(): void {
+    this.requestExit(Exit.stop);
+  }
+
+  /** Has interrupts looked at before the next instruction: call it in a helper that enables them. */
+  interrupt(): void {
+    if (this.options.interruptReady?.(this)) this.requestExit(Exit.redirect);
+  }
+
+  /** Code as `explainBlock` and `explainRegion` take it: what the translator makes of what is in RAM now. */
+  get code(): ExplainedCode {
+    const { frontEnd, guest, options } = this;
+    const window = 16 * PAGE_SIZE;
+    return {
+      frontEnd,
+      slotName: options.slotName ?? plainSlotName,
+      ...(options.flagsSlot === undefined ? {} : { flagsSlot: options.flagsSlot }),
+      bytesAt: (address) => {
+        const gpa = this.mapped(Number(address));
+        const length = guest.base + guest.bytes - gpa;
+        return guest.contains(gpa, 1) ? this.read(gpa, Math.min(length, window)) : new Uint8Array(0);
+      },
+    };
+  }
+
+  // -- inside
+
+  private makeTranslator(): AddressTranslator {
+    const { options } = this;
+    const translator: AddressTranslator = {
+      gpa: 0,
+      cacheable: true,
+      pageBytes: PAGE_SIZE,
+      translate: (_, lo, hi) => {
+        translator.gpa = this.isTraining ? -1 : this.mapped(this.unsigned(lo, hi));
+        return true;
+      },
+      accessFault: (kind, lo, hi) =>
+        this.raise({ kind: faultKinds[kind], cause: 0, value: this.unsigned(lo, hi) }),
+      misaligned: (kind, lo, hi) =>
+        this.raise({ kind: faultKinds[kind], cause: 0, value: this.unsigned(lo, hi) }),
+      interruptReady: () => !this.isTraining && (options.interruptReady?.(this) ?? false),
+      takeInterrupt: () => this.takeInterrupt(),
+    };
+    return translator;
+  }
+
+  private readDevice(gpa: number, size: 1 | 2 | 4): number | undefined {
+    if (this.isTraining) return 0;
+    this.isReading = true;
+    const value = this.options.bus?.read(gpa, size);
+    this.isReading = false;
+    return value;
+  }
+
+  private writeDevice(gpa: number, size: 1 | 2 | 4, value: number): boolean {
+    if (this.isTraining) return true;
+    const isDone = this.options.bus?.write(gpa, size, value) ?? false;
+    if (this.deferred !== Exit.none) this.requestExit(this.deferred);
+    return isDone;
+  }
+
+  private makeHelpers(): EngineOptions["helpers"] {
+    const given = this.options.helpers ?? {};
+    const raise = this.wide
+      ? (cause: number, lo: number, hi: number, site: CallSite) =>
+          this.trap(cause, this.unsigned(lo, hi), site)
+      : (cause: number, lo: number, site: CallSite) => this.trap(cause, lo >>> 0, site);
+    const wrapped = helpersOf(this.frontEnd).map((helper) => {
+      const run = given[helper.name];
+      if (run === undefined)
+        throw new CpuError(`${this.frontEnd.name} calls ${helper.name}: give it in helpers`);
+      if (helper.result !== null && helper.effects.exits)
+        throw new CpuError(`${helper.name} has a result and may exit: declare one of the two only`);
+      return [helper.name, this.wrap(helper, run)];
+    });
+    return { ...Object.fromEntries(wrapped), raise };
+  }
+
+  private wrap({ name, effects }: Helper, run: CpuHelper): (...args: number[]) => number {
+    const { words } = this;
+    const at = this.wordOf("pc", 0);
+    return (...args) => {
+      if (this.isTraining) return 0;
+      const site = args.pop()!;
+      words[at] = (words[at]! & -PAGE_SIZE) | (site & (PAGE_SIZE - 1));
+      this.jumped = false;
+      this.staying = effects.exits ? undefined : name;
+      // While the helper runs, nothing is charged that has not retired: `elapsed` is exact.
+      this.giveBack(unretiredAt(site));
+      const result = run(this, ...args);
+      this.giveBack(-unretiredAt(site));
+      this.staying = undefined;
+      if (words[exitWord] === Exit.none || !effects.exits) return result ?? 0;
+      if (!this.jumped) this.pc = this.pc + lengthAt(site);
+      this.giveBack(unretiredAfter(site));
+      return 0;
+    };
+  }
+
+  private trap(cause: number, value: number, site: CallSite): number {
+    const at = this.wordOf("pc", 0);
+    this.words[at] = (this.words[at]! & -PAGE_SIZE) | (site & (PAGE_SIZE - 1));
+    this.raise({ kind: "trap", cause, value });
+    this.giveBack(unretiredAt(site));
+    return 0;
+  }
+
+  /** A fault costs one unit, so that a handler that faults itself ends with the budget. */
+  private raise(fault: Fault): void {
+    const { onFault } = this.options;
+    if (this.isTraining) return this.requestExit(Exit.redirect);
+    if (onFault === undefined) {
+      this.fault = fault;
+      return this.requestExit(Exit.stop);
+    }
+    this.giveBack(-1);
+    onFault(this, fault);
+    this.requestExit(Exit.redirect);
+  }
+
+  private takeInterrupt(): boolean {
+    const { interruptReady, takeInterrupt } = this.options;
+    if (takeInterrupt === undefined || !interruptReady?.(this)) return false;
+    this.interrupts = this.interruptsAt === this.elapsed ? this.interrupts + 1 : 0;
+    this.interruptsAt = this.elapsed;
+    if (this.interrupts > INTERRUPTS_IN_A_ROW)
+      throw new CpuError("interruptReady stays true: takeInterrupt must see to it that it does not");
+    takeInterrupt(this);
+    this.requestExit(Exit.redirect);
+    return true;
+  }
+
+  private requestExit(exit: number): void {
+    if (this.staying !== undefined)
+      throw new CpuError(`${this.staying} leaves its instruction: declare effects.exits`);
+    if (this.isReading) this.deferred = Math.max(this.deferred, exit);
+    else this.words[exitWord] = Math.max(this.words[exitWord]!, exit);
+  }
+
+  private giveBack(units: number): void {
+    this.words[budgetWord] = this.words[budgetWord]! + units;
+  }
+
+  private wordOf(name: string, index: number): number {
+    const slot = this.frontEnd.shape.slots.get(name);
+    if (slot === undefined || index < 0 || index >= slot.length)
+      throw new CpuError(`${this.frontEnd.name} has no slot ${name}[${index}]`);
+    return (HART_OFFSET + STATE_OFFSET + slot.offset + index * slot.stride) >> 2;
+  }
+
+  private unsigned(lo: number, hi: number): number {
+    return (this.wide ? (hi >>> 0) * 2 ** 32 : 0) + (lo >>> 0);
+  }
+
+  private mapped(address: number): number {
+    return this.options.map?.(address) ?? address;
+  }
+}
+
+/** The helpers that a front end's instructions call. */
+function helpersOf({ templates }: FrontEnd): readonly Helper[] {
+  const found = new Map<string, Helper>();
+  for (const { block } of templates)
+    for (const { helper } of block.operations) if (helper !== undefined) found.set(helper.name, helper);
+  return [...found.values()];
+}
+
+const outside = (address: number, length: number): CpuError =>
+  new CpuError(`${length} bytes at 0x${address.toString(16)} are not in RAM`);
