@@ -116,7 +116,7 @@ export function rowFrontEnd(options: RowFrontEndOptions): RowFrontEnd {
   const templateOf = (entry: TableEntry<InsnBuilder> | undefined): Template => {
     const specs = entry?.row.encoding.fields ?? [];
     const builder = new InsnBuilder(shape, addressType);
-    builder.begin(0, undefined);
+    builder.begin(0, undefined, entry?.row.options.cost);
     write(builder, entry, symbolic(specs.map((spec) => spec.name)));
     return {
       name: entry?.name ?? "illegal",
@@ -164,8 +164,9 @@ export function rowFrontEnd(options: RowFrontEndOptions): RowFrontEnd {
       const builder = new InsnBuilder(shape, addressType);
       let offset = 0;
       for (const insn of insns) {
-        builder.begin(offset, insn.length);
-        write(builder, entries[insn.opcode], known(insn.fields));
+        const entry = entries[insn.opcode];
+        builder.begin(offset, insn.length, entry?.row.options.cost);
+        write(builder, entry, known(insn.fields));
         offset += insn.length;
       }
       return finish(builder);

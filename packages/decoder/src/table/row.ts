@@ -87,6 +87,8 @@ export interface RowOptions {
   readonly xlen?: 32 | 64;
   /** Mnemonic, where two rows share one (their keys then differ). */
   readonly as?: string;
+  /** Budget units that the instruction costs, for front ends that are made of rows; 1 unless given, 31 at most. */
+  readonly cost?: number;
 }
 
 /** A row. `M` is the machine that its meaning is written against. */
