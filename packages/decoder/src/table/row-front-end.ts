@@ -92,7 +92,8 @@ const OPERAND = /(@?)\b([a-z]+\d?)\b/g;
 
 /**
  * Makes a front end.
- * @throws Error if rows overlap, or there is no slot `pc` of type i32 or i64: a bad table must not load
+ * @throws Error if rows overlap, if a row of 2 bytes and one of 4 can begin alike, or if there is no slot `pc` of type
+ *   i32 or i64: a bad table must not load
  */
 export function rowFrontEnd(options: RowFrontEndOptions): RowFrontEnd {
   const { name, rows, operand = plainOperand, illegal: cause, byteOrder = "little", pageBytes } = options;
@@ -104,6 +105,7 @@ export function rowFrontEnd(options: RowFrontEndOptions): RowFrontEnd {
   const { entries } = table;
   const lengths = [...new Set(entries.map(({ row }) => row.encoding.length))].sort((a, b) => a - b);
   const shortest = lengths[0] ?? 4;
+  checkBeginnings(entries, byteOrder);
 
   const write = (builder: InsnBuilder, entry: TableEntry<InsnBuilder> | undefined, fields: Fields) => {
     if (entry === undefined) builder.trap(cause, builder.constant(addressType, 0));
@@ -178,7 +180,7 @@ export function rowFrontEnd(options: RowFrontEndOptions): RowFrontEnd {
       const text = entry.row.operands.replace(OPERAND, (all, at: string, field: string) => {
         const value = insn.fields[field];
         if (value === undefined) return all;
-        return at === "" ? operand(field, value, address) : `0x${(address + value).toString(16)}`;
+        return at === "" ? operand(field, value, address) : addressText(pcLo, pcHi, value, addressType);
       });
       return text === "" ? entry.mnemonic : `${entry.mnemonic} ${text}`;
     },
@@ -196,10 +198,28 @@ function known(values: Readonly<Record<string, number>>): Fields {
   return fields;
 }
 
+function addressText(lo: number, hi: number, distance: number, type: "i32" | "i64"): string {
+  const address = (BigInt(hi >>> 0) << 32n) + BigInt(lo >>> 0) + BigInt(distance);
+  return `0x${BigInt.asUintN(type === "i64" ? 64 : 32, address).toString(16)}`;
+}
+
 /** `length` bytes as one int32. */
 function wordAt(bytes: Uint8Array, at: number, length: number, order: "little" | "big"): number {
   let bits = 0;
   for (let place = 0; place < length; place++)
     bits |= bytes[at + place]! << (8 * (order === "little" ? place : length - 1 - place));
   return bits;
+}
+
+/** Throws if the first bytes of some instruction are an instruction of their own. */
+function checkBeginnings(entries: readonly TableEntry<InsnBuilder>[], order: "little" | "big"): void {
+  for (const { name, row } of entries) {
+    for (const other of entries) {
+      const [short, long] = [row.encoding, other.row.encoding];
+      if (short.length >= long.length) continue;
+      const shift = order === "little" ? 0 : 8 * (long.length - short.length);
+      const differing = (short.match ^ (long.match >>> shift)) & short.mask & (long.mask >>> shift);
+      if (differing === 0) throw new Error(`rows ${name} and ${other.name} begin alike`);
+    }
+  }
 }
