@@ -179,6 +179,7 @@ describe.each(tiers)("a CPU in tier %s", (tier) => {
     const cpu = cpuOf(source, tier, {
       onFault: (cpu, fault) => {
         faults.push([fault, cpu.pc, cpu.get("r", 2)]);
+        cpu.set("epc", cpu.get("epc") + cpu.pc);
         cpu.pc += 4;
       },
     });
@@ -190,6 +191,7 @@ describe.each(tiers)("a CPU in tier %s", (tier) => {
       [{ kind: "read", cause: 0, value: 0xfffffff4 }, 8, 2],
     ]);
     expect(faults).toEqual(reference("faults", faults));
+    expect(cpu.get("epc")).toBe(12 * faults.length);
     expect(cpu.elapsed).toBe(600);
   });
 

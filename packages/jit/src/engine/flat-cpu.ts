@@ -172,7 +172,10 @@ export class FlatCpu {
 
   // -- state
 
-  /** The program counter, exact below 2^53. */
+  /**
+   * The program counter, exact below 2^53. Other slots are up to date between runs, in `onFault` and `takeInterrupt`,
+   * and in helpers that declare that they read them; while a device is accessed they may be in translated code's locals.
+   */
   get pc(): number {
     return this.unsigned(this.get("pc"), this.wide ? this.words[this.wordOf("pc", 0) + 1]! : 0);
   }
@@ -245,6 +248,7 @@ export class FlatCpu {
     words[exitWord] = Exit.none;
     this.interrupt();
     this.engine.run();
+    this.deliverFault();
     this.before += budget - words[budgetWord]!;
     this.granted = 0;
     words[budgetWord] = 0;
@@ -371,21 +375,33 @@ export class FlatCpu {
     return 0;
   }
 
-  /** A fault costs one unit, so that a handler that faults itself ends with the budget. */
+  /**
+   * Notes a fault: translated code may still have registers in its locals, and writes them back when it leaves. A fault
+   * costs one unit, so that a handler that faults itself ends with the budget.
+   */
   private raise(fault: Fault): void {
-    const { onFault } = this.options;
     if (this.isTraining) return this.requestExit(Exit.redirect);
-    if (onFault === undefined) {
-      this.fault = fault;
-      return this.requestExit(Exit.stop);
-    }
+    this.fault = fault;
+    if (this.options.onFault === undefined) return this.requestExit(Exit.stop);
     this.giveBack(-1);
-    onFault(this, fault);
     this.requestExit(Exit.redirect);
+  }
+
+  /** Hands a fault that was noted to its owner. */
+  private deliverFault(): boolean {
+    const { fault, options } = this;
+    if (fault === undefined || options.onFault === undefined) return false;
+    this.fault = undefined;
+    options.onFault(this, fault);
+    return true;
   }
 
   private takeInterrupt(): boolean {
     const { interruptReady, takeInterrupt } = this.options;
+    if (this.deliverFault()) {
+      this.requestExit(Exit.redirect);
+      return true;
+    }
     if (takeInterrupt === undefined || !interruptReady?.(this)) return false;
     this.interrupts = this.interruptsAt === this.elapsed ? this.interrupts + 1 : 0;
     this.interruptsAt = this.elapsed;
