@@ -78,7 +78,7 @@ export class JsMachine {
    * @param helpers what the block may call
    */
   constructor(
-    private readonly shape: StateShape,
+    readonly shape: StateShape,
     private readonly reference: RecordingEnvironment,
     private readonly helpers: readonly Helper[],
   ) {

@@ -35,6 +35,10 @@ export class Program implements CodeView {
     });
   }
 
+  arrivals(): number {
+    return 1;
+  }
+
   hasRun(place: Place): boolean {
     if (place < 0 || place >= this.bytes.length) return false;
     return !this.cold.some(({ from, to }) => place >= from && place < to);

@@ -47,11 +47,11 @@ export interface RegionRecord {
   state: "pending" | "active" | "dropped";
   /** Index in `counters` of its head. */
   readonly head: number;
-  /** Its number, which the counter holds in its low bits. */
+  /** Its number, which the counter holds in its low bits; -1 of a region in JavaScript, which is a translation. */
   readonly index: number;
   /** Guest instructions. */
   readonly instructions: number;
-  /** Bytes of its WebAssembly. */
+  /** Bytes of its WebAssembly, or characters of its JavaScript. */
   readonly bytes: number;
   /** What it covers: changes to these bytes make it void. */
   readonly spans: readonly { readonly page: CodePage; readonly start: number; readonly end: number }[];
@@ -272,7 +272,8 @@ export class CodePages {
       page.regions.add(region);
       this.events.onDerive?.(page, start, end - start);
     }
-    this.counters[region.head] = 0;
+    // The interpreter counts on while a region is compiled, and goes on handing over to one that is in place.
+    if (region.state === "pending") this.counters[region.head] = 0;
   }
 
   /** Puts a region that was compiled in place: the interpreter runs it whenever it arrives at its head. */

@@ -12,7 +12,7 @@ import { type EntryFormats, entryFormats, InterpreterExit } from "../backend/ent
 import { type Bindings, evaluate, runtimeBindings } from "../backend/js/bindings.js";
 import { emitBlock } from "../backend/js/block.js";
 import { headerWord } from "../backend/js/emitter.js";
-import { emitColdHandlers, emitInterpreter, isCold } from "../backend/js/interpreter.js";
+import { emitColdHandlers, emitInterpreter, isCold, REFUSED } from "../backend/js/interpreter.js";
 import { trainInterpreter } from "../backend/js/train.js";
 import { EmissionVerifier } from "../backend/js/verify.js";
 import { ModuleWriter } from "../backend/wasm/encoder.js";
@@ -27,6 +27,8 @@ import type { Tlb } from "../mmu/tlb.js";
 import { DEFAULT_LIMITS, type RegionLimits } from "../region/graph.js";
 import type { EngineTrace } from "../trace/engine-trace.js";
 import { type CodePage, CodePages, type Translation } from "./code-pages.js";
+import { JsRegions } from "./js-regions.js";
+import { RegionSource } from "./region-source.js";
 import { RegionTranslator } from "./region-translator.js";
 import { translateBlock } from "./translate-block.js";
 
@@ -90,6 +92,8 @@ export const DEFAULT_REGIONS = 4096;
 export const MAXIMUM_BLOCK = 64;
 /** Limits of regions where nothing is chained: a block that is its own successor still loops. */
 const SINGLE_BLOCK: RegionLimits = { ...DEFAULT_LIMITS, blocks: 1, callDepth: 0 };
+/** Limits of regions in JavaScript: V8 gives up optimising a function of more than 60 KB of bytecode. */
+const JS_LIMITS: RegionLimits = { ...DEFAULT_LIMITS, blocks: 40, instructions: 80, share: 1 / 50 };
 /** A threshold that no counter reaches. */
 const NEVER = 0x7fffffff;
 /** One in this many emissions is verified in `sampled` mode. */
@@ -117,6 +121,7 @@ export class Engine {
   private readonly words: Int32Array;
   private readonly bindings: Bindings;
   private readonly regions: RegionTranslator | undefined;
+  private readonly jsRegions: JsRegions | undefined;
   private readonly interpret: (hot: number, scratch: number) => number;
   /** The tier that is used: never `auto`. */
   readonly tier: Exclude<Tier, "auto">;
@@ -164,7 +169,7 @@ export class Engine {
       },
       onDropRegion: (region, wasPending) => {
         this.counters.regionsDropped++;
-        if (!wasPending) this.regions?.released(region);
+        if (!wasPending) (this.regions ?? this.jsRegions)?.released(region);
       },
     });
     const { access } = options;
@@ -190,8 +195,16 @@ export class Engine {
       wordsPerByteShift: this.codePages.wordsPerByteShift,
     };
     this.verifier = new EmissionVerifier(new Set([...Object.keys(this.bindings), "P"]));
+    const flags = options.flagsSlot === undefined ? undefined : this.slotWord(options.flagsSlot) * 4;
+    const source = new RegionSource({
+      frontEnd,
+      verify: options.verify === "all",
+      memory,
+      codePages: this.codePages,
+      fetchWord: this.fetchWord,
+      limits: this.tier === "js" ? JS_LIMITS : options.chain === false ? SINGLE_BLOCK : DEFAULT_LIMITS,
+    });
     if (this.tier === "wasm" || this.tier === "wasm-interpreter") {
-      const flags = options.flagsSlot === undefined ? undefined : this.slotWord(options.flagsSlot) * 4;
       const module = new ModuleWriter();
       const { countersOffset } = this.codePages;
       emitWasmInterpreter(module, { ...context, countersOffset, flagsOffset: flags }, formats);
@@ -199,19 +212,29 @@ export class Engine {
       this.interpret = runtime.instantiate(module).interpret as typeof this.interpret;
       this.regions = new RegionTranslator({
         frontEnd,
-        verify: options.verify === "all",
-        memory,
+        source,
         hartOffset,
         codePages: this.codePages,
         runtime,
-        fetchWord: this.fetchWord,
         flagsOffset: flags,
         background: options.background ?? false,
         maximum: options.regions ?? DEFAULT_REGIONS,
         trace: options.trace,
-        ...(options.chain === false ? { limits: SINGLE_BLOCK } : {}),
       });
       return;
+    }
+    if (this.tier === "js" && options.chain !== false) {
+      this.jsRegions = new JsRegions({
+        frontEnd,
+        source,
+        hartOffset,
+        codePages: this.codePages,
+        flagsOffset: flags,
+        bindings: this.bindings,
+        verifier: this.verifier,
+        maximum: options.regions ?? DEFAULT_REGIONS,
+        trace: options.trace,
+      });
     }
     const cold = emitColdHandlers(context, formats);
     const make = (text: string, what: string, bindings: Bindings) => {
@@ -245,7 +268,7 @@ export class Engine {
       }
       const before = words[budgetWord]!;
       let next = this.tier === "js" ? this.jump() : null;
-      let hot = this.hot;
+      let scratch = 0;
       if (next !== null) {
         do next = next();
         while (next !== null);
@@ -254,11 +277,11 @@ export class Engine {
         counters.exitsChainEnd++;
         this.options.trace?.onExit?.("chain-end");
         if (words[exitWord] !== Exit.none || used > 0) continue;
-        // The block does not fit into what is left of the budget: interpret the rest.
-        hot = NEVER;
+        // It does not fit into what is left of the budget, or its pages are elsewhere now.
+        scratch = REFUSED;
       }
       const inRegions = words[this.inRegionsWord]!;
-      const reason = this.interpret(hot, 0);
+      const reason = this.interpret(this.hot, scratch);
       const translated = (words[this.inRegionsWord]! - inRegions) | 0;
       counters.translated += translated;
       counters.interpreted += before - words[budgetWord]! - translated;
@@ -303,8 +326,11 @@ export class Engine {
 
   /** Regions in place, the bytes of their WebAssembly, and what their compilation took. */
   regionStatistics(): { regions: number; bytes: number; modules: number; moduleMicroseconds: number } {
-    const { regions } = this;
-    if (regions === undefined) return { regions: 0, bytes: 0, modules: 0, moduleMicroseconds: 0 };
+    const { regions, jsRegions } = this;
+    if (regions === undefined) {
+      const { size, bytes } = jsRegions ?? { size: 0, bytes: 0 };
+      return { regions: size, bytes, modules: 0, moduleMicroseconds: 0 };
+    }
     return { regions: regions.size, bytes: regions.bytes, ...regions.counters };
   }
 
@@ -535,7 +561,7 @@ export class Engine {
       codePages.resetCounter(page, offset);
       return;
     }
-    if (this.regions !== undefined) return this.translateRegion(this.regions, page, offset);
+    if (this.regions !== undefined || this.jsRegions !== undefined) return this.translateRegion(page, offset);
     const insns = this.blockAt(page, offset);
     if (insns.length === 0) {
       codePages.resetCounter(page, offset);
@@ -568,10 +594,15 @@ export class Engine {
     counters.compileMicroseconds += Math.round((performance.now() - started) * 1000);
   }
 
-  private translateRegion(regions: RegionTranslator, page: CodePage, offset: number): void {
-    const { words, counters } = this;
+  private translateRegion(page: CodePage, offset: number): void {
+    const { words, counters, jsRegions } = this;
     const started = performance.now();
-    const region = regions.translate(words[this.pcWord]!, this.wide ? words[this.pcWord + 1]! : 0);
+    const low = words[this.pcWord]!;
+    const high = this.wide ? words[this.pcWord + 1]! : 0;
+    const verify = jsRegions !== undefined && this.mustVerify();
+    const region =
+      jsRegions === undefined ? this.regions!.translate(low, high) : jsRegions.translate(low, high, verify);
+    if (verify) counters.verified++;
     if (region === undefined) {
       this.codePages.resetCounter(page, offset);
       return;

@@ -86,6 +86,26 @@ describe("bounds", () => {
       ret
       .option pop`;
 
+  it("JavaScript regions give way to new ones, and to code that changes", () => {
+    const cpu = agree(loops(24).replaceAll(/\.zero.*/g, ""), 8000, { tier: "js", regions: 5 }, [1000]);
+    expect(cpu.engine.counters.translations).toBeGreaterThan(24);
+    const pages = (each: RiscvCpu) =>
+      Array.from({ length: each.engine.codePages.capacity }, (_, index) => each.engine.codePages.page(index));
+    const inPlace = (each: RiscvCpu) => {
+      const watched = new Set(pages(each).flatMap((page) => [...page.regions])).size;
+      return [each.engine.regionStatistics().regions, watched];
+    };
+    expect(inPlace(cpu)).toEqual([5, 5]);
+    const generating = agree(generator, 8000, { tier: "js", regions: 20, codePages: 6 }, [777]);
+    for (let round = 0; round < 10; round++) {
+      generating.run(10_000);
+      const [regions, watched] = inPlace(generating);
+      expect(regions).toBeLessThanOrEqual(20);
+      expect(watched).toBe(regions);
+    }
+    expect(generating.engine.counters.translations).toBeGreaterThan(120);
+  });
+
   it("code that is generated for ever takes a constant number of regions, pages and table elements", () => {
     const cpu = agree(generator, 8000, { regions: 20, codePages: 6 }, [777]);
     const seen = [];

@@ -2,40 +2,26 @@
  * Makes regions of hot code: forms them from the pages that the fetch TLB knows, compiles them, and puts them where
  * the interpreter finds them.
  */
-import type { FrontEnd, GuestInsn } from "@hyperfile/decoder";
-import { InternalOpcode, OPCODE_BITS } from "../backend/entry-format.js";
+import type { FrontEnd } from "@hyperfile/decoder";
 import { ModuleWriter } from "../backend/wasm/encoder.js";
 import { emitWasmRegion } from "../backend/wasm/region.js";
 import type { WasmRuntime } from "../backend/wasm/runtime.js";
-import { PAGE_SIZE, TLB_ENTRIES } from "../memory/layout.js";
-import type { LinearMemory } from "../memory/linear-memory.js";
-import {
-  type CodeView,
-  DEFAULT_LIMITS,
-  formRegion,
-  type Region,
-  type RegionLimits,
-} from "../region/graph.js";
+import { PAGE_SIZE } from "../memory/layout.js";
 import { structure } from "../region/structure.js";
 import type { EngineTrace } from "../trace/engine-trace.js";
 import { RegionNotes } from "../trace/region-notes.js";
-import { BlockCache } from "./block-cache.js";
-import type { CodePage, CodePages, RegionRecord } from "./code-pages.js";
+import type { CodePages, RegionRecord } from "./code-pages.js";
+import type { RegionSource } from "./region-source.js";
 
 /** What regions are made with. */
 export interface RegionTranslatorOptions {
   readonly frontEnd: FrontEnd;
-  /** Whether every block is held against the IR's invariants. */
-  readonly verify: boolean;
-  readonly memory: LinearMemory;
+  readonly source: RegionSource;
   readonly hartOffset: number;
   readonly codePages: CodePages;
   readonly runtime: WasmRuntime;
-  /** Word index of `header.tlbFetch`. */
-  readonly fetchWord: number;
   /** Byte offset of the slot with the accrued floating-point flags, if there is one. */
   readonly flagsOffset: number | undefined;
-  readonly limits?: RegionLimits;
   /** Whether modules are compiled by other threads of the host. */
   readonly background: boolean;
   /** Most regions that are kept; the oldest gives way. */
@@ -49,15 +35,10 @@ interface Batch {
   readonly records: RegionRecord[];
 }
 
-/** Bytes in a word of the fetch TLB's fourth field. */
-const CODE_PAGE_WORD = 3;
-
 /** The translator of one hart. */
 export class RegionTranslator {
   /** What was handed to the host's compiler, and how long its answer took, waiting for the event loop included. */
   readonly counters = { modules: 0, moduleMicroseconds: 0 };
-  private readonly limits: RegionLimits;
-  private readonly blocks: BlockCache;
   /** Regions that are compiled when the host next has a free moment. */
   private batch: Batch | undefined;
   /** Heads of regions that are on their way. */
@@ -65,10 +46,10 @@ export class RegionTranslator {
   /** Regions in place, the oldest first. */
   private readonly active = new Set<RegionRecord>();
 
-  constructor(private readonly options: RegionTranslatorOptions) {
-    this.limits = options.limits ?? DEFAULT_LIMITS;
-    this.blocks = new BlockCache(options);
-  }
+  constructor(private readonly options: RegionTranslatorOptions) {}
+
+  /** Why a module could not be compiled in the background. */
+  private failure: unknown;
 
   /** Bytes of the WebAssembly of the regions in place. */
   bytes = 0;
@@ -88,18 +69,14 @@ export class RegionTranslator {
    * Translates the region whose head is at a guest-virtual address that the fetch TLB knows. It is in place at once,
    * or, compiled in the background, some time later.
    * @returns the region; undefined if there is nothing to translate there, or it is on its way
+   * @throws the host's error if it could not compile an earlier module: a defect of the backend, or memory is short
    */
   translate(low: number, high: number): RegionRecord | undefined {
-    const { codePages, frontEnd, runtime, hartOffset, flagsOffset } = this.options;
-    const pages = new Map<number, CodePage>();
-    const view = this.viewOf(low, high, pages);
-    const offset = low & (PAGE_SIZE - 1);
-    const region = formRegion(view, offset, this.limits);
-    const page = pages.get(0);
-    if (region === undefined || page === undefined) return undefined;
-    const head = codePages.counterIndex(page, offset);
-    if (this.pending.has(head)) return undefined;
-    const covered = new Set(region.nodes.map((node) => Math.floor(node.place / PAGE_SIZE)));
+    const { source, codePages, frontEnd, runtime, hartOffset, flagsOffset } = this.options;
+    if (this.failure !== undefined) throw this.failure;
+    const found = source.find(low, high);
+    if (found === undefined || this.pending.has(found.head)) return undefined;
+    const { region, head, spans, pages, pageAddress } = found;
     const { module, records } = this.openBatch();
     const index = runtime.reserve();
     const structured = structure(region);
@@ -111,8 +88,8 @@ export class RegionTranslator {
       granularity: frontEnd.granularity,
       flagsOffset,
       pageBytes: frontEnd.pageBytes ?? PAGE_SIZE,
-      ...(region.isBound ? { pageAddress: low & -PAGE_SIZE } : {}),
-      pages: new Map([...covered].map((distance) => [distance, pages.get(distance)!.index])),
+      ...(pageAddress === undefined ? {} : { pageAddress }),
+      pages,
     };
     const body = emitWasmRegion(module, index, structured, context, notes);
     const record: RegionRecord = {
@@ -121,13 +98,14 @@ export class RegionTranslator {
       index,
       instructions: region.instructions,
       bytes: body.code.length,
-      spans: spansOf(region, pages),
+      spans,
     };
     codePages.watchRegion(record);
     this.pending.add(head);
     records.push(record);
     if (notes !== undefined) {
-      this.options.trace?.onRegion?.({ low, high, record, region, head: structured, module, body, notes });
+      const code = { kind: "wasm", module, body, notes } as const;
+      this.options.trace?.onRegion?.({ low, high, record, region, head: structured, code });
     }
     if (!this.options.background) this.compileNow();
     return record;
@@ -161,9 +139,14 @@ export class RegionTranslator {
     const batch = this.takeBatch();
     if (batch === undefined) return;
     const started = performance.now();
-    await this.options.runtime.instantiateLater(batch.module);
-    this.compiled(started);
-    this.activate(batch);
+    try {
+      await this.options.runtime.instantiateLater(batch.module);
+      this.compiled(started);
+      this.activate(batch);
+    } catch (error) {
+      // Nobody awaits this: whoever translates next is told.
+      this.failure = error;
+    }
   }
 
   private compiled(started: number): void {
@@ -187,57 +170,4 @@ export class RegionTranslator {
       codePages.dropRegion(oldest!);
     }
   }
-
-  private viewOf(low: number, high: number, pages: Map<number, CodePage>): CodeView {
-    const { frontEnd, memory, codePages } = this.options;
-    const pageAt = (distance: number): CodePage | undefined => {
-      const known = pages.get(distance);
-      if (known !== undefined) return known;
-      const page = this.lookUp(low & -PAGE_SIZE, high, distance);
-      if (page !== undefined) pages.set(distance, page);
-      return page;
-    };
-    return {
-      frontEnd,
-      ...(frontEnd.addressType === "i32" ? { pageAddress: low & -PAGE_SIZE } : {}),
-      hasRun: (place) => {
-        const page = pageAt(Math.floor(place / PAGE_SIZE));
-        if (page === undefined) return false;
-        const offset = place & (PAGE_SIZE - 1);
-        const entry = memory.i32[codePages.baseWord(page) + (offset << codePages.wordsPerByteShift)]!;
-        return (entry & (2 ** OPCODE_BITS - 1)) !== InternalOpcode.undecoded;
-      },
-      insnAt: (place): GuestInsn | undefined => {
-        const page = pageAt(Math.floor(place / PAGE_SIZE));
-        if (page === undefined) return undefined;
-        const offset = place & (PAGE_SIZE - 1);
-        return frontEnd.decode(memory.u8, page.frame + offset, PAGE_SIZE - offset, offset) ?? undefined;
-      },
-      blockOf: (place, insns) => {
-        const page = pages.get(Math.floor(place / PAGE_SIZE))!;
-        return this.blocks.of(page.frame + (place & (PAGE_SIZE - 1)), insns);
-      },
-    };
-  }
-
-  /** The code page that the fetch TLB has for the page `distance` pages from the one at an address. */
-  private lookUp(pageLow: number, pageHigh: number, distance: number): CodePage | undefined {
-    const { memory, fetchWord, codePages, frontEnd } = this.options;
-    const words = memory.i32;
-    const low = (pageLow + distance * PAGE_SIZE) | 0;
-    const wrapped = low >>> 0 < pageLow >>> 0;
-    const carry = distance > 0 && wrapped ? 1 : distance < 0 && !wrapped ? -1 : 0;
-    const high = frontEnd.addressType === "i64" ? (pageHigh + carry) | 0 : 0;
-    const entry = ((low >>> 10) & ((TLB_ENTRIES - 1) * 4)) + (words[fetchWord]! >> 2);
-    if (words[entry] !== low || words[entry + 1] !== high) return undefined;
-    return codePages.page(words[entry + CODE_PAGE_WORD]!);
-  }
-}
-
-/** The bytes that the region's blocks were made from. */
-function spansOf(region: Region, pages: ReadonlyMap<number, CodePage>): RegionRecord["spans"] {
-  return region.nodes.map(({ place, length }) => {
-    const start = place & (PAGE_SIZE - 1);
-    return { page: pages.get(Math.floor(place / PAGE_SIZE))!, start, end: start + length };
-  });
 }

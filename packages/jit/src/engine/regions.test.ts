@@ -1,6 +1,6 @@
 /** What programs can do to regions that run them: change their code, trap, switch modes and page tables, return elsewhere. */
 import { describe, expect, it } from "vitest";
-import { agree, type ProgramOptions, programCpu, RAM } from "../../test/agree.js";
+import { agree as agreeWith, type ProgramOptions, programCpu, RAM } from "../../test/agree.js";
 import type { RiscvCpu } from "../arch/riscv/cpu.js";
 
 const SATP = 0x180;
@@ -24,8 +24,17 @@ const poke64 = (cpu: RiscvCpu, gpa: number, value: bigint): void => {
 /** Share of the instructions that ran in regions. */
 const share = (cpu: RiscvCpu): number => cpu.engine.counters.translated / cpu.retired();
 
-describe("budgets", () => {
-  const nested = `
+describe.each(["wasm", "js"] as const)("in tier %s", (tier) => {
+  /** {@link agreeWith} in this tier. */
+  const agree = (
+    source: string,
+    instructions: number,
+    options: ProgramOptions = {},
+    slices?: readonly number[],
+  ) => agreeWith(source, instructions, { tier, ...options }, slices);
+
+  describe("budgets", () => {
+    const nested = `
       li s0, 0
     again:
       li t0, 5
@@ -49,30 +58,30 @@ describe("budgets", () => {
       xor s0, s0, t2
       ret`;
 
-  it.each([32, 64] as const)("end loops and calls after exactly as many instructions, RV%i", (xlen) => {
-    const cpu = agree(nested, 6000, { xlen });
-    expect(share(cpu)).toBeGreaterThan(0.9);
+    it.each([32, 64] as const)("end loops and calls after exactly as many instructions, RV%i", (xlen) => {
+      const cpu = agree(nested, 6000, { xlen });
+      expect(share(cpu)).toBeGreaterThan(0.9);
+    });
+
+    it("of every length from 1 to 60 leave the state that the interpreter leaves", () => {
+      const lengths = Array.from({ length: 60 }, (_, index) => index + 1);
+      agree(nested, 8000, {}, lengths);
+      agree(nested, 8000, {}, lengths.reverse());
+    });
+
+    it("are spent to the last instruction", () => {
+      const cpu = programCpu(nested, { tier });
+      for (const slice of [10_000, 1, 17, 4095, 1000]) {
+        const before = cpu.retired();
+        expect(cpu.run(slice)).toBe("budget");
+        expect(cpu.retired() - before).toBe(slice);
+      }
+    });
   });
 
-  it("of every length from 1 to 60 leave the state that the interpreter leaves", () => {
-    const lengths = Array.from({ length: 60 }, (_, index) => index + 1);
-    agree(nested, 8000, {}, lengths);
-    agree(nested, 8000, {}, lengths.reverse());
-  });
-
-  it("are spent to the last instruction", () => {
-    const cpu = programCpu(nested, { tier: "wasm" });
-    for (const slice of [10_000, 1, 17, 4095, 1000]) {
-      const before = cpu.retired();
-      expect(cpu.run(slice)).toBe("budget");
-      expect(cpu.retired() - before).toBe(slice);
-    }
-  });
-});
-
-describe("code that changes", () => {
-  /** Each round of the loop writes the immediate of an instruction further on in the same loop. */
-  const patch = (fence: string) => `
+  describe("code that changes", () => {
+    /** Each round of the loop writes the immediate of an instruction further on in the same loop. */
+    const patch = (fence: string) => `
       la s1, patched
       lw s2, 0(s1)
       li s3, 0
@@ -89,18 +98,18 @@ describe("code that changes", () => {
       add s5, s5, a0
       j loop`;
 
-  it("ahead in the same block is run as it was written", () => {
-    const cpu = agree(patch(""), 3000);
-    expect(cpu.engine.codePages.counts.invalidated).toBeGreaterThan(20);
-  });
+    it("ahead in the same block is run as it was written", () => {
+      const cpu = agree(patch(""), 3000);
+      expect(cpu.engine.codePages.counts.invalidated).toBeGreaterThan(20);
+    });
 
-  it("is run as it was written after fence.i", () => {
-    agree(patch("fence.i"), 3000);
-  });
+    it("is run as it was written after fence.i", () => {
+      agree(patch("fence.i"), 3000);
+    });
 
-  it("rarely, leaves the region precisely and makes a new one", () => {
-    const cpu = agree(
-      `
+    it("rarely, leaves the region precisely and makes a new one", () => {
+      const cpu = agree(
+        `
       la s1, patched
       lw s2, 0(s1)
       li s3, 0
@@ -116,15 +125,15 @@ describe("code that changes", () => {
       addi a0, a1, 0
       add s5, s5, a0
       j loop`,
-      20_000,
-    );
-    expect(cpu.engine.counters.regionsDropped).toBeGreaterThan(1);
-    expect(share(cpu)).toBeGreaterThan(0.5);
-  });
+        20_000,
+      );
+      expect(cpu.engine.counters.regionsDropped).toBeGreaterThan(1);
+      expect(share(cpu)).toBeGreaterThan(0.5);
+    });
 
-  it("in another page, of a callee that the region holds", () => {
-    const cpu = agree(
-      `
+    it("in another page, of a callee that the region holds", () => {
+      const cpu = agree(
+        `
       la s1, callee
       lw s2, 0(s1)
     loop:
@@ -142,14 +151,14 @@ describe("code that changes", () => {
     callee:
       addi a0, a1, 1
       ret`,
-      8000,
-    );
-    expect(share(cpu)).toBeGreaterThan(0.5);
-  });
+        8000,
+      );
+      expect(share(cpu)).toBeGreaterThan(0.5);
+    });
 
-  it("does not matter where a page holds code and data", () => {
-    agree(
-      `
+    it("does not matter where a page holds code and data", () => {
+      agree(
+        `
       la s1, data
     loop:
       ld t0, 0(s1)
@@ -165,13 +174,13 @@ describe("code that changes", () => {
       .balign 8
     data:
       .dword 0, 0`,
-      4000,
-    );
-  });
+        4000,
+      );
+    });
 
-  it("by an aligned store in one page that a misaligned one reaches from another", () => {
-    agree(
-      `
+    it("by an aligned store in one page that a misaligned one reaches from another", () => {
+      agree(
+        `
       la s1, second
       addi s1, s1, -2
       la s6, second
@@ -190,15 +199,15 @@ describe("code that changes", () => {
       addi a0, a1, 1
       add s5, s5, a0
       ret`,
-      4000,
-    );
+        4000,
+      );
+    });
   });
-});
 
-describe("pages that get a frame of their own", () => {
-  it("by a store between loads off another pointer to them are seen by the later loads", () => {
-    const cpu = agree(
-      `
+  describe("pages that get a frame of their own", () => {
+    it("by a store between loads off another pointer to them are seen by the later loads", () => {
+      const cpu = agree(
+        `
       li s0, 0x80010000
       li s3, 0x1000
       li s4, 100
@@ -224,16 +233,16 @@ describe("pages that get a frame of their own", () => {
       bnez s4, loop
     end:
       j end`,
-      2000,
-    );
-    // 100 + 99 + ... + 1: each load saw the store before it.
-    expect(cpu.hart.readXLow(22)).toBe(5050);
-    expect(share(cpu)).toBeGreaterThan(0.5);
+        2000,
+      );
+      // 100 + 99 + ... + 1: each load saw the store before it.
+      expect(cpu.hart.readXLow(22)).toBe(5050);
+      expect(share(cpu)).toBeGreaterThan(0.5);
+    });
   });
-});
 
-describe("traps", () => {
-  const handler = `
+  describe("traps", () => {
+    const handler = `
       la t0, handler
       csrw mtvec, t0
       j start
@@ -250,9 +259,9 @@ describe("traps", () => {
       mret
     start:`;
 
-  it("are precise in loops, after calls that the region holds", () => {
-    const cpu = agree(
-      `${handler}
+    it("are precise in loops, after calls that the region holds", () => {
+      const cpu = agree(
+        `${handler}
       li s0, 0x80010000
       li s1, 0
     loop:
@@ -275,22 +284,22 @@ describe("traps", () => {
       .option pop
       addi s4, s4, 1
       ret`,
-      8000,
-    );
-    expect(cpu.hart.counters.exceptions).toBeGreaterThan(20);
-    expect(share(cpu)).toBeGreaterThan(0.5);
-  });
+        8000,
+      );
+      expect(cpu.hart.counters.exceptions).toBeGreaterThan(20);
+      expect(share(cpu)).toBeGreaterThan(0.5);
+    });
 
-  it.each([
-    ["misaligned atomics", "addi t1, s0, 2\n amoadd.w a1, s1, (t1)"],
-    ["illegal instructions", ".4byte 0xffffffff"],
-    ["calls of the environment", "ecall"],
-    ["breakpoints", ".4byte 0x00100073"],
-    ["CSRs that are not there", "csrr a0, 0x5ff"],
-    ["floating point that is off", "csrc mstatus, s6\n fadd.d f1, f1, f1\n csrs mstatus, s6"],
-  ])("by %s are precise", (_, insn) => {
-    const cpu = agree(
-      `${handler}
+    it.each([
+      ["misaligned atomics", "addi t1, s0, 2\n amoadd.w a1, s1, (t1)"],
+      ["illegal instructions", ".4byte 0xffffffff"],
+      ["calls of the environment", "ecall"],
+      ["breakpoints", ".4byte 0x00100073"],
+      ["CSRs that are not there", "csrr a0, 0x5ff"],
+      ["floating point that is off", "csrc mstatus, s6\n fadd.d f1, f1, f1\n csrs mstatus, s6"],
+    ])("by %s are precise", (_, insn) => {
+      const cpu = agree(
+        `${handler}
       li s0, 0x80010000
       li s6, 0x6000
     loop:
@@ -302,16 +311,16 @@ describe("traps", () => {
     on:
       add s3, s3, s1
       j loop`,
-      4000,
-    );
-    expect(cpu.hart.counters.exceptions).toBeGreaterThan(10);
+        4000,
+      );
+      expect(cpu.hart.counters.exceptions).toBeGreaterThan(10);
+    });
   });
-});
 
-describe("returns", () => {
-  it("to another place than the call's leave for it", () => {
-    const cpu = agree(
-      `
+  describe("returns", () => {
+    it("to another place than the call's leave for it", () => {
+      const cpu = agree(
+        `
     loop:
       addi s0, s0, 1
       .option push
@@ -328,14 +337,14 @@ describe("returns", () => {
       slli t0, t0, 2
       add ra, ra, t0
       ret`,
-      4000,
-    );
-    expect(share(cpu)).toBeGreaterThan(0.5);
-  });
+        4000,
+      );
+      expect(share(cpu)).toBeGreaterThan(0.5);
+    });
 
-  it("through a register that is not ra, to callers in turn", () => {
-    agree(
-      `
+    it("through a register that is not ra, to callers in turn", () => {
+      agree(
+        `
     loop:
       jal t0, leaf
       jal t0, leaf
@@ -348,13 +357,13 @@ describe("returns", () => {
     leaf:
       addi s0, s0, 1
       jr t0`,
-      3000,
-    );
-  });
+        3000,
+      );
+    });
 
-  it("of recursion unwind", () => {
-    const cpu = agree(
-      `
+    it("of recursion unwind", () => {
+      const cpu = agree(
+        `
       li sp, 0x80020000
     loop:
       li a0, 12
@@ -380,14 +389,14 @@ describe("returns", () => {
       ld s1, 8(sp)
       addi sp, sp, 32
       ret`,
-      12_000,
-    );
-    expect(share(cpu)).toBeGreaterThan(0.5);
-  });
+        12_000,
+      );
+      expect(share(cpu)).toBeGreaterThan(0.5);
+    });
 
-  it("by tables of addresses go where they say", () => {
-    agree(
-      `
+    it("by tables of addresses go where they say", () => {
+      agree(
+        `
       la s0, table
     loop:
       addi s1, s1, 5
@@ -410,50 +419,50 @@ describe("returns", () => {
       .balign 8
     table:
       .dword f0, f1, f2, f1`,
-      4000,
-    );
+        4000,
+      );
+    });
   });
-});
 
-describe("modes and page tables", () => {
-  const LEVEL1 = 0x80040000;
-  /** Two root tables that differ in where 0x80200000 leads: RAM + 0x20000 or RAM + 0x30000, by pages of 4 KiB. */
-  const twoTables = (cpu: RiscvCpu): void => {
-    for (const [number, target] of [0x80020000, 0x80030000].entries()) {
-      const root = LEVEL1 + number * 0x4000;
-      const pointer = (gpa: number) => (BigInt(gpa >>> 12) << 10n) | 1n;
-      const leaf = (gpa: number, flags: bigint) => (BigInt(gpa >>> 12) << 10n) | flags;
-      poke64(cpu, root + 2 * 8, pointer(root + 0x1000));
-      poke64(cpu, root + 0x1000, leaf(RAM, 0xcfn));
-      poke64(cpu, root + 0x1000 + 8, pointer(root + 0x2000));
-      for (let page = 0; page < 4; page++) {
-        poke64(cpu, root + 0x2000 + page * 8, leaf(target + page * 0x1000, 0xcfn));
+  describe("modes and page tables", () => {
+    const LEVEL1 = 0x80040000;
+    /** Two root tables that differ in where 0x80200000 leads: RAM + 0x20000 or RAM + 0x30000, by pages of 4 KiB. */
+    const twoTables = (cpu: RiscvCpu): void => {
+      for (const [number, target] of [0x80020000, 0x80030000].entries()) {
+        const root = LEVEL1 + number * 0x4000;
+        const pointer = (gpa: number) => (BigInt(gpa >>> 12) << 10n) | 1n;
+        const leaf = (gpa: number, flags: bigint) => (BigInt(gpa >>> 12) << 10n) | flags;
+        poke64(cpu, root + 2 * 8, pointer(root + 0x1000));
+        poke64(cpu, root + 0x1000, leaf(RAM, 0xcfn));
+        poke64(cpu, root + 0x1000 + 8, pointer(root + 0x2000));
+        for (let page = 0; page < 4; page++) {
+          poke64(cpu, root + 0x2000 + page * 8, leaf(target + page * 0x1000, 0xcfn));
+        }
       }
-    }
-    for (let word = 0; word < 0x800; word++) {
-      poke64(cpu, 0x80020000 + word * 8, BigInt(word));
-      poke64(cpu, 0x80030000 + word * 8, BigInt(word * 1000));
-    }
-    setCsr(cpu, PMPADDR0, -1n);
-    setCsr(cpu, PMPCFG0, 0x1fn);
-  };
-  const satpOf = (number: number): bigint => (8n << 60n) | BigInt((LEVEL1 + number * 0x4000) >>> 12);
-  const supervisor: ProgramOptions = {
-    prepare: (cpu) => {
-      twoTables(cpu);
-      setCsr(cpu, SATP, satpOf(0));
-      cpu.hart.state.mode = 1;
-      cpu.hart.selectTlbs();
-    },
-  };
-  const tables = `
+      for (let word = 0; word < 0x800; word++) {
+        poke64(cpu, 0x80020000 + word * 8, BigInt(word));
+        poke64(cpu, 0x80030000 + word * 8, BigInt(word * 1000));
+      }
+      setCsr(cpu, PMPADDR0, -1n);
+      setCsr(cpu, PMPCFG0, 0x1fn);
+    };
+    const satpOf = (number: number): bigint => (8n << 60n) | BigInt((LEVEL1 + number * 0x4000) >>> 12);
+    const supervisor: ProgramOptions = {
+      prepare: (cpu) => {
+        twoTables(cpu);
+        setCsr(cpu, SATP, satpOf(0));
+        cpu.hart.state.mode = 1;
+        cpu.hart.selectTlbs();
+      },
+    };
+    const tables = `
       li s0, ${satpOf(0)}
       li s1, ${satpOf(1)}
       li s2, 0x80200000`;
 
-  it("another page table is in force after satp and sfence.vma in the middle of a loop", () => {
-    const cpu = agree(
-      `${tables}
+    it("another page table is in force after satp and sfence.vma in the middle of a loop", () => {
+      const cpu = agree(
+        `${tables}
     loop:
       addi s3, s3, 8
       andi t0, s3, 0x7f8
@@ -467,16 +476,16 @@ describe("modes and page tables", () => {
       csrw satp, s0
       sfence.vma zero, zero
       j loop`,
-      4000,
-      supervisor,
-    );
-    expect(cpu.hart.readXLow(21)).not.toBe(cpu.hart.readXLow(20));
-  });
+        4000,
+        supervisor,
+      );
+      expect(cpu.hart.readXLow(21)).not.toBe(cpu.hart.readXLow(20));
+    });
 
-  it("a region that spans pages notices that one of them leads elsewhere", () => {
-    // The callee at 0x80200000 differs in the two tables: addi a0, a0, 1 or addi a0, a0, 2; ret.
-    const cpu = agree(
-      `${tables}
+    it("a region that spans pages notices that one of them leads elsewhere", () => {
+      // The callee at 0x80200000 differs in the two tables: addi a0, a0, 1 or addi a0, a0, 2; ret.
+      const cpu = agree(
+        `${tables}
       .equ callee, 0x80200000
     loop:
       li s3, 40
@@ -490,21 +499,21 @@ describe("modes and page tables", () => {
       csrw satp, t1
       sfence.vma
       j loop`,
-      12_000,
-      {
-        prepare: (cpu) => {
-          supervisor.prepare!(cpu);
-          poke64(cpu, 0x80020000, 0x0000_8067_0015_0513n);
-          poke64(cpu, 0x80030000, 0x0000_8067_0025_0513n);
+        12_000,
+        {
+          prepare: (cpu) => {
+            supervisor.prepare!(cpu);
+            poke64(cpu, 0x80020000, 0x0000_8067_0015_0513n);
+            poke64(cpu, 0x80030000, 0x0000_8067_0025_0513n);
+          },
         },
-      },
-    );
-    expect(share(cpu)).toBeGreaterThan(0.5);
-  });
+      );
+      expect(share(cpu)).toBeGreaterThan(0.5);
+    });
 
-  it("MPRV applies from the next load on", () => {
-    const cpu = agree(
-      `
+    it("MPRV applies from the next load on", () => {
+      const cpu = agree(
+        `
       la t0, handler
       csrw mtvec, t0
       li t0, 0x1000
@@ -537,15 +546,15 @@ describe("modes and page tables", () => {
       mret
     lowered:
       nop`,
-      3000,
-      { prepare: twoTables },
-    );
-    expect(cpu.hart.counters.exceptions).toBeGreaterThan(20);
-  });
+        3000,
+        { prepare: twoTables },
+      );
+      expect(cpu.hart.counters.exceptions).toBeGreaterThan(20);
+    });
 
-  it("user code and its supervisor take turns", () => {
-    const cpu = agree(
-      `
+    it("user code and its supervisor take turns", () => {
+      const cpu = agree(
+        `
       la t0, handler
       csrw mtvec, t0
       la t0, user
@@ -568,37 +577,38 @@ describe("modes and page tables", () => {
       addi s3, s3, 4
       csrw mepc, s3
       mret`,
-      8000,
-      { prepare: twoTables },
-    );
-    expect(cpu.hart.counters.exceptions).toBeGreaterThan(50);
-    expect(share(cpu)).toBeGreaterThan(0.5);
+        8000,
+        { prepare: twoTables },
+      );
+      expect(cpu.hart.counters.exceptions).toBeGreaterThan(50);
+      expect(share(cpu)).toBeGreaterThan(0.5);
+    });
   });
-});
 
-describe("debuggers", () => {
-  it("stop at breakpoints in the middle of regions, and regions come back afterwards", () => {
-    const cpu = programCpu(
-      `
+  describe("debuggers", () => {
+    it("stop at breakpoints in the middle of regions, and regions come back afterwards", () => {
+      const cpu = programCpu(
+        `
     loop:
       addi s0, s0, 1
     middle:
       addi s1, s1, 1
       j loop`,
-      { tier: "wasm" },
-    );
-    cpu.run(1000);
-    expect(cpu.engine.regionStatistics().regions).toBeGreaterThan(0);
-    cpu.engine.setBreakpoints(new Set([BigInt(RAM + 2)]));
-    for (let round = 0; round < 3; round++) {
-      expect(cpu.run(1000)).toBe("stop");
-      expect(cpu.engine.atBreakpoint).toBe(true);
-      expect(cpu.hart.pcLow >>> 0).toBe(RAM + 2);
-      cpu.engine.passBreakpoint();
-    }
-    cpu.engine.setBreakpoints(new Set());
-    const before = cpu.engine.counters.translated;
-    cpu.run(3000);
-    expect(cpu.engine.counters.translated - before).toBeGreaterThan(2000);
+        { tier },
+      );
+      cpu.run(1000);
+      expect(cpu.engine.regionStatistics().regions).toBeGreaterThan(0);
+      cpu.engine.setBreakpoints(new Set([BigInt(RAM + 2)]));
+      for (let round = 0; round < 3; round++) {
+        expect(cpu.run(1000)).toBe("stop");
+        expect(cpu.engine.atBreakpoint).toBe(true);
+        expect(cpu.hart.pcLow >>> 0).toBe(RAM + 2);
+        cpu.engine.passBreakpoint();
+      }
+      cpu.engine.setBreakpoints(new Set());
+      const before = cpu.engine.counters.translated;
+      cpu.run(3000);
+      expect(cpu.engine.counters.translated - before).toBeGreaterThan(2000);
+    });
   });
 });

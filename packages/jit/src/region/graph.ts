@@ -51,6 +51,8 @@ export interface CodeView {
   readonly pageAddress?: number;
   /** Whether the instruction at `place` has run; false where the page is not known. */
   hasRun(place: Place): boolean;
+  /** How often a jump or a branch has arrived at `place` while it was counted. */
+  arrivals(place: Place): number;
   /** The instruction at `place`; undefined if it does not lie in one page, or must not be compiled. */
   insnAt(place: Place): GuestInsn | undefined;
   /** The optimised block of `insns`, which begin at `place`. */
@@ -63,6 +65,12 @@ export interface RegionLimits {
   readonly instructions: number;
   readonly blockInstructions: number;
   readonly callDepth: number;
+  /**
+   * Least share of the head's arrivals that a block must have to be included. With 0 all that has run is: code that
+   * is compiled ahead costs space only. Where the host compiles by what it has seen run, code that is seldom reached
+   * makes it start again.
+   */
+  readonly share: number;
 }
 
 /** Limits that measured well. */
@@ -71,6 +79,7 @@ export const DEFAULT_LIMITS: RegionLimits = {
   instructions: 300,
   blockInstructions: 64,
   callDepth: 3,
+  share: 0,
 };
 
 /** A region: nodes in the order in which they were found, the head first. */
@@ -103,9 +112,14 @@ interface Leader {
   readonly context: Context;
 }
 
+/** Where control can go: a leader, and about how often it does. */
+interface Successor extends Leader {
+  readonly flow: number;
+}
+
 class Formation {
   private readonly leaders = new Map<Context, Map<Place, Leader>>();
-  private readonly queue: Leader[] = [];
+  private readonly queue: Successor[] = [];
   private readonly contexts: Context[] = [root];
   private readonly stretches = new Map<Place, readonly GuestInsn[]>();
   /** What instructions that end blocks do, by where they begin. */
@@ -113,6 +127,8 @@ class Formation {
   private instructions = 0;
   private blocks = 0;
   private isBound = false;
+  /** Least flow of a block that is included. */
+  private least = 0;
 
   constructor(
     private readonly view: CodeView,
@@ -121,21 +137,23 @@ class Formation {
 
   form(head: Place): Region | undefined {
     if (this.read(head).length === 0) return undefined;
-    this.visit(head, root);
+    const flow = Math.max(1, this.view.arrivals(head));
+    this.least = flow * this.limits.share;
+    this.visit({ place: head, context: root, flow });
     while (this.queue.length > 0) this.explore(this.queue.shift()!);
     return this.build();
   }
 
   /** Makes a place the start of a block, if the limits allow. */
-  private visit(place: Place, context: Context): void {
+  private visit(successor: Successor): void {
+    const { place, context, flow } = successor;
     const known = this.leadersOf(context);
-    if (known.has(place) || this.blocks >= this.limits.blocks) return;
+    if (known.has(place) || this.blocks >= this.limits.blocks || flow < this.least) return;
     if (this.blocks > 0 && (this.instructions >= this.limits.instructions || !this.view.hasRun(place)))
       return;
-    const leader = { place, context };
-    known.set(place, leader);
+    known.set(place, { place, context });
     this.blocks++;
-    this.queue.push(leader);
+    this.queue.push(successor);
   }
 
   private leadersOf(context: Context): Map<Place, Leader> {
@@ -147,13 +165,15 @@ class Formation {
     return known;
   }
 
-  private explore({ place, context }: Leader): void {
+  private explore({ place, context, flow }: Successor): void {
     const insns = this.read(place);
     if (insns.length === 0) return;
     this.instructions += insns.length;
     const ending = this.endingOf(place, insns);
-    for (const { place: next, context: within } of this.successors(ending, context)) {
-      this.visit(next, within);
+    for (const successor of this.successors(ending, context)) {
+      const arrivals = this.view.arrivals(successor.place);
+      // A block that ends at a limit goes on where nothing is counted.
+      this.visit({ ...successor, flow: ending.kind === "jump" ? Math.max(flow, arrivals) : arrivals });
     }
   }
 

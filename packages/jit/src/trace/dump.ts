@@ -122,7 +122,7 @@ export class Dump {
 
   private region(traced: TracedRegion): void {
     const { hart } = this;
-    const { low, high, record, region, head, module, body, notes } = traced;
+    const { low, high, record, region, head, code } = traced;
     const page = addressOf(low & -PAGE_SIZE, high);
     const at = (place: number) => page + BigInt(place);
     if (hart === undefined || !region.nodes.some((node) => this.wants(at(node.place), BigInt(node.length))))
@@ -158,9 +158,11 @@ export class Dump {
         return insn === undefined ? undefined : formatInsn(frontEnd, insn, at(place));
       },
     };
-    this.write(`emit wasm ${hex(at(head.node.place))}`, [
+    this.write(`emit ${code.kind} ${hex(at(head.node.place))}`, [
       ...regionGraphText(region, head, view),
-      ...regionWasmText(module, body, notes, view),
+      ...(code.kind === "js"
+        ? code.text.split("\n")
+        : regionWasmText(code.module, code.body, code.notes, view)),
     ]);
   }
 }

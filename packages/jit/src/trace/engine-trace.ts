@@ -31,7 +31,17 @@ export interface TracedBlock {
   readonly text: string;
 }
 
-/** A region that was translated to WebAssembly; its module has not been compiled yet. */
+/** What a region was printed as: WebAssembly, whose module has not been compiled yet, or JavaScript. */
+export type RegionCode =
+  | {
+      readonly kind: "wasm";
+      readonly module: ModuleWriter;
+      readonly body: FunctionWriter;
+      readonly notes: RegionNotes;
+    }
+  | { readonly kind: "js"; readonly text: string };
+
+/** A region that was translated. */
 export interface TracedRegion {
   /** Guest-virtual address of its head, in two halves. */
   readonly low: number;
@@ -39,9 +49,7 @@ export interface TracedRegion {
   readonly record: RegionRecord;
   readonly region: Region;
   readonly head: StructuredNode;
-  readonly module: ModuleWriter;
-  readonly body: FunctionWriter;
-  readonly notes: RegionNotes;
+  readonly code: RegionCode;
 }
 
 /** Receiver of an engine's events. */

@@ -94,6 +94,7 @@ export function explainRegion(code: ExplainedCode, address: bigint): ExplainedSt
   const at = (place: number) => page + BigInt(place);
   const codeView: CodeView = {
     frontEnd,
+    arrivals: () => 1,
     hasRun: (place) => insnAt(code, at(place)) !== undefined,
     insnAt: (place) => insnAt(code, at(place)),
     blockOf: (_, insns) => optimise(frontEnd.translate(insns)),

@@ -25,6 +25,9 @@ import { callSite } from "../../mmu/ports.js";
 import { knownTarget } from "../../region/graph.js";
 import { type EmitterHost, headerWord, JsEmitter } from "./emitter.js";
 
+/** Greatest charge that an instruction may take beside what it costs, as a mask. */
+export const CHARGE_MASK = 0xffff;
+
 /** What a translation depends on besides its block. */
 export interface BlockContext {
   readonly shape: StateShape;
@@ -79,7 +82,7 @@ export function emitBlock(block: Block, context: BlockContext): string {
     mark: (at) => {
       current = at;
     },
-    charge: (units) => `${budget} = ${budget} - ${units};`,
+    charge: (units) => `${budget} = ${budget} - (${units} & ${CHARGE_MASK});`,
     site: () => {
       const unretired = costOf(block) - chargedBefore(current);
       const offset = context.pageOffset + current.offset;

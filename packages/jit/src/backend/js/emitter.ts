@@ -10,10 +10,18 @@
  * The emitted text uses only the names in `bindings.ts`, its own constants, and typed-array indexing; `verify.ts`
  * checks exactly that.
  */
-import type { Block, InsnMark, Operation, StateShape, Value } from "@hyperfile/decoder";
+import {
+  type Block,
+  type InsnMark,
+  type Operation,
+  opcodes,
+  type StateShape,
+  type Value,
+} from "@hyperfile/decoder";
 import { header, PAGE_SIZE, STATE_OFFSET, TLB_ENTRIES } from "../../memory/layout.js";
 import { amoKinds } from "../../mmu/ports.js";
 import { useCounts } from "../../passes/eliminate-dead.js";
+import { staleReads } from "../../passes/stale-reads.js";
 import { highHalvesNeeded } from "./demand.js";
 
 /** Word index of a header field of the hart block that starts at `hartOffset`. */
@@ -42,6 +50,14 @@ export interface EmitterHost {
   fieldIndex(name: string, words: 1 | 2): string;
   /** Statements for the block's exit. */
   exit(operation: Operation, emitter: JsEmitter): void;
+  /** End of the names of values, where several blocks share a function. */
+  readonly suffix?: string;
+  /** Locals with a slot's low and high half, if it is kept in locals. */
+  slotLocals?(operation: Operation): readonly [lo: string, hi: string] | undefined;
+  /** Statements that bring slots to memory, before a helper that reads or writes them. */
+  spill?(): string;
+  /** Statements that leave because `header.exit` is set, after a helper for which slots were spilled. */
+  bailSpilled?(): string;
 }
 
 /** Prints one block. */
@@ -51,8 +67,14 @@ export class JsEmitter {
   private readonly highs: Uint8Array;
   private readonly low: string[] = [];
   private readonly high: string[] = [];
+  /** Reads of slots in locals that must be copied, since the slot changes before their last use. */
+  private readonly stale: Uint8Array | undefined;
+  private readonly suffix: string;
   private current = 0;
   private temporaries = 0;
+  private print = (line: string): void => {
+    this.lines.push(line);
+  };
 
   /**
    * @param block what to print
@@ -72,10 +94,18 @@ export class JsEmitter {
   ) {
     this.uses = useCounts(block);
     this.highs = highHalvesNeeded(block);
+    this.suffix = host.suffix ?? "";
+    // A value may be repeated under another name: each pure operation counts as printed inside its users.
+    if (host.slotLocals !== undefined)
+      this.stale = staleReads(block, ({ op }) => opcodes.get(op)!.kind === "pure");
   }
 
-  /** Prints all operations in order. */
-  emitAll(): void {
+  /**
+   * Prints all operations in order.
+   * @param print takes each line as it comes; without it, they gather in `lines`
+   */
+  emitAll(print?: (line: string) => void): void {
+    if (print !== undefined) this.print = print;
     this.block.operations.forEach((operation, position) => {
       this.current = position;
       this.emit(operation);
@@ -84,7 +114,7 @@ export class JsEmitter {
 
   /** Adds a line of output. */
   line(text: string): void {
-    if (text !== "") this.lines.push(text);
+    if (text !== "") this.print(text);
   }
 
   /** Expression of a value, or of the low half of a pair. */
@@ -120,7 +150,12 @@ export class JsEmitter {
 
   /** A fresh local name. */
   temporary(prefix: string): string {
-    return `${prefix}${this.temporaries++}`;
+    return `${prefix}${this.temporaries++}${this.suffix}`;
+  }
+
+  /** What tells the current operation's locals from others. */
+  private get id(): string {
+    return `${this.current}${this.suffix}`;
   }
 
   private headerWord(field: keyof typeof header): number {
@@ -145,6 +180,8 @@ export class JsEmitter {
       case "get":
         return this.emitGet(operation);
       case "set": {
+        const locals = this.host.slotLocals?.(operation);
+        if (locals !== undefined) return this.setLocals(locals, args[0]!);
         const word = this.slotWord(operation);
         const wide = this.shape.slots.get(operation.slot!)!.stride === 8;
         this.line(`I[${word}] = ${this.lo(args[0]!)};`);
@@ -202,8 +239,8 @@ export class JsEmitter {
       this.low[current] = expression;
       return;
     }
-    this.line(`const v${current} = ${expression};`);
-    this.low[current] = `v${current}`;
+    this.line(`const v${this.id} = ${expression};`);
+    this.low[current] = `v${this.id}`;
   }
 
   /** Names the halves of the current value; `hi` may be "sign" or "zero". */
@@ -213,28 +250,28 @@ export class JsEmitter {
     if (/^-?[\w$]+$/.test(lo) || (this.uses[current]! <= 1 && !(needed && hi === "sign")))
       this.low[current] = lo;
     else {
-      this.line(`const l${current} = ${lo};`);
-      this.low[current] = `l${current}`;
+      this.line(`const l${this.id} = ${lo};`);
+      this.low[current] = `l${this.id}`;
     }
     if (!needed || hi === "sign" || hi === "zero" || /^-?[\w$]+$/.test(hi) || this.uses[current]! <= 1)
       this.high[current] = hi;
     else {
-      this.line(`const h${current} = ${hi};`);
-      this.high[current] = `h${current}`;
+      this.line(`const h${this.id} = ${hi};`);
+      this.high[current] = `h${this.id}`;
     }
   }
 
   /** The low half of `value` as a name or literal, so that it may be repeated. */
-  private atom(value: Value): string {
+  atom(value: Value): string {
     const text = this.low[value]!;
     if (/^-?[\w$]+$/.test(text)) return text;
-    this.line(`const l${value} = ${text};`);
-    this.low[value] = `l${value}`;
-    return `l${value}`;
+    this.line(`const l${value}${this.suffix} = ${text};`);
+    this.low[value] = `l${value}${this.suffix}`;
+    return `l${value}${this.suffix}`;
   }
 
   /** The high half of `value` as a name or literal. */
-  private atomHigh(value: Value): string {
+  atomHigh(value: Value): string {
     const text = this.hi(value);
     if (/^-?[\w$]+$/.test(text)) return text;
     if (this.high[value] === "sign") {
@@ -242,9 +279,9 @@ export class JsEmitter {
       this.line(`const ${name} = ${text};`);
       return name;
     }
-    this.line(`const h${value} = ${text};`);
-    this.high[value] = `h${value}`;
-    return `h${value}`;
+    this.line(`const h${value}${this.suffix} = ${text};`);
+    this.high[value] = `h${value}${this.suffix}`;
+    return `h${value}${this.suffix}`;
   }
 
   private typeOf(value: Value) {
@@ -288,19 +325,41 @@ export class JsEmitter {
 
   private emitGet(operation: Operation): void {
     const { current } = this;
-    const word = this.slotWord(operation);
-    if (this.shape.slots.get(operation.slot!)!.stride === 4) {
-      this.line(`const v${current} = I[${word}];`);
-      this.low[current] = `v${current}`;
+    const locals = this.host.slotLocals?.(operation);
+    if (locals !== undefined) {
+      const isStale = this.stale![current] === 1;
+      const [low, high] = isStale ? [`l${this.id}`, `h${this.id}`] : locals;
+      this.low[current] = low;
+      if (locals[1] !== "") this.high[current] = high;
+      const needed = locals[1] !== "" && this.highs[current] === 1;
+      if (isStale) this.line(`const ${low} = ${locals[0]}${needed ? `, ${high} = ${locals[1]}` : ""};`);
       return;
     }
-    this.line(`const l${current} = I[${word}];`);
-    this.low[current] = `l${current}`;
-    this.high[current] = `h${current}`;
+    const word = this.slotWord(operation);
+    if (this.shape.slots.get(operation.slot!)!.stride === 4) {
+      this.line(`const v${this.id} = I[${word}];`);
+      this.low[current] = `v${this.id}`;
+      return;
+    }
+    this.line(`const l${this.id} = I[${word}];`);
+    this.low[current] = `l${this.id}`;
+    this.high[current] = `h${this.id}`;
     if (this.highs[current] === 1) {
       const next = /^\d+$/.test(word) ? String(+word + 1) : `${word} + 1`;
-      this.line(`const h${current} = I[${next}];`);
+      this.line(`const h${this.id} = I[${next}];`);
     }
+  }
+
+  private setLocals([low, high]: readonly [lo: string, hi: string], value: Value): void {
+    const text = this.lo(value);
+    if (high === "") return this.line(`${low} = ${text};`);
+    // The high half's text may name the slot's own locals, or the low half's text, which is dear to print twice.
+    const highText = this.high[value] === "sign" ? `${low} >> 31` : this.hi(value);
+    if (this.high[value] !== "sign" && names(highText).includes(low)) {
+      const name = this.temporary("t");
+      this.line(`const ${name} = ${highText};`);
+      this.line(`${low} = ${text}; ${high} = ${name};`);
+    } else this.line(`${low} = ${text}; ${high} = ${highText};`);
   }
 
   // -- 32-bit operations
@@ -486,10 +545,8 @@ export class JsEmitter {
         return;
       case "bswap":
         if (high) {
-          this.line(
-            `const l${this.current} = bswap32(${this.hi(a)}), h${this.current} = bswap32(${this.lo(a)});`,
-          );
-          return this.pair(`l${this.current}`, `h${this.current}`);
+          this.line(`const l${this.id} = bswap32(${this.hi(a)}), h${this.id} = bswap32(${this.lo(a)});`);
+          return this.pair(`l${this.id}`, `h${this.id}`);
         }
         return this.pair(`bswap32(${this.hi(a)})`, "zero");
       case "mulh":
@@ -509,48 +566,48 @@ export class JsEmitter {
   private wideCall(name: string, args: string[]): void {
     const { current } = this;
     this.line(
-      `const l${current} = ${name}(${args.join(", ")}), h${current} = I[${this.headerWord("resultHigh")}];`,
+      `const l${this.id} = ${name}(${args.join(", ")}), h${this.id} = I[${this.headerWord("resultHigh")}];`,
     );
-    this.low[current] = `l${current}`;
-    this.high[current] = `h${current}`;
+    this.low[current] = `l${this.id}`;
+    this.high[current] = `h${this.id}`;
   }
 
   private emitWideAdd(a: Value, b: Value, high: boolean): void {
     if (!high) return this.pair(`(${this.lo(a)} + ${this.lo(b)} | 0)`, "zero");
     const [al, bl] = [this.atom(a), this.atom(b)];
-    const low = `l${this.current}`;
+    const low = `l${this.id}`;
     this.line(`const ${low} = ${al} + ${bl} | 0;`);
     // The carry out of the low halves: the sum is below either addend.
     const carry = `((${low} >>> 0) < (${bl} >>> 0) | 0)`;
     const highs = [this.hi(a), this.hi(b)].filter((text) => text !== "0");
-    this.line(`const h${this.current} = ${[...highs, carry].join(" + ")} | 0;`);
+    this.line(`const h${this.id} = ${[...highs, carry].join(" + ")} | 0;`);
     this.low[this.current] = low;
-    this.high[this.current] = `h${this.current}`;
+    this.high[this.current] = `h${this.id}`;
   }
 
   private emitWideSub(a: Value, b: Value, high: boolean): void {
     if (!high) return this.pair(`(${this.lo(a)} - ${this.lo(b)} | 0)`, "zero");
     const [al, bl] = [this.atom(a), this.atom(b)];
-    const low = `l${this.current}`;
+    const low = `l${this.id}`;
     this.line(`const ${low} = ${al} - ${bl} | 0;`);
     const borrow = `((${al} >>> 0) < (${bl} >>> 0) | 0)`;
-    this.line(`const h${this.current} = ${this.hi(a)} - ${this.hi(b)} - ${borrow} | 0;`);
+    this.line(`const h${this.id} = ${this.hi(a)} - ${this.hi(b)} - ${borrow} | 0;`);
     this.low[this.current] = low;
-    this.high[this.current] = `h${this.current}`;
+    this.high[this.current] = `h${this.id}`;
   }
 
   private emitWideMultiply(a: Value, b: Value): void {
     const [al, bl] = [this.atom(a), this.atom(b)];
-    const low = `l${this.current}`;
+    const low = `l${this.id}`;
     this.line(`const ${low} = imul(${al}, ${bl});`);
     const cross = [
       `mulhu32(${al}, ${bl})`,
       this.isZeroHigh(b) ? "" : `imul(${al}, ${this.hi(b)})`,
       this.isZeroHigh(a) ? "" : `imul(${this.hi(a)}, ${bl})`,
     ].filter((text) => text !== "");
-    this.line(`const h${this.current} = ${cross.join(" + ")} | 0;`);
+    this.line(`const h${this.id} = ${cross.join(" + ")} | 0;`);
     this.low[this.current] = low;
-    this.high[this.current] = `h${this.current}`;
+    this.high[this.current] = `h${this.id}`;
   }
 
   private bitwiseHigh(sign: "&" | "|" | "^", a: Value, b: Value): string {
@@ -573,7 +630,7 @@ export class JsEmitter {
     }
     const n = this.atom(amount);
     const [lo, hi] = [this.atom(a), this.atomHigh(a)];
-    const [l, h] = [`l${this.current}`, `h${this.current}`];
+    const [l, h] = [`l${this.id}`, `h${this.id}`];
     // `x >>> 1 >>> 31 - n` is `x >>> 32 - n` that also holds for n = 0; JavaScript takes n modulo 32.
     if (op === "shl") {
       this.line(`let ${l}, ${h};`);
@@ -623,9 +680,9 @@ export class JsEmitter {
   /** Names both halves at once. */
   private named(lo: string, hi: string): void {
     const { current } = this;
-    this.line(`const l${current} = ${lo}, h${current} = ${hi};`);
-    this.low[current] = `l${current}`;
-    this.high[current] = `h${current}`;
+    this.line(`const l${this.id} = ${lo}, h${this.id} = ${hi};`);
+    this.low[current] = `l${this.id}`;
+    this.high[current] = `h${this.id}`;
   }
 
   private emitWideSelect(condition: Value, yes: Value, no: Value, high: boolean): void {
@@ -633,10 +690,10 @@ export class JsEmitter {
     const test = this.condition(condition);
     const [yesLow, yesHigh, noLow, noHigh] = [this.atom(yes), this.hi(yes), this.atom(no), this.hi(no)];
     const { current } = this;
-    this.line(`let l${current} = ${noLow}, h${current} = ${noHigh};`);
-    this.line(`if (${test}) { l${current} = ${yesLow}; h${current} = ${yesHigh}; }`);
-    this.low[current] = `l${current}`;
-    this.high[current] = `h${current}`;
+    this.line(`let l${this.id} = ${noLow}, h${this.id} = ${noHigh};`);
+    this.line(`if (${test}) { l${this.id} = ${yesLow}; h${this.id} = ${yesHigh}; }`);
+    this.low[current] = `l${this.id}`;
+    this.high[current] = `h${this.id}`;
   }
 
   // -- floating point
@@ -654,8 +711,8 @@ export class JsEmitter {
         const name = floatFunction(operation, this.typeOf(args[0]!));
         const list = args.flatMap((arg) => this.operand(arg));
         if (type === "i64" || type === "f64") return this.wideCall(name, list);
-        this.line(`const v${this.current} = ${name}(${list.join(", ")});`);
-        this.low[this.current] = `v${this.current}`;
+        this.line(`const v${this.id} = ${name}(${list.join(", ")});`);
+        this.low[this.current] = `v${this.id}`;
       }
     }
   }
@@ -669,20 +726,20 @@ export class JsEmitter {
     const low = this.atom(address);
     const high = this.wideAddresses ? this.atomHigh(address) : "0";
     const wide = type === "i64";
-    const name = wide ? `l${current}` : `v${current}`;
+    const name = wide ? `l${this.id}` : `v${this.id}`;
     const slow = `${width === 64 || width === 32 ? `ld${width}` : `ld${width}${signed ? "s" : "u"}`}`;
     const full = width === 64;
-    this.line(`let ${name}${full ? `, h${current}` : ""};`);
+    this.line(`let ${name}${full ? `, h${this.id}` : ""};`);
     const fast = this.fastAccess(low, high, "tr", width!);
     const read = full
-      ? `const p = ${fast.place} >>> 2; ${name} = I[p]; h${current} = I[p + 1];`
+      ? `const p = ${fast.place} >>> 2; ${name} = I[p]; h${this.id} = I[p + 1];`
       : `${name} = ${this.element(width!, signed!, fast.place)};`;
-    const after = full ? ` h${current} = I[${this.headerWord("resultHigh")}];` : "";
+    const after = full ? ` h${this.id} = I[${this.headerWord("resultHigh")}];` : "";
     this.line(
       `{ ${fast.prepare} if (${fast.test}) { ${read} } else { ${this.host.beforeSlowPath()} ${name} = ${slow}(${low}, ${high}, ${this.host.site()}); if (I[${this.headerWord("exit")}] !== 0) { ${this.host.bail()} }${after} } }`,
     );
     this.low[current] = name;
-    if (wide) this.high[current] = full ? `h${current}` : signed ? "sign" : "zero";
+    if (wide) this.high[current] = full ? `h${this.id}` : signed ? "sign" : "zero";
   }
 
   private emitStore(operation: Operation): void {
@@ -725,14 +782,18 @@ export class JsEmitter {
   private emitCall(operation: Operation): void {
     const helper = operation.helper!;
     const { reads, writes, exits } = helper.effects;
-    const touches = reads || writes || exits;
-    if (touches) this.line(this.host.beforeSlowPath());
+    const spills = reads || writes;
+    if (spills || exits) this.line(this.host.beforeSlowPath());
+    if (spills) this.line(this.host.spill?.() ?? "");
     this.helperCall(
       helper.name,
       operation.args.flatMap((arg) => this.operand(arg)),
       operation.type,
     );
-    if (exits) this.line(`if (I[${this.headerWord("exit")}] !== 0) { ${this.host.bail()} }`);
+    if (exits) {
+      const bail = (spills ? this.host.bailSpilled?.() : undefined) ?? this.host.bail();
+      this.line(`if (I[${this.headerWord("exit")}] !== 0) { ${bail} }`);
+    }
     if (writes) this.line(this.host.afterHelper());
   }
 
@@ -742,15 +803,18 @@ export class JsEmitter {
     if (type === null) {
       this.line(`${call};`);
     } else if (type === "i64" || type === "f64") {
-      this.line(`const l${current} = ${call}, h${current} = I[${this.headerWord("resultHigh")}];`);
-      this.low[current] = `l${current}`;
-      this.high[current] = `h${current}`;
+      this.line(`const l${this.id} = ${call}, h${this.id} = I[${this.headerWord("resultHigh")}];`);
+      this.low[current] = `l${this.id}`;
+      this.high[current] = `h${this.id}`;
     } else {
-      this.line(`const v${current} = ${call};`);
-      this.low[current] = `v${current}`;
+      this.line(`const v${this.id} = ${call};`);
+      this.low[current] = `v${this.id}`;
     }
   }
 }
+
+/** The names in an expression. */
+const names = (text: string): string[] => text.match(/[A-Za-z_]\w*/g) ?? [];
 
 const comparisons = new Set(["eq", "ne", "lt", "ltu", "ge", "geu"]);
 

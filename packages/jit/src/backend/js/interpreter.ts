@@ -150,7 +150,14 @@ ${cases}
   );
 }
 
-/** The text of the interpreter: an expression whose value is `interpret(hot, scratch)`. */
+/** In the place of a scratch entry: the translation where the program counter is has just refused to begin. */
+export const REFUSED = -1;
+
+/**
+ * The text of the interpreter: an expression whose value is `interpret(hot, scratch)`. `hot` is the number of arrivals
+ * at which it hands over, `scratch` the word index of an entry to begin with instead of the program counter's,
+ * {@link REFUSED}, or 0.
+ */
 export function emitInterpreter(context: InterpreterContext, { all: formats }: EntryFormats): string {
   const { frontEnd, hartOffset, wordsPerByteShift: scale } = context;
   const wide = frontEnd.addressType === "i64";
@@ -187,7 +194,11 @@ export function emitInterpreter(context: InterpreterContext, { all: formats }: E
       if (operation.op === "jump") emitter.line(go(taken));
       else if (operation.op === "branch") {
         emitter.line(`if (${emitter.condition(operation.args[0]!)}) { ${go(taken)} }`);
-        emitter.line(go(notTaken));
+        // What follows a branch that is not taken may be the start of a block: regions want to know how often it ran.
+        if ((notTaken as { field?: string }).field === "length") {
+          const next = `ip = ip + ${format.length << scale} | 0;`;
+          emitter.line(`${next} C[ip >> 1] = C[ip >> 1] + 1 | 0; continue;`);
+        } else emitter.line(go(notTaken));
       } else if (operation.op === "jumpr") {
         const target = operation.args[0]!;
         emitter.line(
@@ -226,7 +237,7 @@ export function emitInterpreter(context: InterpreterContext, { all: formats }: E
   enter: for (;;) {
     I[${pcWord}] = pl; ${high}
     pv = pl & -4096;
-    if (start !== 0) {
+    if (start > 0) {
       ip = start; d = pl - ${scale === 0 ? "ip" : `(ip >> ${scale})`} | 0; base = ip + 1073741824 | 0; start = 0;
     } else {
       const e = (pl >>> 10 & ${(TLB_ENTRIES - 1) * 4}) + (I[${headerWord(hartOffset, "tlbFetch")}] >> 2) | 0;
@@ -236,7 +247,8 @@ export function emitInterpreter(context: InterpreterContext, { all: formats }: E
       d = pl - ${scale === 0 ? "ip" : `(ip >> ${scale})`} | 0;
       const c = C[ip >> 1] + 1 | 0;
       C[ip >> 1] = c;
-      if (c >= hot) { ${budget} = n; return ${InterpreterExit.hot}; }
+      if (c >= hot && start !== ${REFUSED}) { ${budget} = n; return ${InterpreterExit.hot}; }
+      start = 0;
     }
     for (;;) {
       if (n <= 0) { ${save} ${carry}return ${InterpreterExit.done}; }

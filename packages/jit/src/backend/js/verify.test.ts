@@ -258,7 +258,28 @@ describe("refused emissions", () => {
       "a declaration outside a case's braces",
     ],
     ["a label of another name", body("out: for (;;) { return null; }"), "label out"],
-    ["a label at a block", body("enter: { break enter; }"), "a label that is not at a loop"],
+    ["a label at a statement", body("leave: ld32(1);"), "a label that is neither at a loop nor at a block"],
+    ["a number as a label's name", body("L: for (;;) { return null; }"), "label L"],
+    [
+      "a loop whose check goes to its own beginning",
+      body("let n = I[0]; L0: for (;;) { if (n < 1) continue L0; n = n - 1; }"),
+      "a loop that does not begin with a budget check",
+    ],
+    [
+      "a local budget that is raised",
+      body("let n = I[0]; L0: for (;;) { if (n < 1) return null; n = n - 1; n = n + 1; }"),
+      "a loop's budget is written",
+    ],
+    [
+      "a local budget that is charged what the guest says",
+      body("let n = I[0]; L0: for (;;) { if (n < 1) return null; n = n - 1; n = n - I[9]; }"),
+      "a loop's budget is written",
+    ],
+    [
+      "a charge of another local",
+      body("let n = I[0], m = I[1]; L0: for (;;) { if (n < 1) return null; m = m - 1; }"),
+      "a loop that does not charge its budget",
+    ],
     ["return without a value", body("if (1 < 2) return;"), "return without a value"],
     ["a loop with a test", body("for (; 1 < 2; ) { ld32(1); }"), "a loop other than for (;;)"],
     [

@@ -10,9 +10,9 @@
  * - There are no closures, no `this`, no `new`, no strings, no property access but the indexing of a view.
  * - Every value of a local, argument, index and store is an integer by construction; `null` is only returned.
  * - The page's functions `P` and the dispatcher's `jump` are only returned: `return P[4]`, `return jump()`.
- * - A loop of a translation begins with its charge: it leaves where the budget is too small, and lowers it;
- *   nothing after it writes that word by its number. The interpreter, which keeps its budget in a local, is told
- *   apart by its name.
+ * - A loop of a translation begins with its charge: it leaves where the budget, a word or a local, is too small, and
+ *   lowers it; whatever else is stored there lowers it too, or leaves it as it is. The interpreter is told apart by
+ *   its name.
  *
  * What an index may reach is not checked here: a typed array confines it to the linear memory.
  */
@@ -84,7 +84,8 @@ function refuse(node: { readonly start: number }, reason: string): never {
 const INTERPRETER = "interpret";
 /** Names of the functions with the interpreter's cold handlers. */
 const COLD_HANDLERS = /^cold\d+$/;
-const LABEL = "enter";
+/** Labels: the interpreter's loop; of a region its ends, loops and merge points. */
+const LABELS = /^(enter|leave|bail|[LM]\d+)$/;
 const PAGE_FUNCTIONS = "P";
 const DISPATCHER = "jump";
 const views: ReadonlySet<string> = new Set(viewNames);
@@ -136,9 +137,8 @@ class Walk {
   /** Locals in scope. */
   private readonly locals = new Map<string, Local>();
   private interpreter = false;
-  /** Words that loops count down in, and the assignments that do. */
-  private readonly budgets = new Set<number>();
-  private readonly charges = new Set<Node>();
+  /** Words and locals that loops count down in. */
+  private readonly budgets = new Set<Budget>();
 
   constructor(private readonly allowed: ReadonlySet<string>) {}
 
@@ -211,13 +211,12 @@ class Walk {
         this.switch(node);
         break;
       case "LabeledStatement":
-        if (node.label.name !== LABEL) refuse(node, `label ${node.label.name}`);
-        if (node.body.type !== "ForStatement") refuse(node, "a label that is not at a loop");
+        if (!LABELS.test(node.label.name)) refuse(node, `label ${node.label.name}`);
+        if (node.body.type !== "ForStatement" && node.body.type !== "BlockStatement")
+          refuse(node, "a label that is neither at a loop nor at a block");
         this.statement(node.body);
         break;
       case "BreakStatement":
-        if (node.label) refuse(node, "break to a label");
-        break;
       case "ContinueStatement":
         break;
       default:
@@ -256,9 +255,6 @@ class Walk {
     if (operator !== "=") refuse(node, `the operator ${operator} is not allowed`);
     if (left.type === "MemberExpression") {
       this.element(left);
-      const word = literalWord(left);
-      if (word !== undefined && this.budgets.has(word) && !this.charges.has(node))
-        refuse(left, "a loop's budget is written");
     } else if (left.type === "Identifier") {
       const local = this.locals.get(left.name);
       if (local === undefined) {
@@ -269,6 +265,9 @@ class Walk {
       }
       if (local !== "let") refuse(left, `${left.name} is a ${local} and is assigned to`);
     } else refuse(left, `${left.type} is assigned to`);
+    const budget = budgetOf(left);
+    if (budget !== undefined && this.budgets.has(budget) && !lowers(budget, right))
+      refuse(left, "a loop's budget is written");
     this.integer(right, "the stored value");
   }
 
@@ -299,9 +298,7 @@ class Walk {
     if (node.init || node.test || node.update) refuse(node, "a loop other than for (;;)");
     if (node.body.type !== "BlockStatement") refuse(node.body, "a loop without braces");
     if (!this.interpreter) {
-      const { word, charge } = chargeOf(node, node.body);
-      this.budgets.add(word);
-      this.charges.add(charge);
+      this.budgets.add(chargeOf(node, node.body));
     }
     this.block(node.body);
   }
@@ -435,31 +432,51 @@ function literalWord(node: AnyNode): number | undefined {
 const positiveLiteral = (node: AnyNode): boolean =>
   node.type === "Literal" && isIndexLiteral(node.value) && (node.value as number) > 0;
 
-const alwaysReturns = (node: AnyNode): boolean =>
-  node.type === "ReturnStatement" ||
-  (node.type === "BlockStatement" && node.body.length > 0 && alwaysReturns(node.body[node.body.length - 1]!));
+/** Where a loop counts down: the word that `I[word]` names, or a local. */
+type Budget = number | string;
 
-/** Demands `if (I[b] < n) return ...; I[b] = I[b] - m;` with positive n and m at the start of a loop's body. */
-function chargeOf(loop: ForStatement, body: BlockStatement): { word: number; charge: Node } {
-  const [check, charge] = body.body;
-  const word = check?.type === "IfStatement" && !check.alternate ? budgetWord(check) : undefined;
-  if (word === undefined) refuse(loop, "a loop that does not begin with a budget check");
+const budgetOf = (node: AnyNode): Budget | undefined =>
+  node.type === "Identifier" ? node.name : literalWord(node);
+
+/** Whether a statement, the first of a loop, leaves the loop whatever happens. */
+const alwaysLeaves = (node: AnyNode): boolean =>
+  node.type === "ReturnStatement" ||
+  node.type === "BreakStatement" ||
+  (node.type === "BlockStatement" && node.body.length > 0 && alwaysLeaves(node.body[node.body.length - 1]!));
+
+/** Demands `if (b < n) ... leave; b = b - m;` with positive n and m at the start of a loop's body; gives `b`. */
+function chargeOf(loop: ForStatement, body: BlockStatement): Budget {
+  const [check, next] = body.body;
+  const budget = check?.type === "IfStatement" && !check.alternate ? checkedBudget(check) : undefined;
+  if (budget === undefined) refuse(loop, "a loop that does not begin with a budget check");
+  // The charge may stand in the blocks whose ends are the loop's merge points.
+  let charge = next;
+  while (charge?.type === "LabeledStatement" && charge.body.type === "BlockStatement")
+    charge = charge.body.body[0];
   if (charge?.type === "ExpressionStatement" && charge.expression.type === "AssignmentExpression") {
     const { left, right, operator } = charge.expression;
-    const lowers =
-      operator === "=" &&
-      literalWord(left) === word &&
-      right.type === "BinaryExpression" &&
-      right.operator === "-" &&
-      literalWord(right.left) === word &&
-      positiveLiteral(right.right);
-    if (lowers) return { word, charge: charge.expression };
+    if (operator === "=" && budgetOf(left) === budget && amountTaken(budget, right)?.type === "Literal")
+      return budget;
   }
   return refuse(charge ?? loop, "a loop that does not charge its budget");
 }
 
-function budgetWord({ test, consequent }: IfStatement): number | undefined {
+function checkedBudget({ test, consequent }: IfStatement): Budget | undefined {
   if (test.type !== "BinaryExpression" || test.operator !== "<") return undefined;
-  if (!positiveLiteral(test.right) || !alwaysReturns(consequent)) return undefined;
-  return literalWord(test.left);
+  if (!positiveLiteral(test.right) || !alwaysLeaves(consequent)) return undefined;
+  return budgetOf(test.left);
 }
+
+/** What `b - amount` or `b - amount | 0` takes from `b`, where that is a positive literal or `... & literal`. */
+function amountTaken(budget: Budget, value: AnyNode): AnyNode | undefined {
+  if (value.type !== "BinaryExpression") return undefined;
+  const isNothing = value.right.type === "Literal" && value.right.value === 0;
+  if (value.operator === "|" && isNothing) return amountTaken(budget, value.left);
+  if (value.operator !== "-" || budgetOf(value.left) !== budget) return undefined;
+  const { right: amount } = value;
+  if (positiveLiteral(amount)) return amount;
+  const isMasked = amount.type === "BinaryExpression" && amount.operator === "&";
+  return isMasked && positiveLiteral(amount.right) ? amount : undefined;
+}
+
+const lowers = (budget: Budget, value: AnyNode): boolean => amountTaken(budget, value) !== undefined;

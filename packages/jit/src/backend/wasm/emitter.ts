@@ -21,6 +21,7 @@ import { header, TLB_ENTRIES } from "../../memory/layout.js";
 import { amoKinds } from "../../mmu/ports.js";
 import { type AccessGroup, accessGroups, type GroupMember } from "../../passes/access-groups.js";
 import { useCounts } from "../../passes/eliminate-dead.js";
+import { staleReads } from "../../passes/stale-reads.js";
 import { floatFunction } from "../js/emitter.js";
 import { type FunctionWriter, Op, ValueType } from "./encoder.js";
 import { emitFastFloat } from "./float.js";
@@ -702,41 +703,10 @@ function analysisOf(block: Block): Analysis {
   let analysis = analyses.get(block);
   if (analysis === undefined) {
     const uses = useCounts(block);
-    analysis = { uses, stale: staleReads(block, uses), members: accessGroups(block) };
+    const isInUser = (operation: Operation, position: number) =>
+      isDeferred(operation) && uses[position] === 1;
+    analysis = { uses, stale: staleReads(block, isInUser), members: accessGroups(block) };
     analyses.set(block, analysis);
   }
   return analysis;
-}
-
-/**
- * For each `get`: 1 if its slot may be overwritten before the value's last use is printed, else 0. Elements that
- * are named by fields count as any element of their array.
- */
-function staleReads(block: Block, uses: Uint16Array): Uint8Array {
-  const { operations } = block;
-  const count = operations.length;
-  /** Where the code of a value is printed: at its only user, if it is deferred. */
-  const printedAt = new Int32Array(count);
-  const lastUse = new Int32Array(count);
-  for (let position = count - 1; position >= 0; position--) {
-    const operation = operations[position]!;
-    printedAt[position] = isDeferred(operation) && uses[position] === 1 ? lastUse[position]! : position;
-    for (const arg of operation.args) lastUse[arg] = Math.max(lastUse[arg]!, printedAt[position]!);
-  }
-  const stale = new Uint8Array(count);
-  const reads: { position: number; slot: string; index: Operation["index"] }[] = [];
-  operations.forEach((operation, position) => {
-    if (operation.op === "get") reads.push({ position, slot: operation.slot!, index: operation.index ?? 0 });
-    const overwrites = (read: (typeof reads)[number]) => {
-      if (operation.op === "call") return operation.helper!.effects.writes;
-      if (operation.op !== "set" || operation.slot !== read.slot) return false;
-      const index = operation.index ?? 0;
-      return typeof index === "object" || typeof read.index === "object" || index === read.index;
-    };
-    if (operation.op !== "set" && operation.op !== "call") return;
-    for (const read of reads) {
-      if (lastUse[read.position]! > position && overwrites(read)) stale[read.position] = 1;
-    }
-  });
-  return stale;
 }
