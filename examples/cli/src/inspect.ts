@@ -1,7 +1,13 @@
 /** What the decoder and the translator make of a program: `hyperfile explain` and `hyperfile disasm`. */
 import { disassemble as formatInsn, riscvFrontEnd, riscvTable } from "@hyperfile/decoder";
 import { type ElfSegment, isElf, parseElf, RAM_BASE } from "@hyperfile/devices";
-import { type ExplainedCode, explainBlock, explainRegion, riscvSlotName } from "@hyperfile/jit";
+import {
+  type ExplainedCode,
+  explainBlock,
+  explainJsRegion,
+  explainRegion,
+  riscvSlotName,
+} from "@hyperfile/jit";
 import { CliError } from "./errors.js";
 import type { ExplainOptions, Explanation, InspectOptions, NamedBytes } from "./machine-types.js";
 
@@ -26,7 +32,7 @@ function open(program: NamedBytes, options: InspectOptions): Program {
   return { xlen: options.xlen ?? 64, entry: va, segments: [{ va, bytes: program.bytes }] };
 }
 
-/** A block through all stages to JavaScript, and the region that begins there with its WebAssembly. */
+/** A block through all stages to JavaScript, and the regions that begin there in JavaScript and WebAssembly. */
 export function explain(program: NamedBytes, options: ExplainOptions): Explanation {
   const { xlen, entry, segments } = open(program, options);
   const at = options.at ?? entry;
@@ -55,9 +61,10 @@ export function explain(program: NamedBytes, options: ExplainOptions): Explanati
       `the instruction at ${address} crosses a page: it is interpreted, never translated`,
     );
   }
-  const region = options.backend === "js" ? [] : (explainRegion(code, at) ?? []);
   const stages = block.filter(({ name }) => options.backend !== "wasm" || name !== "JavaScript");
-  return { file: program.name, address, isa: code.frontEnd.name, stages: [...stages, ...region] };
+  if (options.backend !== "wasm") stages.push(...(explainJsRegion(code, at) ?? []));
+  if (options.backend !== "js") stages.push(...(explainRegion(code, at) ?? []));
+  return { file: program.name, address, isa: code.frontEnd.name, stages };
 }
 
 /** The assembly of a program's executable parts. */

@@ -135,7 +135,10 @@ function buildProgram(surroundings: ProgramSurroundings, finish: (status: number
     .argument("<file>", "ELF file or raw code")
     .option("--at <address>", "address of the code; the entry point by default", parseAddress)
     .addOption(
-      new Option("--backend <backend>", "whose code to show: a block in JavaScript, a region in WebAssembly")
+      new Option(
+        "--backend <backend>",
+        "whose code to show: blocks and regions in JavaScript, regions in WebAssembly",
+      )
         .choices(explainedBackends)
         .default("both"),
     )

@@ -24,7 +24,7 @@ import type { LinearMemory } from "../memory/linear-memory.js";
 import type { MemoryAccess } from "../mmu/access.js";
 import { AccessKind, type AddressTranslator } from "../mmu/ports.js";
 import type { Tlb } from "../mmu/tlb.js";
-import { DEFAULT_LIMITS, type RegionLimits } from "../region/graph.js";
+import { DEFAULT_LIMITS, JS_LIMITS, type RegionLimits } from "../region/graph.js";
 import type { EngineTrace } from "../trace/engine-trace.js";
 import { type CodePage, CodePages, type Translation } from "./code-pages.js";
 import { JsRegions } from "./js-regions.js";
@@ -92,8 +92,6 @@ export const DEFAULT_REGIONS = 4096;
 export const MAXIMUM_BLOCK = 64;
 /** Limits of regions where nothing is chained: a block that is its own successor still loops. */
 const SINGLE_BLOCK: RegionLimits = { ...DEFAULT_LIMITS, blocks: 1, callDepth: 0 };
-/** Limits of regions in JavaScript: V8 gives up optimising a function of more than 60 KB of bytecode. */
-const JS_LIMITS: RegionLimits = { ...DEFAULT_LIMITS, blocks: 40, instructions: 80, share: 1 / 50 };
 /** A threshold that no counter reaches. */
 const NEVER = 0x7fffffff;
 /** One in this many emissions is verified in `sampled` mode. */

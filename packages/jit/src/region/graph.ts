@@ -82,6 +82,12 @@ export const DEFAULT_LIMITS: RegionLimits = {
   share: 0,
 };
 
+/**
+ * Limits of regions in JavaScript: V8 compiles large functions for long, once more each time that a part runs which
+ * had not run before, and meanwhile runs them in its interpreter.
+ */
+export const JS_LIMITS: RegionLimits = { ...DEFAULT_LIMITS, instructions: 80, share: 1 / 50 };
+
 /** A region: nodes in the order in which they were found, the head first. */
 export interface Region {
   readonly nodes: readonly RegionNode[];

@@ -2,7 +2,13 @@ import { assemble, riscvFrontEnd } from "@hyperfile/decoder";
 import { describe, expect, it } from "vitest";
 import { fileTests, fileTestsIn } from "../../test/filetest.js";
 import { riscvSlotName } from "../arch/riscv/slot-names.js";
-import { type ExplainedCode, type ExplainedStage, explainBlock, explainRegion } from "./explain.js";
+import {
+  type ExplainedCode,
+  type ExplainedStage,
+  explainBlock,
+  explainJsRegion,
+  explainRegion,
+} from "./explain.js";
 
 const ORIGIN = 0x80000000n;
 
@@ -84,6 +90,30 @@ describe("explained code", () => {
     expect(stage(explainRegion(exit.code, exit.head)!, "WebAssembly").join("\n")).toContain(
       "i64.store[pc] = page + 0x100  ; 0x80000100",
     );
+  });
+
+  it("becomes a JavaScript region with its registers in locals, and the assembly beside it", () => {
+    const { code, head } = program(source, 64);
+    const stages = explainJsRegion(code, head)!;
+    expect(stages.map(({ name }) => name.replace(/\d+/, "N"))).toEqual([
+      "region in tier js",
+      "JavaScript of the region, N characters",
+    ]);
+    const text = stage(stages, "JavaScript").join("\n");
+    const fragments = [
+      "function r_0() {",
+      "x_11 = I[",
+      "L0: for (;;) {",
+      "// 0x80000000: lw a3,0(a1)",
+      "ld32(",
+    ];
+    let from = 0;
+    for (const fragment of fragments) {
+      const found = text.indexOf(fragment, from);
+      expect(found, `${fragment} after offset ${from} of\n${text}`).toBeGreaterThanOrEqual(0);
+      from = found;
+    }
+    expect(text).toContain("continue L0;");
   });
 
   it("is not known past its end, and not translated where it crosses into another page", () => {

@@ -1,17 +1,25 @@
 /**
- * What the translator makes of code that need not run: a block through all stages to JavaScript, and the region that
- * would be formed at a place, with its WebAssembly. All code that the region's formation can reach counts as having
+ * What the translator makes of code that need not run: a block through all stages to JavaScript, and the regions that
+ * would be formed at a place, with their WebAssembly or JavaScript. All code that the region's formation can reach counts as having
  * run.
  */
 import { type Block, type FrontEnd, type GuestInsn, printBlock } from "@hyperfile/decoder";
 import { emitBlock } from "../backend/js/block.js";
+import { emitJsRegion, type JsRegionContext } from "../backend/js/region.js";
 import { ModuleWriter } from "../backend/wasm/encoder.js";
-import { emitWasmRegion } from "../backend/wasm/region.js";
+import { emitWasmRegion, type WasmRegionContext } from "../backend/wasm/region.js";
 import { MAXIMUM_BLOCK } from "../engine/engine.js";
 import { PAGE_SIZE, STATE_OFFSET } from "../memory/layout.js";
 import { optimise } from "../passes/optimise.js";
-import { type CodeView, DEFAULT_LIMITS, formRegion } from "../region/graph.js";
-import { structure } from "../region/structure.js";
+import {
+  type CodeView,
+  DEFAULT_LIMITS,
+  formRegion,
+  JS_LIMITS,
+  type Region,
+  type RegionLimits,
+} from "../region/graph.js";
+import { type StructuredNode, structure } from "../region/structure.js";
 import { RegionNotes } from "./region-notes.js";
 import { hex, type RegionView, regionGraphText, regionWasmText } from "./region-text.js";
 import type { SlotName } from "./state-names.js";
@@ -87,8 +95,15 @@ export function explainBlock(code: ExplainedCode, address: bigint): ExplainedSta
   ];
 }
 
-/** The region at an address: its graph, and its WebAssembly; undefined if nothing can be compiled there. */
-export function explainRegion(code: ExplainedCode, address: bigint): ExplainedStage[] | undefined {
+/** The region that would be formed at an address, and how it is shown. */
+interface ExplainedRegion {
+  readonly region: Region;
+  readonly head: StructuredNode;
+  readonly context: WasmRegionContext & JsRegionContext;
+  readonly view: RegionView;
+}
+
+function regionAt(code: ExplainedCode, address: bigint, limits: RegionLimits): ExplainedRegion | undefined {
   const { frontEnd, slotName, flagsSlot } = code;
   const page = address - (address & PAGE_MASK);
   const at = (place: number) => page + BigInt(place);
@@ -99,35 +114,64 @@ export function explainRegion(code: ExplainedCode, address: bigint): ExplainedSt
     insnAt: (place) => insnAt(code, at(place)),
     blockOf: (_, insns) => optimise(frontEnd.translate(insns)),
   };
-  const region = formRegion(codeView, Number(address & PAGE_MASK), DEFAULT_LIMITS);
+  const region = formRegion(codeView, Number(address & PAGE_MASK), { ...limits, share: 0 });
   if (region === undefined) return undefined;
-  const head = structure(region);
   const flags = flagsSlot === undefined ? undefined : frontEnd.shape.slots.get(flagsSlot);
   const pages = new Set(region.nodes.map(({ place }) => Math.floor(place / PAGE_SIZE)));
-  const notes = new RegionNotes();
-  const module = new ModuleWriter();
-  const context = {
-    shape: frontEnd.shape,
-    hartOffset: 0,
-    wideAddresses: frontEnd.addressType === "i64",
-    granularity: frontEnd.granularity,
-    flagsOffset: flags === undefined ? undefined : STATE_OFFSET + flags.offset,
-    // Page 0 of the code pages is never a page of code: the numbers that a VM would use begin at 1.
-    pages: new Map([...pages].map((distance, index) => [distance, index + 1])),
-  };
-  const body = emitWasmRegion(module, 0, head, context, notes);
-  const view: RegionView = {
-    frontEnd,
-    slotName,
-    hartOffset: 0,
-    page,
-    assemblyAt: (place) => {
-      const insn = insnAt(code, at(place));
-      return insn === undefined ? undefined : formatInsn(frontEnd, insn, at(place));
+  return {
+    region,
+    head: structure(region),
+    context: {
+      shape: frontEnd.shape,
+      hartOffset: 0,
+      wideAddresses: frontEnd.addressType === "i64",
+      granularity: frontEnd.granularity,
+      flagsOffset: flags === undefined ? undefined : STATE_OFFSET + flags.offset,
+      // Page 0 of the code pages is never a page of code: the numbers that a VM would use begin at 1.
+      pages: new Map([...pages].map((distance, index) => [distance, index + 1])),
+    },
+    view: {
+      frontEnd,
+      slotName,
+      hartOffset: 0,
+      page,
+      assemblyAt: (place) => {
+        const insn = insnAt(code, at(place));
+        return insn === undefined ? undefined : formatInsn(frontEnd, insn, at(place));
+      },
     },
   };
+}
+
+/** The region at an address: its graph, and its WebAssembly; undefined if nothing can be compiled there. */
+export function explainRegion(code: ExplainedCode, address: bigint): ExplainedStage[] | undefined {
+  const found = regionAt(code, address, DEFAULT_LIMITS);
+  if (found === undefined) return undefined;
+  const { region, head, context, view } = found;
+  const notes = new RegionNotes();
+  const module = new ModuleWriter();
+  const body = emitWasmRegion(module, 0, head, context, notes);
   return [
     { name: "region", lines: regionGraphText(region, head, view) },
     { name: `WebAssembly, ${body.code.length} bytes`, lines: regionWasmText(module, body, notes, view) },
+  ];
+}
+
+/**
+ * The region at an address as tier `js` forms it: its graph, and its JavaScript; undefined if nothing can be
+ * compiled there.
+ */
+export function explainJsRegion(code: ExplainedCode, address: bigint): ExplainedStage[] | undefined {
+  const found = regionAt(code, address, JS_LIMITS);
+  if (found === undefined) return undefined;
+  const { region, head, context, view } = found;
+  const noteAt = (place: number) => {
+    const assembly = view.assemblyAt(place);
+    return assembly === undefined ? undefined : `${hex(view.page + BigInt(place))}: ${assembly}`;
+  };
+  const text = emitJsRegion(head, context, noteAt);
+  return [
+    { name: "region in tier js", lines: regionGraphText(region, head, view) },
+    { name: `JavaScript of the region, ${text.length} characters`, lines: linesOf(text) },
   ];
 }

@@ -59,9 +59,15 @@ export interface JsRegionContext {
   readonly pages: ReadonlyMap<number, number>;
 }
 
-/** The text of the region with this head: an expression whose value is the region's function. */
-export const emitJsRegion = (head: StructuredNode, context: JsRegionContext): string =>
-  new RegionPrinter(head, context).print();
+/**
+ * The text of the region with this head: an expression whose value is the region's function.
+ * @param noteAt what a comment says where the code of the instruction at a place begins
+ */
+export const emitJsRegion = (
+  head: StructuredNode,
+  context: JsRegionContext,
+  noteAt?: (place: number) => string | undefined,
+): string => new RegionPrinter(head, context, noteAt).print();
 
 /** A slot's element in locals; `high` is empty where it has 32 bits. */
 interface CachedSlot {
@@ -86,6 +92,7 @@ class RegionPrinter {
   constructor(
     private readonly head: StructuredNode,
     private readonly context: JsRegionContext,
+    private readonly noteAt: ((place: number) => string | undefined) | undefined,
   ) {
     this.pcWord = (context.hartOffset + STATE_OFFSET + context.shape.slots.get("pc")!.offset) >> 2;
     this.manyPages = context.pages.size > 1;
@@ -329,6 +336,8 @@ class RegionPrinter {
       suffix: `_${at.order}`,
       mark: (mark) => {
         current = mark;
+        const note = this.noteAt?.(node.place + mark.offset);
+        if (note !== undefined) this.line(`// ${note}`);
       },
       site: () => {
         const unretired = costOf(node.block) - chargedBefore(current);
