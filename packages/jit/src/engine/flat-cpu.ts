@@ -60,8 +60,11 @@ export interface FlatCpuOptions
   readonly ramBase?: number;
   /** Devices at guest-physical addresses outside RAM; unless given, every access there is a fault. */
   readonly bus?: MmioBus;
-  /** Guest-physical address of an address: the address itself unless given. It must map pages as a whole. */
-  readonly map?: (address: number) => number;
+  /**
+   * Guest-physical address of an address: the address itself unless given. It must map pages as a whole, and may lead
+   * reads, writes and fetches to different places: stores to ROM to a device, for instance.
+   */
+  readonly map?: (address: number, kind: "read" | "write" | "fetch") => number;
   /** What the front end's helpers do, by name. */
   readonly helpers?: Readonly<Record<string, CpuHelper>>;
   /** What a fault does: usually it saves state and sets `pc`. Unless given, `run` ends. */
@@ -86,7 +89,7 @@ const HART_OFFSET = 0;
 const budgetWord = (HART_OFFSET + header.budget) >> 2;
 const exitWord = (HART_OFFSET + header.exit) >> 2;
 const DEFAULT_CODE_PAGES = 256;
-const faultKinds = ["read", "write", "fetch"] as const;
+const accessKinds = ["read", "write", "fetch"] as const;
 /** More than any CPU takes without an instruction between them. */
 const INTERRUPTS_IN_A_ROW = 16;
 
@@ -263,6 +266,12 @@ export class FlatCpu {
     return this.granted === 0 ? this.before : this.before + this.granted - this.words[budgetWord]!;
   }
 
+  /** Takes units from the budget beside those of instructions: what entering an interrupt's handler costs. */
+  charge(units: number): void {
+    if (this.granted === 0) this.before += units;
+    else this.giveBack(-units);
+  }
+
   /**
    * Ends the run after the current instruction; for devices and helpers. What a device asks for while it is read comes
    * with the next access that writes to one, at the latest at the end of the run.
@@ -285,7 +294,7 @@ export class FlatCpu {
       slotName: options.slotName ?? plainSlotName,
       ...(options.flagsSlot === undefined ? {} : { flagsSlot: options.flagsSlot }),
       bytesAt: (address) => {
-        const gpa = this.mapped(Number(address));
+        const gpa = this.mapped(Number(address), "fetch");
         const length = guest.base + guest.bytes - gpa;
         return guest.contains(gpa, 1) ? this.read(gpa, Math.min(length, window)) : new Uint8Array(0);
       },
@@ -300,14 +309,14 @@ export class FlatCpu {
       gpa: 0,
       cacheable: true,
       pageBytes: PAGE_SIZE,
-      translate: (_, lo, hi) => {
-        translator.gpa = this.isTraining ? -1 : this.mapped(this.unsigned(lo, hi));
+      translate: (kind, lo, hi) => {
+        translator.gpa = this.isTraining ? -1 : this.mapped(this.unsigned(lo, hi), accessKinds[kind]);
         return true;
       },
       accessFault: (kind, lo, hi) =>
-        this.raise({ kind: faultKinds[kind], cause: 0, value: this.unsigned(lo, hi) }),
+        this.raise({ kind: accessKinds[kind], cause: 0, value: this.unsigned(lo, hi) }),
       misaligned: (kind, lo, hi) =>
-        this.raise({ kind: faultKinds[kind], cause: 0, value: this.unsigned(lo, hi) }),
+        this.raise({ kind: accessKinds[kind], cause: 0, value: this.unsigned(lo, hi) }),
       interruptReady: () => !this.isTraining && (options.interruptReady?.(this) ?? false),
       takeInterrupt: () => this.takeInterrupt(),
     };
@@ -434,8 +443,8 @@ export class FlatCpu {
     return (this.wide ? (hi >>> 0) * 2 ** 32 : 0) + (lo >>> 0);
   }
 
-  private mapped(address: number): number {
-    return this.options.map?.(address) ?? address;
+  private mapped(address: number, kind: "read" | "write" | "fetch"): number {
+    return this.options.map?.(address, kind) ?? address;
   }
 }
 
