@@ -1,11 +1,13 @@
 import { defineConfig } from "tsup";
 
 export default defineConfig({
-  entry: ["src/index.ts"],
+  // One entry point is published. The others make files of their own of the parts, so that a bundler, which may leave out
+  // whole files (`sideEffects: false`), leaves RISC-V out of a program that has another CPU.
+  entry: ["src/index.ts", "src/arch/riscv/index.ts", "src/engine/flat-cpu.ts", "src/trace/index.ts"],
   format: "esm",
   target: "es2022",
   platform: "neutral",
-  dts: true,
+  dts: { entry: { index: "src/index.ts" } },
   clean: true,
   sourcemap: true,
 });

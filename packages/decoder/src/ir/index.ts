@@ -1,0 +1,10 @@
+export * from "./builder.js";
+export * from "./evaluate.js";
+export * from "./float/float-unit.js";
+export { productError, sumError, sumToOdd } from "./float/host.js";
+export * from "./opcodes.js";
+export * from "./parse.js";
+export * from "./print.js";
+export * from "./state.js";
+export * from "./types.js";
+export * from "./verify.js";
