@@ -6,12 +6,13 @@
 //   browsers have;
 // - bundles of what a user may want are measured, and hold nothing of a CPU that is not in them.
 // Nothing is fetched: the dependencies come from the workspace. The packages must have been built (`npm run build`).
-import { execFileSync } from "node:child_process";
+import { execFile } from "node:child_process";
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import { createContext, runInContext } from "node:vm";
 import { gzipSync } from "node:zlib";
 import { guideBlocks, guideProgram, outputsOf } from "./guide.mjs";
@@ -44,9 +45,9 @@ const bundles = {
 };
 
 /** Runs a command in `cwd`; its output. */
-function run(command, args, cwd) {
+async function run(command, args, cwd) {
   try {
-    return execFileSync(command, args, { cwd, encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
+    return (await promisify(execFile)(command, args, { cwd })).stdout;
   } catch (error) {
     throw new Error(`${command} ${args.join(" ")} failed:\n${error.stdout ?? ""}${error.stderr ?? ""}`);
   }
@@ -56,7 +57,7 @@ function run(command, args, cwd) {
  * The tarball of a package, made by `npm pack` from a copy: without scripts, since the package is built, and with
  * versions in the place of `workspace:`, as `pnpm pack` writes them.
  */
-function pack(source, folder) {
+async function pack(source, folder) {
   const manifest = JSON.parse(readFileSync(join(source, "package.json"), "utf8"));
   for (const [dependency, version] of Object.entries(manifest.dependencies ?? {})) {
     if (!version.startsWith("workspace:")) continue;
@@ -69,15 +70,15 @@ function pack(source, folder) {
   for (const file of ["README.md", "LICENSE", ...(manifest.files ?? ["dist"])])
     cpSync(join(source, file), join(copy, file), { recursive: true });
   writeFileSync(join(copy, "package.json"), JSON.stringify(published));
-  const [{ filename }] = JSON.parse(run(npm, ["pack", "--json", "--pack-destination", folder], copy));
+  const [{ filename }] = JSON.parse(await run(npm, ["pack", "--json", "--pack-destination", folder], copy));
   return join(folder, filename);
 }
 
 /** A clean folder in which the packages are installed from their tarballs. */
-function install(folder) {
+async function install(folder) {
   const acorn = realpathSync(join(root, "packages/jit/node_modules/acorn"));
   const sources = [...packages.map((name) => join(root, "packages", name)), acorn];
-  const tarballs = sources.map((source) => pack(source, folder));
+  const tarballs = await Promise.all(sources.map((source) => pack(source, folder)));
   const clean = join(folder, "clean");
   mkdirSync(clean);
   writeFileSync(
@@ -92,12 +93,12 @@ function install(folder) {
     "--cache",
     join(folder, "cache"),
   ];
-  run(npm, ["install", ...quiet, ...tarballs], clean);
+  await run(npm, ["install", ...quiet, ...tarballs], clean);
   return { clean, tarballs };
 }
 
 /** Checks the types of the program and of the packages as they stand; leaves the program compiled. */
-function checkTypes(clean) {
+async function checkTypes(clean) {
   const tsc = fromRoot.resolve("typescript/bin/tsc");
   for (const [module, moduleResolution] of [
     ["esnext", "bundler"],
@@ -108,7 +109,7 @@ function checkTypes(clean) {
       ...{ strict: true, exactOptionalPropertyTypes: true, skipDefaultLibCheck: true },
     };
     writeFileSync(join(clean, "tsconfig.json"), JSON.stringify({ compilerOptions, files: ["program.ts"] }));
-    run(process.execPath, [tsc, "--project", "."], clean);
+    await run(process.execPath, [tsc, "--project", "."], clean);
   }
 }
 
@@ -165,7 +166,7 @@ function expectGuide(printed, blocks, where) {
 export async function packCheck(report = () => {}) {
   const folder = realpathSync(mkdtempSync(join(tmpdir(), "hyperfile-pack-")));
   try {
-    const { clean, tarballs } = install(folder);
+    const { clean, tarballs } = await install(folder);
     const sizes = { tarballs: {}, bundles: {} };
     for (const file of tarballs) sizes.tarballs[basename(file)] = readFileSync(file).length;
     report("tarballs, installed                           bytes");
@@ -174,10 +175,10 @@ export async function packCheck(report = () => {}) {
 
     const blocks = guideBlocks();
     writeFileSync(join(clean, "program.ts"), guideProgram(blocks));
-    checkTypes(clean);
+    await checkTypes(clean);
     report("\ntypes resolve: strict, with the packages' own, moduleResolution bundler and node16");
 
-    expectGuide(run(process.execPath, [PROGRAM], clean), blocks, "in Node");
+    expectGuide(await run(process.execPath, [PROGRAM], clean), blocks, "in Node");
     report(`Node ${process.versions.node}: the guide's program prints what the guide says`);
 
     const program = await bundle(clean, "the guide's program", readFileSync(join(clean, PROGRAM), "utf8"));
