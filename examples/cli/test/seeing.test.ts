@@ -111,7 +111,7 @@ describe("dumps", () => {
       expect(dump).toMatch(/^insn 0x[0-9a-f]+\n {2}0x[0-9a-f]+: [a-z]/m);
       expect(dump).toMatch(/^ir 0x[0-9a-f]+\n {2}insn \+0 len [24]/m);
       expect(dump).toMatch(/^opt 0x[0-9a-f]+\n {2}insn \+0/m);
-      if (tier === "js") expect(dump).toMatch(/^emit js 0x[0-9a-f]+\n[\s\S]*?function b_[0-9a-f]+\(\)/m);
+      if (tier === "js") expect(dump).toMatch(/^emit js 0x[0-9a-f]+\n[\s\S]*?function r_[0-9a-f]+\(\)/m);
       else expect(dump).toMatch(/^emit wasm 0x[0-9a-f]+\n {2}region at 0x[\s\S]*?;; 0x[0-9a-f]+: [a-z]/m);
       expect(dump).toMatch(/^exit hot at 0x[0-9a-f]+$/m);
       expect(dump).toMatch(/^exit fetch at 0x/m);
@@ -196,7 +196,7 @@ describe("top", () => {
       expect(report.tiers.interpreter.instructions + report.tiers.translations.instructions).toBe(
         report.instructions,
       );
-      expect(report.units.some(({ kind }) => kind === (tier === "wasm" ? "region" : "block"))).toBe(true);
+      expect(report.units.some(({ kind }) => kind === "region")).toBe(true);
 
       const table = await hyperfile(["top", file, "-n", "3"]);
       expect(table.status).toBe(0);

@@ -103,9 +103,10 @@ function fold(rewriter: Rewriter, operation: Operation): Value | undefined {
       return b.lo === -1 && b.hi === -1 ? x : undefined;
     case "or":
     case "xor":
-      // x | 0 = x ^ 0 = x
+      // x | 0 = x ^ 0 = x; x ^ x = 0
       if (a !== undefined && isZero(a)) return y;
-      if (b === undefined) return undefined;
+      if (x === y && operation.op === "xor") return rewriter.constant(type, 0, 0);
+      if (b === undefined) return operation.op === "or" ? recombined(rewriter, x, y!, type) : undefined;
       if (isZero(b)) return x;
       if (a === undefined) return undefined;
       return operation.op === "or"
@@ -147,6 +148,25 @@ function boxed(rewriter: Rewriter, { op, type, args }: Operation): { low: Value;
   const right = constantAt(rewriter, args[1]);
   if (left.op !== "zext32" || right === undefined || right.lo !== 0) return undefined;
   return { low: left.args[0]!, high: right.hi };
+}
+
+/**
+ * The bits of x outside a mask with those of x or of ~x inside it: (x & ~m) | (x & m) = x and
+ * (x & ~m) | (~x & m) = x ^ m. Moves and negations of floats are written so, as the injection of a value's own sign.
+ */
+function recombined(rewriter: Rewriter, left: Value, right: Value, type: Type): Value | undefined {
+  const [outside, inside] = [rewriter.definition(left), rewriter.definition(right)];
+  if (outside.op !== "and" || inside.op !== "and") return undefined;
+  const kept = constantAt(rewriter, outside.args[1]);
+  const mask = constantAt(rewriter, inside.args[1]);
+  if (kept === undefined || mask === undefined) return undefined;
+  if (kept.lo !== ~mask.lo || (type === "i64" && kept.hi !== ~mask.hi)) return undefined;
+  const source = outside.args[0]!;
+  if (inside.args[0] === source) return source;
+  const { op, args } = rewriter.definition(inside.args[0]!);
+  const ones = constantAt(rewriter, args[1]);
+  const isInverse = op === "xor" && args[0] === source && ones?.lo === -1 && ones.hi === -1;
+  return isInverse ? rewriter.emit({ op: "xor", type, args: [source, inside.args[1]!] }) : undefined;
 }
 
 const isZero = (c: Halves): boolean => c.lo === 0 && c.hi === 0;

@@ -4,6 +4,7 @@
  * over exactly these, and `verify.ts` rejects every other name.
  */
 import type { LinearMemory } from "../../memory/linear-memory.js";
+import { doubleRuntime } from "./doubles.js";
 import { floatRuntime } from "./float-runtime.js";
 import {
   bswap32,
@@ -24,7 +25,7 @@ export type Bound = (...args: number[]) => unknown;
 export type Bindings = Readonly<Record<string, unknown>>;
 
 /** Names of the views: the only things that emitted code may index. */
-export const viewNames = ["I", "B", "U", "S", "H", "C", "P"] as const;
+export const viewNames = ["I", "B", "U", "S", "H", "D", "F", "C", "P"] as const;
 
 /** The bindings that do not depend on the engine. */
 export function runtimeBindings(
@@ -38,6 +39,7 @@ export function runtimeBindings(
     U: memory.u8,
     S: memory.i16,
     H: memory.u16,
+    D: memory.f64,
     imul: Math.imul,
     clz32: Math.clz32,
     mulhu32,
@@ -49,7 +51,9 @@ export function runtimeBindings(
     ctz64,
     popcnt64,
     ...wideRuntime(memory.i32, resultHighWord),
-    ...(flagsWord === undefined ? {} : floatRuntime(memory.i32, resultHighWord, flagsWord)),
+    ...(flagsWord === undefined
+      ? {}
+      : { ...floatRuntime(memory.i32, resultHighWord, flagsWord), ...doubleRuntime() }),
   };
 }
 

@@ -6,6 +6,7 @@
  * - A pure operation with one use is printed inside its user; others get a `const`.
  * - Guest memory goes through the software TLB inline: one masked compare checks page and alignment together;
  *   a miss calls a slow path by name, and `header.exit` tells afterwards whether to leave.
+ * - Regions keep doubles as numbers; see `doubles.ts`.
  *
  * The emitted text uses only the names in `bindings.ts`, its own constants, and typed-array indexing; `verify.ts`
  * checks exactly that.
@@ -23,6 +24,7 @@ import { amoKinds } from "../../mmu/ports.js";
 import { useCounts } from "../../passes/eliminate-dead.js";
 import { staleReads } from "../../passes/stale-reads.js";
 import { highHalvesNeeded } from "./demand.js";
+import { CANONICAL_NAN, fastComparisons, fastDoubles } from "./doubles.js";
 
 /** Word index of a header field of the hart block that starts at `hartOffset`. */
 export const headerWord = (hartOffset: number, field: keyof typeof header): number =>
@@ -52,8 +54,10 @@ export interface EmitterHost {
   exit(operation: Operation, emitter: JsEmitter): void;
   /** End of the names of values, where several blocks share a function. */
   readonly suffix?: string;
-  /** Locals with a slot's low and high half, if it is kept in locals. */
-  slotLocals?(operation: Operation): readonly [lo: string, hi: string] | undefined;
+  /** Locals with a slot's low and high half and, where it is kept as a double, its number; else that is empty. */
+  slotLocals?(operation: Operation): readonly [lo: string, hi: string, number: string] | undefined;
+  /** Word of the accrued floating-point flags, where doubles are kept as numbers. */
+  readonly flagsWord?: number | undefined;
   /** Statements that bring slots to memory, before a helper that reads or writes them. */
   spill?(): string;
   /** Statements that leave because `header.exit` is set, after a helper for which slots were spilled. */
@@ -67,6 +71,11 @@ export class JsEmitter {
   private readonly highs: Uint8Array;
   private readonly low: string[] = [];
   private readonly high: string[] = [];
+  /** Names of the numbers of doubles, and the halves beside them, which mean something if the number is a NaN. */
+  private readonly numbers: string[] = [];
+  private readonly nans: (readonly [lo: string, hi: string])[] = [];
+  /** Values of 64 bits that are wanted as numbers. */
+  private readonly wanted: Uint8Array;
   /** Reads of slots in locals that must be copied, since the slot changes before their last use. */
   private readonly stale: Uint8Array | undefined;
   private readonly suffix: string;
@@ -95,6 +104,7 @@ export class JsEmitter {
     this.uses = useCounts(block);
     this.highs = highHalvesNeeded(block);
     this.suffix = host.suffix ?? "";
+    this.wanted = this.wantedNumbers();
     // A value may be repeated under another name: each pure operation counts as printed inside its users.
     if (host.slotLocals !== undefined)
       this.stale = staleReads(block, ({ op }) => opcodes.get(op)!.kind === "pure");
@@ -329,6 +339,12 @@ export class JsEmitter {
     if (locals !== undefined) {
       const isStale = this.stale![current] === 1;
       const [low, high] = isStale ? [`l${this.id}`, `h${this.id}`] : locals;
+      if (locals[2] !== "") {
+        const number = isStale ? `$${this.id}` : locals[2];
+        if (isStale)
+          this.line(`const ${number} = ${locals[2]}, ${low} = ${locals[0]}, ${high} = ${locals[1]};`);
+        return this.nameNumber(number, low, high);
+      }
       this.low[current] = low;
       if (locals[1] !== "") this.high[current] = high;
       const needed = locals[1] !== "" && this.highs[current] === 1;
@@ -350,7 +366,19 @@ export class JsEmitter {
     }
   }
 
-  private setLocals([low, high]: readonly [lo: string, hi: string], value: Value): void {
+  private setLocals(locals: readonly [lo: string, hi: string, number: string], value: Value): void {
+    const [low, high, number] = locals;
+    const known = number === "" ? undefined : this.numbers[value];
+    if (known !== undefined) {
+      const [nanLow, nanHigh] = this.nans[value]!;
+      // A NaN's high half may be computed from the slot's own locals.
+      return this.line(`${high} = ${nanHigh}; ${low} = ${nanLow}; ${number} = ${known};`);
+    }
+    this.setHalves(low, high, value);
+    if (number !== "") this.line(`${number} = toDouble(${low}, ${high});`);
+  }
+
+  private setHalves(low: string, high: string, value: Value): void {
     const text = this.lo(value);
     if (high === "") return this.line(`${low} = ${text};`);
     // The high half's text may name the slot's own locals, or the low half's text, which is dear to print twice.
@@ -521,10 +549,12 @@ export class JsEmitter {
       case "sub":
         return this.emitWideSub(a, b, high);
       case "and":
+        if (this.emitSign(a, b, -1, 0x7fffffff)) return;
         return this.pair(`(${this.lo(a)} & ${this.lo(b)})`, high ? this.bitwiseHigh("&", a, b) : "zero");
       case "or":
         return this.pair(`(${this.lo(a)} | ${this.lo(b)})`, high ? this.bitwiseHigh("|", a, b) : "zero");
       case "xor":
+        if (this.emitSign(a, b, 0, -0x80000000)) return;
         return this.pair(`(${this.lo(a)} ^ ${this.lo(b)})`, high ? this.bitwiseHigh("^", a, b) : "zero");
       case "mul":
         if (!high) return this.pair(`imul(${this.lo(a)}, ${this.lo(b)})`, "zero");
@@ -705,9 +735,14 @@ export class JsEmitter {
       case "float32":
         return this.single(this.lo(args[0]!));
       case "bits64":
-      case "float64":
-        return this.pair(this.lo(args[0]!), this.high[args[0]!]!);
+      case "float64": {
+        const [source] = args as [Value];
+        if (this.numbers[source] === undefined) return this.pair(this.lo(source), this.high[source]!);
+        this.nameNumber(this.numbers[source], ...this.nans[source]!);
+        return;
+      }
       default: {
+        if (this.host.flagsWord !== undefined && this.emitDouble(operation)) return;
         const name = floatFunction(operation, this.typeOf(args[0]!));
         const list = args.flatMap((arg) => this.operand(arg));
         if (type === "i64" || type === "f64") return this.wideCall(name, list);
@@ -715,6 +750,104 @@ export class JsEmitter {
         this.low[this.current] = `v${this.id}`;
       }
     }
+  }
+
+  // -- doubles
+
+  /** Values that are read as doubles or set in a slot that is kept as one. */
+  private wantedNumbers(): Uint8Array {
+    const wanted = new Uint8Array(this.block.operations.length);
+    if (this.host.flagsWord === undefined) return wanted;
+    for (const operation of this.block.operations) {
+      const isWanted =
+        operation.op === "float64" ||
+        (operation.op === "set" && (this.host.slotLocals?.(operation)?.[2] ?? "") !== "");
+      if (isWanted) wanted[operation.args[0]!] = 1;
+    }
+    return wanted;
+  }
+
+  /** The current value is the number of this name; if it is a NaN, its bits are these. */
+  private nameNumber(number: string, nanLow: string, nanHigh: string): void {
+    const { current } = this;
+    this.numbers[current] = number;
+    this.nans[current] = [nanLow, nanHigh];
+    this.low[current] = `lowOf(${number}, ${nanLow})`;
+    this.high[current] = `highOf(${number}, ${nanHigh})`;
+  }
+
+  /** Name of a value's number, made here if it has only halves so far. */
+  private number(value: Value): string {
+    const known = this.numbers[value];
+    if (known !== undefined) return known;
+    const [low, high] = [this.atom(value), this.atomHigh(value)];
+    const name = `$${value}${this.suffix}`;
+    this.line(`const ${name} = toDouble(${low}, ${high});`);
+    this.numbers[value] = name;
+    this.nans[value] = [low, high];
+    return name;
+  }
+
+  /** A double's sign turned over or taken away, if the constant `b` has these halves: whether it was that. */
+  private emitSign(a: Value, b: Value, lo: number, hi: number): boolean {
+    const constant = this.block.operations[b]!.constant;
+    const number = this.numbers[a];
+    if (this.wanted[this.current] === 0 || number === undefined || typeof constant !== "object") return false;
+    if (constant.lo !== lo || constant.hi !== hi) return false;
+    const [nanLow, nanHigh] = this.nans[a]!;
+    const isNegation = lo === 0;
+    const name = `$${this.id}`;
+    this.line(`const ${name} = ${isNegation ? `-${number}` : `abs(${number})`};`);
+    this.nameNumber(name, nanLow, `(${nanHigh} ${isNegation ? "^" : "&"} ${hi})`);
+    return true;
+  }
+
+  /** What is true if rounding is to nearest and sets no flag that isn't set; undefined if it can't be. */
+  private quietRounding(mode: Value): string | undefined {
+    const known = this.constantOf(mode);
+    if (known !== undefined && known !== 0) return undefined;
+    const flag = `(I[${this.host.flagsWord}] & 1) !== 0`;
+    return known === 0 ? flag : `${this.atom(mode)} === 0 && ${flag}`;
+  }
+
+  /** An operation on doubles with numbers: whether there is a way to do so. */
+  private emitDouble(operation: Operation): boolean {
+    const { op, args, type } = operation;
+    const operandType = this.typeOf(args[0]!);
+    const name = `$${this.id}`;
+    if (type === "f64") {
+      const fast = fastDoubles.get(op);
+      if (fast === undefined) return false;
+      const quiet = fast.rounds ? this.quietRounding(args[args.length - 1]!) : "";
+      if (quiet === undefined) return false;
+      const operands = args.map((arg) => (this.typeOf(arg) === "f64" ? this.number(arg) : this.atom(arg)));
+      this.line(`${fast.before?.(...operands) ?? ""} let ${name} = ${fast.value(...operands)};`.trim());
+      if (fast.holds !== undefined) {
+        const conditions = [fast.holds(name), quiet].filter((text) => text !== "").join(" && ");
+        const exact = `${floatFunction(operation, operandType)}(${this.bitsOf(args)})`;
+        this.line(`if (!(${conditions})) ${name} = toDouble(${exact}, I[${this.headerWord("resultHigh")}]);`);
+      }
+      this.nameNumber(name, ...CANONICAL_NAN);
+      return true;
+    }
+    if (operandType !== "f64") return false;
+    const compare = fastComparisons.get(op);
+    if (compare !== undefined) {
+      const [yes, no] = compare(this.number(args[0]!), this.number(args[1]!));
+      const exact = `${op}_f64(${this.bitsOf(args)})`;
+      this.line(`const v${this.id} = ${yes} ? 1 : ${no} ? 0 : ${exact};`);
+    } else if (op === "ftoi32" && this.constantOf(args[1]!) === TOWARD_ZERO) {
+      const number = this.number(args[0]!);
+      const quiet = `(I[${this.host.flagsWord}] & 1) !== 0 && abs(${number}) < 2147483648`;
+      this.line(`const v${this.id} = ${quiet} ? ${number} | 0 : ftoi32_f64(${this.bitsOf(args)});`);
+    } else return false;
+    this.low[this.current] = `v${this.id}`;
+    return true;
+  }
+
+  /** Values as call arguments, separated by commas. */
+  private bitsOf(values: readonly Value[]): string {
+    return values.flatMap((value) => this.operand(value)).join(", ");
   }
 
   // -- memory and helpers
@@ -729,15 +862,23 @@ export class JsEmitter {
     const name = wide ? `l${this.id}` : `v${this.id}`;
     const slow = `${width === 64 || width === 32 ? `ld${width}` : `ld${width}${signed ? "s" : "u"}`}`;
     const full = width === 64;
-    this.line(`let ${name}${full ? `, h${this.id}` : ""};`);
+    const number = full && this.wanted[current] === 1 ? `$${this.id}` : "";
+    const halves = `${name}${full ? `, h${this.id}` : ""}`;
+    this.line(number === "" ? `let ${halves};` : `let ${number}, ${name} = 0, h${this.id} = 0;`);
     const fast = this.fastAccess(low, high, "tr", width!);
-    const read = full
-      ? `const p = ${fast.place} >>> 2; ${name} = I[p]; h${this.id} = I[p + 1];`
-      : `${name} = ${this.element(width!, signed!, fast.place)};`;
-    const after = full ? ` h${this.id} = I[${this.headerWord("resultHigh")}];` : "";
+    const readHalves = `${name} = I[p]; h${this.id} = I[p + 1];`;
+    const read =
+      number !== ""
+        ? `const p = ${fast.place} >>> 2; ${number} = D[p >>> 1]; if (${number} !== ${number}) { ${readHalves} }`
+        : full
+          ? `const p = ${fast.place} >>> 2; ${readHalves}`
+          : `${name} = ${this.element(width!, signed!, fast.place)};`;
+    const convert = number === "" ? "" : ` ${number} = toDouble(${name}, h${this.id});`;
+    const after = full ? ` h${this.id} = I[${this.headerWord("resultHigh")}];${convert}` : "";
     this.line(
       `{ ${fast.prepare} if (${fast.test}) { ${read} } else { ${this.host.beforeSlowPath()} ${name} = ${slow}(${low}, ${high}, ${this.host.site()}); if (I[${this.headerWord("exit")}] !== 0) { ${this.host.bail()} }${after} } }`,
     );
+    if (number !== "") return this.nameNumber(number, name, `h${this.id}`);
     this.low[current] = name;
     if (wide) this.high[current] = full ? `h${this.id}` : signed ? "sign" : "zero";
   }
@@ -746,12 +887,21 @@ export class JsEmitter {
     const { width, args } = operation;
     const low = this.atom(args[0]!);
     const high = this.wideAddresses ? this.atomHigh(args[0]!) : "0";
-    const value = width === 64 ? [this.atom(args[1]!), this.hi(args[1]!)] : [this.atom(args[1]!)];
+    const number = width === 64 ? this.numbers[args[1]!] : undefined;
+    const value =
+      number !== undefined
+        ? this.operand(args[1]!)
+        : width === 64
+          ? [this.atom(args[1]!), this.hi(args[1]!)]
+          : [this.atom(args[1]!)];
     const fast = this.fastAccess(low, high, "tw", width!);
+    const [nanLow, nanHigh] = this.nans[args[1]!] ?? [];
     const write =
-      width === 64
-        ? `const p = ${fast.place} >>> 2; I[p] = ${value[0]}; I[p + 1] = ${value[1]};`
-        : `${this.element(width!, false, fast.place)} = ${value[0]};`;
+      number !== undefined
+        ? `const p = ${fast.place} >>> 2; if (${number} === ${number}) D[p >>> 1] = ${number}; else { I[p] = ${nanLow}; I[p + 1] = ${nanHigh}; }`
+        : width === 64
+          ? `const p = ${fast.place} >>> 2; I[p] = ${value[0]}; I[p + 1] = ${value[1]};`
+          : `${this.element(width!, false, fast.place)} = ${value[0]};`;
     this.line(
       `{ ${fast.prepare} if (${fast.test}) { ${write} } else { ${this.host.beforeSlowPath()} st${width}(${[low, high, ...value, this.host.site()].join(", ")}); if (I[${this.headerWord("exit")}] !== 0) { ${this.host.bail()} } } }`,
     );
@@ -813,8 +963,11 @@ export class JsEmitter {
   }
 }
 
+/** Rounding mode of conversions as C does them: RISC-V unprivileged manual, 20.2. */
+const TOWARD_ZERO = 1;
+
 /** The names in an expression. */
-const names = (text: string): string[] => text.match(/[A-Za-z_]\w*/g) ?? [];
+const names = (text: string): string[] => text.match(/[A-Za-z_$][\w$]*/g) ?? [];
 
 const comparisons = new Set(["eq", "ne", "lt", "ltu", "ge", "geu"]);
 

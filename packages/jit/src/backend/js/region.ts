@@ -69,19 +69,24 @@ export const emitJsRegion = (
   noteAt?: (place: number) => string | undefined,
 ): string => new RegionPrinter(head, context, noteAt).print();
 
-/** A slot's element in locals; `high` is empty where it has 32 bits. */
+/** A slot's element in locals; `high` is empty where it has 32 bits, `number` where it is not kept as a double. */
 interface CachedSlot {
   readonly word: number;
   readonly low: string;
   readonly high: string;
+  readonly number: string;
   written: boolean;
 }
+
+const elementName = ({ slot, index }: Operation): string => `${slot}_${(index as number) ?? 0}`;
 
 /** Word 3 of a fetch TLB entry: the code page's index. */
 const CODE_PAGE = 3;
 
 class RegionPrinter {
   private readonly slots = new Map<string, CachedSlot>();
+  /** Slots' elements that are computed with as doubles. */
+  private readonly doubles = new Set<string>();
   private readonly lines: string[] = [];
   private readonly pcWord: number;
   private readonly manyPages: boolean;
@@ -96,6 +101,7 @@ class RegionPrinter {
   ) {
     this.pcWord = (context.hartOffset + STATE_OFFSET + context.shape.slots.get("pc")!.offset) >> 2;
     this.manyPages = context.pages.size > 1;
+    if (context.flagsOffset !== undefined) this.findDoubles(head);
     this.survey(head);
   }
 
@@ -147,35 +153,58 @@ class RegionPrinter {
     for (const child of at.children) this.survey(child);
   }
 
+  private findDoubles(at: StructuredNode): void {
+    const { operations } = at.node.block;
+    const read = new Set<number>();
+    for (const { op, args } of operations) if (op === "float64") read.add(args[0]!);
+    operations.forEach((operation, position) => {
+      const isDouble =
+        operation.op === "get"
+          ? read.has(position)
+          : operation.op === "set" &&
+            (read.has(operation.args[0]!) || operations[operation.args[0]!]!.op === "bits64");
+      if (isDouble) this.doubles.add(elementName(operation));
+    });
+    for (const child of at.children) this.findDoubles(child);
+  }
+
   private cached(operation: Operation): CachedSlot | undefined {
     const { shape, hartOffset, flagsOffset } = this.context;
     const { offset, stride } = shape.slots.get(operation.slot!)!;
     const index = (operation.index as number) ?? 0;
     const address = hartOffset + STATE_OFFSET + offset + index * stride;
     if (address === flagsOffset) return undefined;
-    const low = `${operation.slot}_${index}`;
+    const low = elementName(operation);
     let slot = this.slots.get(low);
     if (slot === undefined) {
-      slot = { word: address >> 2, low, high: stride === 8 ? `${low}h` : "", written: false };
+      const number = this.doubles.has(low) && stride === 8 && address % 8 === 0 ? `$${low}` : "";
+      slot = { word: address >> 2, low, high: stride === 8 ? `${low}h` : "", number, written: false };
       this.slots.set(low, slot);
     }
     return slot;
   }
 
-  private forEachHalf(
-    print: (word: number, local: string) => string,
-    select = (_: CachedSlot) => true,
-  ): string[] {
-    return [...this.slots.values()]
-      .filter(select)
-      .flatMap(({ word, low, high }) => [print(word, low), ...(high === "" ? [] : [print(word + 1, high)])]);
+  /** What gives each local of the slots its content. */
+  private readSlots(): string[] {
+    return [...this.slots.values()].flatMap(({ word, low, high, number }) => [
+      `${low} = I[${word}]`,
+      ...(high === "" ? [] : [`${high} = I[${word + 1}]`]),
+      ...(number === "" ? [] : [`${number} = D[${word >> 1}]`]),
+    ]);
   }
 
   private writeBack(): string {
-    return this.forEachHalf(
-      (word, local) => `I[${word}] = ${local};`,
-      ({ written }) => written,
-    ).join(" ");
+    const statements: string[] = [];
+    for (const { word, low, high, number, written } of this.slots.values()) {
+      if (!written) continue;
+      const halves = `I[${word}] = ${low};${high === "" ? "" : ` I[${word + 1}] = ${high};`}`;
+      statements.push(
+        number === ""
+          ? halves
+          : `if (${number} === ${number}) D[${word >> 1}] = ${number}; else { ${halves} }`,
+      );
+    }
+    return statements.join(" ");
   }
 
   private loadTlbs(declare: "let " | ""): string {
@@ -211,7 +240,7 @@ class RegionPrinter {
     if (context.pageAddress !== undefined) this.line(`if (pg !== ${context.pageAddress}) return null;`);
     for (const [distance, index] of context.pages) if (distance !== 0) this.confirmPage(distance, index);
     this.line(this.loadTlbs("let "));
-    const loads = this.forEachHalf((word, local) => `${local} = I[${word}]`);
+    const loads = this.readSlots();
     if (loads.length > 0) this.line(`let ${loads.join(", ")};`);
   }
 
@@ -349,15 +378,15 @@ class RegionPrinter {
       bail: () => "break bail;",
       spill: () => this.writeBack(),
       bailSpilled: () => "return null;",
-      afterHelper: () =>
-        [this.loadTlbs(""), ...this.forEachHalf((word, local) => `${local} = I[${word}];`)].join(" ").trim(),
+      afterHelper: () => [this.loadTlbs(""), ...this.readSlots().map((read) => `${read};`)].join(" ").trim(),
       pc: (distance) => this.address(node.place + distance),
       field: unknown,
       fieldIndex: unknown,
       slotLocals: (operation) => {
         const slot = this.cached(operation);
-        return slot === undefined ? undefined : [slot.low, slot.high];
+        return slot === undefined ? undefined : [slot.low, slot.high, slot.number];
       },
+      flagsWord: this.context.flagsOffset === undefined ? undefined : this.context.flagsOffset >> 2,
       exit: (operation, emitter) => this.printEnding(at, operation, emitter),
     };
   }

@@ -6,9 +6,9 @@ import { emitInterpreter } from "./interpreter.js";
 import { EmissionError, EmissionVerifier } from "./verify.js";
 
 const names = [
-  ..."I B U S H C P".split(" "),
+  ..."I B U S H D F C P".split(" "),
   ..."imul clz32 mulhu32 bswap32 clz64 div64 rotl64 ld8u ld8s ld16s ld32 ld64 st8 st32 st64".split(" "),
-  ..."amo64 lr64 sc64 raise ecall fadd_f64 decode jump".split(" "),
+  ..."amo64 lr64 sc64 raise ecall fadd_f64 toDouble lowOf abs fused decode jump".split(" "),
 ];
 const verifier = new EmissionVerifier(new Set(names));
 
@@ -76,6 +76,14 @@ describe("real emissions", () => {
       b.leave();
     });
     verifier.verify(text, "a block");
+  });
+
+  it("accepts doubles as numbers", () => {
+    const text = body(
+      "let $a = D[4] + F[0], l = 0; $a = -$a * abs($a); if ($a !== $a) $a = toDouble(l, 2); D[4] = $a; " +
+        "I[1] = lowOf($a, l); const v = $a < 1.5 ? 1 : $a >= 1.5 ? 0 : 2; I[2] = $a | 0; F[0] = 3; fused(); l = v;",
+    );
+    expect(() => verifier.verify(text, "a region")).not.toThrow();
   });
 
   it("accepts a jump out of the page and an indirect one", () => {
@@ -259,6 +267,31 @@ describe("refused emissions", () => {
     ],
     ["a label of another name", body("out: for (;;) { return null; }"), "label out"],
     ["a label at a statement", body("leave: ld32(1);"), "a label that is neither at a loop nor at a block"],
+    [
+      "a number in an integer's place",
+      body("const a = D[1];"),
+      "the value of a is not an integer expression",
+    ],
+    ["a number as an index", body("const $a = D[1]; I[$a] = 1;"), "the index is not an integer expression"],
+    [
+      "a number in a word",
+      body("const $a = D[1]; I[1] = $a;"),
+      "the stored value is not an integer expression",
+    ],
+    [
+      "a number as an integer argument",
+      body("const $a = F[0]; ld32($a);"),
+      "an argument is not an integer expression",
+    ],
+    ["a number as a result", body("const $a = D[1]; return $a;"), "the result is not an integer expression"],
+    ["a comparison as a number", body("const $a = 1 < 2;"), "the value of $a is not a number"],
+    ["a comparison in a number's view", body("D[1] = 1 < 2;"), "the stored value is not a number"],
+    [
+      "a number as the sign beside a NaN",
+      body("const $a = D[1]; I[1] = lowOf($a, $a);"),
+      "an argument is not",
+    ],
+    ["a number from a function as an integer", body("I[1] = toDouble(1, 2);"), "the stored value is not"],
     ["a number as a label's name", body("L: for (;;) { return null; }"), "label L"],
     [
       "a loop whose check goes to its own beginning",

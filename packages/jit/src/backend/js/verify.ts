@@ -8,7 +8,9 @@
  * - Its only free names are allowed ones. Of these, views are only indexed and functions only called; neither is
  *   ever a value. No local hides an allowed name or another local.
  * - There are no closures, no `this`, no `new`, no strings, no property access but the indexing of a view.
- * - Every value of a local, argument, index and store is an integer by construction; `null` is only returned.
+ * - Every value of a local, argument, index and store is an integer by construction; `null` is only returned. The
+ *   exceptions are numbers: locals whose names begin with `$`, elements of the views `D` and `F`, and what the functions in
+ *   `doubles.ts` take and give as such.
  * - The page's functions `P` and the dispatcher's `jump` are only returned: `return P[4]`, `return jump()`.
  * - A loop of a translation begins with its charge: it leaves where the budget, a word or a local, is too small, and
  *   lowers it; whatever else is stored there lowers it too, or leaves it as it is. The interpreter is told apart by
@@ -36,6 +38,7 @@ import {
   type VariableDeclaration,
 } from "acorn";
 import { viewNames } from "./bindings.js";
+import { doubleSignatures } from "./doubles.js";
 
 /** Emitted JavaScript that breaks a rule of `verify.ts`: a defect of the emitter or of a front end's names. */
 export class EmissionError extends Error {
@@ -87,6 +90,8 @@ const COLD_HANDLERS = /^cold\d+$/;
 /** Labels: the interpreter's loop; of a region its ends, loops and merge points. */
 const LABELS = /^(enter|leave|bail|[LM]\d+)$/;
 const PAGE_FUNCTIONS = "P";
+/** Views whose elements are doubles. */
+const numberViews: ReadonlySet<string> = new Set(["D", "F"]);
 const DISPATCHER = "jump";
 const views: ReadonlySet<string> = new Set(viewNames);
 const unusableNames: ReadonlySet<string> = new Set(["eval", "arguments", "undefined", "NaN", "Infinity"]);
@@ -229,7 +234,7 @@ class Walk {
     if (kind !== "const" && kind !== "let") refuse(node, `${kind} is not allowed`);
     for (const { id, init } of node.declarations) {
       if (id.type !== "Identifier") refuse(id, `${id.type} is not allowed`);
-      if (init) this.integer(init, `the value of ${id.name}`);
+      if (init) this.value(init, `the value of ${id.name}`, isNumberName(id.name));
       this.declare(id, id.name, kind);
     }
   }
@@ -268,7 +273,11 @@ class Walk {
     const budget = budgetOf(left);
     if (budget !== undefined && this.budgets.has(budget) && !lowers(budget, right))
       refuse(left, "a loop's budget is written");
-    this.integer(right, "the stored value");
+    const takesNumber =
+      left.type === "Identifier"
+        ? isNumberName(left.name)
+        : left.object.type === "Identifier" && numberViews.has(left.object.name);
+    this.value(right, "the stored value", takesNumber);
   }
 
   private return(node: ReturnStatement): void {
@@ -318,6 +327,11 @@ class Walk {
 
   private integer(node: Expression, role: string): void {
     if (this.expression(node) !== Kind.integer) refuse(node, `${role} is not an integer expression`);
+  }
+
+  private value(node: Expression, role: string, isNumber: boolean): void {
+    if (!isNumber) this.integer(node, role);
+    else if (this.expression(node) === Kind.boolean) refuse(node, `${role} is not a number`);
   }
 
   private expression(node: Expression | Super): Kind {
@@ -372,7 +386,7 @@ class Walk {
   }
 
   private name(node: Node, name: string): Kind {
-    if (this.locals.has(name)) return Kind.integer;
+    if (this.locals.has(name)) return isNumberName(name) ? Kind.number : Kind.integer;
     if (!this.allowed.has(name)) refuse(node, `unknown name ${name}`);
     refuse(node, views.has(name) ? `the view ${name} is not indexed` : `the function ${name} is not called`);
   }
@@ -385,11 +399,12 @@ class Walk {
     if (this.locals.has(name)) refuse(callee, `the local ${name} is called`);
     if (!this.allowed.has(name)) refuse(callee, `unknown name ${name}`);
     if (views.has(name)) refuse(callee, `the view ${name} is called`);
-    for (const argument of node.arguments) {
+    const signature = doubleSignatures.get(name);
+    node.arguments.forEach((argument, position) => {
       if (argument.type === "SpreadElement") refuse(argument, "SpreadElement is not allowed");
-      this.integer(argument, "an argument");
-    }
-    return Kind.integer;
+      this.value(argument, "an argument", signature?.parameters[position] === "n");
+    });
+    return signature?.result === "n" ? Kind.number : Kind.integer;
   }
 
   /** An element of a view, read or written. */
@@ -403,7 +418,7 @@ class Walk {
     if (!this.allowed.has(object.name)) refuse(object, `unknown name ${object.name}`);
     if (object.name === PAGE_FUNCTIONS) refuse(object, `${PAGE_FUNCTIONS} is written`);
     this.index(property as Expression);
-    return Kind.integer;
+    return numberViews.has(object.name) ? Kind.number : Kind.integer;
   }
 
   private index(node: Expression): void {
@@ -417,6 +432,8 @@ class Walk {
     this.integer(node, "the index");
   }
 }
+
+const isNumberName = (name: string): boolean => name.startsWith("$");
 
 const isIndexLiteral = (value: unknown): boolean =>
   typeof value === "number" && Number.isInteger(value) && value >= 0;
