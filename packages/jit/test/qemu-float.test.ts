@@ -162,7 +162,7 @@ function runInQemu(image: Uint8Array): Uint8Array {
   }
 }
 
-function runInRegions(image: Uint8Array): { output: Uint8Array; translated: number } {
+function runInRegions(image: Uint8Array, tier: "wasm" | "js"): { output: Uint8Array; translated: number } {
   const ramBytes = (image.length + 0x1fff) & -0x1000;
   const memory = riscvMemory({ ramBytes, codePages: 32 });
   memory.guest.write(BASE, image);
@@ -171,7 +171,7 @@ function runInRegions(image: Uint8Array): { output: Uint8Array; translated: numb
     memory,
     bus: { read: () => undefined, write: () => false },
     clock: { now: () => 0 },
-    tier: "wasm",
+    tier,
     hotThreshold: 4,
   });
   cpu.start({ pcLo: BASE | 0, pcHi: 0, mode: 3, args: [] });
@@ -182,7 +182,7 @@ function runInRegions(image: Uint8Array): { output: Uint8Array; translated: numb
   return { output, translated: cpu.engine.counters.translated / cpu.retired() };
 }
 
-describe("floating-point instructions", () => {
+describe.each(["wasm", "js"] as const)("floating-point instructions in tier %s", (tier) => {
   const missing =
     spawnSync(EMULATOR, ["--version"]).status === 0 ? undefined : `${EMULATOR} is not installed`;
   const input = Buffer.concat(cases.map((each, index) => inputOf(each, SEED * 1000 + index)));
@@ -192,7 +192,7 @@ describe("floating-point instructions", () => {
   beforeAll(() => {
     if (missing !== undefined) return;
     expected = runInQemu(imageOf(true, input));
-    actual = runInRegions(imageOf(false, input));
+    actual = runInRegions(imageOf(false, input), tier);
   }, 600_000);
 
   it("run in regions", (context) => {
