@@ -1,0 +1,421 @@
+/**
+ * The NES's CPU with its instructions run by the translator, in place of jsnes's own.
+ *
+ * jsnes's CPU is two things: a 6502, and the bus that it sits on (one call a cycle, which drives picture, sound, DMA and
+ * the interrupt inputs). This class replaces the first and inherits the second. Most of the time nothing that happens
+ * on a cycle can be noticed by the program; such a stretch, up to the next interrupt or DMA that could come, is one run
+ * of the translator, and time is added up at its end. Around such an event instructions are run one by one, with their
+ * cycles. An access to a device does its instruction's cycles on the bus, in their order, with what indexed addressing
+ * reads on the way, so that devices see the same as from jsnes's CPU.
+ *
+ * Memory is shared: `mem`, which cartridges and DMA use, is the translator's RAM. Where a cartridge computes what is
+ * read, or a Game Genie changes it, jsnes's own CPU runs instead; so it does for code in the mirrors of RAM.
+ */
+import { DEVICES, memoryAddress, mos6502, opcodes, STACK_WINDOW } from "@hyperfile/example-mos6502";
+import { FlatCpu, type Tier } from "@hyperfile/jit";
+import { type Console, JsnesCpuClass, type Mapper } from "./jsnes.js";
+
+const BRK = 0x00;
+const RTI = 0x40;
+const VECTOR_NMI = 0xfffa;
+const VECTOR_IRQ = 0xfffe;
+/** No instruction takes more cycles, its branch included. */
+const LONGEST = 8;
+/** Shorter stretches are stepped through. */
+const SHORTEST = 16;
+/** Count of the sound unit's frame counter at which it interrupts, and its period. */
+const FRAME_IRQ = 29828;
+/** Where RAM is; its mirrors follow. */
+const RAM_BYTES = 0x800;
+const MIRRORS_END = 0x2000;
+/** Locks the CPU up: what fetches from RAM's mirrors find. */
+const JAM = 0x02;
+/** Cartridge memory begins here. */
+const CARTRIDGE = 0x6000;
+
+/** The translator's side: it outlives resets of the console. */
+export class TranslatedCore {
+  readonly flat: FlatCpu;
+  /** All 64 KiB. */
+  readonly memory: Uint8Array;
+  /** Who runs on it. */
+  cpu: TranslatedCpu | undefined;
+
+  constructor(tier: Tier = "auto") {
+    this.flat = new FlatCpu({
+      frontEnd: mos6502({ decimal: false }),
+      tier,
+      ramBytes: 0x10000,
+      map: placeOf,
+      bus: {
+        read: (address) => this.cpu!.readDevice(address - DEVICES),
+        write: (address, _, value) => {
+          this.cpu!.writeDevice(address - DEVICES, value);
+          return true;
+        },
+      },
+      helpers: {
+        brk: () => this.cpu!.brk(),
+        rti: (_, target = 0) => this.cpu!.rti(target),
+        masked: () => this.cpu!.masked(),
+      },
+    });
+    const { guest } = this.flat;
+    const frames = Array.from({ length: 16 }, (_, page) => guest.writableFrame(page << 12));
+    if (frames.some((frame, page) => frame !== frames[0]! + (page << 12)))
+      throw new Error("RAM is not in one piece");
+    this.memory = guest.pool.memory.u8.subarray(frames[0], frames[0]! + 0x10000);
+  }
+}
+
+/** Where accesses go: RAM and its mirrors, the cartridge's memory to be read, devices. */
+function placeOf(address: number, kind: "read" | "write" | "fetch"): number {
+  const at = memoryAddress(address);
+  if (address >= STACK_WINDOW && address < STACK_WINDOW + 0x200) return at;
+  if (at < MIRRORS_END) return kind === "fetch" ? at : at & (RAM_BYTES - 1);
+  return at < CARTRIDGE || kind === "write" ? DEVICES + at : at;
+}
+
+/** The CPU that jsnes gets. */
+export class TranslatedCpu extends JsnesCpuClass {
+  private readonly flat: FlatCpu;
+  /** What the mirrors of RAM held at power-on: nobody reads it but `toJSON`. */
+  private readonly mirrors: Uint8Array;
+  /** The cartridge's memory as translations were made from it. */
+  private readonly known: Uint8Array;
+  /** jsnes's CPU has run, so translations may be of what was there before. */
+  private isStale = true;
+  /** Time of the translator up to which cycles were given to the bus. */
+  private synced = 0;
+  /** When the instruction began whose cycles are on the bus, and the byte that it read. */
+  private begun = -1;
+  private hasRead = false;
+  private byteRead = 0;
+  /** Cycle up to which nothing can be noticed. */
+  private limit = 0;
+  private isStepping = false;
+  private unmasked = false;
+
+  constructor(nes: Console, core: TranslatedCore) {
+    super(nes);
+    this.flat = core.flat;
+    core.memory.set(this.mem);
+    this.mem = core.memory;
+    this.mirrors = this.mem.slice(RAM_BYTES, MIRRORS_END);
+    this.known = new Uint8Array(0x10000 - CARTRIDGE);
+    core.cpu = this;
+  }
+
+  override emulate(): number {
+    const start = this.cycles;
+    if (this.resetPending || !this.directPrgReads) return this.emulateItself();
+    if (this.isStale) this.refresh();
+    if (this.dmaNeedHalt) this._runDma(this.REG_PC);
+    const quiet = this.quietCycles();
+    if (quiet > 0) this.stretch(quiet);
+    else this.step();
+    if (this.prevNeedNmi || this.prevRunIrq) this.takeInterrupt();
+    return this.cycles - start;
+  }
+
+  override toJSON(): { mem: number[] } {
+    const state = super.toJSON();
+    this.mirrors.forEach((byte, at) => {
+      state.mem[RAM_BYTES + at] = byte;
+    });
+    return state;
+  }
+
+  override fromJSON(state: unknown): void {
+    super.fromJSON(state);
+    this.isStale = true;
+  }
+
+  // -- running
+
+  /** One instruction on jsnes's own CPU. */
+  private emulateItself(): number {
+    this.isStale = true;
+    return super.emulate();
+  }
+
+  /** Takes over from jsnes's CPU: registers, and memory, from which nothing was translated. */
+  private refresh(): void {
+    this.isStale = false;
+    this.mem.fill(JAM, RAM_BYTES, MIRRORS_END);
+    this.flat.write(0, this.mem.slice());
+    this.known.set(this.mem.subarray(CARTRIDGE));
+    this.toSlots();
+  }
+
+  /** Runs until shortly before something could be noticed. */
+  private stretch(quiet: number): void {
+    const { flat, ppu } = this;
+    this.limit = this.cycles + quiet;
+    this.synced = flat.elapsed;
+    this.begun = -1;
+    const end = flat.run(quiet - LONGEST);
+    this.pass(flat.elapsed - this.synced);
+    this.fromSlots();
+    if (ppu.dotTarget > ppu.nextEventDot) {
+      ppu.catchUp();
+      ppu._scheduleNextEvent();
+      this.nmiLine = ppu.nmiOutput;
+    }
+    if (end === "fault") this.emulateItself();
+    if (!this.unmasked) return;
+    // RTI restores the mask early enough for an interrupt right after itself.
+    this.unmasked = false;
+    this.papu.catchUp(this.cycles);
+    this.runIrq = this.prevRunIrq = this.irqFlags !== 0;
+  }
+
+  /** Runs one instruction, and gives each of its cycles to the bus. */
+  private step(): void {
+    const { flat, REG_PC: pc } = this;
+    const opcode = this.mem[pc < MIRRORS_END ? pc & (RAM_BYTES - 1) : pc]!;
+    const start = flat.elapsed;
+    this.synced = start;
+    this.begun = -1;
+    this.isStepping = true;
+    const end = flat.run(1);
+    this.isStepping = false;
+    if (end === "fault") {
+      this.emulateItself();
+      return;
+    }
+    const cycles = flat.elapsed - start;
+    const mask = flat.get("i");
+    const writes = writesOf(opcode, cycles);
+    for (let cycle = this.synced - start; cycle < cycles; cycle++) {
+      if (opcode === RTI && cycle === 4) this.F_INTERRUPT = mask;
+      if (opcode === BRK && cycle === 5) this.chooseVector();
+      // A taken branch in a page does not look at interrupts on its last cycle.
+      if (cycle === 2 && isBranch(opcode) && this.runIrq && !this.prevRunIrq) this.runIrq = false;
+      if ((writes >> cycle) & 1) this.write(0, this.mem[0]!);
+      else this.read(pc);
+    }
+    this.fromSlots();
+    this.F_INTERRUPT = mask;
+    if (opcode === BRK) this.prevNeedNmi = this.prevRunIrq = false;
+  }
+
+  /** An NMI that comes while BRK pushes takes its handler's place. */
+  private chooseVector(): void {
+    this.F_INTERRUPT = 1;
+    if (!this.needNmi) return;
+    this.needNmi = false;
+    this.forcedNmi = false;
+    this.flat.pc = this.wordAt(VECTOR_NMI);
+  }
+
+  private takeInterrupt(): void {
+    this._interruptSequence(VECTOR_IRQ, false);
+    this.toSlots();
+    if (this.flat.guest.holdsCode(0x100, 0x100)) this.flat.write(0x100, this.mem.slice(0x100, 0x200));
+  }
+
+  /** Lets cycles go by in which nothing happens that the CPU could notice. */
+  private pass(cycles: number): void {
+    if (cycles === 0) return;
+    this.cycles += cycles;
+    this.ppu.dotTarget += 3 * cycles;
+    this.runIrq = this.prevRunIrq = false;
+  }
+
+  /** Cycles from now on in which nothing can interrupt the CPU, or halt it; 0 if there are only few. */
+  private quietCycles(): number {
+    const { ppu, papu, cycles } = this;
+    if (this.irqFlags !== 0) papu.catchUp(cycles);
+    if (this.needNmi || this.prevNeedNmi || this.dmaNeedHalt || this.dmcDmaRunning || ppu.frameEnded)
+      return 0;
+    if (this.irqFlags !== 0 && this.F_INTERRUPT === 0) return 0;
+    if (ppu.nmiOutput && !this.nmiLine) return 0;
+    const quiet = Math.min(this.quietPicture(), this.quietSound());
+    return quiet < SHORTEST ? 0 : quiet;
+  }
+
+  private quietPicture(): number {
+    const { ppu } = this;
+    if (ppu.renderingOn && clocksCounter(this.nes.mmap!)) {
+      ppu.catchUp();
+      ppu._scheduleNextEvent();
+      return Math.floor((ppu.nextEventDot - ppu.dotTarget) / 3);
+    }
+    // An odd frame is a dot shorter.
+    return Math.floor((ppu.dotsRun + ppu._dotsUntil(241, 1) - 1 - ppu.dotTarget) / 3);
+  }
+
+  private quietSound(): number {
+    const { papu, cycles } = this;
+    const { dmc, lastCycle } = papu;
+    let quiet = FRAME_IRQ;
+    if (papu.countSequence === 0 && papu.frameIrqEnabled) {
+      const left = FRAME_IRQ - papu.frameCycleCounter;
+      quiet = lastCycle + left - 1 - cycles;
+    }
+    const isFetching = dmc.bytesRemaining > 0;
+    if (dmc.startDelay !== 0 || (isFetching && dmc.disableDelay !== 0)) return 0;
+    if (cycles - dmc.lastFetchCycle < LONGEST) return 0;
+    if (!isFetching) return quiet;
+    return Math.min(quiet, lastCycle + dmc.timer + (dmc.bitsRemaining - 1) * dmc.period - 4 - cycles);
+  }
+
+  // -- what translated code calls
+
+  /** A load from a device. */
+  readDevice(address: number): number {
+    this.begin(address);
+    this.byteRead = this.read(address);
+    this.hasRead = true;
+    this.synced++;
+    return this.byteRead;
+  }
+
+  /** A store to a device, to the cartridge's memory, or to its registers. */
+  writeDevice(address: number, value: number): void {
+    const { use } = this.begin(address);
+    if (use === "modify") {
+      // The chip writes what it read before it writes what it made of that.
+      if (!this.hasRead) this.readDevice(address);
+      this.write(address, this.byteRead);
+      this.synced++;
+    }
+    this.write(address, value);
+    this.synced++;
+    if (address >= CARTRIDGE) this.noticeMemory();
+    if (this.isStepping) return;
+    if (!this.directPrgReads || this.cycles + this.quietCycles() < this.limit) this.flat.stop();
+  }
+
+  /** Gives the bus the time up to this instruction, and those of its cycles that come before the access. */
+  private begin(address: number): (typeof opcodes)[number] {
+    const { flat, mem } = this;
+    const pc = flat.pc & 0xffff;
+    const opcode = opcodes[mem[pc]!]!;
+    const now = flat.elapsed;
+    if (now === this.begun) return opcode;
+    this.begun = now;
+    this.hasRead = false;
+    this.pass(now - this.synced);
+    let cycles = opcode.length;
+    for (let at = 0; at < opcode.length; at++) this.read((pc + at) & 0xffff);
+    const operand = mem[(pc + 1) & 0xffff]!;
+    let base = operand | (mem[(pc + 2) & 0xffff]! << 8);
+    if (opcode.mode === "izy") {
+      base = this.read(operand) | (this.read((operand + 1) & 0xff) << 8);
+      cycles += 2;
+    }
+    if (opcode.mode === "izx") {
+      for (let dummy = 0; dummy < 3; dummy++) this.read(operand);
+      this.dataBus = address >> 8;
+      cycles += 3;
+    }
+    const isIndexed = opcode.mode === "izy" || opcode.mode === "abx" || opcode.mode === "aby";
+    if (isIndexed && (opcode.use !== "read" || (base ^ address) > 0xff)) {
+      this.read((base & 0xff00) | (address & 0xff));
+      cycles++;
+    }
+    this.synced = now + cycles;
+    return opcode;
+  }
+
+  /** Drops translations of what a cartridge has exchanged. */
+  private noticeMemory(): void {
+    const { mem, known, flat } = this;
+    for (let page = CARTRIDGE; page < 0x10000; page += 0x1000) {
+      const now = mem.subarray(page, page + 0x1000);
+      const before = known.subarray(page - CARTRIDGE, page - CARTRIDGE + 0x1000);
+      if (now.every((byte, at) => byte === before[at])) continue;
+      before.set(now);
+      flat.write(page, before);
+    }
+  }
+
+  brk(): void {
+    const { flat } = this;
+    this.fromSlots();
+    const from = flat.pc + 2;
+    let s = this.REG_SP;
+    for (const value of [from >> 8, from, (this.status() & 0xcf) | 0x30]) {
+      flat.write(0x100 | s, Uint8Array.of(value));
+      s = (s - 1) & 0xff;
+    }
+    flat.set("s", s);
+    flat.set("i", 1);
+    flat.pc = this.wordAt(VECTOR_IRQ);
+    if (!this.isStepping) this.F_INTERRUPT = 1;
+  }
+
+  rti(target: number): void {
+    this.flat.pc = target;
+    this.masked();
+    this.unmasked = !this.isStepping && this.irqFlags !== 0 && this.F_INTERRUPT === 0;
+  }
+
+  /** The interrupt mask was written: an interrupt that waits comes after the next instruction. */
+  masked(): void {
+    if (this.isStepping) return;
+    this.F_INTERRUPT = this.flat.get("i");
+    if (this.irqFlags !== 0 && this.F_INTERRUPT === 0) this.flat.stop();
+  }
+
+  // -- registers
+
+  private wordAt(address: number): number {
+    return this.mem[address]! | (this.mem[address + 1]! << 8);
+  }
+
+  private status(): number {
+    const zero = this.F_ZERO === 0 ? 2 : 0;
+    const { F_CARRY: c, F_DECIMAL: d, F_OVERFLOW: v, F_SIGN: n } = this;
+    return c | zero | (this.flat.get("i") << 2) | (d << 3) | (v << 6) | (n << 7);
+  }
+
+  private fromSlots(): void {
+    const { flat } = this;
+    this.REG_ACC = flat.get("a");
+    this.REG_X = flat.get("x");
+    this.REG_Y = flat.get("y");
+    this.REG_SP = flat.get("s");
+    this.REG_PC = flat.pc & 0xffff;
+    this.F_CARRY = flat.get("c");
+    this.F_ZERO = flat.get("z");
+    this.F_DECIMAL = flat.get("d");
+    this.F_OVERFLOW = (flat.get("v") >> 7) & 1;
+    this.F_SIGN = (flat.get("n") >> 7) & 1;
+  }
+
+  private toSlots(): void {
+    const { flat } = this;
+    flat.set("a", this.REG_ACC);
+    flat.set("x", this.REG_X);
+    flat.set("y", this.REG_Y);
+    flat.set("s", this.REG_SP);
+    flat.pc = this.REG_PC;
+    flat.set("c", this.F_CARRY);
+    flat.set("z", this.F_ZERO);
+    flat.set("i", this.F_INTERRUPT);
+    flat.set("d", this.F_DECIMAL);
+    flat.set("v", this.F_OVERFLOW << 7);
+    flat.set("n", this.F_SIGN << 7);
+  }
+}
+
+const isBranch = (opcode: number): boolean => opcodes[opcode]!.mode === "rel";
+
+/** Which cycles of an instruction write: bit n is cycle n. */
+function writesOf(opcode: number, cycles: number): number {
+  const { use, name } = opcodes[opcode]!;
+  if (use === "modify") return 3 << (cycles - 2);
+  if (use === "store" || name === "pha" || name === "php") return 1 << (cycles - 1);
+  if (name === "jsr") return 0b011000;
+  return name === "brk" ? 0b0011100 : 0;
+}
+
+/** Whether a cartridge counts lines, and so may interrupt at any of them: NROM's class, from which all derive, does not. */
+function clocksCounter(mapper: Mapper): boolean {
+  let base = mapper;
+  for (let next = base; next !== Object.prototype; next = Object.getPrototypeOf(next)) base = next;
+  return mapper.clockIrqCounter !== base.clockIrqCounter;
+}
