@@ -1,4 +1,5 @@
-// Checks the direction of dependencies: who may import whom, and that only files for Node import node modules.
+// Checks the direction of dependencies: who may import whom, that only files for Node import node modules, and that
+// nothing outside the folders of an architecture is named after it.
 import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -15,6 +16,22 @@ const allowedPackages = {
 const closedFolders = ["packages/decoder/src/ir"];
 /** Files outside `arch/` may not import from inside it, but for the package's index. */
 const archFolder = "packages/jit/src/arch";
+/** Packages in which only folders called riscv may know of RISC-V; indexes name what they export. */
+const neutralPackages = ["decoder", "jit"];
+/** Words of one architecture, in identifiers or comments. */
+const riscvWords =
+  /risc-?v|\brv(32|64)|satp|[ms]status|[hs]fence|\bcsrs?\b|csrr|[ms](tvec|epc|cause|tval|ideleg|edeleg)\b|\bsbi\b|\bpmp\b|\bsv(32|39|48|57)|zicsr|\becall|\bebreak|\bfence\.i|\b[ms]ret\b|\bf(csr|rm|flags)\b|\b(lr|sc)\.[wd]\b|\bxlen|\baddi?w\b/i;
+/** A rule of arithmetic may name the standard that it is taken from. */
+const citation = /RISC-V (un)?privileged/g;
+const excepted = ["packages/jit/src/backend/js/demand.ts", "packages/jit/src/passes/fold-constants.ts"];
+
+/** Problems of a file with words that belong to an architecture. */
+function namedAfterArchitecture(file, text) {
+  if (/\/riscv\/|\/index\.ts$/.test(file) || excepted.includes(file)) return [];
+  const joined = text.replace(/\n\s*\*\s+/g, " ").replace(citation, "");
+  const word = riscvWords.exec(joined)?.[0];
+  return word === undefined ? [] : [`${file} speaks of ${word}: only riscv/ may`];
+}
 
 function sources(folder) {
   return readdirSync(join(root, folder), { withFileTypes: true }).flatMap((entry) => {
@@ -29,6 +46,7 @@ const graph = new Map();
 for (const [name, allowed] of Object.entries(allowedPackages)) {
   for (const file of sources(`packages/${name}/src`)) {
     const text = readFileSync(join(root, file), "utf8");
+    if (neutralPackages.includes(name)) problems.push(...namedAfterArchitecture(file, text));
     const imports = [
       ...text.matchAll(
         /^(?:import|export)\s+(?:type\s+)?(?:[\w*]+(?:\s+as\s+\w+)?|\{[^}]*\})\s+from\s+"([^"]+)"/gm,

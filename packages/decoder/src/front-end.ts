@@ -37,7 +37,7 @@ export interface Template {
 
 /** A guest CPU's instruction set. */
 export interface FrontEnd {
-  /** For messages and dumps, for instance `"rv64gc"`. */
+  /** For messages and dumps, for instance `"mos6502"`. */
   readonly name: string;
   /** The guest's slots; one must be called `pc` and have `addressType`. */
   readonly shape: StateShape;

@@ -1,7 +1,7 @@
 /**
  * The IR as text, one operation a line. `parse.ts` reads it back; printing and parsing is the identity.
  *
- *   insn +4 len 4                     %7 = call.i64 csrrw(%1, %2, %3)
+ *   insn +4 len 4                     %7 = call.i64 swap(%1, %2, %3)
  *   %1 = const.i64 -7                 trapif %5, cause 2, %1
  *   %2 = get.i64 x[5]                 set x[$rd], %4
  *   %3 = add.i64 %1, %2               store.64 [%3], %4

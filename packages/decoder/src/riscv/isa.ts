@@ -35,7 +35,7 @@ export function riscvTable(xlen: 32 | 64): InstructionTable<RiscvSemantics> {
     const rows = extensions.flatMap((extension) => Object.entries(extension));
     table = new InstructionTable(
       Object.fromEntries(
-        rows.filter(([, row]) => row.options.xlen === undefined || row.options.xlen === xlen),
+        rows.filter(([, row]) => row.options.width === undefined || row.options.width === xlen),
       ),
     );
     tables.set(xlen, table);

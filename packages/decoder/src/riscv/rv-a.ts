@@ -11,7 +11,7 @@ const loadReserved = (width: 32 | 64) => (m: RiscvSemantics, f: { rd: Field; rs1
   m.writeX(f.rd, m.loadReserved(width, m.readX(f.rs1)));
 const storeConditional = (width: 32 | 64) => (m: RiscvSemantics, f: Two) =>
   m.writeX(f.rd, m.storeConditional(width, m.readX(f.rs1), m.readX(f.rs2)));
-const rv64 = { xlen: 64 } as const;
+const rv64 = { width: 64 } as const;
 
 // biome-ignore format: one row an instruction, aligned to compare with the manual
 export const rvA = {

@@ -44,8 +44,8 @@ const orCombine = (m: M, a: Value): Value => {
   return m.sub(m.shl(low, m.builder.const32(8)), low);
 };
 
-const rv32 = { xlen: 32 } as const;
-const rv64 = { xlen: 64 } as const;
+const rv32 = { width: 32 } as const;
+const rv64 = { width: 64 } as const;
 
 // biome-ignore format: one row an instruction, aligned to compare with the manual
 export const zba = {

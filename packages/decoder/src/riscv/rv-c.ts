@@ -5,8 +5,8 @@
  */
 import { compressed, type FieldValues } from "../table/row.js";
 
-const rv32 = { xlen: 32 } as const;
-const rv64 = { xlen: 64 } as const;
+const rv32 = { width: 32 } as const;
+const rv64 = { width: 64 } as const;
 const ZERO = 0;
 const RA = 1;
 const SP = 2;

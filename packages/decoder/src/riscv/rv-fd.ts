@@ -114,7 +114,7 @@ const fromInteger = (format: Format, op: string, wide: boolean) => (m: M, f: Una
   format.write(m, f.rd, m.float(op, format.type, wide ? value : m.low32(value), rm));
 };
 
-const rv64 = { xlen: 64 } as const;
+const rv64 = { width: 64 } as const;
 
 // biome-ignore format: one row an instruction, aligned to compare with the manual
 export const rvF = {

@@ -30,8 +30,8 @@ const store = (width: Width) => (m: M, f: { rs1: Field; rs2: Field; imm: Field }
   m.store(width, m.add(m.readX(f.rs1), m.imm(f.imm)), m.readX(f.rs2));
 const lessThan = (m: M) => (a: Value, b: Value) => m.zext(m.lt(a, b));
 const lessThanUnsigned = (m: M) => (a: Value, b: Value) => m.zext(m.ltu(a, b));
-const rv32 = { xlen: 32 } as const;
-const rv64 = { xlen: 64 } as const;
+const rv32 = { width: 32 } as const;
+const rv64 = { width: 64 } as const;
 
 // biome-ignore format: one row an instruction, aligned to compare with the manual
 export const rvI = {

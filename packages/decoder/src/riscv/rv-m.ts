@@ -10,7 +10,7 @@ const full = (op: Operation) => (m: RiscvSemantics, f: Two) =>
   m.writeX(f.rd, m.builder.binary(op, m.readX(f.rs1), m.readX(f.rs2)));
 const word = (op: Operation) => (m: RiscvSemantics, f: Two) =>
   m.writeX(f.rd, m.sext(m.builder.binary(op, m.low32(m.readX(f.rs1)), m.low32(m.readX(f.rs2)))));
-const rv64 = { xlen: 64 } as const;
+const rv64 = { width: 64 } as const;
 
 // biome-ignore format: one row an instruction, aligned to compare with the manual
 export const rvM = {

@@ -47,6 +47,18 @@ describe("an encoding", () => {
     for (const value of [-1, 32, 3]) expect(() => insertField(rs2!, value)).toThrow(RangeError);
   });
 
+  it("takes the widths of fields from the table", () => {
+    const widths = { op: 3, rd: 4, rs1: 4 };
+    const { mask, fields } = parseEncoding("op rd 10101 rs1", widths);
+    expect(mask).toBe(0x01f0);
+    expect(fields.map(({ name, width }) => [name, width])).toEqual([
+      ["op", 3],
+      ["rd", 4],
+      ["rs1", 4],
+    ]);
+    expect(() => parseEncoding("op rd 10101 rs1")).toThrow('"op" has no customary width');
+  });
+
   it("encodes a whole instruction", () => {
     const encoding = parseEncoding("imm[11:0] rs1 000 rd 0010011");
     expect(encode(encoding, { rd: 10, rs1: 11, imm: -1 })).toBe(0xfff58513 | 0);

@@ -4,7 +4,7 @@
  *
  * Encoding tokens, most significant bit first, separated by blanks:
  * - `0110011` fixed bits;
- * - `rd` a field of its customary width (see `customaryWidths`);
+ * - `rd` a field of its customary width: that of `registerWidths`, or what the table's row maker was given;
  * - `rd'` a 3-bit register field of a compressed instruction, naming registers 8 to 15;
  * - `imm[12|10:5]` pieces of a field: the bits of the field that stand here; what no piece names is zero.
  * Fields called `imm` and `nzimm` are signed, all others unsigned; a name that starts with `nz` must not be zero.
@@ -12,20 +12,11 @@
  */
 import type { Field } from "../ir/types.js";
 
-/** Widths in bits of fields written without brackets. */
-export const customaryWidths: Readonly<Record<string, number>> = {
-  rd: 5,
-  rs1: 5,
-  rs2: 5,
-  rs3: 5,
-  rm: 3,
-  csr: 12,
-  aq: 1,
-  rl: 1,
-  fm: 4,
-  pred: 4,
-  succ: 4,
-};
+/** Widths in bits of fields that are written without brackets, by name. */
+export type FieldWidths = Readonly<Record<string, number>>;
+
+/** Registers are fields of 5 bits, unless a table says otherwise or a row writes brackets. */
+export const registerWidths: FieldWidths = { rd: 5, rs1: 5, rs2: 5, rs3: 5 };
 
 type Tokens<S extends string> = S extends `${infer Head} ${infer Tail}` ? Head | Tokens<Tail> : S;
 type NameOf<T extends string> = T extends `${"0" | "1"}${string}`
@@ -83,8 +74,8 @@ export type Expansion = readonly [name: string, fields: FieldValues];
 
 /** Options of a row. */
 export interface RowOptions {
-  /** The row exists only for this register width. */
-  readonly xlen?: 32 | 64;
+  /** The row exists only where registers have so many bits. */
+  readonly width?: 32 | 64;
   /** Mnemonic, where two rows share one (their keys then differ). */
   readonly as?: string;
   /** Budget units that the instruction costs, for front ends that are made of rows; 1 unless given, 31 at most. */
@@ -109,16 +100,19 @@ export interface CompressedRow extends Row<never> {
   readonly execute: undefined;
 }
 
-/** A function that makes rows for machine `M`: its fields' names and types come from the encoding string. */
+/**
+ * A function that makes rows for machine `M`: its fields' names and types come from the encoding string.
+ * @param widths of fields that are written without brackets
+ */
 export const rowMaker =
-  <M>() =>
+  <M>(widths: FieldWidths = registerWidths) =>
   <const S extends string>(
     pattern: S,
     operands: string,
     execute: (machine: M, fields: Readonly<Record<FieldNames<S>, Field>>) => void,
     options: RowOptions = {},
   ): Row<M> => ({
-    encoding: parseEncoding(pattern),
+    encoding: parseEncoding(pattern, widths),
     pattern,
     operands,
     execute: execute as (machine: M, fields: Readonly<Record<string, Field>>) => void,
@@ -142,8 +136,8 @@ export const compressed = <const S extends string>(
 });
 
 /** Parses an encoding string. Throws on a malformed one: a bad table must not load. */
-export function parseEncoding(pattern: string): Encoding {
-  const tokens = pattern.split(" ").map(parseToken);
+export function parseEncoding(pattern: string, widths: FieldWidths = registerWidths): Encoding {
+  const tokens = pattern.split(" ").map((token) => parseToken(token, widths));
   const bits = tokens.reduce((sum, token) => sum + token.width, 0);
   if (bits !== 16 && bits !== 32) throw new Error(`encoding "${pattern}" has ${bits} bits`);
   let mask = 0;
@@ -195,7 +189,7 @@ interface Token {
   readonly ranges: readonly { readonly low: number; readonly width: number }[];
 }
 
-function parseToken(token: string): Token {
+function parseToken(token: string, widths: FieldWidths): Token {
   if (/^[01]+$/.test(token)) {
     return {
       width: token.length,
@@ -213,7 +207,7 @@ function parseToken(token: string): Token {
   const [, name = "", prime, pieces, exclusions] = parts;
   const excluded = exclusions === undefined ? [] : exclusions.split(",").map(Number);
   if (pieces === undefined) {
-    const width = prime === "'" ? 3 : customaryWidths[name];
+    const width = prime === "'" ? 3 : widths[name];
     if (width === undefined)
       throw new Error(`field "${name}" has no customary width: write ${name}[high:low]`);
     return { width, name, bias: prime === "'" ? 8 : 0, excluded, ranges: [{ low: 0, width }] };

@@ -7,8 +7,8 @@
  * the instructions that have not retired are given back to the budget. Loads leave the block only by a trap;
  * stores also after themselves, when they changed code that the block may still be about to run, or when a device
  * made an interrupt ready. Atomics never leave after themselves, because their result is still to be written by the
- * block: code that they change in the rest of that block takes effect when the block is next entered, as the
- * architecture allows before a `fence.i`.
+ * block: code that they change in the rest of that block takes effect when the block is next entered, as
+ * architectures allow before an instruction that synchronises fetches with stores.
  *
  * A read-modify-write is atomic among harts where the memory is shared, by compare-and-swap; elsewhere it is plain.
  */

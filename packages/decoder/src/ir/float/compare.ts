@@ -2,8 +2,8 @@
  * Comparisons, minimum and maximum, and classification, for both formats. None of them rounds. Comparison of
  * values is the host's, which is IEEE 754's; only where a NaN takes part are the bits looked at.
  *
- * Minimum and maximum are IEEE 754-2019 minimumNumber and maximumNumber (RISC-V "F" 2.2): -0 is below +0, one
- * NaN gives the other operand, two NaNs give the default NaN, and a signaling NaN sets NV.
+ * Minimum and maximum are IEEE 754-2019 minimumNumber and maximumNumber (RISC-V unprivileged, "F" chapter): -0 is
+ * below +0, one NaN gives the other operand, two NaNs give the default NaN, and a signaling NaN sets NV.
  */
 import { fromSingle, toDouble } from "./host.js";
 import { DEFAULT_NAN_32, isNaN32, isSignaling32 } from "./soft32.js";
@@ -78,8 +78,8 @@ export function equal32(state: FloatState, aBits: number, bBits: number): number
 }
 
 /**
- * The class of a number as FCLASS's mask (RISC-V "F" chapter, table of FCLASS results). The four finite and
- * infinite classes mirror around zero: bits 0 to 3 from minus infinity to -0, bits 4 to 7 from +0 to infinity.
+ * The class of a number as a mask of 10 bits (RISC-V unprivileged, "F" chapter, classify instruction). The four finite
+ * and infinite classes mirror around zero: bits 0 to 3 from minus infinity to -0, bits 4 to 7 from +0 to infinity.
  */
 function classMask(
   negative: boolean,
@@ -93,12 +93,12 @@ function classMask(
   return 1 << (negative ? 3 - rank : 4 + rank);
 }
 
-/** FCLASS.D: a mask of 10 bits of which one is set. */
+/** The class of a binary64: a mask of 10 bits of which one is set. */
 export function class64(lo: number, hi: number): number {
   return classMask(hi < 0, (hi >>> 20) & 0x7ff, 0x7ff, ((hi & 0xfffff) | lo) !== 0, (hi & 0x80000) !== 0);
 }
 
-/** FCLASS.S: a mask of 10 bits of which one is set. */
+/** The class of a binary32: a mask of 10 bits of which one is set. */
 export function class32(bits: number): number {
   return classMask(bits < 0, (bits >>> 23) & 0xff, 0xff, (bits & 0x7fffff) !== 0, (bits & 0x400000) !== 0);
 }

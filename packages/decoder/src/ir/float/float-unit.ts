@@ -1,7 +1,7 @@
 /**
- * IEEE 754 binary32 and binary64 with RISC-V's rounding modes, flags and NaNs, on int32 words: the arithmetic of
- * the IR and of a hart's F and D extensions. It is exact; it uses the host's doubles wherever result *and* flags
- * can be known exactly, and software (soft64.ts, soft32.ts) everywhere else.
+ * IEEE 754 binary32 and binary64 on int32 words: the arithmetic of the IR, with its rounding modes, accrued flags and
+ * one default NaN. It is exact; it uses the host's doubles wherever result *and* flags can be known exactly,
+ * and software (soft64.ts, soft32.ts) everywhere else.
  *
  * Why the fast paths are right. They serve rounding mode RNE, which is the host's, and only finite results, so
  * no operand was a NaN or an infinity that matters, and nothing overflowed; what fails a test goes to software.
@@ -228,7 +228,7 @@ export class FloatUnit implements FloatState {
     return lessOrEqual(this, toDouble(aLo, aHi), toDouble(bLo, bHi));
   }
 
-  /** The class of a binary64: FCLASS's mask of 10 bits. */
+  /** The class of a binary64: a mask of 10 bits. */
   class64(lo: number, hi: number): number {
     return class64(lo, hi);
   }
@@ -346,7 +346,7 @@ export class FloatUnit implements FloatState {
     return lessOrEqual(this, fromSingle(aBits), fromSingle(bBits));
   }
 
-  /** The class of a binary32: FCLASS's mask of 10 bits. */
+  /** The class of a binary32: a mask of 10 bits. */
   class32(bits: number): number {
     return class32(bits);
   }

@@ -5,15 +5,15 @@
  */
 import { Words128 } from "./words.js";
 
-/** Accrued exception flag "inexact", bit 0 of `fflags` (RISC-V unprivileged, "F" chapter, fcsr). */
+/** Accrued exception flag "inexact", bit 0 of the flags (RISC-V unprivileged, "F" chapter, status register). */
 export const NX = 1;
-/** Accrued exception flag "underflow", bit 1 of `fflags`. */
+/** Accrued exception flag "underflow", bit 1 of the flags. */
 export const UF = 2;
-/** Accrued exception flag "overflow", bit 2 of `fflags`. */
+/** Accrued exception flag "overflow", bit 2 of the flags. */
 export const OF = 4;
-/** Accrued exception flag "divide by zero", bit 3 of `fflags`. */
+/** Accrued exception flag "divide by zero", bit 3 of the flags. */
 export const DZ = 8;
-/** Accrued exception flag "invalid operation", bit 4 of `fflags`. */
+/** Accrued exception flag "invalid operation", bit 4 of the flags. */
 export const NV = 16;
 
 /** Rounding mode 0: to nearest, ties to even (RISC-V unprivileged, "F" chapter, rounding mode encoding). */
@@ -29,7 +29,7 @@ export const RMM = 4;
 
 /** What an operation writes beside its result: the accrued flags, and the high half of a 64-bit result. */
 export interface FloatState {
-  /** Accrued exception flags, the layout of `fflags`; operations only set bits. */
+  /** Accrued exception flags, NX to NV; operations only set bits. */
   flags: number;
   /** High 32 bits (int32) of the last 64-bit result. */
   hi: number;
