@@ -79,7 +79,7 @@ describe("a table", () => {
   });
 
   it("rejects rows that overlap", () => {
-    const crossing = row("0000000 rs2 rs1 rm 00000 0110011", "rs1, rs2", nothing);
+    const crossing = row("0000000 rs2 rs1 rm[2:0] 00000 0110011", "rs1, rs2", nothing);
     expect(() => tableOf({ add, crossing })).toThrow("rows add and crossing overlap");
     expect(() => tableOf({ add, same: add })).toThrow("rows add and same overlap");
   });
