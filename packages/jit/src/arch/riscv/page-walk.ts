@@ -88,7 +88,7 @@ export class PageWalker {
       if (!this.pmp.allows(gpa, AccessKind.read, Mode.supervisor, entryBytes)) return WalkResult.accessFault;
       const frame = this.guest.frameOffset(gpa);
       if (frame < 0) return WalkResult.accessFault;
-      const at = (frame + (gpa % PAGE_SIZE)) >>> 2;
+      const at = (frame + (gpa & (PAGE_SIZE - 1))) >>> 2;
       const low = this.words[at]!;
       const high = narrow ? 0 : this.words[at + 1]!;
       if ((low & VALID) === 0 || (low & (READ | WRITE)) === WRITE || (high & RESERVED_HIGH) !== 0) {
@@ -129,8 +129,8 @@ export class PageWalker {
       return WalkResult.pageFault;
     }
     if (kind === AccessKind.read && (low & (mxr ? READ | EXECUTE : READ)) === 0) return WalkResult.pageFault;
-    const pagesInLeaf = 2 ** (level * scheme.indexBits);
-    if (ppn % pagesInLeaf !== 0) return WalkResult.pageFault;
+    const pagesInLeaf = level === 0 ? 1 : 2 ** (level * scheme.indexBits);
+    if (level !== 0 && ppn % pagesInLeaf !== 0) return WalkResult.pageFault;
     const wanted = ACCESSED | (kind === AccessKind.write ? DIRTY : 0);
     if ((low & wanted) !== wanted) {
       if (update === "fault") return WalkResult.pageFault;
@@ -139,7 +139,7 @@ export class PageWalker {
         if (!this.pmp.allows(entryGpa, AccessKind.write, Mode.supervisor)) return WalkResult.accessFault;
         const frame = this.guest.writableFrame(entryGpa);
         if (frame < 0) return WalkResult.accessFault;
-        this.words[(frame + (entryGpa % PAGE_SIZE)) >>> 2] = low | wanted;
+        this.words[(frame + (entryGpa & (PAGE_SIZE - 1))) >>> 2] = low | wanted;
       }
     }
     this.pageBytes = pagesInLeaf * PAGE_SIZE;
@@ -150,7 +150,7 @@ export class PageWalker {
 
 /** Offset of an address in a page of `pageBytes`, exact although a double can't hold the whole address. */
 function offsetIn(pageBytes: number, lo: number, hi: number): number {
-  if (pageBytes <= 0x100000000) return (lo >>> 0) % pageBytes;
+  if (pageBytes <= 0x80000000) return lo & (pageBytes - 1);
   return ((hi >>> 0) % (pageBytes / 0x100000000)) * 0x100000000 + (lo >>> 0);
 }
 

@@ -27,6 +27,8 @@ export class Pmp {
   private readonly to = new Float64Array(PMP_ENTRIES);
   /** Whether any entry is on. */
   active = false;
+  /** Entries up to the last one that is on. */
+  private entries = 0;
 
   /** @param openByDefault S and U mode may access everything while no entry is on: there is no firmware to say so */
   constructor(private readonly openByDefault: boolean) {}
@@ -64,7 +66,7 @@ export class Pmp {
    */
   allows(gpa: number, kind: AccessKind, mode: Mode, bytes = 1): boolean {
     if (!this.active) return mode === Mode.machine || this.openByDefault;
-    for (let entry = 0; entry < PMP_ENTRIES; entry++) {
+    for (let entry = 0; entry < this.entries; entry++) {
       const from = this.from[entry]!;
       const to = this.to[entry]!;
       if (from === to || gpa + bytes <= from || gpa >= to) continue;
@@ -79,25 +81,27 @@ export class Pmp {
   /** Whether the whole page around `gpa` is treated alike: no region begins or ends inside it. */
   uniform(gpa: number): boolean {
     if (!this.active) return true;
-    const start = gpa - (gpa % PAGE_SIZE);
-    const inside = (bound: number) => bound > start && bound < start + PAGE_SIZE;
-    for (let entry = 0; entry < PMP_ENTRIES; entry++) {
-      if (this.from[entry] !== this.to[entry] && (inside(this.from[entry]!) || inside(this.to[entry]!)))
-        return false;
+    const start = gpa - (gpa & (PAGE_SIZE - 1));
+    const end = start + PAGE_SIZE;
+    for (let entry = 0; entry < this.entries; entry++) {
+      const from = this.from[entry]!;
+      const to = this.to[entry]!;
+      if (from !== to && ((from > start && from < end) || (to > start && to < end))) return false;
     }
     return true;
   }
 
   /** Recomputes the regions after registers were written directly. */
   update(): void {
-    this.active = false;
+    this.entries = 0;
     for (let entry = 0; entry < PMP_ENTRIES; entry++) {
       const kind = (this.config[entry]! >> 3) & 3;
       const [from, to] = kind === OFF ? [0, 0] : this.region(entry, kind);
       this.from[entry] = from;
       this.to[entry] = Math.max(from, to);
-      if (kind !== OFF) this.active = true;
+      if (kind !== OFF) this.entries = entry + 1;
     }
+    this.active = this.entries > 0;
   }
 
   private address(entry: number): number {
