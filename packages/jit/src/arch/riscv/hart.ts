@@ -118,7 +118,6 @@ export class RiscvHart implements AddressTranslator {
   raisedAt = -1;
   fruitless = 0;
   private paging: PagingMode | undefined;
-  private root = 0;
 
   constructor(readonly options: RiscvHartOptions) {
     const { memory, hartOffset, shape, guest } = options;
@@ -428,7 +427,6 @@ export class RiscvHart implements AddressTranslator {
     } else {
       const result = this.walker.walk(
         this.paging,
-        this.root,
         lo,
         hi,
         kind,
@@ -485,7 +483,7 @@ export class RiscvHart implements AddressTranslator {
     const mode = this.wide ? high >>> 28 : low >>> 31;
     this.paging = mode === 0 ? undefined : pagingModes.find((scheme) => scheme.satpMode === mode);
     const ppn = this.wide ? (high & 0xfff) * 0x100000000 + (low >>> 0) : low & 0x3fffff;
-    this.root = ppn * PAGE_SIZE;
+    this.walker.root = ppn * PAGE_SIZE;
     this.options.tlb.flush();
     this.selectTlbs();
   }

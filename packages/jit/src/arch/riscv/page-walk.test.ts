@@ -177,9 +177,9 @@ describe.each(pagingModes)("$name", (scheme) => {
             });
             const expected = referenceWalk(machine, scheme, ROOT, va, how);
             const [lo, hi] = halvesOf(va);
+            walker.root = Number(ROOT);
             const result = walker.walk(
               scheme,
-              Number(ROOT),
               lo,
               xlen === 32 ? 0 : hi,
               how.kind,
@@ -223,9 +223,9 @@ describe.each(pagingModes)("$name", (scheme) => {
   function walk(va: bigint, how: Partial<Access> = {}, pmp?: Pmp) {
     const walker = walkerOf(machine, pmp);
     const [lo, hi] = halvesOf(va);
+    walker.root = RAM;
     const result = walker.walk(
       scheme,
-      RAM,
       lo,
       xlen === 32 ? 0 : hi,
       how.kind ?? AccessKind.read,

@@ -2,7 +2,8 @@
  * Page tables: Sv32, Sv39, Sv48 and Sv57 (privileged manual, 12.3 to 12.6), with hardware updating of A and D
  * (Svadu) or page faults instead (Svade).
  *
- * A walk leaves its result in the object, so that nothing is allocated on a TLB miss.
+ * A walk takes the root table from the object and leaves its result there, so that nothing is allocated on a TLB miss:
+ * V8 puts a number beyond 31 bits that a function takes or gives on the heap.
  */
 import type { GuestMemory } from "../../memory/guest-memory.js";
 import { PAGE_SIZE } from "../../memory/layout.js";
@@ -46,11 +47,16 @@ const RESERVED_HIGH = 0xffc00000;
 
 /** The page-table walker of one hart. */
 export class PageWalker {
+  /** Guest-physical address of the root table. */
+  root = 0;
   /** Guest-physical address of the last walk that succeeded. */
   gpa = 0;
   /** Bytes of the page it came from. */
   pageBytes = PAGE_SIZE;
   private readonly words: Int32Array;
+  /** Guest-physical address of the leaf entry, and its number of the page. */
+  private entry = 0;
+  private ppn = 0;
 
   constructor(
     memory: LinearMemory,
@@ -62,7 +68,6 @@ export class PageWalker {
 
   /**
    * Translates a guest-virtual address.
-   * @param root guest-physical address of the root table
    * @param mode effective privilege mode, user or supervisor
    * @param sum supervisor may access user pages
    * @param mxr loads may read executable pages
@@ -70,7 +75,6 @@ export class PageWalker {
    */
   walk(
     scheme: PagingMode,
-    root: number,
     lo: number,
     hi: number,
     kind: AccessKind,
@@ -82,7 +86,7 @@ export class PageWalker {
     if (!isCanonical(scheme, lo, hi)) return WalkResult.pageFault;
     const narrow = scheme.indexBits === 10;
     const entryBytes = narrow ? 4 : 8;
-    let table = root;
+    let table = this.root;
     for (let level = scheme.levels - 1; level >= 0; level--) {
       const gpa = table + indexAt(scheme, level, lo, hi) * entryBytes;
       if (!this.pmp.allows(gpa, AccessKind.read, Mode.supervisor, entryBytes)) return WalkResult.accessFault;
@@ -101,7 +105,9 @@ export class PageWalker {
         table = ppn * PAGE_SIZE;
         continue;
       }
-      return this.leaf(scheme, level, ppn, gpa, low, lo, hi, kind, mode, sum, mxr, update);
+      this.entry = gpa;
+      this.ppn = ppn;
+      return this.leaf(scheme, level, low, lo, hi, kind, mode, sum, mxr, update);
     }
     return WalkResult.pageFault;
   }
@@ -109,8 +115,6 @@ export class PageWalker {
   private leaf(
     scheme: PagingMode,
     level: number,
-    ppn: number,
-    entryGpa: number,
     low: number,
     lo: number,
     hi: number,
@@ -120,6 +124,7 @@ export class PageWalker {
     mxr: boolean,
     update: AccessedDirty,
   ): WalkResult {
+    const { ppn } = this;
     if (mode === Mode.user) {
       if ((low & USER) === 0) return WalkResult.pageFault;
     } else if ((low & USER) !== 0 && (!sum || kind === AccessKind.fetch)) return WalkResult.pageFault;
@@ -136,10 +141,11 @@ export class PageWalker {
       if (update === "fault") return WalkResult.pageFault;
       if (update === "set") {
         // The update is a store of the walker's, as S mode would do it (3.7.2).
-        if (!this.pmp.allows(entryGpa, AccessKind.write, Mode.supervisor)) return WalkResult.accessFault;
-        const frame = this.guest.writableFrame(entryGpa);
+        const { entry } = this;
+        if (!this.pmp.allows(entry, AccessKind.write, Mode.supervisor)) return WalkResult.accessFault;
+        const frame = this.guest.writableFrame(entry);
         if (frame < 0) return WalkResult.accessFault;
-        this.words[(frame + (entryGpa & (PAGE_SIZE - 1))) >>> 2] = low | wanted;
+        this.words[(frame + (entry & (PAGE_SIZE - 1))) >>> 2] = low | wanted;
       }
     }
     this.pageBytes = pagesInLeaf * PAGE_SIZE;
