@@ -38,6 +38,7 @@ export interface Papu {
 
 /** A cartridge's circuits. */
 export interface Mapper {
+  load(address: number): number;
   clockIrqCounter(): void;
 }
 

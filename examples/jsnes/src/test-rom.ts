@@ -7,24 +7,90 @@
  */
 import { assemble6502 } from "@hyperfile/example-mos6502";
 
-const program = `
+/** The computation, with what it keeps in the zero page. */
+const names = `
+crc = $00        ; of the computation, 2 bytes
+rounds = $02     ; how often it was done, 2 bytes
+seed = $08
+work = $0300
+`;
+const routines = `
+compute:
+        ldx #0            ; fills a page with noise, sorts a part of it, takes a CRC of all of it
+fill:   jsr random
+        sta work,x
+        inx
+        bne fill
+sort:   ldx #0
+        ldy #0
+pass:   lda work,x
+        cmp work+1,x
+        bcc placed
+        beq placed
+        pha
+        lda work+1,x
+        sta work,x
+        pla
+        sta work+1,x
+        iny
+placed: inx
+        cpx #16
+        bne pass
+        cpy #0
+        bne sort
+        ldx #0
+sum:    lda crc+1
+        eor work,x
+        sta crc+1
+        ldy #8
+bit8:   asl crc
+        rol crc+1
+        bcc plain
+        lda crc
+        eor #$21
+        sta crc
+        lda crc+1
+        eor #$10
+        sta crc+1
+plain:  dey
+        bne bit8
+        inx
+        bne sum
+        rts
+
+random: lda seed
+        asl a
+        bcc even
+        eor #$1d
+even:   sta seed
+        rts
+
+`;
+
+/** Has a sample played over and over: its bytes are fetched in between the CPU's cycles. */
+const sample = `
+        lda #$4e
+        sta $4010
+        lda #$00
+        sta $4012
+        lda #$0f
+        sta $4013
+        lda #$1b
+        sta $4015
+`;
+
+const program = (sound: string): string => `${names}
 ppuctrl = $2000
 ppumask = $2001
 ppustatus = $2002
 scroll = $2005
 ppuaddr = $2006
 ppudata = $2007
-crc = $00        ; of the computation, 2 bytes
-rounds = $02     ; how often it was done, 2 bytes
 frames = $04
 irqs = $05
-low = $06        ; a pointer
-high = $07
-seed = $08
-digit = $09
+low = $06
 pad = $0a
 oam = $0200
-work = $0300
 
 reset:  sei
         cld
@@ -110,6 +176,7 @@ sprite: txa
         sta $4005
         lda #$24
         sta $400c
+${sound}
         lda #$00
         sta $4017         ; the frame counter interrupts
         lda #$5a
@@ -126,64 +193,7 @@ main:   jsr compute
         inc rounds+1
         jmp main
 
-compute:
-        ldx #0            ; fills a page with noise, sorts a part of it, takes a CRC of all of it
-fill:   jsr random
-        sta work,x
-        inx
-        bne fill
-sort:   ldx #0
-        ldy #0
-pass:   lda work,x
-        cmp work+1,x
-        bcc placed
-        beq placed
-        pha
-        lda work+1,x
-        sta work,x
-        pla
-        sta work+1,x
-        iny
-placed: inx
-        cpx #16
-        bne pass
-        cpy #0
-        bne sort
-        ldx #0
-sum:    lda crc+1
-        eor work,x
-        sta crc+1
-        ldy #8
-bit8:   asl crc
-        rol crc+1
-        bcc plain
-        lda crc
-        eor #$21
-        sta crc
-        lda crc+1
-        eor #$10
-        sta crc+1
-plain:  dey
-        bne bit8
-        inx
-        bne sum
-        rts
-
-random: lda seed
-        asl a
-        bcc even
-        eor #$1d
-even:   sta seed
-        lax seed          ; an undocumented opcode, as games use
-        and #$7f
-        ldx restore
-        tsx
-        txa
-        lda seed
-        ldx $0b
-        rts
-restore: .byte 0
-
+${routines}
 nmi:    pha
         txa
         pha
@@ -295,7 +305,7 @@ delay:  dex
 
 irq:    pha
         lda $4015         ; acknowledges
-        inc irqs
+        isc irqs          ; INC and SBC in one: undocumented, as games use
         pla
         rti
 
@@ -336,5 +346,27 @@ export function cartridge(source: string): Uint8Array {
   return rom;
 }
 
-/** The cartridge that the tests and the benchmark play. */
-export const testRom = (): Uint8Array => cartridge(program);
+/** The cartridge that the tests and the benchmark play; `hasSample` if it plays a sample, too. */
+export const testRom = (hasSample = false): Uint8Array => cartridge(program(hasSample ? sample : ""));
+
+/** A cartridge that computes the same, and does nothing else: no picture, no sound, no interrupts. */
+export const computeRom = (): Uint8Array =>
+  cartridge(`${names}
+reset:  sei
+        cld
+        ldx #$40
+        stx $4017
+        ldx #$ff
+        txs
+        lda #$5a
+        sta seed
+main:   jsr compute
+        inc rounds
+        bne main
+        inc rounds+1
+        jmp main
+${routines}
+idle:   rti
+        .org $fffa
+        .word idle, reset, idle
+`);

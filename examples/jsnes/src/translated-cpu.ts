@@ -19,6 +19,8 @@ const BRK = 0x00;
 const RTI = 0x40;
 const VECTOR_NMI = 0xfffa;
 const VECTOR_IRQ = 0xfffe;
+/** Reading it does not drive the bus. */
+const APU_STATUS = 0x4015;
 /** No instruction takes more cycles, its branch included. */
 const LONGEST = 8;
 /** Shorter stretches are stepped through. */
@@ -266,10 +268,23 @@ export class TranslatedCpu extends JsnesCpuClass {
   /** A load from a device. */
   readDevice(address: number): number {
     this.begin(address);
-    this.byteRead = this.read(address);
+    this.byteRead = this.isStepping ? this.read(address) : this.readQuietly(address);
     this.hasRead = true;
     this.synced++;
     return this.byteRead;
+  }
+
+  /** A cycle that reads a device, in a stretch: only the device itself must know how late it is. */
+  private readQuietly(address: number): number {
+    const { ppu } = this;
+    this.cycles++;
+    ppu.catchUp();
+    const value = this.nes.mmap!.load(address);
+    if (address !== APU_STATUS) this.dataBus = value;
+    ppu.dotTarget += 3;
+    ppu.nextEventDot = 0;
+    this.nmiLine = ppu.nmiOutput;
+    return value;
   }
 
   /** A store to a device, to the cartridge's memory, or to its registers. */
@@ -298,25 +313,23 @@ export class TranslatedCpu extends JsnesCpuClass {
     this.begun = now;
     this.hasRead = false;
     this.pass(now - this.synced);
-    let cycles = opcode.length;
-    for (let at = 0; at < opcode.length; at++) this.read((pc + at) & 0xffff);
-    const operand = mem[(pc + 1) & 0xffff]!;
-    let base = operand | (mem[(pc + 2) & 0xffff]! << 8);
-    if (opcode.mode === "izy") {
-      base = this.read(operand) | (this.read((operand + 1) & 0xff) << 8);
-      cycles += 2;
-    }
-    if (opcode.mode === "izx") {
-      for (let dummy = 0; dummy < 3; dummy++) this.read(operand);
-      this.dataBus = address >> 8;
-      cycles += 3;
-    }
-    const isIndexed = opcode.mode === "izy" || opcode.mode === "abx" || opcode.mode === "aby";
-    if (isIndexed && (opcode.use !== "read" || (base ^ address) > 0xff)) {
-      this.read((base & 0xff00) | (address & 0xff));
-      cycles++;
-    }
+    const { mode, length, use } = opcode;
+    const pointer = mem[(pc + 1) & 0xffff]!;
+    const operand =
+      length === 3
+        ? pointer | (mem[(pc + 2) & 0xffff]! << 8)
+        : mem[pointer]! | (mem[(pointer + 1) & 0xff]! << 8);
+    const isIndexed = mode === "izy" || mode === "abx" || mode === "aby";
+    // Opcode, operand, and the pointer in the zero page, which (zp,x) reads after the index was added.
+    const cycles = length === 3 ? 3 : mode === "izx" ? 5 : 4;
+    if (this.isStepping) for (let cycle = 0; cycle < cycles; cycle++) this.read(pc);
+    else this.pass(cycles);
+    this.dataBus = (mode === "izx" ? address : operand) >> 8;
     this.synced = now + cycles;
+    if (isIndexed && (use !== "read" || operand >> 8 !== address >> 8)) {
+      this.read((operand & 0xff00) | (address & 0xff));
+      this.synced++;
+    }
     return opcode;
   }
 

@@ -2,6 +2,7 @@
  * A console with our CPU shows and plays the same as one with jsnes's own, frame by frame.
  */
 import { createHash } from "node:crypto";
+import type { Tier } from "@hyperfile/jit";
 import type { NESOptions } from "jsnes";
 import { describe, expect, it } from "vitest";
 import { TranslatedNes } from "../src/console.js";
@@ -35,6 +36,11 @@ function play(make: (options: NESOptions) => Console, rom: Uint8Array, frames = 
 
 const own = (options: NESOptions): Console => new JsnesConsole(options);
 
+const translated =
+  (tier: Tier) =>
+  (options: NESOptions): Console =>
+    new TranslatedNes({ ...options, tier });
+
 describe("a console with a translated CPU", () => {
   const expected = play(own, testRom());
 
@@ -43,6 +49,12 @@ describe("a console with a translated CPU", () => {
   });
 
   it.each(["auto", "js", "wasm", "interpreter"] as const)("shows and plays the same in tier %s", (tier) => {
-    expect(play((options) => new TranslatedNes({ ...options, tier }), testRom())).toEqual(expected);
+    expect(play(translated(tier), testRom())).toEqual(expected);
+  });
+
+  it("lets DMA for samples take its cycles", () => {
+    const withSample = play(own, testRom(true), 60);
+    expect(withSample).not.toEqual(expected.slice(0, 60));
+    expect(play(translated("auto"), testRom(true), 60)).toEqual(withSample);
   });
 });
