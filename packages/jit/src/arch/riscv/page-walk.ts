@@ -134,8 +134,12 @@ export class PageWalker {
       return WalkResult.pageFault;
     }
     if (kind === AccessKind.read && (low & (mxr ? READ | EXECUTE : READ)) === 0) return WalkResult.pageFault;
-    const pagesInLeaf = level === 0 ? 1 : 2 ** (level * scheme.indexBits);
-    if (level !== 0 && ppn % pagesInLeaf !== 0) return WalkResult.pageFault;
+    const leafBits = level * scheme.indexBits;
+    // The entry's low half has 22 bits of the page number. Remainders and powers of doubles are slow.
+    const isSmall = leafBits < 22;
+    const pagesInLeaf = isSmall ? 1 << leafBits : 2 ** leafBits;
+    const isAligned = isSmall ? ((low >>> 10) & (pagesInLeaf - 1)) === 0 : ppn % pagesInLeaf === 0;
+    if (!isAligned) return WalkResult.pageFault;
     const wanted = ACCESSED | (kind === AccessKind.write ? DIRTY : 0);
     if ((low & wanted) !== wanted) {
       if (update === "fault") return WalkResult.pageFault;
