@@ -1,29 +1,34 @@
-// The guide to a CPU of one's own as a program: its blocks of TypeScript, each with what it prints below it.
+// Documents as programs: their blocks of TypeScript, each with what it prints below it.
 import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
-const path = fileURLToPath(new URL("../../docs/guide/own-cpu.md", import.meta.url));
+const root = new URL("../..", import.meta.url);
+/** The guide to a CPU of one's own. */
+export const GUIDE = "docs/guide/own-cpu.md";
+/** The first programs of the packages. */
+export const readmes = ["decoder", "jit", "devices"].map((name) => `packages/${name}/README.md`);
+const fileOf = (document) => fileURLToPath(new URL(document, root));
 const block = /```ts\n([\s\S]*?)```\n\n```text\n([\s\S]*?)```/g;
 /** What the program prints after each block. */
 const MARK = "\u0001";
 
-/** The guide's blocks: code, and what it says that they print. */
-export const guideBlocks = () =>
-  [...readFileSync(path, "utf8").matchAll(block)].map(([, code, output]) => ({ code, output }));
+/** A document's blocks: code, and what it says that they print. */
+export const blocksOf = (document) =>
+  [...readFileSync(fileOf(document), "utf8").matchAll(block)].map(([, code, output]) => ({ code, output }));
 
 /** All blocks as one TypeScript module, which tells by a mark where the output of each ends. */
-export const guideProgram = (blocks) =>
+export const programOf = (blocks) =>
   blocks.map(({ code }) => `${code}console.log(${JSON.stringify(MARK)});\n`).join("\n");
 
 /** What the program printed, by block. */
 export const outputsOf = (printed) => printed.split(`${MARK}\n`).slice(0, -1);
 
-/** Writes what the blocks printed into the guide. */
-export function bless(outputs) {
+/** Writes what the blocks printed into the document. */
+export function bless(document, outputs) {
   let next = 0;
-  const text = readFileSync(path, "utf8").replace(
+  const text = readFileSync(fileOf(document), "utf8").replace(
     block,
     (_, code) => `\`\`\`ts\n${code}\`\`\`\n\n\`\`\`text\n${outputs[next++]}\`\`\``,
   );
-  writeFileSync(path, text);
+  writeFileSync(fileOf(document), text);
 }

@@ -1,13 +1,22 @@
-// Takes the decoder and the translator as a stranger would get them: packed, installed from the tarballs into a clean
+// Takes decoder, translator and devices as a stranger would get them: packed, installed from the tarballs into a clean
 // folder outside the workspace, and there
-// - the guide's program passes the strict type checker, with both ways of resolving modules;
-// - it runs in Node, and prints what the guide says;
-// - bundled for a browser it asks for no module of Node's, and prints the same in a context that has only what
-//   browsers have;
+// - the programs of the guide and of the READMEs pass the strict type checker, with both ways of resolving modules;
+// - they run in Node, and print what the documents say;
+// - bundled for a browser they ask for no module of Node's, and print the same in a context that has only what browsers
+//   have;
 // - bundles of what a user may want are measured, and hold nothing of a CPU that is not in them.
 // Nothing is fetched: the dependencies come from the workspace. The packages must have been built (`npm run build`).
 import { execFile } from "node:child_process";
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
@@ -15,14 +24,12 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { createContext, runInContext } from "node:vm";
 import { gzipSync } from "node:zlib";
-import { guideBlocks, guideProgram, outputsOf } from "./guide.mjs";
+import { blocksOf, GUIDE, outputsOf, programOf, readmes } from "./guide.mjs";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const fromRoot = createRequire(join(root, "package.json"));
-const packages = ["decoder", "jit"];
+const packages = ["decoder", "jit", "devices"];
 const npm = process.platform === "win32" ? "npm.cmd" : "npm";
-/** The program of the guide once it is compiled, in the clean folder. */
-const PROGRAM = "program.js";
 /** Names that stand in the tables and the hart of RISC-V only. */
 const riscvNames = /amoadd|sfence|mstatus|medeleg/;
 
@@ -64,6 +71,8 @@ async function pack(source, folder) {
     const other = join(root, "packages", dependency.split("/")[1], "package.json");
     manifest.dependencies[dependency] = JSON.parse(readFileSync(other, "utf8")).version;
   }
+  if (!existsSync(join(source, manifest.types ?? manifest.exports["."].types)))
+    throw new Error(`${manifest.name} is not built: run npm run build`);
   const { scripts: _, ...published } = manifest;
   const copy = join(folder, "copies", basename(source));
   mkdirSync(copy, { recursive: true });
@@ -97,8 +106,8 @@ async function install(folder) {
   return { clean, tarballs };
 }
 
-/** Checks the types of the program and of the packages as they stand; leaves the program compiled. */
-async function checkTypes(clean) {
+/** Checks the types of programs and of the packages as they stand; leaves the programs compiled. */
+async function checkTypes(clean, files) {
   const tsc = fromRoot.resolve("typescript/bin/tsc");
   for (const [module, moduleResolution] of [
     ["esnext", "bundler"],
@@ -108,7 +117,7 @@ async function checkTypes(clean) {
       ...{ module, moduleResolution, target: "es2022", lib: ["es2022", "dom"], types: [] },
       ...{ strict: true, exactOptionalPropertyTypes: true, skipDefaultLibCheck: true },
     };
-    writeFileSync(join(clean, "tsconfig.json"), JSON.stringify({ compilerOptions, files: ["program.ts"] }));
+    writeFileSync(join(clean, "tsconfig.json"), JSON.stringify({ compilerOptions, files }));
     await run(process.execPath, [tsc, "--project", "."], clean);
   }
 }
@@ -149,12 +158,12 @@ function runAsBrowser(code) {
   return lines.join("");
 }
 
-function expectGuide(printed, blocks, where) {
+function expectOutputs({ document, blocks }, printed, where) {
   const outputs = outputsOf(printed);
   blocks.forEach(({ output }, index) => {
     if (outputs[index] !== output)
       throw new Error(
-        `${where}, block ${index + 1} prints\n${outputs[index]}\nand the guide says\n${output}`,
+        `${document}, block ${index + 1}, prints ${where}\n${outputs[index]}\nand says\n${output}`,
       );
   });
 }
@@ -173,21 +182,28 @@ export async function packCheck(report = () => {}) {
     for (const [name, bytes] of Object.entries(sizes.tarballs))
       report(`${name.padEnd(40)} ${String(bytes).padStart(10)}`);
 
-    const blocks = guideBlocks();
-    writeFileSync(join(clean, "program.ts"), guideProgram(blocks));
-    await checkTypes(clean);
+    const programs = [GUIDE, ...readmes].map((document) => {
+      const blocks = blocksOf(document);
+      const name = document.replaceAll(/\W/g, "-");
+      writeFileSync(join(clean, `${name}.ts`), programOf(blocks));
+      return { document, blocks, name };
+    });
+    await checkTypes(
+      clean,
+      programs.map(({ name }) => `${name}.ts`),
+    );
     report("\ntypes resolve: strict, with the packages' own, moduleResolution bundler and node16");
 
-    expectGuide(await run(process.execPath, [PROGRAM], clean), blocks, "in Node");
-    report(`Node ${process.versions.node}: the guide's program prints what the guide says`);
+    for (const program of programs) {
+      const { document, name } = program;
+      const file = join(clean, `${name}.js`);
+      expectOutputs(program, await run(process.execPath, [file], clean), "in Node");
+      const code = await bundle(clean, document, readFileSync(file, "utf8"));
+      expectOutputs(program, runAsBrowser(code), "bundled for a browser");
+      if (document === GUIDE) sizes.bundles["the guide's program"] = sizeOf(code);
+      report(`${document}: prints what it says in Node ${process.versions.node} and bundled for a browser`);
+    }
 
-    const program = await bundle(clean, "the guide's program", readFileSync(join(clean, PROGRAM), "utf8"));
-    expectGuide(runAsBrowser(program), blocks, "bundled for a browser");
-    report(
-      "bundled for a browser: no module of Node's, and it prints the same with a browser's globals only",
-    );
-
-    sizes.bundles["the guide's program"] = sizeOf(program);
     for (const [name, { imports, riscv = false }] of Object.entries(bundles)) {
       const code = await bundle(clean, name, importsOf(imports));
       if (riscvNames.test(code) !== riscv) throw new Error(`the bundle of ${name} has RISC-V in it`);

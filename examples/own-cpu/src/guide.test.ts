@@ -1,14 +1,19 @@
 /**
- * The guide's code blocks, run as they stand, print what stands below them. With UPDATE_FILETESTS=1 in the environment
- * the guide gets the outputs instead: read the difference before committing it.
+ * The code blocks of the guide and of the packages' READMEs, run as they stand, print what stands below them. With
+ * UPDATE_FILETESTS=1 in the environment the documents get the outputs instead: read the difference before committing it.
  */
 import * as decoder from "@hyperfile/decoder";
+import * as devices from "@hyperfile/devices";
 import * as jit from "@hyperfile/jit";
 import ts from "typescript";
-import { describe, expect, it } from "vitest";
-import { bless, guideBlocks, guideProgram, outputsOf } from "../guide.mjs";
+import { expect, it } from "vitest";
+import { bless, blocksOf, GUIDE, outputsOf, programOf, readmes } from "../guide.mjs";
 
-const modules: Readonly<Record<string, unknown>> = { "@hyperfile/decoder": decoder, "@hyperfile/jit": jit };
+const modules: Readonly<Record<string, unknown>> = {
+  "@hyperfile/decoder": decoder,
+  "@hyperfile/devices": devices,
+  "@hyperfile/jit": jit,
+};
 
 /** Runs the program; gives what it printed. */
 function printedBy(program: string): string {
@@ -20,18 +25,16 @@ function printedBy(program: string): string {
   return lines.join("");
 }
 
-describe("the guide to a CPU of one's own", () => {
-  const blocks = guideBlocks();
+it("the guide makes a CPU in about 150 lines besides the programs that it runs", () => {
+  const lines = blocksOf(GUIDE).flatMap(({ code }) => code.split("\n").filter((line) => line.trim() !== ""));
+  expect(lines.length).toBeGreaterThan(120);
+  expect(lines.length).toBeLessThan(230);
+});
 
-  it("is a program of about 150 lines besides the programs that it runs", () => {
-    const lines = blocks.flatMap(({ code }) => code.split("\n").filter((line) => line.trim() !== ""));
-    expect(lines.length).toBeGreaterThan(120);
-    expect(lines.length).toBeLessThan(230);
-  });
-
-  it("prints what it says", () => {
-    const outputs = outputsOf(printedBy(guideProgram(blocks)));
-    if (process.env.UPDATE_FILETESTS === "1") bless(outputs);
-    else expect(outputs).toEqual(blocks.map(({ output }) => output));
-  });
+it.each([GUIDE, ...readmes])("%s prints what it says", (document) => {
+  const blocks = blocksOf(document);
+  expect(blocks.length).toBeGreaterThan(0);
+  const outputs = outputsOf(printedBy(programOf(blocks)));
+  if (process.env.UPDATE_FILETESTS === "1") bless(document, outputs);
+  else expect(outputs).toEqual(blocks.map(({ output }) => output));
 });
