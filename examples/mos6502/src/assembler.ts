@@ -34,7 +34,7 @@ const forms: readonly (readonly [pattern: RegExp, modes: readonly Mode[]])[] = [
   [/^\((.+)\)$/i, ["ind"]],
   [/^(.+),\s*x$/i, ["zpx", "abx"]],
   [/^(.+),\s*y$/i, ["zpy", "aby"]],
-  [/^(.+)$/i, ["rel", "zp", "abs"]],
+  [/^([^#(].*)$/i, ["rel", "zp", "abs"]],
 ];
 
 const TOKEN = /\s*('(?:.)'|\$[\da-f]+|%[01]+|\d+|[a-z_]\w*|[-+*&|<>[\]])/iy;
