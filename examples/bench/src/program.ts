@@ -9,6 +9,7 @@ import { BenchError } from "./errors.js";
 import { appendHistory, historyRecord } from "./history.js";
 import { loads, machineInfo } from "./machine-info.js";
 import { type MicroResult, microBenchmarks, runMicro } from "./micro.js";
+import { runNes } from "./nes.js";
 import { compare, failures, layOut, microTable, suiteTable } from "./report.js";
 import { benchFolder, type Isa, programs, selectPrograms } from "./suite.js";
 import { type ProgramRuns, runSuite } from "./suite-run.js";
@@ -33,6 +34,7 @@ interface Flags {
   tiers: string;
   micro?: boolean;
   boot?: boolean;
+  nes?: boolean;
   quick?: boolean;
   history?: string | boolean;
   svg?: string;
@@ -62,6 +64,7 @@ function buildProgram(action: (flags: Flags) => Promise<void>, surroundings: Sur
     .option("--tiers <names>", `our tiers, separated by commas, of ${tiers.join(", ")}`, "auto,js")
     .option("--micro", "run the micro-benchmarks instead")
     .option("--boot", "measure Debian's boot to its init script instead")
+    .option("--nes", "measure the NES emulator jsnes with its own CPU and with ours instead")
     .option("--quick", `do one ${QUICK_DIVISOR}th of the work: a check of the suite, not a measurement`)
     .option("--history <file>", "append one line of JSON (default: history.jsonl; none for a quick run)")
     .option("--no-history", "append nothing")
@@ -95,6 +98,10 @@ async function run(flags: Flags, { write, error, version }: Surroundings): Promi
   const tierNames = engines.filter((engine) => !engine.isReference).map((engine) => engine.name as Tier);
   const { cpu, cores, node } = machineInfo();
   write(`${cpu}, ${cores} cores, Node ${node}, load ${loadsBefore.join(" ")}\n`);
+  if (flags.nes) {
+    write(`\n${await runNes(flags.quick === true)}\n`);
+    return 0;
+  }
 
   let results: readonly ProgramRuns[] = [];
   let boot: readonly BootRuns[] = [];
