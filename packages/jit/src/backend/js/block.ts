@@ -24,6 +24,7 @@ import { type header, PAGE_SIZE, STATE_OFFSET } from "../../memory/layout.js";
 import { callSite } from "../../mmu/ports.js";
 import { knownTarget } from "../../region/graph.js";
 import { type EmitterHost, headerWord, JsEmitter } from "./emitter.js";
+import type { Values } from "./values.js";
 
 /** Greatest charge that an instruction may take beside what it costs, as a mask. */
 export const CHARGE_MASK = 0xffff;
@@ -99,29 +100,29 @@ export function emitBlock(block: Block, context: BlockContext): string {
     fieldIndex: () => {
       throw new Error("a field index in a block: fields are known here");
     },
-    exit: (operation: Operation, emitter: JsEmitter) => {
+    exit: (operation: Operation, values: Values) => {
       const [taken, notTaken] = operation.targets ?? [];
-      if (operation.op === "jump") emitter.line(goTo(taken!));
+      if (operation.op === "jump") values.line(goTo(taken!));
       else if (operation.op === "branch") {
-        const test = emitter.condition(operation.args[0]!);
-        emitter.line(`if (${test}) { ${goTo(taken!)} }`);
-        emitter.line(goTo(notTaken!));
+        const test = values.condition(operation.args[0]!);
+        values.line(`if (${test}) { ${goTo(taken!)} }`);
+        values.line(goTo(notTaken!));
       } else if (operation.op === "jumpr") {
         const target = operation.args[0]!;
         const known = context.wideAddresses ? undefined : knownTarget(block, operation);
         if (known !== undefined && context.chain) {
           // In the page that the block is in there is no look-up to do; which page that is, shows when it runs.
           const place = `P[${(known & (PAGE_SIZE - 1)) >> context.granularity}]`;
-          emitter.line(`I[${pcWord}] = ${known};`);
-          emitter.line(`if ((pc ^ ${known}) >>> 12 === 0) return ${place};`);
-          emitter.line("return jump();");
+          values.line(`I[${pcWord}] = ${known};`);
+          values.line(`if ((pc ^ ${known}) >>> 12 === 0) return ${place};`);
+          values.line("return jump();");
           return;
         }
-        const high = context.wideAddresses ? ` I[${pcWord + 1}] = ${emitter.hi(target)};` : "";
-        emitter.line(
-          `I[${pcWord}] = ${emitter.lo(target)};${high} return ${context.chain ? "jump()" : "null"};`,
+        const high = context.wideAddresses ? ` I[${pcWord + 1}] = ${values.hi(target)};` : "";
+        values.line(
+          `I[${pcWord}] = ${values.lo(target)};${high} return ${context.chain ? "jump()" : "null"};`,
         );
-      } else emitter.line("return null;");
+      } else values.line("return null;");
     },
   };
   const emitter = new JsEmitter(

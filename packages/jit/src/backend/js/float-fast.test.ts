@@ -6,7 +6,7 @@ import { FloatUnit } from "@hyperfile/decoder";
 import { describe, expect, it } from "vitest";
 import { generator } from "../../../test/lockstep.js";
 import { floatOperations, hard32, hard64, INEXACT, operandsFor } from "../../../test/wasm-float.js";
-import { floatFunction } from "./emitter.js";
+import { floatFunction } from "./float-emitter.js";
 import { fastFloat } from "./float-fast.js";
 import { floatRuntime } from "./float-runtime.js";
 

@@ -17,6 +17,7 @@ import {
   OPCODE_BITS,
 } from "../entry-format.js";
 import { type EmitterHost, headerWord, JsEmitter } from "./emitter.js";
+import type { Values } from "./values.js";
 
 /** Constants that the generated code needs. */
 export interface InterpreterContext {
@@ -133,7 +134,7 @@ export function emitColdHandlers(
     pc: () => ["pc", "ph"],
     field: (name) => fieldText(format, name),
     fieldIndex: (name, words) => fieldIndexText(format, name, words),
-    exit: (operation, emitter) => emitter.line(operation.op === "jump" ? "return 0;" : "return 1;"),
+    exit: (operation, values) => values.line(operation.op === "jump" ? "return 0;" : "return 1;"),
   });
   return Object.fromEntries(
     coldGroups(formats).map((group, index) => {
@@ -184,27 +185,25 @@ export function emitInterpreter(context: InterpreterContext, { all: formats }: E
     pc: () => [`(${low})`, "ph"],
     field: (name) => fieldText(format, name),
     fieldIndex: (name, words) => fieldIndexText(format, name, words),
-    exit: (operation: Operation, emitter: JsEmitter) => {
+    exit: (operation: Operation, values: Values) => {
       const go = (target: unknown) => {
         const { field } = target as { field: string };
         if (field === "length") return advance(format.length);
         return `ip = ip + ${bytes(fieldText(format, field))} | 0; break;`;
       };
       const [taken, notTaken] = operation.targets ?? [];
-      if (operation.op === "jump") emitter.line(go(taken));
+      if (operation.op === "jump") values.line(go(taken));
       else if (operation.op === "branch") {
-        emitter.line(`if (${emitter.condition(operation.args[0]!)}) { ${go(taken)} }`);
+        values.line(`if (${values.condition(operation.args[0]!)}) { ${go(taken)} }`);
         // What follows a branch that is not taken may be the start of a block: regions want to know how often it ran.
         if ((notTaken as { field?: string }).field === "length") {
           const next = `ip = ip + ${format.length << scale} | 0;`;
-          emitter.line(`${next} C[ip >> 1] = C[ip >> 1] + 1 | 0; continue;`);
-        } else emitter.line(go(notTaken));
+          values.line(`${next} C[ip >> 1] = C[ip >> 1] + 1 | 0; continue;`);
+        } else values.line(go(notTaken));
       } else if (operation.op === "jumpr") {
         const target = operation.args[0]!;
-        emitter.line(
-          `pl = ${emitter.lo(target)};${wide ? ` ph = ${emitter.hi(target)};` : ""} continue enter;`,
-        );
-      } else emitter.line(`return ${InterpreterExit.done};`);
+        values.line(`pl = ${values.lo(target)};${wide ? ` ph = ${values.hi(target)};` : ""} continue enter;`);
+      } else values.line(`return ${InterpreterExit.done};`);
     },
   });
   const handlers = formats

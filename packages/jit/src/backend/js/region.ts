@@ -40,6 +40,7 @@ import { fixedTarget, knownTarget } from "../../region/graph.js";
 import type { StructuredEdge, StructuredNode } from "../../region/structure.js";
 import { CHARGE_MASK } from "./block.js";
 import { type EmitterHost, headerWord, JsEmitter } from "./emitter.js";
+import type { Values } from "./values.js";
 
 /** What a region's code depends on besides its blocks. */
 export interface JsRegionContext {
@@ -326,7 +327,7 @@ class RegionPrinter {
     this.close();
   }
 
-  private printEnding(at: StructuredNode, operation: Operation, emitter: JsEmitter): void {
+  private printEnding(at: StructuredNode, operation: Operation, values: Values): void {
     const { context } = this;
     const { edges, node } = at;
     const jumps =
@@ -334,23 +335,23 @@ class RegionPrinter {
       (context.pageAddress !== undefined && knownTarget(node.block, operation) !== undefined);
     if (operation.op === "jump" || jumps) this.printEdge(edges[0]!);
     else if (operation.op === "branch") {
-      this.printBranch(emitter.condition(operation.args[0]!), edges[0]!, edges[1]!);
+      this.printBranch(values.condition(operation.args[0]!), edges[0]!, edges[1]!);
     } else if (operation.op === "jumpr") {
       const target = operation.args[0]!;
       const [expected] = edges;
-      const found = [emitter.atom(target), context.wideAddresses ? emitter.atomHigh(target) : "ph"];
+      const found = [values.atom(target), context.wideAddresses ? values.atomHigh(target) : "ph"];
       // The program counter may be anywhere: both halves are saved.
       const save = `I[${this.pcWord}] = ${found[0]};${context.wideAddresses ? ` I[${this.pcWord + 1}] = ${found[1]};` : ""} break leave;`;
       if (expected === undefined) {
-        emitter.line(save);
+        values.line(save);
         return;
       }
       const place = expected.kind === "exit" ? expected.place : expected.to.node.place;
       const [low, high] = this.address(place);
       const differs = context.wideAddresses ? ` || ${found[1]} !== ${high}` : "";
-      emitter.line(`if (${found[0]} !== ${low}${differs}) { ${save} }`);
+      values.line(`if (${found[0]} !== ${low}${differs}) { ${save} }`);
       this.printEdge(expected);
-    } else emitter.line("break bail;");
+    } else values.line("break bail;");
   }
 
   private hostOf(at: StructuredNode): EmitterHost {
@@ -387,7 +388,7 @@ class RegionPrinter {
         return slot === undefined ? undefined : [slot.low, slot.high, slot.number];
       },
       flagsWord: this.context.flagsOffset === undefined ? undefined : this.context.flagsOffset >> 2,
-      exit: (operation, emitter) => this.printEnding(at, operation, emitter),
+      exit: (operation, values) => this.printEnding(at, operation, values),
     };
   }
 }

@@ -22,7 +22,7 @@ import { amoKinds } from "../../mmu/ports.js";
 import { type AccessGroup, accessGroups, type GroupMember } from "../../passes/access-groups.js";
 import { useCounts } from "../../passes/eliminate-dead.js";
 import { staleReads } from "../../passes/stale-reads.js";
-import { floatFunction } from "../js/emitter.js";
+import { floatFunction } from "../js/float-emitter.js";
 import { type FunctionWriter, Op, ValueType } from "./encoder.js";
 import { emitFastFloat } from "./float.js";
 import { emitDivision, emitMultiplyHigh, emitSwapBytes, plainOpcodes } from "./integer.js";
