@@ -15,6 +15,13 @@ export interface GuestInsn {
   readonly fields: Readonly<Record<string, number>>;
 }
 
+/** A decoded instruction with its place. */
+export interface PlacedInsn {
+  /** Bytes from the start of the code. */
+  readonly offset: number;
+  readonly insn: GuestInsn;
+}
+
 /** A field of a template: how many bits a pre-decoded operation must keep for it. */
 export interface TemplateField {
   readonly name: string;
@@ -65,4 +72,16 @@ export interface FrontEnd {
   translate(insns: readonly GuestInsn[]): Block;
   /** The instruction as assembly text; `pc` is its address, in the low and the high half. */
   format(insn: GuestInsn, pcLo: number, pcHi: number): string;
+}
+
+/** Decodes code from its start on, one instruction after another; an instruction that it ends in is left out. */
+export function decodeAll(frontEnd: FrontEnd, code: Uint8Array): PlacedInsn[] {
+  const insns: PlacedInsn[] = [];
+  for (let offset = 0; offset < code.length; ) {
+    const insn = frontEnd.decode(code, offset, code.length - offset);
+    if (insn === null) break;
+    insns.push({ offset, insn });
+    offset += insn.length;
+  }
+  return insns;
 }

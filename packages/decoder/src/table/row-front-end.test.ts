@@ -1,6 +1,7 @@
 /** Front ends and assemblers that are made from rows: both byte orders, both lengths, text and bytes back and forth. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { decodeAll } from "../front-end.js";
 import { assertBlock } from "../ir/verify.js";
 import { encode } from "./row.js";
 import { assembleRows } from "./row-assembler.js";
@@ -47,6 +48,16 @@ const options = optionsFor("little");
 
 describe.each(["little", "big"] as const)("a front end from rows, %s-endian", (byteOrder) => {
   const toy = rowFrontEnd(optionsFor(byteOrder));
+
+  it("decodes code from its start to where it is cut off", () => {
+    const { bytes } = assembleRows(toy, "inc a\n far b, -2\n .2byte -1\n far c, 3");
+    const texts = (code: Uint8Array) =>
+      decodeAll(toy, code).map(({ offset, insn }) => `${offset} ${toy.format(insn, offset, 0)}`);
+    const all = ["0 inc a", "2 far b, -2", "6 .2byte 0xffff", "8 far c, 3"];
+    expect(texts(bytes)).toEqual(all);
+    expect(texts(bytes.subarray(0, -1))).toEqual(all.slice(0, 3));
+    expect(texts(new Uint8Array(0))).toEqual([]);
+  });
 
   it("decodes what is assembled from what it formats", () => {
     const rows = fc.constantFrom(...toy.table.entries);

@@ -15,7 +15,9 @@ import { BlockBuilder } from "../ir/builder.js";
 import { type SlotDeclaration, type StateShape, stateShape } from "../ir/state.js";
 import type { Field, Target, Value } from "../ir/types.js";
 import { InstructionTable, type TableEntry } from "./instruction-table.js";
-import { type Row, rowMaker } from "./row.js";
+import { type Fields, type Row, rowMaker } from "./row.js";
+
+const ANYTHING = { reads: true, writes: true, exits: true };
 
 /** A block builder that knows which instruction it is at: what the meanings of rows are written against. */
 export class InsnBuilder extends BlockBuilder {
@@ -53,6 +55,15 @@ export class InsnBuilder extends BlockBuilder {
     if (this.size.value !== undefined) return this.pc(this.offset + this.size.value);
     const size = this.field(this.size);
     return this.binary("add", this.pc(this.offset), this.addressType === "i64" ? this.zext32(size) : size);
+  }
+
+  /**
+   * Ends the instruction with a helper without arguments that says how to go on: it may read and write all state, and
+   * sets the program counter or stops the CPU.
+   */
+  leaveBy(name: string): void {
+    this.call({ name, parameters: [], result: null, effects: ANYTHING }, []);
+    this.leave();
   }
 }
 
@@ -186,8 +197,6 @@ export function rowFrontEnd(options: RowFrontEndOptions): RowFrontEnd {
     },
   };
 }
-
-type Fields = Readonly<Record<string, Field>>;
 
 const symbolic = (names: readonly string[]): Fields =>
   Object.fromEntries(names.map((name) => [name, { name, value: undefined }]));

@@ -32,6 +32,9 @@ type NameOf<T extends string> = T extends `${"0" | "1"}${string}`
 /** Names of the fields in an encoding string. */
 export type FieldNames<S extends string> = NameOf<Tokens<S>>;
 
+/** Fields by name, as the meaning of a row gets them: numbers in an instruction that is known, names in a template. */
+export type Fields<Names extends string = string> = Readonly<Record<Names, Field>>;
+
 /** Bits of an instruction that hold bits of a field. */
 export interface Piece {
   /** Lowest bit in the instruction. */
@@ -89,7 +92,7 @@ export interface Row<M> {
   /** Operands in assembler order; in the syntax of the table's front end. */
   readonly operands: string;
   /** Emits the instruction's meaning; absent for compressed rows. */
-  readonly execute: ((machine: M, fields: Readonly<Record<string, Field>>) => void) | undefined;
+  readonly execute: ((machine: M, fields: Fields) => void) | undefined;
   /** The base instruction of a compressed row. */
   readonly expand: ((fields: FieldValues) => Expansion) | undefined;
   readonly options: RowOptions;
@@ -109,13 +112,13 @@ export const rowMaker =
   <const S extends string>(
     pattern: S,
     operands: string,
-    execute: (machine: M, fields: Readonly<Record<FieldNames<S>, Field>>) => void,
+    execute: (machine: M, fields: Fields<FieldNames<S>>) => void,
     options: RowOptions = {},
   ): Row<M> => ({
     encoding: parseEncoding(pattern, widths),
     pattern,
     operands,
-    execute: execute as (machine: M, fields: Readonly<Record<string, Field>>) => void,
+    execute: execute as (machine: M, fields: Fields) => void,
     expand: undefined,
     options,
   });
