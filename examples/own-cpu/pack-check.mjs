@@ -3,7 +3,7 @@
 // - the programs of the guide and of the READMEs pass the strict type checker, with both ways of resolving modules;
 // - they run in Node, and print what the documents say;
 // - bundled for a browser they ask for no module of Node's, and print the same in a context that has only what browsers
-//   have;
+//   have, with the tier `wasm` also where `eval` is forbidden;
 // - bundles of what a user may want are measured, and hold nothing of a CPU that is not in them.
 // Nothing is fetched: the dependencies come from the workspace. The packages must have been built (`npm run build`).
 import { execFile } from "node:child_process";
@@ -50,6 +50,9 @@ const bundles = {
   },
   "a RISC-V CPU, in every tier": { imports: { "@hyperfile/jit": ["RiscvCpu", "riscvMemory"] }, riscv: true },
 };
+
+/** A program that uses the tier `wasm` only. */
+const WITHOUT_EVAL = "packages/jit/README.md";
 
 /** Runs a command in `cwd`; its output. */
 async function run(command, args, cwd) {
@@ -148,11 +151,13 @@ const sizeOf = (code) => ({
   gzip: gzipSync(code, { level: 9 }).length,
 });
 
-/** What a bundle prints in a context that has only what browsers and workers have. */
-function runAsBrowser(code) {
+/** What a bundle prints in a context that has only what browsers and workers have, and allows `eval` or does not. */
+function runAsBrowser(code, strings = true) {
   const lines = [];
   const console = { log: (...values) => lines.push(`${values.map(String).join(" ")}\n`) };
-  const context = createContext({ console, performance, queueMicrotask, TextEncoder, TextDecoder });
+  const codeGeneration = { strings, wasm: true };
+  const globals = { console, performance, queueMicrotask, TextEncoder, TextDecoder };
+  const context = createContext(globals, { codeGeneration });
   runInContext("globalThis.self = globalThis;", context);
   runInContext(code, context);
   return lines.join("");
@@ -200,6 +205,8 @@ export async function packCheck(report = () => {}) {
       expectOutputs(program, await run(process.execPath, [file], clean), "in Node");
       const code = await bundle(clean, document, readFileSync(file, "utf8"));
       expectOutputs(program, runAsBrowser(code), "bundled for a browser");
+      if (document === WITHOUT_EVAL)
+        expectOutputs(program, runAsBrowser(code, false), "where a page may not use eval");
       if (document === GUIDE) sizes.bundles["the guide's program"] = sizeOf(code);
       report(`${document}: prints what it says in Node ${process.versions.node} and bundled for a browser`);
     }
