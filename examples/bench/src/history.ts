@@ -1,6 +1,8 @@
 /** The history: one line of JSON for each run, so that figures can be followed over commits and computers. */
 import { appendFile } from "node:fs/promises";
 import type { BootRuns } from "./boot.js";
+import type { DebianRuns } from "./debian/debian.js";
+import { linuxProgramName } from "./debian/guest.js";
 import type { Engine } from "./engines.js";
 import { BenchError } from "./errors.js";
 import { commit, loads, type MachineInfo, machineInfo } from "./machine-info.js";
@@ -32,6 +34,11 @@ export interface HistoryRecord {
   readonly boot?: Readonly<Record<string, readonly number[]>>;
   /** Nanoseconds by micro-benchmark. */
   readonly micro?: Readonly<Record<string, number>>;
+  /** Debian's programs: versions of their packages, seconds of each run by program and engine. */
+  readonly debian?: {
+    readonly versions: Readonly<Record<string, string>>;
+    readonly programs: Readonly<Record<string, Readonly<Record<string, readonly number[]>>>>;
+  };
 }
 
 /** What a run measured. */
@@ -42,6 +49,7 @@ export interface Measurements {
   readonly results: readonly ProgramRuns[];
   readonly boot: readonly BootRuns[];
   readonly micro: readonly MicroResult[];
+  readonly debian?: DebianRuns | undefined;
 }
 
 const round = (value: number): number => Number(value.toPrecision(5));
@@ -82,7 +90,19 @@ export function historyRecord(measured: Measurements): HistoryRecord {
             micro.map(({ name, unit, nanoseconds }) => [`${name}: ${unit}`, round(nanoseconds)]),
           ),
         }),
+    ...(measured.debian === undefined ? {} : { debian: debianRecord(measured.debian) }),
   };
+}
+
+function debianRecord({ results, v86Seconds, versions }: DebianRuns): NonNullable<HistoryRecord["debian"]> {
+  const programs = results.map(({ workload, engines }) => {
+    const seconds = Object.fromEntries(
+      engines.map(({ engine, runs }) => [engine, runs.map((run) => round(run.seconds))]),
+    );
+    const isOwn = workload.name === linuxProgramName && v86Seconds.length > 0;
+    return [workload.name, { ...seconds, ...(isOwn ? { v86: v86Seconds.map(round) } : {}) }] as const;
+  });
+  return { versions, programs: Object.fromEntries(programs) };
 }
 
 /**

@@ -3,7 +3,9 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type Tier, tiers } from "@hyperfile/jit";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import { showProgress } from "../../cli/src/debian/progress.js";
 import { type BootRuns, runBoot } from "./boot.js";
+import { type DebianRuns, runDebian } from "./debian/debian.js";
 import { type Engine, selectEngines } from "./engines.js";
 import { BenchError } from "./errors.js";
 import { appendHistory, historyRecord } from "./history.js";
@@ -34,6 +36,8 @@ interface Flags {
   tiers: string;
   micro?: boolean;
   boot?: boolean;
+  debian?: boolean;
+  suite: string;
   nes?: boolean;
   quick?: boolean;
   history?: string | boolean;
@@ -64,6 +68,8 @@ function buildProgram(action: (flags: Flags) => Promise<void>, surroundings: Sur
     .option("--tiers <names>", `our tiers, separated by commas, of ${tiers.join(", ")}`, "auto,js")
     .option("--micro", "run the micro-benchmarks instead")
     .option("--boot", "measure Debian's boot to its init script instead")
+    .option("--debian", "measure real programs out of Debian's packages instead")
+    .option("--suite <name>", "Debian's suite that the programs come from", "trixie")
     .option("--nes", "measure the NES emulator jsnes with its own CPU and with ours instead")
     .option("--quick", `do one ${QUICK_DIVISOR}th of the work: a check of the suite, not a measurement`)
     .option("--history <file>", "append one line of JSON (default: history.jsonl; none for a quick run)")
@@ -91,7 +97,7 @@ async function run(flags: Flags, { write, error, version }: Surroundings): Promi
   const progress = (text: string) => error(`${text}\n`);
   const runs = flags.runs ?? (flags.quick ? 1 : DEFAULT_RUNS);
   const divisor = flags.quick ? QUICK_DIVISOR : 1;
-  const chosen = selectPrograms(flags.programs);
+  const chosen = flags.debian ? [] : selectPrograms(flags.programs);
   const engines = await selectEngines(flags.tiers, flags.against, isas, version, (what) =>
     progress(`${what} is not installed: comparing without it`),
   );
@@ -122,7 +128,21 @@ async function run(flags: Flags, { write, error, version }: Surroundings): Promi
     );
     write(`\n${bootTable(boot)}\n`);
   }
-  if (!flags.micro && !flags.boot) {
+  let debian: DebianRuns | undefined;
+  if (flags.debian) {
+    debian = await runDebian({
+      programs: flags.programs,
+      suite: flags.suite,
+      tiers: tierNames,
+      references: engines.filter((engine) => engine.isReference).map((engine) => engine.name),
+      runs,
+      transfers: showProgress({ write: error }),
+      progress,
+    });
+    if (debian === undefined) return 0;
+    write(`\n${debian.table}\n`);
+  }
+  if (!flags.micro && !flags.boot && !flags.debian) {
     results = await runSuite({ programs: chosen, isas, engines, runs, divisor, progress });
     for (const isa of isas) write(`\n${suiteTable(isa, results, engines)}\n`);
     write("\nSeconds are medians; tier/reference is the tier's speed with the reference's as 1.\n");
@@ -134,8 +154,11 @@ async function run(flags: Flags, { write, error, version }: Surroundings): Promi
   const history = typeof flags.history === "string" ? flags.history : join(benchFolder, "history.jsonl");
   const isRecorded = typeof flags.history === "string" || (flags.history !== false && !flags.quick);
   if (isRecorded)
-    await appendHistory(history, historyRecord({ loadsBefore, divisor, engines, results, boot, micro }));
-  const failed = failures(results);
+    await appendHistory(
+      history,
+      historyRecord({ loadsBefore, divisor, engines, results, boot, micro, debian }),
+    );
+  const failed = [...failures(results), ...(debian?.failures ?? [])];
   if (failed.length > 0) error(`\nfailed:\n${failed.map((line) => `  ${line}\n`).join("")}`);
   return failed.length > 0 ? 1 : 0;
 }
