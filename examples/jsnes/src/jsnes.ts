@@ -39,6 +39,7 @@ export interface Papu {
 /** A cartridge's circuits. */
 export interface Mapper {
   load(address: number): number;
+  write(address: number, value: number): void;
   clockIrqCounter(): void;
 }
 

@@ -37,6 +37,7 @@ if (first === undefined || first === "--quick") {
   const length = first === undefined ? SECONDS : QUICK_SECONDS;
   const figures = loads.flatMap((load) => engines.map((engine) => measureApart(engine, load, length)));
   console.log(benchTable(figures));
+  if (first !== undefined) console.log("A quick run is mostly warm-up: it measures nothing.");
 } else {
   console.log(
     JSON.stringify(measure(first as BenchEngine, load as BenchLoad, Number(seconds), processorTime)),

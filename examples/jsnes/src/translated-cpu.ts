@@ -8,10 +8,14 @@
  * cycles. An access to a device does its instruction's cycles on the bus, in their order, with what indexed addressing
  * reads on the way, so that devices see the same as from jsnes's CPU.
  *
- * Memory is shared: `mem`, which cartridges and DMA use, is the translator's RAM. Where a cartridge computes what is
- * read, or a Game Genie changes it, jsnes's own CPU runs instead; so it does for code in the mirrors of RAM.
+ * Memory is shared: `mem`, which cartridges and DMA use, is the translator's RAM. But the program is read from copies of
+ * its pages, one for each that was ever seen: where a cartridge exchanges banks, others appear, and what was translated
+ * from them is still there when they come back.
+ *
+ * Where a cartridge computes what is read, or a Game Genie changes it, jsnes's own CPU runs instead; so it does for code
+ * in the mirrors of RAM.
  */
-import { DEVICES, memoryAddress, mos6502, opcodes, STACK_WINDOW } from "@hyperfile/example-mos6502";
+import { memoryAddress, mos6502, opcodes, STACK_WINDOW } from "@hyperfile/example-mos6502";
 import { FlatCpu, type Tier } from "@hyperfile/jit";
 import { type Console, JsnesCpuClass, type Mapper } from "./jsnes.js";
 
@@ -32,8 +36,17 @@ const RAM_BYTES = 0x800;
 const MIRRORS_END = 0x2000;
 /** Locks the CPU up: what fetches from RAM's mirrors find. */
 const JAM = 0x02;
-/** Cartridge memory begins here. */
+/** Registers of cartridges begin here, their memory, and the program in it. */
+const REGISTERS = 0x4020;
 const CARTRIDGE = 0x6000;
+const PROGRAM = 0x8000;
+const PAGE_BYTES = 0x1000;
+const PROGRAM_PAGES = 8;
+/** Pages of programs that are kept, from this guest-physical address on. */
+const COPIES = 0x10000;
+const COPIED_PAGES = 256;
+/** Guest-physical address of device 0. */
+const DEVICES = 0x1000000;
 
 /** The translator's side: it outlives resets of the console. */
 export class TranslatedCore {
@@ -42,13 +55,20 @@ export class TranslatedCore {
   readonly memory: Uint8Array;
   /** Who runs on it. */
   cpu: TranslatedCpu | undefined;
+  private readonly words: Int32Array;
+  /** What the program's pages were when they were last looked at: a hash, and where the copy is. */
+  private readonly hashes = new Int32Array(PROGRAM_PAGES);
+  private readonly places = new Int32Array(PROGRAM_PAGES);
+  /** Copies by their hash. */
+  private copies = new Map<number, number[]>();
+  private copied = 0;
 
   constructor(tier: Tier = "auto") {
     this.flat = new FlatCpu({
       frontEnd: mos6502({ decimal: false }),
       tier,
-      ramBytes: 0x10000,
-      map: placeOf,
+      ramBytes: COPIES + COPIED_PAGES * PAGE_BYTES,
+      map: (address, kind) => this.placeOf(address, kind),
       bus: {
         read: (address) => this.cpu!.readDevice(address - DEVICES),
         write: (address, _, value) => {
@@ -63,19 +83,74 @@ export class TranslatedCore {
       },
     });
     const { guest } = this.flat;
-    const frames = Array.from({ length: 16 }, (_, page) => guest.writableFrame(page << 12));
-    if (frames.some((frame, page) => frame !== frames[0]! + (page << 12)))
+    const frames = Array.from({ length: 16 }, (_, page) => guest.writableFrame(page * PAGE_BYTES));
+    if (frames.some((frame, page) => frame !== frames[0]! + page * PAGE_BYTES))
       throw new Error("RAM is not in one piece");
-    this.memory = guest.pool.memory.u8.subarray(frames[0], frames[0]! + 0x10000);
+    const { u8, i32 } = guest.pool.memory;
+    this.memory = u8.subarray(frames[0], frames[0]! + 0x10000);
+    this.words = i32.subarray(frames[0]! >> 2, (frames[0]! + 0x10000) >> 2);
   }
-}
 
-/** Where accesses go: RAM and its mirrors, the cartridge's memory to be read, devices. */
-function placeOf(address: number, kind: "read" | "write" | "fetch"): number {
-  const at = memoryAddress(address);
-  if (address >= STACK_WINDOW && address < STACK_WINDOW + 0x200) return at;
-  if (at < MIRRORS_END) return kind === "fetch" ? at : at & (RAM_BYTES - 1);
-  return at < CARTRIDGE || kind === "write" ? DEVICES + at : at;
+  /** Finds the copies of the program's pages, as they are now, and makes those that are missing. */
+  noticeProgram(): void {
+    const { hashes, places } = this;
+    let isChanged = false;
+    do {
+      for (let page = 0; page < PROGRAM_PAGES; page++) {
+        const from = PROGRAM + page * PAGE_BYTES;
+        const hash = this.hashOf(from);
+        if (places[page] !== 0 && hash === hashes[page]) continue;
+        hashes[page] = hash;
+        places[page] = this.copyOf(from, hash);
+        isChanged = true;
+      }
+    } while (places.includes(0));
+    if (isChanged) this.flat.remap();
+  }
+
+  /** Where accesses go: RAM and its mirrors, the cartridge's memory to be read, devices. */
+  private placeOf(address: number, kind: "read" | "write" | "fetch"): number {
+    const at = memoryAddress(address);
+    if (address >= STACK_WINDOW && address < STACK_WINDOW + 0x200) return at;
+    if (at < MIRRORS_END) return kind === "fetch" ? at : at & (RAM_BYTES - 1);
+    if (at < CARTRIDGE || kind === "write") return DEVICES + at;
+    if (at < PROGRAM) return at;
+    return this.places[(at - PROGRAM) >> 12]! + (at & (PAGE_BYTES - 1));
+  }
+
+  private hashOf(from: number): number {
+    const { words } = this;
+    let hash = 0;
+    for (let word = from >> 2; word < (from + PAGE_BYTES) >> 2; word++)
+      hash = (Math.imul(hash, 31) + words[word]!) | 0;
+    return hash;
+  }
+
+  /** Where the copy of the page at `from` is. */
+  private copyOf(from: number, hash: number): number {
+    const alike = this.copies.get(hash) ?? [];
+    const known = alike.find((place) => this.isCopy(place, from));
+    if (known !== undefined) return known;
+    if (this.copied === COPIED_PAGES) {
+      // All are made anew, the program's present ones, too: their translations go as others take their place.
+      this.copied = 0;
+      this.copies = new Map();
+      this.places.fill(0);
+    }
+    const place = COPIES + this.copied++ * PAGE_BYTES;
+    this.flat.write(place, this.memory.slice(from, from + PAGE_BYTES));
+    this.copies.set(hash, [...(this.copies.get(hash) ?? []), place]);
+    return place;
+  }
+
+  private isCopy(place: number, from: number): boolean {
+    const { guest } = this.flat;
+    const { i32 } = guest.pool.memory;
+    const [copy, page] = [guest.frameOffset(place) >> 2, from >> 2];
+    for (let word = 0; word < PAGE_BYTES >> 2; word++)
+      if (i32[copy + word] !== this.words[page + word]) return false;
+    return true;
+  }
 }
 
 /** The CPU that jsnes gets. */
@@ -83,10 +158,12 @@ export class TranslatedCpu extends JsnesCpuClass {
   private readonly flat: FlatCpu;
   /** What the mirrors of RAM held at power-on: nobody reads it but `toJSON`. */
   private readonly mirrors: Uint8Array;
-  /** The cartridge's memory as translations were made from it. */
-  private readonly known: Uint8Array;
-  /** jsnes's CPU has run, so translations may be of what was there before. */
+  /** Memory was exchanged: translations may be of what was there before. */
   private isStale = true;
+  /** jsnes's CPU has run: the registers are its, and it may have written these pages of RAM. */
+  private isForeign = true;
+  private dirtyPages = 0;
+  private hasBanks = false;
   /** Time of the translator up to which cycles were given to the bus. */
   private synced = 0;
   /** When the instruction began whose cycles are on the bus, and the byte that it read. */
@@ -98,20 +175,22 @@ export class TranslatedCpu extends JsnesCpuClass {
   private isStepping = false;
   private unmasked = false;
 
-  constructor(nes: Console, core: TranslatedCore) {
+  constructor(
+    nes: Console,
+    private readonly core: TranslatedCore,
+  ) {
     super(nes);
     this.flat = core.flat;
     core.memory.set(this.mem);
     this.mem = core.memory;
     this.mirrors = this.mem.slice(RAM_BYTES, MIRRORS_END);
-    this.known = new Uint8Array(0x10000 - CARTRIDGE);
     core.cpu = this;
   }
 
   override emulate(): number {
     const start = this.cycles;
-    if (this.resetPending || !this.directPrgReads) return this.emulateItself();
-    if (this.isStale) this.refresh();
+    if (this.resetPending || !this.directPrgReads || isElsewhere(this.REG_PC)) return this.emulateItself();
+    if (this.isForeign) this.takeOver();
     if (this.dmaNeedHalt) this._runDma(this.REG_PC);
     const quiet = this.quietCycles();
     if (quiet > 0) this.stretch(quiet);
@@ -131,23 +210,45 @@ export class TranslatedCpu extends JsnesCpuClass {
   override fromJSON(state: unknown): void {
     super.fromJSON(state);
     this.isStale = true;
+    this.isForeign = true;
   }
 
   // -- running
 
+  override write(address: number, value: number): void {
+    super.write(address, value);
+    if (address < MIRRORS_END) this.dirtyPages |= 1 << ((address >> 8) & 7);
+  }
+
   /** One instruction on jsnes's own CPU. */
   private emulateItself(): number {
-    this.isStale = true;
+    this.isForeign = true;
     return super.emulate();
   }
 
-  /** Takes over from jsnes's CPU: registers, and memory, from which nothing was translated. */
-  private refresh(): void {
-    this.isStale = false;
-    this.mem.fill(JAM, RAM_BYTES, MIRRORS_END);
-    this.flat.write(0, this.mem.slice());
-    this.known.set(this.mem.subarray(CARTRIDGE));
+  /** Takes over from jsnes's CPU: the registers, and memory that may have changed. */
+  private takeOver(): void {
+    const { flat, mem, nes } = this;
+    this.isForeign = false;
+    if (this.isStale) {
+      this.isStale = false;
+      mem.fill(JAM, RAM_BYTES, MIRRORS_END);
+      flat.write(0, mem.slice());
+      this.hasBanks = nes.mmap!.write !== plainOf(nes.mmap!).write;
+      this.core.noticeProgram();
+    }
+    if (this.hasBanks) this.core.noticeProgram();
+    this.dropWritten();
     this.toSlots();
+  }
+
+  /** Drops translations of what was written to RAM without the translator. */
+  private dropWritten(): void {
+    for (let page = 0; page < RAM_BYTES; page += 0x100) {
+      if ((this.dirtyPages >> (page >> 8)) & 1 && this.flat.guest.holdsCode(page, 0x100))
+        this.flat.write(page, this.mem.slice(page, page + 0x100));
+    }
+    this.dirtyPages = 0;
   }
 
   /** Runs until shortly before something could be noticed. */
@@ -194,7 +295,7 @@ export class TranslatedCpu extends JsnesCpuClass {
       if (opcode === BRK && cycle === 5) this.chooseVector();
       // A taken branch in a page does not look at interrupts on its last cycle.
       if (cycle === 2 && isBranch(opcode) && this.runIrq && !this.prevRunIrq) this.runIrq = false;
-      if ((writes >> cycle) & 1) this.write(0, this.mem[0]!);
+      if ((writes >> cycle) & 1) super.write(0, this.mem[0]!);
       else this.read(pc);
     }
     this.fromSlots();
@@ -214,7 +315,7 @@ export class TranslatedCpu extends JsnesCpuClass {
   private takeInterrupt(): void {
     this._interruptSequence(VECTOR_IRQ, false);
     this.toSlots();
-    if (this.flat.guest.holdsCode(0x100, 0x100)) this.flat.write(0x100, this.mem.slice(0x100, 0x200));
+    this.dropWritten();
   }
 
   /** Lets cycles go by in which nothing happens that the CPU could notice. */
@@ -298,7 +399,7 @@ export class TranslatedCpu extends JsnesCpuClass {
     }
     this.write(address, value);
     this.synced++;
-    if (address >= CARTRIDGE) this.noticeMemory();
+    if (address >= REGISTERS) this.noticeMemory(address);
     if (this.isStepping) return;
     if (!this.directPrgReads || this.cycles + this.quietCycles() < this.limit) this.flat.stop();
   }
@@ -333,16 +434,12 @@ export class TranslatedCpu extends JsnesCpuClass {
     return opcode;
   }
 
-  /** Drops translations of what a cartridge has exchanged. */
-  private noticeMemory(): void {
-    const { mem, known, flat } = this;
-    for (let page = CARTRIDGE; page < 0x10000; page += 0x1000) {
-      const now = mem.subarray(page, page + 0x1000);
-      const before = known.subarray(page - CARTRIDGE, page - CARTRIDGE + 0x1000);
-      if (now.every((byte, at) => byte === before[at])) continue;
-      before.set(now);
-      flat.write(page, before);
-    }
+  /** A store to the cartridge may have changed its memory, or exchanged it. */
+  private noticeMemory(address: number): void {
+    const { flat, mem } = this;
+    if (address >= CARTRIDGE && address < PROGRAM && flat.guest.holdsCode(address, 0x100))
+      flat.write(address, mem.slice(address, address + 1));
+    if (this.hasBanks) this.core.noticeProgram();
   }
 
   brk(): void {
@@ -426,9 +523,15 @@ function writesOf(opcode: number, cycles: number): number {
   return name === "brk" ? 0b0011100 : 0;
 }
 
-/** Whether a cartridge counts lines, and so may interrupt at any of them: NROM's class, from which all derive, does not. */
-function clocksCounter(mapper: Mapper): boolean {
-  let base = mapper;
-  for (let next = base; next !== Object.prototype; next = Object.getPrototypeOf(next)) base = next;
-  return mapper.clockIrqCounter !== base.clockIrqCounter;
+/** Whether the translator can't run code there: in the mirrors of RAM, or at devices. */
+const isElsewhere = (pc: number): boolean => pc >= RAM_BYTES && pc < CARTRIDGE;
+
+/** The class of cartridges without circuits, from which all others derive. */
+function plainOf(mapper: Mapper): Mapper {
+  let plain = mapper;
+  for (let next = mapper; next !== Object.prototype; next = Object.getPrototypeOf(next)) plain = next;
+  return plain;
 }
+
+/** Whether a cartridge counts lines, and so may interrupt at any of them. */
+const clocksCounter = (mapper: Mapper): boolean => mapper.clockIrqCounter !== plainOf(mapper).clockIrqCounter;

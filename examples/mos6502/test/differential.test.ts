@@ -8,7 +8,7 @@ import { Machine, opcodes } from "../src/index.js";
 import { Reference, random, type State, setState, stateOf } from "./reference.js";
 
 const STEPS = Number(process.env.MOS6502_STEPS ?? 20_000);
-const PROGRAMS = Number(process.env.MOS6502_PROGRAMS ?? 15);
+const PROGRAMS = Number(process.env.MOS6502_PROGRAMS ?? 12);
 /** Instructions after which all of memory is compared. */
 const ROUND = 5000;
 
