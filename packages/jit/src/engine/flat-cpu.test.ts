@@ -300,6 +300,42 @@ describe.each(tiers)("a CPU in tier %s", (tier) => {
     expect(sums[0]).toBe(200);
   });
 
+  it("leads stores elsewhere than loads where its owner says so", () => {
+    const stored: number[] = [];
+    const source = "li r1, 0x4000\n loop: ld r2, 0(r1)\n add r3, r2\n st r3, 0(r1)\n b r1, loop";
+    const cpu = cpuOf(source, tier, {
+      map: (address, kind) => (address === 0x4000 && kind === "write" ? 0x10000 : address),
+      bus: {
+        read: () => undefined,
+        write: (address, _, value) => address === 0x10000 && stored.push(value) > 0,
+      },
+    });
+    cpu.write(0x4000, Uint8Array.of(5));
+    cpu.run(401);
+    expect(stored).toEqual(Array.from({ length: 100 }, (_, round) => 5 * (round + 1)));
+    expect(cpu.read(0x4000, 1)[0]).toBe(5);
+  });
+
+  it("takes what an interrupt costs from the budget", () => {
+    let line = false;
+    const cpu = cpuOf("handler: jr r7\n loop: addi r2, r2, 1\n call r0, loop", tier, {
+      interruptReady: () => line,
+      takeInterrupt: (cpu) => {
+        line = false;
+        cpu.set("r", cpu.pc, 7);
+        cpu.pc = 0;
+        cpu.charge(7);
+      },
+    });
+    cpu.pc = 4;
+    for (let round = 1; round <= 50; round++) {
+      line = true;
+      expect([cpu.run(28), cpu.elapsed, cpu.get("r", 2)]).toEqual(["budget", 28 * round, 10 * round]);
+    }
+    cpu.charge(3);
+    expect(cpu.elapsed).toBe(28 * 50 + 3);
+  });
+
   it("calls helpers that only compute, and those that leave", () => {
     const seen: [number, number, number][] = [];
     const cpu = cpuOf("loop: twice 21\n host 3\n addi r1, r1, 1\n b r1, loop", tier, {
