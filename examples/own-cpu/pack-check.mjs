@@ -63,17 +63,9 @@ async function run(command, args, cwd) {
   }
 }
 
-/**
- * The tarball of a package, made by `npm pack` from a copy: without scripts, since the package is built, and with
- * versions in the place of `workspace:`, as `pnpm pack` writes them.
- */
+/** The tarball of a package, made by `npm pack` from a copy without scripts, since the package is built. */
 async function pack(source, folder) {
   const manifest = JSON.parse(readFileSync(join(source, "package.json"), "utf8"));
-  for (const [dependency, version] of Object.entries(manifest.dependencies ?? {})) {
-    if (!version.startsWith("workspace:")) continue;
-    const other = join(root, "packages", dependency.split("/")[1], "package.json");
-    manifest.dependencies[dependency] = JSON.parse(readFileSync(other, "utf8")).version;
-  }
   if (!existsSync(join(source, manifest.types ?? manifest.exports["."].types)))
     throw new Error(`${manifest.name} is not built: run npm run build`);
   const { scripts: _, ...published } = manifest;

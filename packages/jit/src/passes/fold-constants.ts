@@ -141,7 +141,7 @@ function fold(rewriter: Rewriter, operation: Operation): Value | undefined {
   }
 }
 
-/** The halves of `zext32(x) | h * 2^32`: a single-precision float as RISC-V keeps it in a register of 64 bits. */
+/** The halves of `zext32(x) | h * 2^32`: a single-precision float in a register of 64 bits, as a NaN. */
 function boxed(rewriter: Rewriter, { op, type, args }: Operation): { low: Value; high: number } | undefined {
   if (op !== "or" || type !== "i64") return undefined;
   const left = rewriter.definition(args[0]!);

@@ -1,7 +1,7 @@
 /**
  * Which halves of 64-bit values are needed. JavaScript has no fast 64-bit integer, so an i64 becomes two int32
- * halves, and most of the cost of RV64 code is in high halves that nobody looks at: the sum under an `addw`, the
- * source of a byte store. This backward walk finds them.
+ * halves, and most of the cost of 64-bit code is in high halves that nobody looks at: the sum that a sign extension
+ * from 32 bits follows, the source of a byte store. This backward walk finds them.
  */
 import type { Block, Operation } from "@hyperfile/decoder";
 
