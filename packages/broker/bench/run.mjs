@@ -14,7 +14,11 @@ if (name === undefined) {
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 const source = (name) => here(`../../${name}/src/index.ts`);
 await build({
-  entry: { [name]: here(`${name}.ts`) },
+  entry: {
+    [name]: here(`${name}.ts`),
+    "guest-thread": here("guest-thread.ts"),
+    "scheduler-thread": here("../src/cpu/node/scheduler-thread.ts"),
+  },
   outDir: here("dist"),
   format: "esm",
   target: "es2022",

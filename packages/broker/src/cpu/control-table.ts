@@ -3,7 +3,7 @@
  * grant, its wish and its accounts. Taking and giving back a core is a few atomic operations on it.
  *
  * Who writes what: the scheduler sets a grant to `given` and to `revoked`, and the accounts; the VM's thread sets the
- * wish, and the grant to `none`. The VM's wish is `ready` as long as it holds a core. A VM that changes its mind while
+ * wish, and the grant to `none`, as it does at the end of a turn that the scheduler set because others wait. The VM's wish is `ready` as long as it holds a core. A VM that changes its mind while
  * it waits may find itself with a grant all the same: whoever sees a grant without the wish takes it back.
  */
 import type { CpuGate } from "../vm/vm.js";
@@ -27,8 +27,8 @@ const accountNames = ["used", "preempted", "ready", "limited", "waiting", "idle"
 
 /** Positions in a slot, in words of 32 bits. */
 const Word = { grant: 0, wish: 1, thread: 2, state: 3 } as const;
-/** Positions in a slot, in words of 64 bits: when the state began, retired instructions, then the accounts. */
-const Wide = { since: 2, retired: 3, accounts: 4 } as const;
+/** Positions in a slot, in words of 64 bits: when the state began, retired instructions, the accounts, the turn. */
+const Wide = { since: 2, retired: 3, accounts: 4, turn: 11 } as const;
 
 /** `Atomics.waitAsync` (ECMAScript 2024), which not every platform has. */
 type WaitAsync = (
@@ -132,6 +132,15 @@ export class ControlTable {
     if (result.async) await result.value;
   }
 
+  /** Nanoseconds after which the VM gives its core back by itself; 0 for none, as long as nobody waits for it. */
+  turnOf(slot: number): number {
+    return this.wide[this.wideAt(slot) + Wide.turn]!;
+  }
+
+  setTurn(slot: number, nanoseconds: number): void {
+    this.wide[this.wideAt(slot) + Wide.turn] = nanoseconds;
+  }
+
   /** Guest instructions that the VM has retired. */
   retiredOf(slot: number): number {
     return this.wide[this.wideAt(slot) + Wide.retired]!;
@@ -144,9 +153,8 @@ export class ControlTable {
   /** Publishes a VM's accounts as they were at `since`, when its present state began or was last settled. */
   publish(slot: number, state: CpuState, since: number, accounts: CpuAccounts): void {
     const first = this.wideAt(slot);
-    accountNames.forEach((name, at) => {
-      this.wide[first + Wide.accounts + at] = accounts[name];
-    });
+    for (let at = 0; at < accountNames.length; at++)
+      this.wide[first + Wide.accounts + at] = accounts[accountNames[at]!];
     this.wide[first + Wide.since] = since;
     Atomics.store(this.words, this.at(slot) + Word.state, states.indexOf(state));
   }
@@ -174,6 +182,7 @@ export class ControlTable {
 /** A VM's side of its slot. */
 export class SharedGate implements CpuGate {
   private cancelled = false;
+  private since = 0;
 
   constructor(
     private readonly table: ControlTable,
@@ -185,16 +194,20 @@ export class SharedGate implements CpuGate {
   async acquire(): Promise<void> {
     const { table, slot } = this;
     this.cancelled = false;
-    // After a turn that ended in `ready` the next one may have come already.
-    if (table.wishOf(slot) !== "ready" || table.grantOf(slot) === Grant.none) {
+    // A turn that ended in `ready` was also the request for the next one, which may have come already.
+    if (table.wishOf(slot) !== "ready") {
       table.setWish(slot, "ready");
       table.ring();
     }
     while (table.grantOf(slot) === Grant.none && !this.cancelled) await table.granted(slot);
+    this.since = performance.now();
   }
 
   mayContinue(): boolean {
-    return this.table.grantOf(this.slot) === Grant.given;
+    if (this.table.grantOf(this.slot) !== Grant.given) return false;
+    // The end of a turn is left to the VM, which saves the scheduler from waking up for it.
+    const turn = this.table.turnOf(this.slot);
+    return turn === 0 || (performance.now() - this.since) * 1e6 < turn;
   }
 
   release(wish: CpuWish): void {

@@ -131,7 +131,10 @@ describe("CPU time", () => {
     times.set(1, 3 * MS);
     await ask(gate);
     dispatcher.poll(10 * MS);
-    expect(scheduler.accountsOf("vm", 10 * MS).used).toBe(3 * MS);
+    times.set(1, 4 * MS);
+    gate.release("idle");
+    dispatcher.poll(11 * MS);
+    expect(scheduler.accountsOf("vm", 11 * MS).used).toBe(4 * MS);
   });
 
   it("is the time between grant and release where the host doesn't say", async () => {

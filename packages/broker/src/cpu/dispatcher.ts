@@ -2,7 +2,8 @@
  * Turns the scheduler's decisions into grants in the shared table, and what VMs write there into calls of the
  * scheduler. One call of `poll` brings both up to date; the thread around it only waits.
  *
- * CPU time is read from the host, for the thread that runs a VM, whenever a decision is due. What a thread used while
+ * CPU time is read from the host, for the thread that runs a VM, when its turn ends and when a VM wakes, who may take
+ * another's place. A reading costs more than a decision, as the caches are the guests': there is one a turn. What a thread used while
  * none of its VMs held a core (their messages, their output) is charged to the VM that held it last.
  */
 import { stealOf } from "./accounts.js";
@@ -23,8 +24,10 @@ export interface DispatcherOptions {
 interface Entry {
   readonly name: string;
   readonly slot: number;
-  /** When the present turn began and ends. */
+  /** Up to when it was charged, where CPU time is not known. */
   grantedAt: number;
+  /** When the present turn began and ends. */
+  turnBegan: number;
   turnEnds: number;
 }
 
@@ -46,7 +49,7 @@ export class GrantDispatcher {
 
   /** A VM that the scheduler knows has this slot. */
   attach(name: string, slot: number): void {
-    this.entries.set(name, { name, slot, grantedAt: 0, turnEnds: Infinity });
+    this.entries.set(name, { name, slot, grantedAt: 0, turnBegan: 0, turnEnds: Infinity });
   }
 
   /** Forgets a VM, as the caller has the scheduler do too. */
@@ -63,12 +66,12 @@ export class GrantDispatcher {
    */
   poll(now: number): number {
     const { scheduler } = this.options;
-    this.charge(now);
     for (const entry of this.entries.values()) this.follow(entry, now);
     for (let grant = scheduler.next(now); grant !== undefined; grant = scheduler.next(now)) {
       const entry = this.entries.get(grant.client)!;
-      entry.grantedAt = now;
+      entry.grantedAt = entry.turnBegan = now;
       entry.turnEnds = now + grant.quantum;
+      this.options.table.setTurn(entry.slot, 0);
       this.noteHolder(entry);
       this.publish(entry, now);
       this.options.table.setGrant(entry.slot, Grant.given);
@@ -78,33 +81,39 @@ export class GrantDispatcher {
 
   /** Writes the accounts of all VMs to the table. */
   publishAll(now: number): void {
+    this.chargeRunning(now);
     for (const entry of this.entries.values()) this.publish(entry, now);
   }
 
-  /** Reads the threads' times and charges what is new. */
-  private charge(now: number): void {
-    const { table, threadTime, scheduler } = this.options;
-    for (const name of scheduler.running()) {
+  /** Charges all that hold a core. */
+  private chargeRunning(now: number): void {
+    for (const name of this.options.scheduler.running()) {
       const entry = this.entries.get(name);
-      if (entry === undefined) continue;
-      const thread = table.threadOf(entry.slot);
-      const time = thread === 0 ? undefined : threadTime(thread);
-      if (time === undefined) {
-        scheduler.charge(name, Math.max(0, now - entry.grantedAt));
-        entry.grantedAt = now;
-        continue;
-      }
-      const account = this.accountOf(thread, time);
-      scheduler.charge(name, Math.max(0, time - account.reading));
-      account.reading = time;
+      if (entry !== undefined) this.charge(entry, now);
     }
+  }
+
+  /** Reads the time of a VM's thread and charges what is new. */
+  private charge(entry: Entry, now: number): void {
+    const { table, threadTime, scheduler } = this.options;
+    const thread = table.threadOf(entry.slot);
+    const time = thread === 0 ? undefined : threadTime(thread);
+    if (time === undefined) {
+      scheduler.charge(entry.name, Math.max(0, now - entry.grantedAt));
+      entry.grantedAt = now;
+      return;
+    }
+    const account = this.accountOf(thread, time);
+    scheduler.charge(entry.name, Math.max(0, time - account.reading));
+    account.reading = time;
   }
 
   /** A VM was given a core: what its thread used before is its predecessor's. */
   private noteHolder(entry: Entry): void {
     const { table, threadTime, scheduler } = this.options;
     const thread = table.threadOf(entry.slot);
-    if (thread === 0) return;
+    // What it used since its own last turn is charged with this one.
+    if (thread === 0 || this.threads.get(thread)?.lastEntry === entry) return;
     const time = threadTime(thread);
     if (time === undefined) return;
     const account = this.accountOf(thread, time);
@@ -134,6 +143,7 @@ export class GrantDispatcher {
     if (state === "running") {
       if (grant !== Grant.none && wish === "ready") return;
       if (grant !== Grant.none) table.setGrant(slot, Grant.none);
+      this.charge(entry, now);
       scheduler.release(name, wish, now);
       entry.turnEnds = Infinity;
       this.publish(entry, now);
@@ -143,6 +153,7 @@ export class GrantDispatcher {
     if (grant !== Grant.none && wish !== "ready") table.setGrant(slot, Grant.none);
     if (wish === "ready") {
       if (state === "ready" || state === "limited") return;
+      this.chargeRunning(now);
       const evicted = scheduler.wake(name, now);
       this.publish(entry, now);
       const other = evicted === undefined ? undefined : this.entries.get(evicted);
@@ -158,19 +169,26 @@ export class GrantDispatcher {
     const { scheduler } = this.options;
     const running = scheduler.running();
     let next = scheduler.nextRefill(now) - now;
-    const contended = running.length > 0 && scheduler.hasCandidate(now);
+    const wanted = scheduler.hasWaiting;
+    let contended: boolean | undefined;
     for (const name of running) {
       const entry = this.entries.get(name)!;
-      if (entry.turnEnds > now) {
-        next = Math.min(next, entry.turnEnds - now);
-      } else if (contended || scheduler.isOverLimit(name, now)) {
-        this.revoke(entry);
-      } else {
+      if (wanted && entry.turnEnds !== Infinity)
+        this.options.table.setTurn(entry.slot, entry.turnEnds - entry.turnBegan);
+      // The VM ends its turn by itself; it is seen to a turn later.
+      const due = entry.turnEnds + (wanted ? scheduler.quantum : 0);
+      if (due <= now) {
+        this.charge(entry, now);
+        contended ??= scheduler.hasCandidate(now);
+        if (contended || scheduler.isOverLimit(name, now)) {
+          this.revoke(entry);
+          continue;
+        }
         // Nobody waits for the core: the VM keeps it, and is looked at again after as long a turn.
         entry.turnEnds = now + scheduler.quantum;
-        next = Math.min(next, scheduler.quantum);
         this.publish(entry, now);
       }
+      next = Math.min(next, entry.turnEnds + (wanted ? scheduler.quantum : 0) - now);
     }
     return Math.max(next, SHORTEST_WAIT);
   }

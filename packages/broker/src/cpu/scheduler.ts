@@ -85,6 +85,8 @@ interface Client {
   /** Rate at which the debt is paid, and since when. */
   debtRate: number;
   debtSince: number;
+  /** Limits that hold for it, its own and its pools', as they were when rates were last divided. */
+  limits: readonly { readonly key: string; readonly limit: number }[];
   /** Order of waking among those that have priority for it; 0 without. */
   wakeOrder: number;
   core: number;
@@ -133,6 +135,7 @@ export class CpuScheduler {
       debt: 0,
       debtRate: 0,
       debtSince: now,
+      limits: [],
       wakeOrder: 0,
       core: -1,
       revoked: false,
@@ -214,7 +217,7 @@ export class CpuScheduler {
     if (client.rate > 0) client.runtime += used / client.rate;
     else client.debt += used;
     client.request -= used;
-    for (const { key } of this.options.tree.limitsOf(name)) {
+    for (const { key } of client.limits) {
       const allowance = this.allowances.get(key);
       if (allowance !== undefined) allowance.amount -= used;
     }
@@ -250,6 +253,12 @@ export class CpuScheduler {
   /** Whether a core is free. */
   get hasFreeCore(): boolean {
     return this.cores.includes(undefined);
+  }
+
+  /** Whether a client wants to run and holds no core, be it for want of one or for a limit. */
+  get hasWaiting(): boolean {
+    for (const client of this.active) if (client.core < 0) return true;
+    return false;
   }
 
   /** The clients that hold cores. */
@@ -409,7 +418,7 @@ export class CpuScheduler {
   /** When the limits let a client run: now or before if they do. */
   private heldUntil(client: Client, now: number): number {
     let until = 0;
-    for (const { key } of this.options.tree.limitsOf(client.name)) {
+    for (const { key } of client.limits) {
       const { amount, limit } = this.allowance(key, now);
       if (amount < 0) until = Math.max(until, now + -amount / limit);
     }
@@ -417,7 +426,8 @@ export class CpuScheduler {
   }
 
   private refill(client: Client, now: number): void {
-    for (const { key, limit } of this.options.tree.limitsOf(client.name)) {
+    client.limits = this.options.tree.limitsOf(client.name);
+    for (const { key, limit } of client.limits) {
       if (!this.allowances.has(key)) this.allowances.set(key, { limit, amount: 0, since: now });
       this.allowance(key, now);
     }

@@ -186,6 +186,8 @@ export class HostScheduler {
 
   /** Ends the scheduler's thread. */
   async close(): Promise<void> {
+    // Whoever waits for its end wants to see it, even with nothing else to do.
+    this.worker.ref();
     this.send({ kind: "end" });
     await this.ended;
     this.port.close();
