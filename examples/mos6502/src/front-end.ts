@@ -7,18 +7,8 @@
  * memory: whoever maps addresses (`map` of `FlatCpu`) takes their low 16 bits.
  */
 import type { Field, FrontEnd, GuestInsn, Target, Template, TemplateField, Value } from "@hyperfile/decoder";
-import { type Mode, type Opcode, opcodes, operandTexts } from "./opcodes.js";
-import {
-  Cpu,
-  conditions,
-  implied,
-  modifies,
-  type Place,
-  reads,
-  shape,
-  stores,
-  unstable,
-} from "./semantics.js";
+import { type Mode, type Opcode, opcodes, operandText } from "./opcodes.js";
+import { Cpu, operations, type Place, shape } from "./semantics.js";
 
 /** Options of the CPU. */
 export interface Mos6502Options {
@@ -38,16 +28,15 @@ const kindOf: readonly number[] = opcodes.map(({ name, mode }) =>
 /** The next instruction, in a template. */
 const LENGTH: Target = { field: "length" };
 
-const unsigned = (name: string, width: number): TemplateField => ({
+const fieldOf = (name: string, width: number, signed = false): TemplateField => ({
   name,
   width,
-  signed: false,
+  signed,
   zeroBecomes: undefined,
 });
 const fieldsOf = ({ mode, length }: Opcode): readonly TemplateField[] => {
-  if (mode === "rel")
-    return [{ name: "target", width: 9, signed: true, zeroBecomes: undefined }, unsigned("extra", 2)];
-  return length === 1 ? [] : [unsigned("operand", 8 * (length - 1))];
+  if (mode === "rel") return [fieldOf("target", 9, true), fieldOf("extra", 2)];
+  return length === 1 ? [] : [fieldOf("operand", 8 * (length - 1))];
 };
 
 /** Makes the front end. */
@@ -115,13 +104,13 @@ function decode(bytes: Uint8Array, at: number, available: number, offset = 0): G
 function write(m: Cpu, opcode: Opcode, field: (name: string) => Field): void {
   const { name, mode, use } = opcode;
   if (use === "none") return control(m, opcode, field);
-  if (mode === "imm") return reads[name]!(m, m.field(field("operand")));
+  if (mode === "imm") return operations.reads[name]!(m, m.field(field("operand")));
   const place = locate(m, mode, m.field(field("operand")));
   if (use === "store") return store(m, name, place);
   const value = m.load8(place.address);
-  if (use === "modify") return m.store(8, place.address, modifies[name]!(m, value));
+  if (use === "modify") return m.store(8, place.address, operations.modifies[name]!(m, value));
   if (opcode.pageCost) m.charge(crossing(m, place), 1);
-  reads[name]!(m, value);
+  operations.reads[name]!(m, value);
 }
 
 function control(m: Cpu, { name, mode, length }: Opcode, field: (name: string) => Field): void {
@@ -129,9 +118,14 @@ function control(m: Cpu, { name, mode, length }: Opcode, field: (name: string) =
     const target = field("target");
     const isKnown = target.value !== undefined;
     const taken: Target = isKnown ? m.offset + target.value : { field: "target" };
-    return m.branchTo(conditions[name]!(m), taken, field("extra"), isKnown ? m.offset + length : LENGTH);
+    return m.branchTo(
+      operations.conditions[name]!(m),
+      taken,
+      field("extra"),
+      isKnown ? m.offset + length : LENGTH,
+    );
   }
-  if (mode === "imp") return implied[name]!(m);
+  if (mode === "imp") return operations.implied[name]!(m);
   const operand = m.field(field("operand"));
   if (name === "jsr") return m.jsr(operand);
   m.jumpIndirect(mode === "ind" ? word(m, operand, highByteInPage(m, operand)) : operand);
@@ -169,8 +163,8 @@ const crossing = (m: Cpu, { address, base }: Place): Value =>
   m.and(m.right(m.binary("xor", address, base), 8), 1);
 
 function store(m: Cpu, name: string, place: Place): void {
-  const value = stores[name]!(m);
-  if (!unstable.has(name)) return m.store(8, place.address, value);
+  const value = operations.stores[name]!(m);
+  if (!operations.unstable.has(name)) return m.store(8, place.address, value);
   const mask = m.byte(m.add(m.right(place.base, 8), 1));
   const masked = m.binary("and", value, mask);
   const spoilt = m.or(m.left(masked, 8), m.byte(place.address));
@@ -179,7 +173,7 @@ function store(m: Cpu, name: string, place: Place): void {
 
 function format({ opcode, fields }: GuestInsn, pc: number): string {
   const { name, mode, length } = kinds[opcode]!;
-  const text = operandTexts[mode];
+  const text = operandText(mode);
   const [number, digits] =
     mode === "rel" ? [pc + fields.target!, 4] : [fields.operand ?? 0, 2 * (length - 1)];
   const hexadecimal = (number & 0xffff).toString(16).padStart(digits, "0");

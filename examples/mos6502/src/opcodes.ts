@@ -7,20 +7,30 @@
  * and C64 communities name them (nesdev wiki, "CPU unofficial opcodes"; Groepaz, "No More Secrets").
  */
 
-/** Addressing modes. */
-export type Mode =
-  | "imp" // none, or the accumulator
-  | "imm" // #12
-  | "zp" // 12
-  | "zpx" // 12,x
-  | "zpy" // 12,y
-  | "abs" // 1234
-  | "abx" // 1234,x
-  | "aby" // 1234,y
-  | "izx" // (12,x)
-  | "izy" // (12),y
-  | "ind" // (1234)
-  | "rel"; // a branch's target
+/**
+ * Addressing modes: bytes of the operand, cycles of an instruction that reads it, and how it is written, with `%` for
+ * the number in hexadecimal.
+ */
+const modes = {
+  imp: [0, 2, ""],
+  imm: [1, 2, "#%"],
+  zp: [1, 3, "%"],
+  zpx: [1, 4, "%,x"],
+  zpy: [1, 4, "%,y"],
+  izx: [1, 6, "(%,x)"],
+  izy: [1, 5, "(%),y"],
+  rel: [1, 2, "%"],
+  abs: [2, 4, "%"],
+  abx: [2, 4, "%,x"],
+  aby: [2, 4, "%,y"],
+  ind: [2, 5, "(%)"],
+} as const;
+
+/** An addressing mode. */
+export type Mode = keyof typeof modes;
+
+/** How a mode's operand is written: `%` stands for the number, in hexadecimal. */
+export const operandText = (mode: Mode): string => modes[mode][2];
 
 /** What an operation does with its operand: `modify` reads it, and writes it back. */
 export type Use = "read" | "store" | "modify" | "none";
@@ -40,39 +50,7 @@ export interface Opcode {
   readonly pageCost: boolean;
 }
 
-/** Bytes of operand that a mode has. */
-export const operandBytes: Readonly<Record<Mode, number>> = {
-  imp: 0,
-  imm: 1,
-  zp: 1,
-  zpx: 1,
-  zpy: 1,
-  izx: 1,
-  izy: 1,
-  rel: 1,
-  abs: 2,
-  abx: 2,
-  aby: 2,
-  ind: 2,
-};
-
-/** How operands are written: `%` stands for the number, in hexadecimal. */
-export const operandTexts: Readonly<Record<Mode, string>> = {
-  imp: "",
-  imm: "#%",
-  zp: "%",
-  zpx: "%,x",
-  zpy: "%,y",
-  izx: "(%,x)",
-  izy: "(%),y",
-  ind: "(%)",
-  abs: "%",
-  abx: "%,x",
-  aby: "%,y",
-  rel: "%",
-};
-
-/** Opcodes by what they do with their operand; a mnemonic, then mode and byte. The first byte of a mode is canonical. */
+/** Opcodes by what they do with their operand; a mnemonic, then modes and bytes. The first byte of a mode is canonical. */
 const rows: Readonly<Record<Use, string>> = {
   read: `
     adc imm 69 zp 65 zpx 75 abs 6d abx 7d aby 79 izx 61 izy 71
@@ -120,95 +98,40 @@ const rows: Readonly<Record<Use, string>> = {
     slo zp 07 zpx 17 abs 0f abx 1f aby 1b izx 03 izy 13
     sre zp 47 zpx 57 abs 4f abx 5f aby 5b izx 43 izy 53`,
   none: `
-    asl imp 0a
-    lsr imp 4a
-    rol imp 2a
-    ror imp 6a
-    bcc rel 90
-    bcs rel b0
-    beq rel f0
-    bmi rel 30
-    bne rel d0
-    bpl rel 10
-    bvc rel 50
-    bvs rel 70
-    brk imp 00
-    clc imp 18
-    cld imp d8
-    cli imp 58
-    clv imp b8
-    dex imp ca
-    dey imp 88
-    inx imp e8
-    iny imp c8
-    jmp abs 4c ind 6c
-    jsr abs 20
-    nop imp ea imp 1a imp 3a imp 5a imp 7a imp da imp fa
-    pha imp 48
-    php imp 08
-    pla imp 68
-    plp imp 28
-    rti imp 40
-    rts imp 60
-    sec imp 38
-    sed imp f8
-    sei imp 78
-    tax imp aa
-    tay imp a8
-    tsx imp ba
-    txa imp 8a
-    txs imp 9a
-    tya imp 98
+    asl imp 0a, lsr imp 4a, rol imp 2a, ror imp 6a, bcc rel 90, bcs rel b0, beq rel f0, bmi rel 30
+    bne rel d0, bpl rel 10, bvc rel 50, bvs rel 70, brk imp 00, clc imp 18, cld imp d8, cli imp 58
+    clv imp b8, dex imp ca, dey imp 88, inx imp e8, iny imp c8, jmp abs 4c ind 6c, jsr abs 20
+    nop imp ea imp 1a imp 3a imp 5a imp 7a imp da imp fa, pha imp 48, php imp 08, pla imp 68, plp imp 28
+    rti imp 40, rts imp 60, sec imp 38, sed imp f8, sei imp 78, tax imp aa, tay imp a8, tsx imp ba
+    txa imp 8a, txs imp 9a, tya imp 98
     jam imp 02 imp 12 imp 22 imp 32 imp 42 imp 52 imp 62 imp 72 imp 92 imp b2 imp d2 imp f2`,
 };
 
-/** Cycles of instructions that read their operand. */
-const reading: Readonly<Record<Mode, number>> = {
-  imp: 2,
-  imm: 2,
-  rel: 2,
-  zp: 3,
-  zpx: 4,
-  zpy: 4,
-  abs: 4,
-  abx: 4,
-  aby: 4,
-  izx: 6,
-  izy: 5,
-  ind: 5,
-};
-
 /** Cycles of instructions that work on the stack or jump. */
-const special: Readonly<Record<string, number>> = {
-  "brk imp": 7,
-  "jmp abs": 3,
-  "jsr abs": 6,
-  "pha imp": 3,
-  "php imp": 3,
-  "pla imp": 4,
-  "plp imp": 4,
-  "rti imp": 6,
-  "rts imp": 6,
-};
+const special = new Map(
+  "brk imp 7, jmp abs 3, jsr abs 6, pha imp 3, php imp 3, pla imp 4, plp imp 4, rti imp 6, rts imp 6"
+    .split(", ")
+    .map((row) => [row.slice(0, -2), Number(row.slice(-1))]),
+);
 
 const isIndexed = (mode: Mode): boolean => mode === "abx" || mode === "aby" || mode === "izy";
 
 function cyclesOf(name: string, mode: Mode, use: Use): number {
   // A store or a modification can't tell whether the indexed address is right before it is: it always takes the cycle.
   const fixUp = isIndexed(mode) && (use === "store" || use === "modify") ? 1 : 0;
-  return special[`${name} ${mode}`] ?? reading[mode] + fixUp + (use === "modify" ? 2 : 0);
+  return special.get(`${name} ${mode}`) ?? modes[mode][1] + fixUp + (use === "modify" ? 2 : 0);
 }
 
 function parse(): readonly Opcode[] {
   const found: Opcode[] = [];
   for (const use of ["read", "store", "modify", "none"] as const) {
-    for (const row of rows[use].trim().split("\n")) {
+    for (const row of rows[use].trim().split(/[\n,]/)) {
       const [name = "", ...pairs] = row.trim().split(" ");
       for (let at = 0; at < pairs.length; at += 2) {
         const mode = pairs[at] as Mode;
         const cycles = cyclesOf(name, mode, use);
         const pageCost = use === "read" && isIndexed(mode);
-        const length = 1 + operandBytes[mode];
+        const length = 1 + modes[mode][0];
         found.push({ byte: Number.parseInt(pairs[at + 1]!, 16), name, mode, use, length, cycles, pageCost });
       }
     }

@@ -9,14 +9,8 @@
  * one store last. What pushes two bytes pushes them at once, through a window in which the stack's page appears twice
  * in a row: a push at its lower end wraps around to its upper end.
  */
-import {
-  BlockBuilder,
-  type Field,
-  type Helper,
-  stateShape,
-  type Target,
-  type Value,
-} from "@hyperfile/decoder";
+import type { Field, Helper, Target, Type, Value } from "@hyperfile/decoder";
+import { BlockBuilder, stateShape } from "@hyperfile/decoder";
 
 /** The stack's page, twice, as instructions that push two bytes see it. */
 export const STACK_WINDOW = 0x20000;
@@ -29,18 +23,18 @@ export const shape = stateShape(
   ["a", "x", "y", "s", "pc", "c", "z", "n", "v", "d", "i"].map((name) => ({ name, type: "i32", length: 1 })),
 );
 
-const all = { reads: true, writes: true, exits: true };
-/** BRK, all of it. */
-const brk: Helper = { name: "brk", parameters: [], result: null, effects: all };
-/** The end of RTI: control goes to its argument. */
-const rti: Helper = { name: "rti", parameters: ["i32"], result: null, effects: all };
-/** The interrupt mask was written by CLI, SEI or PLP. */
-const masked: Helper = {
-  name: "masked",
-  parameters: [],
+const helper = (name: string, writes: boolean, ...parameters: Type[]): Helper => ({
+  name,
+  parameters,
   result: null,
-  effects: { reads: true, writes: false, exits: true },
-};
+  effects: { reads: true, writes, exits: true },
+});
+/** BRK, all of it. */
+const brk = helper("brk", true);
+/** The end of RTI: control goes to its argument. */
+const rti = helper("rti", true, "i32");
+/** The interrupt mask was written by CLI, SEI or PLP. */
+const masked = helper("masked", false);
 
 /**
  * What some chips add to A in ANE and LXA, depending on their temperature: with all bits set the operations depend on A
@@ -49,7 +43,6 @@ const masked: Helper = {
 const MAGIC = 0xff;
 
 type Register = "a" | "x" | "y" | "s";
-type Flag = "c" | "d" | "i";
 
 /** A builder of blocks that knows the registers. */
 export class Cpu extends BlockBuilder {
@@ -71,36 +64,16 @@ export class Cpu extends BlockBuilder {
 
   // -- shorthands
 
-  of(name: string): Value {
-    return this.get(name);
-  }
-  to(name: string, value: Value): void {
-    this.set(name, 0, value);
-  }
-  and(a: Value, mask: number): Value {
-    return this.binary("and", a, this.const32(mask));
-  }
-  add(a: Value, constant: number): Value {
-    return this.binary("add", a, this.const32(constant));
-  }
-  byte(a: Value): Value {
-    return this.and(a, 0xff);
-  }
-  left(a: Value, by: number): Value {
-    return this.shift("shl", a, this.const32(by));
-  }
-  right(a: Value, by: number): Value {
-    return this.shift("shru", a, this.const32(by));
-  }
-  or(a: Value, b: Value): Value {
-    return this.binary("or", a, b);
-  }
-  isZero(a: Value): Value {
-    return this.compare("eq", a, this.const32(0));
-  }
-  load8(address: Value): Value {
-    return this.load("i32", 8, address, false);
-  }
+  readonly of = (name: string): Value => this.get(name);
+  readonly to = (name: string, value: Value): void => this.set(name, 0, value);
+  readonly and = (a: Value, mask: number): Value => this.binary("and", a, this.const32(mask));
+  readonly add = (a: Value, constant: number): Value => this.binary("add", a, this.const32(constant));
+  readonly byte = (a: Value): Value => this.and(a, 0xff);
+  readonly left = (a: Value, by: number): Value => this.shift("shl", a, this.const32(by));
+  readonly right = (a: Value, by: number): Value => this.shift("shru", a, this.const32(by));
+  readonly or = (a: Value, b: Value): Value => this.binary("or", a, b);
+  readonly isZero = (a: Value): Value => this.compare("eq", a, this.const32(0));
+  readonly load8 = (address: Value): Value => this.load("i32", 8, address, false);
   /** Sets N and Z by a byte, and gives it. */
   flags(value: Value): Value {
     this.to("n", value);
@@ -108,12 +81,10 @@ export class Cpu extends BlockBuilder {
     return value;
   }
   /** Writes a register, and N and Z. */
-  result(register: Register, value: Value): void {
-    this.to(register, this.flags(value));
-  }
-  flag(name: Flag, value: 0 | 1): void {
-    this.to(name, this.const32(value));
-    if (name === "i") this.call(masked, []);
+  readonly result = (register: Register, value: Value): void => this.to(register, this.flags(value));
+  mask(value: 0 | 1): void {
+    this.to("i", this.const32(value));
+    this.call(masked, []);
   }
 
   // -- the stack
@@ -208,12 +179,10 @@ export class Cpu extends BlockBuilder {
     return this.flags(this.byte(difference));
   }
 
-  private sum(a: Value, b: Value, c: Value): Value {
-    return this.binary("add", this.binary("add", a, b), c);
-  }
-  private overflow(a: Value, b: Value, sum: Value): Value {
-    return this.binary("and", this.binary("xor", a, sum), this.binary("xor", b, sum));
-  }
+  private readonly sum = (a: Value, b: Value, c: Value): Value =>
+    this.binary("add", this.binary("add", a, b), c);
+  private readonly overflow = (a: Value, b: Value, sum: Value): Value =>
+    this.binary("and", this.binary("xor", a, sum), this.binary("xor", b, sum));
   private binarySum(a: Value, b: Value, sum: Value): void {
     this.to("v", this.overflow(a, b, sum));
     this.to("c", this.right(sum, 8));
@@ -262,24 +231,10 @@ export class Cpu extends BlockBuilder {
     this.store(16, this.add(s, STACK_WINDOW + 0xff), this.add(this.pc(this.offset), 2));
     this.jumpIndirect(target, this.offset + 3);
   }
-  rts(): void {
-    this.jumpIndirect(this.and(this.add(this.pullWord(), 1), 0xffff));
-  }
-  brk(): void {
-    this.call(brk, []);
+  /** Calls a helper that decides where to go on. */
+  leaveBy(helper: Helper, ...args: Value[]): void {
+    this.call(helper, args);
     this.leave();
-  }
-  rti(): void {
-    this.setStatus(this.pull());
-    this.call(rti, [this.pullWord()]);
-    this.leave();
-  }
-  plp(): void {
-    this.setStatus(this.pull());
-    this.call(masked, []);
-  }
-  jam(): void {
-    this.trap(JAM, this.const32(0));
   }
 }
 
@@ -337,7 +292,7 @@ const sbc = (m: Cpu, value: Value): void => m.sbc(value);
 const compare = (register: Register) => (m: Cpu, value: Value) => void m.cmp(m.of(register), value);
 
 /** Operations that read their operand. */
-export const reads: Readonly<Record<string, (m: Cpu, value: Value) => void>> = {
+const reads: Readonly<Record<string, (m: Cpu, value: Value) => void>> = {
   adc,
   sbc,
   and: logic("and"),
@@ -369,15 +324,16 @@ export const reads: Readonly<Record<string, (m: Cpu, value: Value) => void>> = {
   sbx: (m, value) => m.to("x", m.cmp(both(m), value)),
 };
 
+const stored = (register: Register) => (m: Cpu) => m.of(register);
 /** Operations that store: what they store. */
-export const stores: Readonly<Record<string, (m: Cpu) => Value>> = {
-  sta: (m) => m.of("a"),
-  stx: (m) => m.of("x"),
-  sty: (m) => m.of("y"),
+const stores: Readonly<Record<string, (m: Cpu) => Value>> = {
+  sta: stored("a"),
+  stx: stored("x"),
+  sty: stored("y"),
   sax: both,
   sha: both,
-  shx: (m) => m.of("x"),
-  shy: (m) => m.of("y"),
+  shx: stored("x"),
+  shy: stored("y"),
   tas: (m) => {
     m.to("s", both(m));
     return m.of("s");
@@ -385,10 +341,10 @@ export const stores: Readonly<Record<string, (m: Cpu) => Value>> = {
 };
 
 /** Stores whose value is masked by the high byte of the unindexed address plus 1, which also spoils the address. */
-export const unstable: ReadonlySet<string> = new Set(["sha", "shx", "shy", "tas"]);
+const unstable: ReadonlySet<string> = new Set(["sha", "shx", "shy", "tas"]);
 
 /** Operations on memory: the new value. */
-export const modifies: Readonly<Record<string, (m: Cpu, value: Value) => Value>> = {
+const modifies: Readonly<Record<string, (m: Cpu, value: Value) => Value>> = {
   ...shifts,
   inc,
   dec,
@@ -404,18 +360,18 @@ const onA = (shift: keyof typeof shifts) => (m: Cpu) => m.to("a", shifts[shift](
 const move = (from: Register, to: Register) => (m: Cpu) => m.result(to, m.of(from));
 
 /** Operations without an operand. */
-export const implied: Readonly<Record<string, (m: Cpu) => void>> = {
+const implied: Readonly<Record<string, (m: Cpu) => void>> = {
   asl: onA("asl"),
   lsr: onA("lsr"),
   rol: onA("rol"),
   ror: onA("ror"),
-  clc: (m) => m.flag("c", 0),
-  cld: (m) => m.flag("d", 0),
-  cli: (m) => m.flag("i", 0),
+  clc: (m) => m.to("c", m.const32(0)),
+  cld: (m) => m.to("d", m.const32(0)),
+  cli: (m) => m.mask(0),
   clv: (m) => m.to("v", m.const32(0)),
-  sec: (m) => m.flag("c", 1),
-  sed: (m) => m.flag("d", 1),
-  sei: (m) => m.flag("i", 1),
+  sec: (m) => m.to("c", m.const32(1)),
+  sed: (m) => m.to("d", m.const32(1)),
+  sei: (m) => m.mask(1),
   dex: (m) => m.to("x", dec(m, m.of("x"))),
   dey: (m) => m.to("y", dec(m, m.of("y"))),
   inx: (m) => m.to("x", inc(m, m.of("x"))),
@@ -424,21 +380,27 @@ export const implied: Readonly<Record<string, (m: Cpu) => void>> = {
   pha: (m) => m.push(m.of("a")),
   php: (m) => m.push(m.status()),
   pla: (m) => m.result("a", m.pull()),
-  plp: (m) => m.plp(),
+  plp: (m) => {
+    m.setStatus(m.pull());
+    m.call(masked, []);
+  },
   tax: move("a", "x"),
   tay: move("a", "y"),
   tsx: move("s", "x"),
   txa: move("x", "a"),
   tya: move("y", "a"),
   txs: (m) => m.to("s", m.of("x")),
-  brk: (m) => m.brk(),
-  rti: (m) => m.rti(),
-  rts: (m) => m.rts(),
-  jam: (m) => m.jam(),
+  brk: (m) => m.leaveBy(brk),
+  rti: (m) => {
+    m.setStatus(m.pull());
+    m.leaveBy(rti, m.pullWord());
+  },
+  rts: (m) => m.jumpIndirect(m.and(m.add(m.pullWord(), 1), 0xffff)),
+  jam: (m) => m.trap(JAM, m.const32(0)),
 };
 
 /** When branches are taken. */
-export const conditions: Readonly<Record<string, (m: Cpu) => Value>> = {
+const conditions: Readonly<Record<string, (m: Cpu) => Value>> = {
   bcc: (m) => m.isZero(m.of("c")),
   bcs: (m) => m.of("c"),
   beq: (m) => m.isZero(m.of("z")),
@@ -448,3 +410,6 @@ export const conditions: Readonly<Record<string, (m: Cpu) => Value>> = {
   bvs: (m) => m.and(m.of("v"), 0x80),
   bvc: (m) => m.isZero(m.and(m.of("v"), 0x80)),
 };
+
+/** What all operations do, by how they use their operand. */
+export const operations = { reads, stores, unstable, modifies, implied, conditions } as const;
