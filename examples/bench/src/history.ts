@@ -2,7 +2,7 @@
 import { appendFile } from "node:fs/promises";
 import type { BootRuns } from "./boot.js";
 import type { DebianRuns } from "./debian/debian.js";
-import { linuxProgramName } from "./debian/guest.js";
+import { linuxProgramWork } from "./debian/workloads.js";
 import type { Engine } from "./engines.js";
 import { BenchError } from "./errors.js";
 import { commit, loads, type MachineInfo, machineInfo } from "./machine-info.js";
@@ -99,7 +99,7 @@ function debianRecord({ results, v86Seconds, versions }: DebianRuns): NonNullabl
     const seconds = Object.fromEntries(
       engines.map(({ engine, runs }) => [engine, runs.map((run) => round(run.seconds))]),
     );
-    const isOwn = workload.name === linuxProgramName && v86Seconds.length > 0;
+    const isOwn = workload.name === linuxProgramWork.name && v86Seconds.length > 0;
     return [workload.name, { ...seconds, ...(isOwn ? { v86: v86Seconds.map(round) } : {}) }] as const;
   });
   return { versions, programs: Object.fromEntries(programs) };

@@ -52,7 +52,6 @@ local function flips(size)
       table.insert(order, round + 1, first)
       counters[round + 1] = counters[round + 1] - 1
       if counters[round + 1] > 0 then
-        round = round + 1
         break
       end
       round = round + 1

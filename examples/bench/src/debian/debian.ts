@@ -1,16 +1,16 @@
 /** `npm run bench -- --debian`: real programs out of Debian's packages under QEMU and our tiers. */
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Progress } from "../../../cli/src/debian/progress.js";
 import { meansDebianIsUnavailable } from "../../../cli/src/errors.js";
 import { v86Engine, writeImage } from "../engines.js";
 import { median } from "../statistics.js";
-import { iterationsOf, readImage, withIterations } from "../suite.js";
-import { type BenchGuest, linuxProgram, linuxProgramName, prepareBenchGuest } from "./guest.js";
+import { readImage, withIterations } from "../suite.js";
+import { type BenchGuest, prepareBenchGuest } from "./guest.js";
 import { workloadFailures, workloadTable } from "./report.js";
 import { runWorkloads, type WorkloadResult } from "./run.js";
-import { selectWorkloads } from "./workloads.js";
+import { linuxProgramWork, selectWorkloads } from "./workloads.js";
 
 /** What to measure. */
 export interface DebianOptions {
@@ -46,15 +46,15 @@ export interface DebianRuns {
 async function measureV86(runs: number, progress: (text: string) => void): Promise<readonly number[]> {
   const engine = await v86Engine();
   if (engine === undefined) return [];
-  const work = iterationsOf(new Uint8Array(await readFile(linuxProgram)), linuxProgramName);
+  const { name, iterations } = linuxProgramWork;
   const folder = await mkdtemp(join(tmpdir(), "hyperfile-bench-"));
   try {
-    const image = withIterations(await readImage(linuxProgramName, "i386"), linuxProgramName, work);
-    const path = await writeImage(folder, linuxProgramName, "i386", image);
+    const image = withIterations(await readImage(name, "i386"), name, iterations);
+    const path = await writeImage(folder, name, "i386", image);
     const seconds: number[] = [];
     for (let run = 1; run <= runs; run++) {
-      seconds.push((await engine.run(linuxProgramName, path, "rv64")).seconds);
-      progress(`${linuxProgramName} ${run}/${runs}, v86: ${seconds.at(-1)!.toFixed(2)} s`);
+      seconds.push((await engine.run(name, path, "rv64")).seconds);
+      progress(`${name} ${run}/${runs}, v86: ${seconds.at(-1)!.toFixed(2)} s`);
     }
     return seconds;
   } finally {
@@ -79,13 +79,13 @@ export async function runDebian(options: DebianOptions): Promise<DebianRuns | un
   }
   const engines = [...(references.includes("qemu") ? ["qemu"] : []), ...tiers];
   const results = await runWorkloads(chosen, guest, engines, runs, progress);
-  const own = results.find(({ workload }) => workload.name === linuxProgramName);
+  const own = results.find(({ workload }) => workload.name === linuxProgramWork.name);
   const v86Seconds = own && references.includes("v86") ? await measureV86(runs, progress) : [];
   const lines = [workloadTable(results)];
   for (const { engine, seconds } of own && v86Seconds.length > 0 ? own.engines : []) {
     const ratio = median(v86Seconds) / seconds;
     lines.push(
-      `${linuxProgramName}: ${engine} under Debian is ${ratio.toFixed(2)} times as fast as v86 without an operating system (${median(v86Seconds).toFixed(2)} s)`,
+      `${linuxProgramWork.name}: ${engine} under Debian is ${ratio.toFixed(2)} times as fast as v86 without an operating system (${median(v86Seconds).toFixed(2)} s)`,
     );
   }
   return {

@@ -17,10 +17,10 @@ import {
 import { type PackageFile, type PackageLink, readPackage } from "../../../cli/src/debian/deb.js";
 import { prepareDebianGuest } from "../../../cli/src/debian/guest.js";
 import type { Progress } from "../../../cli/src/debian/progress.js";
-import { benchFolder } from "../suite.js";
+import { benchFolder, withIterations } from "../suite.js";
 import { initScript, workloadScripts } from "./init-script.js";
 import { sampleText } from "./sample-text.js";
-import { type Inputs, packages, workloads } from "./workloads.js";
+import { type Inputs, linuxProgramWork, packages, workloads } from "./workloads.js";
 
 /** A guest that is ready to boot. */
 export interface BenchGuest {
@@ -36,10 +36,8 @@ export interface BenchGuest {
 
 const architecture = "riscv64";
 const programsFile = "programs.cpio";
-/** The suite's program that there is as a process of Linux. */
-export const linuxProgramName = "integer-mix";
-/** Its file. */
-export const linuxProgram = join(benchFolder, "guest", "bin", "linux-rv64", `${linuxProgramName}.elf`);
+/** The suite's program as a process of Linux. */
+const linuxProgram = join(benchFolder, "guest", "bin", "linux-rv64", `${linuxProgramWork.name}.elf`);
 /** Size of the sample text. */
 const TEXT_BYTES = 2 << 20;
 const KEY_BITS = 3072;
@@ -162,13 +160,14 @@ export async function workArchive(inputs: Inputs): Promise<Uint8Array> {
       file(`bench/${name}`, await readFile(join(benchFolder, "guest", "debian", name))),
     ),
   );
+  const { name, iterations } = linuxProgramWork;
   return packInitramfs([
     text("init", initScript, 0o755),
     ...workloads.flatMap((workload) =>
       workloadScripts(workload).map(([path, content]) => text(path, content)),
     ),
     ...scripts,
-    file(`bench/${linuxProgramName}`, await readFile(linuxProgram), 0o755),
+    file(`bench/${name}`, withIterations(await readFile(linuxProgram), name, iterations), 0o755),
     file("bench/text", inputs.text),
     file("bench/message", inputs.message),
     text("bench/key", inputs.privateKey, 0o600),

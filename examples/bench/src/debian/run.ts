@@ -16,7 +16,7 @@ import { type Clocks, ConsoleReader, type ConsoleRun } from "./markers.js";
 import type { Workload } from "./workloads.js";
 
 /** Seconds that one boot with its work may take. */
-const TIMEOUT = 600;
+const TIMEOUT = 300;
 const MEMORY = "1G";
 
 /** The runs of one program under one engine. */
