@@ -8,6 +8,7 @@ import { currentThread, ThreadTimes } from "../src/cpu/node/thread-time.js";
 import { type CpuGate, Vm } from "../src/vm/vm.js";
 import { TestHost } from "../test/riscv-vm.js";
 import { MEBIBYTE } from "./guests.js";
+import { type programs, RAM_BASE, startProgram } from "./hostile.js";
 
 /** What a thread is started with. */
 export interface GuestThreadSettings {
@@ -18,6 +19,8 @@ export interface GuestThreadSettings {
   readonly sleep: number;
   /** Whether the hart does nothing and gives its core back at once: what is left is the cost of turns. */
   readonly empty: boolean;
+  /** What it does in place of burning and sleeping. */
+  readonly hostile?: keyof typeof programs;
 }
 
 /** What the threads are told: to run, beside the threads of others, and to end. */
@@ -34,7 +37,6 @@ export interface GuestResult {
   readonly wakes: readonly { readonly wall: number; readonly others: number }[];
 }
 
-const RAM_BASE = 0x80000000;
 /** a0: ticks to burn; a1: ticks to sleep. Time and timer are those of S mode (Sstc); nothing traps. */
 const PROGRAM = [
   0x02000293, // li t0, 32 (STIE)
@@ -58,19 +60,22 @@ const PROGRAM = [
   0xfc1ff06f, // j burn
 ];
 
-const { table: buffer, slot, burn, sleep, empty } = workerData as GuestThreadSettings;
+const { table: buffer, slot, burn, sleep, empty, hostile } = workerData as GuestThreadSettings;
 const port = parentPort!;
 const table = new ControlTable(buffer);
 table.setThread(slot, currentThread());
-const host = new TestHost(2 * MEBIBYTE);
-const { cpu, board, clock, guest } = host.make({
+const machine = new TestHost(2 * MEBIBYTE).make({
   kernel: new Uint8Array(0),
   ramBytes: MEBIBYTE,
   virtualTime: false,
 });
+const { cpu, board, clock, guest } = machine;
 if (!guest.write(RAM_BASE, new Uint8Array(Uint32Array.from(PROGRAM).buffer))) throw new Error("no memory");
 const ticks = (milliseconds: number) => Math.round(milliseconds * 10_000);
-const start = () => cpu.start({ pcLo: RAM_BASE | 0, pcHi: 0, mode: 1, args: [ticks(burn), ticks(sleep), 0] });
+const start = () =>
+  hostile !== undefined
+    ? startProgram(machine, hostile)
+    : cpu.start({ pcLo: RAM_BASE | 0, pcHi: 0, mode: 1, args: [ticks(burn), ticks(sleep), 0] });
 
 // Translated before anything is measured.
 start();
@@ -118,7 +123,12 @@ port.on("message", async (order: GuestOrder) => {
     return;
   }
   others = order.others;
+  // What it prints is thrown away.
+  const empties = setInterval(() => {
+    machine.output = "";
+  }, 10);
   await vm.run();
+  clearInterval(empties);
   const result: GuestResult = { retired: cpu.retired(), turns, wakes };
   port.postMessage(result);
 });

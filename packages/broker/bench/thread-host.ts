@@ -6,7 +6,8 @@ import type { Allotment } from "../src/cpu/resource-tree.js";
 import type { GuestOrder, GuestResult, GuestThreadSettings } from "./guest-thread.js";
 
 /** A VM of an experiment. */
-export interface ThreadGuest extends Partial<Pick<GuestThreadSettings, "burn" | "sleep" | "empty">> {
+export interface ThreadGuest
+  extends Partial<Pick<GuestThreadSettings, "burn" | "sleep" | "empty" | "hostile">> {
   readonly name: string;
   readonly allotment?: Partial<Allotment>;
 }
@@ -44,13 +45,14 @@ export async function runThreads(
   });
   const times = new ThreadTimes();
   const running: { name: string; worker: Worker; thread: number }[] = [];
-  for (const { name, allotment = {}, burn = 1000, sleep = 0, empty = false } of guests) {
+  for (const { name, allotment = {}, burn = 1000, sleep = 0, empty = false, hostile } of guests) {
     const settings: GuestThreadSettings = {
       table: host.table.buffer,
       slot: host.admit(name, "root", allotment),
       burn,
       sleep,
       empty,
+      ...(hostile === undefined ? {} : { hostile }),
     };
     const worker = new Worker(new URL("./guest-thread.js", import.meta.url), { workerData: settings });
     const thread = await new Promise<number>((resolve, reject) => {
