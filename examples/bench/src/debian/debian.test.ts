@@ -104,7 +104,7 @@ describe("the guest", () => {
   });
 
   it("has a script and a result for all work, and the inputs", async () => {
-    const { entries } = readInitramfs(await workArchive(inputs));
+    const { entries } = readInitramfs(await workArchive(inputs), "work.cpio");
     const bytesOf = (path: string) => {
       const entry = entries.find((candidate) => candidate.path === path);
       return entry?.kind === "file" ? entry.bytes : undefined;
