@@ -75,6 +75,12 @@ export function startHostile(
   return vm;
 }
 
+/** Runs a machine for a while. One that only faults retires nothing: it gets a number of exceptions. */
+export function runHostile(vm: TestVm, name: keyof typeof programs, instructions: number): void {
+  if (name === "faults without end") vm.cpu.run(Math.min(500, instructions));
+  else vm.runTo(vm.cpu.retired() + instructions);
+}
+
 /** Puts a program into a machine's first page and the hart at its beginning. */
 export function startProgram(vm: TestVm, name: keyof typeof programs): void {
   const { words, args } = programs[name];
@@ -99,8 +105,15 @@ export class Chance {
     return list[this.under(list.length)]!;
   }
 
-  /** An address: mostly at RAM's ends and devices, else anywhere. */
+  /** An address: mostly at RAM's ends and devices, else anywhere but in the program, which is to go on. */
   address(ramBytes: number): bigint {
+    for (;;) {
+      const address = this.anyAddress(ramBytes);
+      if (address < BigInt(RAM_BASE - 8) || address >= BigInt(RAM_BASE + 0x2000)) return address;
+    }
+  }
+
+  private anyAddress(ramBytes: number): bigint {
     const near = BigInt(this.under(64)) - 32n;
     switch (this.under(8)) {
       case 0:
@@ -242,12 +255,12 @@ export class Attacker {
     );
   }
 
-  /** Whether the device serves a good request: at once, after a reset if it says that it needs one. */
-  serves(input: () => void): boolean {
+  /** Whether the device, after its reset, serves a request of one buffer that it reads or writes. */
+  serves(queue: number, written: boolean): boolean {
     this.setUp();
-    this.descriptor(ringsOf(0), 0, BigInt(BUFFERS), 64, 2, 0);
-    input();
-    this.offer(0, 0);
-    return this.used(0) === 1 && (this.get(0x70) & 0xff) === 15;
+    this.vm.guest.write(BUFFERS, new Uint8Array(64).fill(0xff));
+    this.descriptor(ringsOf(queue), 0, BigInt(BUFFERS), 64, written ? 2 : 0, 0);
+    this.offer(queue, 0);
+    return this.used(queue) === 1 && this.get(0x70) === 15;
   }
 }
