@@ -162,6 +162,7 @@ export interface EntryFormats {
 export function entryFormats(frontEnd: FrontEnd): EntryFormats {
   const all: EntryFormat[] = [];
   const byTemplate = frontEnd.templates.map((template) => {
+    checkTemplate(template);
     const formats: EntryFormat[] = [];
     for (const length of template.lengths) {
       const format = new EntryFormat(template, length, FIRST_TEMPLATE + all.length);
@@ -178,4 +179,12 @@ export function entryFormats(frontEnd: FrontEnd): EntryFormats {
       return found;
     },
   };
+}
+
+/** Refuses what the interpreters do not do: they have the instruction's own address only. */
+function checkTemplate({ name, block }: Template): void {
+  for (const { op, constant } of block.operations) {
+    if (op === "pc" && constant !== 0)
+      throw new Error(`${name}: a template's pc is that of its instruction: add ${constant} as a constant`);
+  }
 }

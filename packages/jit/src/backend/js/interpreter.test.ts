@@ -1,4 +1,11 @@
-import { type Block, evaluateBlock, type FrontEnd, printBlock, type TemplateField } from "@hyperfile/decoder";
+import {
+  type Block,
+  BlockBuilder,
+  evaluateBlock,
+  type FrontEnd,
+  printBlock,
+  type TemplateField,
+} from "@hyperfile/decoder";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { blocks, sampleHelpers, sampleShape } from "../../../../decoder/test/block-generator.js";
@@ -92,3 +99,13 @@ describe.each(["i32", "i64"] as const)(
     it("for floating point", () => run({ floats: true, size: 12 }, 100));
   },
 );
+
+it("refuses templates that ask for another address than their instruction's", () => {
+  const builder = new BlockBuilder(sampleShape("i32"), "i32");
+  builder.insn(0, LENGTH);
+  builder.set("x", 1, builder.pc(2));
+  builder.jump(LENGTH);
+  expect(() => entryFormats(frontEndOf(builder.finish(), "i32"))).toThrow(
+    "sample: a template's pc is that of its instruction: add 2 as a constant",
+  );
+});

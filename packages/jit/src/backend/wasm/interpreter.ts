@@ -474,10 +474,7 @@ class InterpreterWriter {
       spill: nothing,
       bailSpilled: leave,
       reload: () => this.loadTlbs(),
-      pc: (distance) => {
-        this.pushPc();
-        if (distance !== 0) throw new Error("a template's pc is that of its instruction");
-      },
+      pc: () => this.pushPc(),
       field: (name) => this.pushField(format, name),
       slotLocal: () => undefined,
       getSlot: (operation) => {
