@@ -12,7 +12,7 @@
  *   one that overruns its quantum is charged more.
  * - A client that sleeps keeps its debt, which its rate pays off while it sleeps, and loses its claim to service that
  *   it did not ask for. So sleeping and waking gains nothing.
- * - A client that wakes without debt is served before all others, for a part of a quantum, on the core of the
+ * - A client that wakes without debt, or with little, is served before all others, for a part of a quantum, on the core of the
  *   running client that is furthest ahead if none is free.
  * - Limits hold in time, over windows of {@link LIMIT_WINDOW} quanta, whether or not others want the cores.
  *
@@ -203,7 +203,8 @@ export class CpuScheduler {
     let others = 0;
     for (const other of this.active) if (other !== client) others += other.rate;
     if (others > 0) client.runtime += (client.debt / client.rate) * (1 + client.rate / others);
-    client.wakeOrder = client.debt > 0 ? 0 : ++this.wakeOrder;
+    // The time of a thread is known to a tick of the host's: so small a debt is none, and it stays in the runtime.
+    client.wakeOrder = client.debt > this.options.quantum * WAKE_PART ? 0 : ++this.wakeOrder;
     if (client.wakeOrder === 0) return undefined;
     const rival = this.rivalOf(client);
     if (rival !== undefined) return this.revoke(rival);
