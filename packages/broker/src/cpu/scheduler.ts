@@ -203,8 +203,8 @@ export class CpuScheduler {
     let others = 0;
     for (const other of this.active) if (other !== client) others += other.rate;
     if (others > 0) client.runtime += (client.debt / client.rate) * (1 + client.rate / others);
-    // The time of a thread is known to a tick of the host's: so small a debt is none, and it stays in the runtime.
-    client.wakeOrder = client.debt > this.options.quantum * WAKE_PART ? 0 : ++this.wakeOrder;
+    // The time of a thread is known to a tick of the host's: a debt within a quantum is none, and it stays in the runtime.
+    client.wakeOrder = client.debt > this.options.quantum ? 0 : ++this.wakeOrder;
     if (client.wakeOrder === 0) return undefined;
     const rival = this.rivalOf(client);
     if (rival !== undefined) return this.revoke(rival);
