@@ -54,15 +54,9 @@ export function explain(program: NamedBytes, options: ExplainOptions): Explanati
       return part === undefined ? new Uint8Array(0) : part.bytes.subarray(Number(wanted - part.va));
     },
   };
-  const block = explainBlock(code, at);
-  if (block === undefined) {
-    throw new CliError(
-      "E_USAGE",
-      `the instruction at ${address} crosses a page: it is interpreted, never translated`,
-    );
-  }
-  const stages = block.filter(({ name }) => options.backend !== "wasm" || name !== "JavaScript");
-  if (options.backend !== "wasm") stages.push(...(explainJsRegion(code, at) ?? []));
+  const wantsJs = options.backend !== "wasm";
+  const stages = (explainBlock(code, at) ?? []).filter(({ name }) => wantsJs || name !== "JavaScript");
+  if (wantsJs) stages.push(...(explainJsRegion(code, at) ?? []));
   if (options.backend !== "js") stages.push(...(explainRegion(code, at) ?? []));
   return { file: program.name, address, isa: code.frontEnd.name, stages };
 }

@@ -53,7 +53,7 @@ export interface RegionRecord {
   readonly instructions: number;
   /** Bytes of its WebAssembly, or characters of its JavaScript. */
   readonly bytes: number;
-  /** What it covers: changes to these bytes make it void. */
+  /** What it covers: changes to these bytes make it void. The head's bytes come first. */
   readonly spans: readonly { readonly page: CodePage; readonly start: number; readonly end: number }[];
 }
 

@@ -5,9 +5,10 @@ import type { FrontEnd, GuestInsn } from "@hyperfile/decoder";
 import { InternalOpcode, OPCODE_BITS } from "../backend/entry-format.js";
 import { PAGE_SIZE, TLB_ENTRIES } from "../memory/layout.js";
 import type { LinearMemory } from "../memory/linear-memory.js";
-import { type CodeView, formRegion, type Region, type RegionLimits } from "../region/graph.js";
+import { type CodeView, formRegion, pagesOf, type Region, type RegionLimits } from "../region/graph.js";
 import { BlockCache } from "./block-cache.js";
 import type { CodePage, CodePages, RegionRecord } from "./code-pages.js";
+import { decodeInPages } from "./straddling.js";
 
 /** What regions are formed with. */
 export interface RegionSourceOptions {
@@ -58,7 +59,7 @@ export class RegionSource {
     const region = formRegion(this.viewOf(low, high, pages), offset, limits);
     const page = pages.get(0);
     if (region === undefined || page === undefined) return undefined;
-    const covered = new Set(region.nodes.map((node) => Math.floor(node.place / PAGE_SIZE)));
+    const covered = new Set(region.nodes.flatMap(pagesOf));
     return {
       region,
       page,
@@ -99,7 +100,10 @@ export class RegionSource {
         const page = pageAt(Math.floor(place / PAGE_SIZE));
         if (page === undefined) return undefined;
         const offset = place & (PAGE_SIZE - 1);
-        return frontEnd.decode(memory.u8, page.frame + offset, PAGE_SIZE - offset, offset) ?? undefined;
+        const insn = decodeInPages(frontEnd, memory.u8, page.frame, undefined, offset);
+        if (insn !== undefined) return insn;
+        const next = pageAt(Math.floor(place / PAGE_SIZE) + 1);
+        return decodeInPages(frontEnd, memory.u8, page.frame, next?.frame, offset);
       },
       blockOf: (place, insns) => {
         const page = pages.get(Math.floor(place / PAGE_SIZE))!;
@@ -122,10 +126,15 @@ export class RegionSource {
   }
 }
 
-/** The bytes that the region's blocks were made from. */
+/** The bytes that the region's blocks were made from: of each node, then what of them lies in a next page. */
 function spansOf(region: Region, pages: ReadonlyMap<number, CodePage>): RegionRecord["spans"] {
-  return region.nodes.map(({ place, length }) => {
-    const start = place & (PAGE_SIZE - 1);
-    return { page: pages.get(Math.floor(place / PAGE_SIZE))!, start, end: start + length };
+  const inNext: RegionRecord["spans"][number][] = [];
+  const spans = region.nodes.map((node) => {
+    const [first, next] = pagesOf(node) as [number, number?];
+    const start = node.place & (PAGE_SIZE - 1);
+    const end = start + node.length;
+    if (next !== undefined) inNext.push({ page: pages.get(next)!, start: 0, end: end - PAGE_SIZE });
+    return { page: pages.get(first)!, start, end: Math.min(end, PAGE_SIZE) };
   });
+  return [...spans, ...inNext];
 }

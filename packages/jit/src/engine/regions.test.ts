@@ -204,6 +204,62 @@ describe.each(["wasm", "js"] as const)("in tier %s", (tier) => {
     });
   });
 
+  describe("instructions that lie in two pages", () => {
+    /** A loop with an instruction of four bytes at offset 0xffe; `before` runs in each round ahead of it. */
+    const straddling = (before: string) => `
+      .option norvc
+      la s1, patched
+      lw s2, 0(s1)
+      j loop
+      .option rvc
+      .balign 4096
+      .zero 0xf00
+    loop:
+      .option norvc
+      addi s3, s3, 1
+      ${before}
+      .option rvc
+      j far
+      .balign 4096
+      .zero 0xffa
+    far:
+      addi s6, s6, 1
+      c.nop
+      .option norvc
+    patched:
+      addi a0, a1, 5
+      .option rvc
+      add s5, s5, a0
+      j loop`;
+
+    it("run in regions", () => {
+      const cpu = agree(straddling(""), 8000, {}, [1000]);
+      expect(share(cpu)).toBeGreaterThan(0.9);
+      expect(cpu.engine.counters.exitsCrossing).toBeGreaterThan(0);
+      expect(cpu.engine.counters.exitsCrossing).toBeLessThan(100);
+    });
+
+    it("run in slices of any length", () => {
+      agree(straddling(""), 3000);
+    });
+
+    it("are run as they are after a store to their second half", () => {
+      const cpu = agree(
+        straddling(`andi t0, s3, 255
+      slli t1, t0, 4
+      ori t1, t1, 5
+      bnez t0, . + 12
+      sh t1, 2(s1)
+      fence.i`),
+        20_000,
+        {},
+        [1000],
+      );
+      expect(cpu.engine.counters.regionsDropped).toBeGreaterThan(1);
+      expect(share(cpu)).toBeGreaterThan(0.5);
+    });
+  });
+
   describe("pages that get a frame of their own", () => {
     it("by a store between loads off another pointer to them are seen by the later loads", () => {
       const cpu = agree(

@@ -53,7 +53,7 @@ export interface CodeView {
   hasRun(place: Place): boolean;
   /** How often a jump or a branch has arrived at `place` while it was counted. */
   arrivals(place: Place): number;
-  /** The instruction at `place`; undefined if it does not lie in one page, or must not be compiled. */
+  /** The instruction at `place`; undefined if part of it lies in a page that is not known. */
   insnAt(place: Place): GuestInsn | undefined;
   /** The optimised block of `insns`, which begin at `place`. */
   blockOf(place: Place, insns: readonly GuestInsn[]): Block;
@@ -208,7 +208,7 @@ class Formation {
     return { kind: "jump", targets: [(ending.address - pageAddress) | 0], link: ending.link };
   }
 
-  /** Instructions from `place` to the end of its block or of its page. */
+  /** Instructions from `place` to the end of its block or of its page; the last one may end in the next page. */
   private read(place: Place): readonly GuestInsn[] {
     const known = this.stretches.get(place);
     if (known !== undefined) return known;
@@ -304,6 +304,13 @@ class Formation {
     }
     return { nodes: [...nodes.values()], instructions, isBound: this.isBound };
   }
+}
+
+/** Distances of the pages in which a node's instructions lie: the last one may end in the next page. */
+export function pagesOf({ place, length }: RegionNode): number[] {
+  const first = Math.floor(place / PAGE_SIZE);
+  const last = Math.floor((place + length - 1) / PAGE_SIZE);
+  return first === last ? [first] : [first, last];
 }
 
 /** Bytes of instructions that follow each other. */

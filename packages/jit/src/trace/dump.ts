@@ -12,6 +12,7 @@
  * anything: a dump gives the engine no receiver for it.
  */
 import { type FrontEnd, type GuestInsn, printBlock } from "@hyperfile/decoder";
+import { decodeInPages } from "../engine/straddling.js";
 import { PAGE_SIZE } from "../memory/layout.js";
 import type { LinearMemory } from "../memory/linear-memory.js";
 import type { EngineTrace, TracedBlock, TracedRegion } from "./engine-trace.js";
@@ -129,14 +130,20 @@ export class Dump {
       return;
     const { frontEnd } = hart;
     const frames = new Map<number, number>();
-    region.nodes.forEach(({ place }, index) => {
-      frames.set(Math.floor(place / PAGE_SIZE), record.spans[index]!.page.frame);
+    // The spans of the nodes; those of instructions that end in a next page come after them.
+    const rest = record.spans.slice(region.nodes.length).values();
+    region.nodes.forEach(({ place, length }, index) => {
+      const distance = Math.floor(place / PAGE_SIZE);
+      frames.set(distance, record.spans[index]!.page.frame);
+      if (Math.floor((place + length - 1) / PAGE_SIZE) > distance)
+        frames.set(distance + 1, rest.next().value!.page.frame);
     });
     const insnAt = (place: number): GuestInsn | undefined => {
-      const frame = frames.get(Math.floor(place / PAGE_SIZE));
-      const offset = place & (PAGE_SIZE - 1);
+      const distance = Math.floor(place / PAGE_SIZE);
+      const frame = frames.get(distance);
       if (frame === undefined) return undefined;
-      return frontEnd.decode(hart.memory.u8, frame + offset, PAGE_SIZE - offset) ?? undefined;
+      const offset = place & (PAGE_SIZE - 1);
+      return decodeInPages(frontEnd, hart.memory.u8, frame, frames.get(distance + 1), offset);
     };
     const seen = new Set<number>();
     for (const { place, length, block } of region.nodes) {

@@ -16,6 +16,7 @@ import {
   DEFAULT_LIMITS,
   formRegion,
   JS_LIMITS,
+  pagesOf,
   type Region,
   type RegionLimits,
 } from "../region/graph.js";
@@ -43,11 +44,10 @@ export interface ExplainedStage {
 
 const PAGE_MASK = BigInt(PAGE_SIZE - 1);
 
-/** The instruction at an address; undefined if there is none, or it does not lie in one page. */
-function insnAt(code: ExplainedCode, address: bigint): GuestInsn | undefined {
+/** The instruction at an address; undefined if there is none, or it takes more than `limit` bytes. */
+function insnAt(code: ExplainedCode, address: bigint, limit = PAGE_SIZE): GuestInsn | undefined {
   const bytes = code.bytesAt(address);
-  const inPage = PAGE_SIZE - Number(address & PAGE_MASK);
-  return code.frontEnd.decode(bytes, 0, Math.min(bytes.length, inPage)) ?? undefined;
+  return code.frontEnd.decode(bytes, 0, Math.min(bytes.length, limit)) ?? undefined;
 }
 
 /** An instruction as assembly text. */
@@ -61,14 +61,15 @@ const linesOf = (text: string): string[] => text.trimEnd().split("\n");
 
 /**
  * The block at an address: assembly, IR, optimised IR, JavaScript; undefined if its first instruction is not known
- * or crosses into another page, and so is never translated.
+ * or ends in another page: only regions hold such instructions.
  */
 export function explainBlock(code: ExplainedCode, address: bigint): ExplainedStage[] | undefined {
   const { frontEnd } = code;
   const insns: GuestInsn[] = [];
   const assembly: string[] = [];
   for (let at = address; insns.length < MAXIMUM_BLOCK; ) {
-    const insn = at !== address && (at & PAGE_MASK) === 0n ? undefined : insnAt(code, at);
+    const inPage = PAGE_SIZE - Number(at & PAGE_MASK);
+    const insn = at !== address && inPage === PAGE_SIZE ? undefined : insnAt(code, at, inPage);
     if (insn === undefined) break;
     assembly.push(`${hex(at)}: ${formatInsn(frontEnd, insn, at)}`);
     insns.push(insn);
@@ -117,7 +118,7 @@ function regionAt(code: ExplainedCode, address: bigint, limits: RegionLimits): E
   const region = formRegion(codeView, Number(address & PAGE_MASK), { ...limits, share: 0 });
   if (region === undefined) return undefined;
   const flags = flagsSlot === undefined ? undefined : frontEnd.shape.slots.get(flagsSlot);
-  const pages = new Set(region.nodes.map(({ place }) => Math.floor(place / PAGE_SIZE)));
+  const pages = new Set(region.nodes.flatMap(pagesOf));
   return {
     region,
     head: structure(region),

@@ -263,10 +263,11 @@ export class Profiler {
       const unit = this.unit("region", addresses[0]!, hart, () => ({
         translatedInstructions: region.instructions,
         codeBytes: region.bytes,
-        parts: region.spans.map((span, index) => ({
-          address: addresses[index]!,
-          bytes: hart.memory.u8.slice(span.page.frame + span.start, span.page.frame + span.end),
-        })),
+        // The spans of the nodes; what lies in next pages comes after them.
+        parts: addresses.map((address, index) => {
+          const { page, start, end } = region.spans[index]!;
+          return { address, bytes: hart.memory.u8.slice(page.frame + start, page.frame + end) };
+        }),
       }));
       if (unit !== undefined && (best === undefined || unit.samples > best.samples)) best = unit;
     }

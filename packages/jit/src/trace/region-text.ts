@@ -2,8 +2,7 @@
 import type { FrontEnd } from "@hyperfile/decoder";
 import type { FunctionWriter, ModuleWriter } from "../backend/wasm/encoder.js";
 import { regionSignature } from "../backend/wasm/interpreter.js";
-import { PAGE_SIZE } from "../memory/layout.js";
-import type { Region } from "../region/graph.js";
+import { pagesOf, type Region } from "../region/graph.js";
 import type { StructuredEdge, StructuredNode } from "../region/structure.js";
 import type { RegionNotes } from "./region-notes.js";
 import { type SlotName, stateNames } from "./state-names.js";
@@ -38,7 +37,7 @@ const addressAt = (view: RegionView, place: number): bigint =>
  */
 export function regionGraphText(region: Region, head: StructuredNode, view: RegionView): string[] {
   const at = (place: number) => hex(addressAt(view, place));
-  const pages = new Set(region.nodes.map(({ place }) => Math.floor(place / PAGE_SIZE)));
+  const pages = new Set(region.nodes.flatMap(pagesOf));
   const lines = [
     `region at ${at(head.node.place)}: ${region.nodes.length} blocks, ${instructions(region.instructions)}, ${pages.size} ${pages.size === 1 ? "page" : "pages"}`,
   ];

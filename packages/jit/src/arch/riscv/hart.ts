@@ -71,6 +71,8 @@ const SUPERVISOR_INTERRUPTS = 0x222;
 
 /** Exceptions in a row that cost no budget: more than a fault, the fault of its handler, and that of the next mode's. */
 const FRUITLESS_EXCEPTIONS = 4;
+/** Budget that each further one costs in the end. */
+const MOST_FRUITLESS_CHARGE = 256;
 
 /** Registers at power-on or at the start of a kernel. */
 export interface HartEntry {
@@ -156,6 +158,8 @@ export class RiscvHart implements AddressTranslator {
       this.state.medeleg = DELEGATED_TO_SUPERVISOR & ~(1 << Cause.ecallSupervisor);
       this.state.mideleg = SUPERVISOR_INTERRUPTS;
       this.state.mcounteren = -1;
+      // User mode reads cycle, time and instret: Linux's vDSO does, and leaves the register as firmware set it.
+      this.state.scounteren = 7;
       this.csr.enableForSupervisor();
     }
     this.setPc(entry.pcLo, entry.pcHi);
@@ -325,7 +329,8 @@ export class RiscvHart implements AddressTranslator {
 
   /**
    * Charges exceptions that follow each other with nothing retired between them, as in a handler that faults at its
-   * own first instruction: without it such a guest would never use up its budget, and `run` would never return.
+   * own first instruction: without it such a guest would never use up its budget, and `run` would never return. An
+   * exception takes as long as some hundred instructions, so the charge grows to that.
    */
   private chargeFruitless(): void {
     const retired = this.retired();
@@ -333,8 +338,9 @@ export class RiscvHart implements AddressTranslator {
       this.raisedAt = retired;
       this.fruitless = 0;
     } else if (++this.fruitless > FRUITLESS_EXCEPTIONS) {
-      this.giveBack(-1);
-      this.state.retiredBefore--;
+      const charge = Math.min(this.fruitless - FRUITLESS_EXCEPTIONS, MOST_FRUITLESS_CHARGE);
+      this.giveBack(-charge);
+      this.state.retiredBefore -= charge;
     }
   }
 

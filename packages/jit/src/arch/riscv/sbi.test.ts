@@ -54,6 +54,15 @@ describe.each([32, 64] as const)("RV%i", (xlen) => {
     machine.program(RAM, [["ecall"]]);
   });
 
+  it("lets user mode read the time, as firmware does: Linux's vDSO will", () => {
+    machine.start({ pcLo: RAM | 0, pcHi: 0, mode: Mode.user, args: [] });
+    now = 77;
+    machine.program(RAM, [["csrrs", { rd: 10, csr: Csr.time, rs1: 0 }]]);
+    expect(machine.run(RAM, Mode.user, 1)).toBe("budget");
+    expect(machine.x(10)).toBe(77n);
+    expect(machine.hart.counters.exceptions).toBe(0);
+  });
+
   const signed = (register: number) => BigInt.asIntN(xlen, machine.x(register));
 
   /** Runs one `ecall` in S mode; gives a0 and a1. */

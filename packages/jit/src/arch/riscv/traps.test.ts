@@ -145,7 +145,11 @@ describe.each([32, 64] as const)("RV%i", (xlen) => {
       machine.write(Csr.mtvec, BigInt(CODE));
       machine.program(CODE, [0]);
       expect(machine.run(CODE, Mode.machine, 1000)).toBe("budget");
-      expect(machine.hart.counters.exceptions).toBeGreaterThanOrEqual(1000);
+      expect(machine.hart.counters.exceptions).toBeGreaterThan(10);
+      expect(machine.cpu.retired()).toBe(0);
+      // The charge grows, or a long slice would hold its core for long.
+      expect(machine.cpu.run(1_000_000)).toBe("budget");
+      expect(machine.hart.counters.exceptions).toBeLessThan(5000);
       expect(machine.cpu.retired()).toBe(0);
     });
 
