@@ -25,7 +25,7 @@ import { AccessKind } from "./ports.js";
 
 const ENTRY_WORDS = TLB_ENTRY_SIZE >> 2;
 /** Above this many filled entries one fill of everything is cheaper. */
-const JOURNAL_LIMIT = 4096;
+const JOURNAL_LIMIT = 16_384;
 
 /** Ranges of large pages closer than this many pages are kept as one. */
 const LARGE_GAP = 0x40000;
