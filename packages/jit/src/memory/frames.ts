@@ -1,7 +1,8 @@
 /**
- * Machine frames: the 4 KiB units in which the memory of virtual machines is handed out. One pool serves all VMs
- * of a linear memory, and a frame may have several owners: pages of one VM or of several, which may then only read
- * it. Whoever wants to write makes a copy first (`guest-memory.ts`).
+ * Machine frames: the 4 KiB units in which the memory of virtual machines is handed out. One pool serves all VMs of a
+ * thread, and a frame may be mapped to several pages, of one VM or of several, which may then only read it. Whoever
+ * wants to write makes a copy first (`guest-memory.ts`). Pools of several threads may take their frames from one
+ * store (`frame-store.ts`); a frame belongs to one pool at a time.
  *
  * Invariants: a frame has as many references as there are pages mapped to it; a frame that is free has none and is
  * zeroed before it is handed out again; the frame of zeros is never written and never freed.
@@ -9,6 +10,7 @@
  * A frame that holds translated code is not freed at once, because the code may be running: it waits in `condemned`
  * until the owner of translations has forgotten it between two runs ({@link FramePool.bury}).
  */
+import { type FrameStore, OwnFrames } from "./frame-store.js";
 import { PAGE_SHIFT, PAGE_SIZE } from "./layout.js";
 import { type LinearMemory, MemoryError } from "./linear-memory.js";
 
@@ -44,12 +46,11 @@ export class FramePool {
   onForget: (frame: number) => void = () => {};
   /** For each frame, a bit for each {@link CODE_PART} of it from which translations were made. */
   private readonly code: Uint16Array;
-  private readonly free: number[] = [];
   private readonly firstNumber: number;
   private readonly condemned: number[] = [];
   private readonly pinned = new Int32Array(PINNED);
   private nextPin = 0;
-  private next = 0;
+  private taken = 0;
   private most: number;
   private zeros = -1;
 
@@ -57,11 +58,13 @@ export class FramePool {
    * @param memory where the frames are
    * @param first byte offset of the first frame, a multiple of the page size; not 0
    * @param count number of frames
+   * @param store which of them are free; this pool's own account unless given
    */
   constructor(
     readonly memory: LinearMemory,
     first: number,
     readonly count: number,
+    private readonly store: FrameStore = new OwnFrames(count),
   ) {
     this.firstNumber = first / PAGE_SIZE;
     this.most = count;
@@ -71,7 +74,7 @@ export class FramePool {
 
   /** Frames handed out. */
   get used(): number {
-    return this.next - this.free.length;
+    return this.taken;
   }
 
   /** Frames that may be handed out in all: `count`, or fewer if the pool's owner was given less. */
@@ -86,21 +89,19 @@ export class FramePool {
 
   /** Frames that can still be handed out. */
   get available(): number {
-    return Math.max(0, this.most - this.used);
+    return Math.max(0, Math.min(this.most - this.taken, this.store.free));
   }
 
   /** Byte offset of a zeroed frame with one reference; -1 if none is left and none could be freed. */
   allocate(): number {
-    while (this.used >= this.most) if (!this.onExhausted()) return -1;
-    const released = this.free.pop();
-    let number: number;
-    if (released === undefined) {
-      // Never handed out before, so still zero.
-      number = this.firstNumber + this.next++;
-    } else {
-      number = released;
-      this.memory.u8.fill(0, number * PAGE_SIZE, (number + 1) * PAGE_SIZE);
+    let found = this.taken < this.most ? this.store.take() : -1;
+    while (found < 0) {
+      if (!this.onExhausted()) return -1;
+      if (this.taken < this.most) found = this.store.take();
     }
+    const number = this.firstNumber + found;
+    if (this.store.isStale) this.memory.u8.fill(0, number * PAGE_SIZE, (number + 1) * PAGE_SIZE);
+    this.taken++;
     this.references[number] = 1;
     return number * PAGE_SIZE;
   }
@@ -129,7 +130,7 @@ export class FramePool {
     const number = frame / PAGE_SIZE;
     if (--this.references[number]! > 0) return;
     if (this.code[number] !== 0) this.condemned.push(number);
-    else this.free.push(number);
+    else this.giveBack(number);
   }
 
   /** Whether a frame has one reference, so that its page may be written in place. */
@@ -170,7 +171,7 @@ export class FramePool {
     for (let number = this.condemned.pop(); number !== undefined; number = this.condemned.pop()) {
       this.onForget(number * PAGE_SIZE);
       this.code[number] = 0;
-      this.free.push(number);
+      this.giveBack(number);
     }
   }
 
@@ -188,5 +189,10 @@ export class FramePool {
   /** Whether a frame is one of the last that slow paths found. */
   isPinned(frame: number): boolean {
     return this.pinned.includes(frame >>> PAGE_SHIFT);
+  }
+
+  private giveBack(number: number): void {
+    this.taken--;
+    this.store.give(number - this.firstNumber);
   }
 }

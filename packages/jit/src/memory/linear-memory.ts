@@ -56,6 +56,20 @@ export class LinearMemory {
     this.f64 = new Float64Array(buffer);
   }
 
+  /** The memory that another thread has made with `shared` and sent here as {@link LinearMemory.handle}. */
+  static adopt(handle: WasmMemory | SharedArrayBuffer): LinearMemory {
+    return "buffer" in handle ? new LinearMemory(handle.buffer, handle) : new LinearMemory(handle, undefined);
+  }
+
+  /**
+   * What to send to another thread, which makes its views of the same bytes from it.
+   * @throws MemoryError `E_MEMORY_UNAVAILABLE` if it is not shared
+   */
+  get handle(): WasmMemory | SharedArrayBuffer {
+    if (!this.shared) throw new MemoryError("E_MEMORY_UNAVAILABLE", "this memory belongs to one thread");
+    return this.wasm ?? (this.buffer as SharedArrayBuffer);
+  }
+
   /** Whether several workers may hold it. */
   get shared(): boolean {
     return typeof SharedArrayBuffer !== "undefined" && this.buffer instanceof SharedArrayBuffer;

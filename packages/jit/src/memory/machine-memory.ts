@@ -22,6 +22,8 @@ export interface MemoryPoolOptions {
 export interface MemoryPool {
   readonly memory: LinearMemory;
   readonly pool: FramePool;
+  /** Byte offset of the first hart block. */
+  readonly hartOffset: number;
   /** Byte offset of the code arena. */
   readonly arenaOffset: number;
   /** Bytes of the code arena. */
@@ -74,7 +76,7 @@ export function memoryPool(options: MemoryPoolOptions): MemoryPool {
   }
   const memory = LinearMemory.create({ bytes });
   const pool = new FramePool(memory, frames, frameBytes / PAGE_SIZE + SPARE_FRAMES);
-  return { memory, pool, arenaOffset, arenaBytes };
+  return { memory, pool, hartOffset: 0, arenaOffset, arenaBytes };
 }
 
 /**

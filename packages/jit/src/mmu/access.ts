@@ -10,7 +10,8 @@
  * block: code that they change in the rest of that block takes effect when the block is next entered, as
  * architectures allow before an instruction that synchronises fetches with stores.
  *
- * A read-modify-write is atomic among harts where the memory is shared, by compare-and-swap; elsewhere it is plain.
+ * A read-modify-write is atomic among harts where several reach the same frames, by compare-and-swap; elsewhere it is
+ * plain.
  */
 import type { GuestMemory } from "../memory/guest-memory.js";
 import { Exit, header, PAGE_SIZE } from "../memory/layout.js";
@@ -41,6 +42,8 @@ export interface MemoryAccessOptions {
   readonly pcBytes: 4 | 8;
   /** As in the front end: bytes of the pages in which addresses are translated; 4096 unless given. */
   readonly pageBytes?: number;
+  /** Whether other threads may use the same frames at the same time; as the memory is shared unless given. */
+  readonly concurrent?: boolean;
 }
 
 /** What a resolved address is. */
@@ -53,7 +56,7 @@ export class MemoryAccess {
   private readonly words: Int32Array;
   private readonly bytes: Uint8Array;
   private readonly halves: Uint16Array;
-  /** The memory as 64-bit integers if it is shared: the only way to swap them atomically. */
+  /** The memory as 64-bit integers if others use it at the same time: the only way to swap them atomically. */
   private readonly longs: BigInt64Array | undefined;
   private readonly pcWord: number;
   private readonly wide: boolean;
@@ -72,11 +75,11 @@ export class MemoryAccess {
   private readonly pairLong = new BigInt64Array(this.pair.buffer);
 
   constructor(private readonly options: MemoryAccessOptions) {
-    const { memory, hartOffset } = options;
+    const { memory, hartOffset, concurrent = memory.shared } = options;
     this.words = memory.i32;
     this.bytes = memory.u8;
     this.halves = memory.u16;
-    this.longs = memory.shared ? new BigInt64Array(memory.buffer) : undefined;
+    this.longs = concurrent ? new BigInt64Array(memory.buffer) : undefined;
     this.pcWord = options.pcOffset >> 2;
     this.wide = options.pcBytes === 8;
     this.pageBytes = options.pageBytes ?? PAGE_SIZE;

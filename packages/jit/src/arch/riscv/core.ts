@@ -18,8 +18,6 @@ import type { MmioBus } from "../../mmu/ports.js";
 import type { Tlb } from "../../mmu/tlb.js";
 import type { RiscvHart } from "./hart.js";
 
-/** Byte offset of the hart block. */
-export const HART_OFFSET = 0;
 /** Words of the LR reservation in the header. */
 const RESERVATION_WORDS = 4;
 
@@ -67,20 +65,23 @@ export class RiscvCore {
   ) {
     const linear = memory.memory;
     const { shape } = frontEnd;
+    const { hartOffset } = memory;
     this.tlb = tlb;
     this.owner = first;
     this.words = linear.i32;
-    this.stateWord = (HART_OFFSET + STATE_OFFSET) >> 2;
+    this.stateWord = (hartOffset + STATE_OFFSET) >> 2;
     this.stateWords = shape.size >> 2;
-    this.reservedWord = (HART_OFFSET + header.reserved) >> 2;
-    this.exitWord = (HART_OFFSET + header.exit) >> 2;
+    this.reservedWord = (hartOffset + header.reserved) >> 2;
+    this.exitWord = (hartOffset + header.exit) >> 2;
     const core = this;
     this.access = new MemoryAccess({
       memory: linear,
-      hartOffset: HART_OFFSET,
+      hartOffset,
       tlb,
-      pcOffset: HART_OFFSET + STATE_OFFSET + shape.slots.get("pc")!.offset,
+      pcOffset: hartOffset + STATE_OFFSET + shape.slots.get("pc")!.offset,
       pcBytes: frontEnd.addressType === "i64" ? 8 : 4,
+      // Frames belong to one thread, whose VMs take turns.
+      concurrent: false,
       get guest() {
         return core.owner.guest;
       },
@@ -99,7 +100,7 @@ export class RiscvCore {
     this.engine = new Engine({
       frontEnd,
       memory: linear,
-      hartOffset: HART_OFFSET,
+      hartOffset,
       arenaOffset: memory.arenaOffset,
       codePages: CodePages.capacityOf(memory.arenaBytes, frontEnd.granularity),
       tlb,

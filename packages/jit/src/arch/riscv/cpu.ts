@@ -17,7 +17,7 @@ import type { MemoryAccess } from "../../mmu/access.js";
 import type { MmioBus } from "../../mmu/ports.js";
 import { Tlb } from "../../mmu/tlb.js";
 import type { EngineTrace } from "../../trace/engine-trace.js";
-import { type CoreGuest, HART_OFFSET, RiscvCore } from "./core.js";
+import { type CoreGuest, RiscvCore } from "./core.js";
 import { type HartEntry, RiscvHart, type SupervisorBinary } from "./hart.js";
 import { restoreHart, type SavedHart, saveHart } from "./hart-save.js";
 import { Wide } from "./hart-state.js";
@@ -101,9 +101,9 @@ export class RiscvCpu {
   private readonly exitWord: number;
 
   constructor(readonly options: RiscvCpuOptions) {
-    const { memory, guest } = options.memory;
+    const { memory, guest, hartOffset } = options.memory;
     const { core } = options;
-    if (core !== undefined && core.memory.memory !== memory) {
+    if (core !== undefined && core.memory.pool !== options.memory.pool) {
       throw new MemoryError(
         "E_MEMORY_SIZE",
         "a core runs VMs of its own pool only: make the memory in that pool",
@@ -111,15 +111,15 @@ export class RiscvCpu {
     }
     this.frontEnd = core?.frontEnd ?? riscvFrontEnd(options.xlen);
     const { shape } = this.frontEnd;
-    this.exitWord = (HART_OFFSET + header.exit) >> 2;
-    this.tlb = core?.tlb ?? new Tlb(memory, HART_OFFSET);
+    this.exitWord = (hartOffset + header.exit) >> 2;
+    this.tlb = core?.tlb ?? new Tlb(memory, hartOffset);
     // A hart resets the hart block when it is made.
     core?.park();
     this.hart = new RiscvHart({
       xlen: options.xlen,
       hartId: 0,
       memory,
-      hartOffset: HART_OFFSET,
+      hartOffset,
       shape,
       guest,
       tlb: this.tlb,

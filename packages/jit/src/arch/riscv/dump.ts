@@ -22,8 +22,8 @@ const permissions: Readonly<Record<number, string>> = {
 export function watchCpu(dump: Dump, cpu: RiscvCpu): void {
   const { hart } = cpu;
   const pc = () => addressOf(hart.pcLow, hart.pcHigh);
-  const { memory } = cpu.options.memory;
-  dump.watch({ frontEnd: cpu.frontEnd, slotName: riscvSlotName, hartOffset: 0, memory, pc });
+  const { memory, hartOffset } = cpu.options.memory;
+  dump.watch({ frontEnd: cpu.frontEnd, slotName: riscvSlotName, hartOffset, memory, pc });
   if (dump.has("mmu")) watchTlb(dump, cpu);
   if (dump.has("irq")) watchTraps(dump, cpu, pc);
 }
