@@ -7,10 +7,18 @@ export * from "./hyperfile/index.js";
 export * from "./lifecycle/index.js";
 export * from "./memory/allocation.js";
 export * from "./memory/balloon-memory.js";
+export * from "./memory/division.js";
 export * from "./memory/errors.js";
+export * from "./memory/host-memory-broker.js";
 export * from "./memory/memory-broker.js";
 export * from "./memory/page-sharing.js";
-export type { BalloonPort, BrokeredFrames, BrokeredMemory } from "./memory/ports.js";
+export type {
+  BalloonPort,
+  BrokeredFrames,
+  BrokeredMemory,
+  CommonFrames,
+  HostFrames,
+} from "./memory/ports.js";
 export * from "./memory/reclamation.js";
 export * from "./memory/swap-store.js";
 export * from "./memory/working-set.js";

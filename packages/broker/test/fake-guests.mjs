@@ -1,16 +1,32 @@
 // A thread's program whose guests are small: a console with a shell like the embedded guest's, and a hart that only
-// counts. Commands: echo, state (what it was told), hog, off STATUS, crash, and anything else fails with status 1.
+// counts. Commands: echo, remember and recall, fill PAGES and check (its memory), hog, off STATUS, crash, and anything
+// else fails with status 1.
 import { readFile, writeFile } from "node:fs/promises";
+import { guestIn, PAGE_SIZE, poolAt } from "../../jit/dist/index.js";
 import { RealClock, Vm } from "../dist/index.js";
 import { serveGuests } from "../dist/node.js";
 
 const encoder = new TextEncoder();
+const RAM = 0x80000000;
 
 class FakeGuest {
-  constructor(spec, surroundings, line = "") {
+  constructor(spec, surroundings, pool, ram) {
     this.spec = spec;
     this.surroundings = surroundings;
-    this.line = line;
+    this.pool = pool;
+    this.ram = ram;
+    this.memory = {
+      frames: pool.pool,
+      common: {
+        yield: () => pool.frames.yield(),
+        awaitRelease: (milliseconds) => pool.frames.table.awaitRelease(milliseconds),
+      },
+      memory: ram,
+      balloon: { setTarget() {}, target: 0, actual: 0, live: false },
+      reservedFrame: () => -1,
+    };
+    this.filled = 0;
+    this.line = "";
     this.count = 0;
     this.isBusy = false;
     this.isBroken = false;
@@ -67,6 +83,8 @@ class FakeGuest {
     if (name === "echo") this.print(`${rest.join(" ")}\r\n`);
     else if (name === "remember") this.memoryText = rest.join(" ");
     else if (name === "recall") this.print(`${this.memoryText}\r\n`);
+    else if (name === "fill") this.fill(Number(rest[0]));
+    else if (name === "check") this.print(`${this.wrongPages()} wrong of ${this.filled}\r\n`);
     else if (name === "hog") this.isBusy = true;
     else if (name === "poweroff" || name === "off")
       this.vm.requestPower({ kind: "off", status: Number(rest[0] ?? 0) });
@@ -76,6 +94,32 @@ class FakeGuest {
         throw new Error("the guest's thread broke");
       });
     } else if (name !== "") this.print(`${name} (5): status 1\r\n`);
+  }
+
+  /** Writes words of its own to its first pages. */
+  fill(pages) {
+    const page = new Int32Array(PAGE_SIZE / 4);
+    const bytes = new Uint8Array(page.buffer);
+    for (let at = 0; at < pages; at++) {
+      page.fill(at * 31 + this.spec.name.charCodeAt(0));
+      if (!this.ram.write(RAM + at * PAGE_SIZE, bytes)) {
+        this.print(`no frame for page ${at}\r\n`);
+        return;
+      }
+    }
+    this.filled = pages;
+    this.print(`filled ${pages}\r\n`);
+  }
+
+  wrongPages() {
+    const page = new Int32Array(PAGE_SIZE / 4);
+    const bytes = new Uint8Array(page.buffer);
+    let wrong = 0;
+    for (let at = 0; at < this.filled; at++) {
+      this.ram.read(RAM + at * PAGE_SIZE, bytes);
+      if (!page.every((word) => word === at * 31 + this.spec.name.charCodeAt(0))) wrong++;
+    }
+    return wrong;
   }
 
   resize() {}
@@ -95,7 +139,7 @@ class FakeGuest {
     return this.count;
   }
   memoryFigures() {
-    return { granted: this.spec.memoryBytes, touched: 4096, ballooned: 0, shared: 0, swapped: 0 };
+    return this.ram.usage();
   }
   counters() {
     return { "uart0.sent": 1 };
@@ -105,17 +149,21 @@ class FakeGuest {
     return { bytes: this.memoryText.length };
   }
   async clone(name, surroundings) {
-    const twin = new FakeGuest({ ...this.spec, name }, surroundings);
+    const twin = new FakeGuest({ ...this.spec, name }, surroundings, this.pool, this.ram.share());
     twin.memoryText = this.memoryText;
     return twin;
   }
-  free() {}
+  free() {
+    this.ram.free();
+  }
 }
 
-serveGuests(async (spec, surroundings, { restore }) => {
+serveGuests(async (spec, surroundings, { restore, place }) => {
   if (spec.boot.program === "./missing.elf")
     throw Object.assign(new Error("no such program"), { code: "E_FILE" });
-  const guest = new FakeGuest(spec, surroundings);
+  const pool = poolAt(place);
+  const { guest: ram } = guestIn(pool, { ramBytes: spec.memoryBytes, ramBase: RAM });
+  const guest = new FakeGuest(spec, surroundings, pool, ram);
   if (restore !== undefined) guest.memoryText = await readFile(restore, "utf8");
   return guest;
 });

@@ -1,14 +1,17 @@
 /** What the commands on the daemon do. Loaded when one of them runs: the others start without it. */
+
 import { readFile, writeFile } from "node:fs/promises";
 import { availableParallelism, totalmem } from "node:os";
 import { basename, dirname, resolve } from "node:path";
 import { hyperfileSchema, readHyperfile } from "@hyperfile/broker";
 import { ApiError, Daemon, type DaemonClient, projectNameOf, type UpReport } from "@hyperfile/broker/node";
+import { MOST_FRAME_BYTES } from "@hyperfile/jit";
 import type { FleetSurroundings } from "../commands/fleet.js";
 import { CliError, fileErrorReason, systemErrorCode } from "../errors.js";
 import type { Streams } from "../session.js";
 import { openTerminal } from "../terminal.js";
 import { clientOfRunningDaemon, daemonClient, socketPath, stateFolder } from "./daemon-client.js";
+import { machineNode } from "./machine-node.js";
 import { renderReport } from "./report.js";
 import { poolTable, vmTable } from "./tables.js";
 import { renderTop, TOP_SECONDS } from "./top.js";
@@ -47,7 +50,11 @@ export class FleetActions {
       threadProgram: new URL("./vm-thread.js", import.meta.url),
       version,
       cores: flags.cores ?? size.cores,
-      memoryBytes: flags.guestMemory ?? size.memoryBytes,
+      memory: {
+        memoryBytes: flags.guestMemory ?? size.memoryBytes,
+        mostNodeBytes: MOST_FRAME_BYTES,
+        makeNode: machineNode,
+      },
       ...(flags.quantum === undefined ? {} : { quantumMs: flags.quantum }),
     });
     streams.error(`hyperfile: the daemon answers at ${socket}\n`);

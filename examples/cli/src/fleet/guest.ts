@@ -3,9 +3,11 @@
  * that its clones share. Clones take turns on the original's engine, so that what is translated once serves all.
  */
 import {
+  balloonMemory,
   cloneParts,
   type Guest,
   type GuestEnd,
+  type GuestMemoryParts,
   type GuestMemoryUsage,
   type GuestSurroundings,
   LazyPages,
@@ -22,6 +24,7 @@ import {
   parseElf,
   type VirtBoard,
   virtBoard,
+  virtioBalloon,
   virtioConsole,
   virtioRng,
   wallClockFrom,
@@ -30,9 +33,11 @@ import {
   guestIn,
   type MachineMemory,
   NO_STEAL_AREA,
+  poolAt,
   RiscvCpu,
-  riscvPool,
+  type SharedFrames,
   supervisorBinary,
+  type ThreadPlace,
   writeStealTime,
 } from "@hyperfile/jit";
 import { CliError } from "../errors.js";
@@ -42,10 +47,6 @@ import { type BootFiles, planBoot, readBootFiles } from "./boot-files.js";
 /** Extensions that the device tree announces. */
 const extensions = "imafdc_zicntr_zicsr_zifencei_zba_zbb_zbs_sstc_svadu_svinval";
 const RAM_BASE = 0x80000000;
-/** Frames of a thread's pool for each byte of its first VM's RAM: room for what its clones change. */
-const POOL_FACTOR = 4;
-/** Most bytes of a thread's pool; the host gives them only as they are used. */
-const MOST_POOL = 3 * 2 ** 30;
 /** Where a deterministic machine's calendar begins: 2026-01-01T00:00:00Z in milliseconds. */
 const DETERMINISTIC_EPOCH = 1_767_225_600_000;
 /** Instructions of a slice of a deterministic machine: a figure that measured time decides would not repeat. */
@@ -57,7 +58,7 @@ const SEED_BYTES = 32;
 const LAZY_STEP = 5;
 
 /** Makes guests for the broker. */
-export const makeGuest: MakeGuest = async (spec, surroundings, { folder, restore }) => {
+export const makeGuest: MakeGuest = async (spec, surroundings, { folder, place, restore }) => {
   if (spec.disks.length > 0) {
     throw new CliError(
       "E_MACHINE",
@@ -65,9 +66,9 @@ export const makeGuest: MakeGuest = async (spec, surroundings, { folder, restore
     );
   }
   const files = await readBootFiles(spec, folder);
-  const pool = riscvPool({ frameBytes: Math.min(MOST_POOL, POOL_FACTOR * spec.memoryBytes) });
-  const memory = guestIn(pool, { ramBytes: spec.memoryBytes, ramBase: RAM_BASE });
-  const guest = new RiscvGuest(spec, files, memory, surroundings);
+  const pool = poolAt(place as ThreadPlace);
+  const ram = guestIn(pool, { ramBytes: spec.memoryBytes, ramBase: RAM_BASE });
+  const guest = new RiscvGuest(spec, files, ram, pool.frames, surroundings);
   if (restore !== undefined) await guest.restoreFrom(restore);
   return guest;
 };
@@ -86,11 +87,13 @@ class RiscvGuest implements Guest {
   private restored = false;
   private lazy: NodeJS.Timeout | undefined;
   private steal = 0;
+  readonly memory: GuestMemoryParts;
 
   constructor(
     private readonly spec: VmSpec,
     private readonly files: BootFiles,
-    private readonly memory: MachineMemory,
+    private readonly ram: MachineMemory,
+    private readonly frames: SharedFrames,
     private readonly surroundings: GuestSurroundings,
     original?: RiscvCpu,
   ) {
@@ -107,13 +110,21 @@ class RiscvGuest implements Guest {
       ? repeatable(spec.name)
       : (bytes: Uint8Array) => void crypto.getRandomValues(bytes);
     this.hvc = virtioConsole({ backend: console });
+    const balloon = virtioBalloon({ memory: balloonMemory(ram.guest) });
+    this.memory = {
+      frames: ram.pool,
+      common: { yield: () => frames.yield(), awaitRelease: (ms) => frames.table.awaitRelease(ms) },
+      memory: ram.guest,
+      balloon,
+      reservedFrame: () => cpu().reservedFrame,
+    };
     this.board = virtBoard({
-      memory: memory.guest,
+      memory: ram.guest,
       ramBytes,
       harts: [{ setPending: (cause, level) => cpu().hart.setPending(cause, level) }],
       clock: this.clock,
       console,
-      virtio: [this.hvc.factory, virtioRng({ entropy })],
+      virtio: [this.hvc.factory, virtioRng({ entropy }), balloon.factory],
       ...(deterministic ? { wallClock: wallClockFrom(DETERMINISTIC_EPOCH, this.clock) } : {}),
       onPower,
     });
@@ -123,14 +134,14 @@ class RiscvGuest implements Guest {
     };
     const sbi = supervisorBinary({
       harts: () => [cpu().hart],
-      memory: memory.guest,
+      memory: ram.guest,
       console: { write: print, read: () => new Uint8Array(0) },
       onPower,
       stealTime: !deterministic,
     });
     this.cpu = new RiscvCpu({
       xlen,
-      memory,
+      memory: ram,
       bus: this.board.bus,
       clock: this.clock,
       tier: spec.tier,
@@ -149,7 +160,7 @@ class RiscvGuest implements Guest {
         ...(initrd === undefined ? {} : { initrd }),
       }),
     );
-    this.htif = htifOf(files, memory, print, (status) => onPower({ kind: "off", status }));
+    this.htif = htifOf(files, ram, print, (status) => onPower({ kind: "off", status }));
     this.vm = new Vm({
       hart: {
         run: (budget) => this.slice(budget),
@@ -169,8 +180,8 @@ class RiscvGuest implements Guest {
           : {}),
     });
     this.machine = {
-      config: { xlen, ramBytes, board: "virt" },
-      memory: memory.guest,
+      config: { xlen, ramBytes, board: "virt with balloon" },
+      memory: ram.guest,
       parts: { cpu: this.cpu, clock: this.clock, board: this.board },
     } as SnapshotMachine;
   }
@@ -216,7 +227,7 @@ class RiscvGuest implements Guest {
   }
 
   memoryFigures(): GuestMemoryUsage {
-    return this.memory.guest.usage();
+    return this.ram.guest.usage();
   }
 
   counters(): Readonly<Record<string, number>> {
@@ -250,6 +261,7 @@ class RiscvGuest implements Guest {
       { ...this.spec, name },
       this.files,
       this.cpu.shareMemory(),
+      this.frames,
       surroundings,
       this.cpu,
     );
@@ -261,7 +273,7 @@ class RiscvGuest implements Guest {
   free(): void {
     clearTimeout(this.lazy);
     this.cpu.core.park();
-    this.memory.guest.free();
+    this.ram.guest.free();
   }
 
   /** At power-on; the first time a restored guest has its state already. */
@@ -271,7 +283,7 @@ class RiscvGuest implements Guest {
       return;
     }
     this.steal = 0;
-    const { guest } = this.memory;
+    const { guest } = this.ram;
     guest.clearTouched();
     for (const placement of this.plan.placements) {
       if (guest.write(placement.gpa, placement.bytes)) continue;
@@ -297,12 +309,12 @@ class RiscvGuest implements Guest {
     const steal = this.surroundings.steal();
     if (steal === this.steal) return;
     this.steal = steal;
-    writeStealTime(this.memory.guest, area, steal);
+    writeStealTime(this.ram.guest, area, steal);
   }
 
   /** Brings the pages that a restored guest has not used yet out of the snapshot, while it runs. */
   private bringPagesIn(): void {
-    const pages = new LazyPages(this.memory.guest);
+    const pages = new LazyPages(this.ram.guest);
     const step = () => {
       this.lazy = pages.step() ? setTimeout(step, LAZY_STEP) : undefined;
     };

@@ -60,6 +60,8 @@ export const components: Readonly<Record<string, Schema>> = {
     ballooned: integer,
     shared: integer,
     swapped: integer,
+    target: { ...integer, description: "What it may have now" },
+    active: { ...integer, description: "What it seems to use" },
   }),
   Snapshot: object({ name: text, bytes: integer, at: number }),
   Vm: object(
@@ -74,6 +76,7 @@ export const components: Readonly<Record<string, Schema>> = {
       restarts: integer,
       memoryBytes: integer,
       cpu: ref("Allotment"),
+      memoryAllotment: { ...ref("Allotment"), description: "In bytes" },
       accounts: { ...ref("Accounts"), description: "Seconds since it was started" },
       activity: { enum: ["stopped", "idle", "waiting", "ready", "limited", "running"] },
       instructions: number,
@@ -81,14 +84,19 @@ export const components: Readonly<Record<string, Schema>> = {
       counters: { type: "object", additionalProperties: number },
       snapshots: list(ref("Snapshot")),
     },
-    ["name", "project", "pool", "state", "cpu", "memoryBytes", "snapshots"],
+    ["name", "project", "pool", "state", "cpu", "memoryAllotment", "memoryBytes", "snapshots"],
   ),
-  Pool: object({ name: text, parent: text, cpu: ref("Allotment"), claim: number, available: number }, [
-    "name",
-    "cpu",
-    "claim",
-    "available",
-  ]),
+  Pool: object(
+    {
+      name: text,
+      parent: text,
+      cpu: ref("Allotment"),
+      memory: ref("Allotment"),
+      claim: number,
+      available: number,
+    },
+    ["name", "cpu", "memory", "claim", "available"],
+  ),
   Event: object({ id: integer, at: number, kind: text, name: text, message: text }, [
     "id",
     "at",
@@ -112,7 +120,10 @@ export const components: Readonly<Record<string, Schema>> = {
     ballooned: integer,
     shared: integer,
     swapped: integer,
+    target: integer,
+    active: integer,
   }),
+  HostMemory: object({ total: integer, free: integer, state: { enum: ["high", "soft", "hard", "low"] } }),
   Error: object({ code: text, message: text, problems: list(text) }, ["code", "message"]),
 };
 
@@ -124,7 +135,13 @@ export const operations = [
     path: "/v1/version",
     summary: "The daemon's version and process",
     answer: {
-      schema: object({ version: text, pid: integer, cores: integer, folder: text }),
+      schema: object({
+        version: text,
+        pid: integer,
+        cores: integer,
+        memory: ref("HostMemory"),
+        folder: text,
+      }),
       description: "What answers.",
     },
   },

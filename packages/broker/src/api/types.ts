@@ -22,6 +22,14 @@ export interface AccountsView {
   readonly steal: number;
 }
 
+/** Where a VM's memory is, in bytes. */
+export interface MemoryView extends GuestMemoryUsage {
+  /** What it may have now. */
+  readonly target: number;
+  /** What it seems to use, by samples of its pages. */
+  readonly active: number;
+}
+
 /** A VM. What only a running one has is undefined otherwise. */
 export interface VmView {
   readonly name: string;
@@ -37,11 +45,12 @@ export interface VmView {
   readonly restarts: number;
   readonly memoryBytes: number;
   readonly cpu: AllotmentView;
+  readonly memoryAllotment: AllotmentView;
   readonly accounts?: AccountsView;
   readonly activity?: CpuState;
   /** Guest instructions retired. */
   readonly instructions?: number;
-  readonly memory?: GuestMemoryUsage;
+  readonly memory?: MemoryView;
   readonly counters?: Readonly<Record<string, number>>;
   readonly snapshots: readonly { readonly name: string; readonly bytes: number; readonly at: number }[];
 }
@@ -51,6 +60,7 @@ export interface PoolView {
   readonly name: string;
   readonly parent?: string;
   readonly cpu: AllotmentView;
+  readonly memory: AllotmentView;
   /** What it takes of its parent's reservation, in cores. */
   readonly claim: number;
   /** What a new VM in it could reserve. */
@@ -58,7 +68,7 @@ export interface PoolView {
 }
 
 /** A VM at one moment: sums since its start, and memory in bytes. */
-export interface VmSample extends GuestMemoryUsage {
+export interface VmSample extends MemoryView {
   readonly used: number;
   readonly ready: number;
   readonly waiting: number;
@@ -81,5 +91,7 @@ export interface DaemonView {
   readonly version: string;
   readonly pid: number;
   readonly cores: number;
+  /** Machine memory for guests, in bytes. */
+  readonly memory: { readonly total: number; readonly free: number; readonly state: string };
   readonly folder: string;
 }

@@ -1,10 +1,13 @@
 /** Figures in Prometheus' text exposition format (version 0.0.4). */
 import type { PoolView, VmView } from "../api/types.js";
+import type { HostMemoryView } from "../memory/host-memory-broker.js";
+import { reclamationStates } from "../memory/reclamation.js";
 
 /** What the metrics are made from. */
 export interface MetricsSource {
   readonly vms: readonly VmView[];
   readonly pools: readonly PoolView[];
+  readonly memory: HostMemoryView;
   /** CPU seconds of the scheduler's own thread; undefined where the host does not say. */
   readonly schedulerSeconds: number | undefined;
   readonly version: string;
@@ -17,7 +20,7 @@ const states = ["off", "starting", "running", "paused", "stopping", "crashed"] a
 
 /** The exposition. */
 export function renderMetrics(source: MetricsSource): string {
-  const { vms, pools, schedulerSeconds, version } = source;
+  const { vms, pools, memory, schedulerSeconds, version } = source;
   const perVm = (pick: (vm: VmView) => readonly Line[]): Line[] =>
     vms.flatMap((vm) =>
       pick(vm).map(([labels, value]): Line => [{ vm: vm.name, project: vm.project, ...labels }, value]),
@@ -89,6 +92,16 @@ export function renderMetrics(source: MetricsSource): string {
       "gauge",
       "Cores that a new VM of a pool could reserve.",
       pools.map(({ name, available }): Line => [{ pool: name }, available]),
+    ),
+    family("hyperfile_host_memory_bytes", "gauge", "Machine memory for guests.", [
+      [{ kind: "total" }, memory.total],
+      [{ kind: "free" }, memory.free],
+    ]),
+    family(
+      "hyperfile_host_memory_state",
+      "gauge",
+      "1 for how hard memory is being reclaimed.",
+      reclamationStates.map((state): Line => [{ state }, state === memory.state ? 1 : 0]),
     ),
     family(
       "hyperfile_scheduler_cpu_seconds_total",

@@ -3,6 +3,7 @@
  * the broker knows nothing of harts and boards.
  */
 import type { VmSpec } from "../hyperfile/types.js";
+import type { BalloonPort, BrokeredFrames, BrokeredMemory, CommonFrames } from "../memory/ports.js";
 import type { CpuGate } from "../vm/vm.js";
 
 /** How a guest's run ended. */
@@ -27,6 +28,18 @@ export interface GuestMemoryUsage {
   readonly swapped: number;
 }
 
+/** A guest's memory, for the broker to work on while the guest does not run. */
+export interface GuestMemoryParts {
+  /** The frames of its thread, the same for all guests there. */
+  readonly frames: BrokeredFrames;
+  /** The side of them that other threads are behind. */
+  readonly common: CommonFrames;
+  readonly memory: BrokeredMemory;
+  readonly balloon: BalloonPort;
+  /** The frame that must stay as it is now, because the hart holds a reservation in it; -1 if none must. */
+  reservedFrame(): number;
+}
+
 /** What a guest is given. */
 export interface GuestSurroundings {
   /** Takes what the guest prints. */
@@ -39,6 +52,7 @@ export interface GuestSurroundings {
 
 /** A virtual machine in a thread of its own or with others. */
 export interface Guest {
+  readonly memory: GuestMemoryParts;
   /** Powers it on, or goes on from the restored state, until it is off or stopped. */
   run(): Promise<GuestEnd>;
   /** Offers console input; gives the number of bytes taken, from the front. */
@@ -68,6 +82,8 @@ export type MakeGuest = (
   options: {
     /** Folder from which the files of the specification are named. */
     readonly folder: string;
+    /** The thread's place in the machine memory, as the program's daemon made it. */
+    readonly place: unknown;
     /** Snapshot to begin from. */
     readonly restore?: string;
   },

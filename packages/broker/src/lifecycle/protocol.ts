@@ -1,11 +1,17 @@
 /** What the daemon and the threads that run VMs say to each other. */
 import type { VmSpec } from "../hyperfile/types.js";
+import type { MemoryTarget } from "../memory/division.js";
+import type { MemoryFigures } from "../memory/host-memory-broker.js";
 import type { GuestEnd, GuestMemoryUsage } from "./guest-port.js";
 
 /** What a thread is started with. */
 export interface GuestThreadData {
   /** Memory of the scheduler's table. */
   readonly table: SharedArrayBuffer;
+  /** The thread's place in the machine memory. */
+  readonly place: unknown;
+  /** Folder for its swap file. */
+  readonly swapFolder: string;
 }
 
 /** Requests to a thread; each gets one reply. */
@@ -50,10 +56,11 @@ export interface GuestRequest<Method extends keyof GuestRequests = keyof GuestRe
   readonly args: GuestRequests[Method]["args"];
 }
 
-/** Console input, without a reply. */
+/** Console input, and what a VM's memory may be, without a reply. */
 export type GuestInput =
   | { readonly kind: "input"; readonly vm: string; readonly bytes: Uint8Array }
-  | { readonly kind: "resize"; readonly vm: string; readonly columns: number; readonly rows: number };
+  | { readonly kind: "resize"; readonly vm: string; readonly columns: number; readonly rows: number }
+  | { readonly kind: "memory"; readonly vm: string; readonly target: MemoryTarget };
 
 /** What a thread says. */
 export type GuestNews =
@@ -65,4 +72,5 @@ export type GuestNews =
       readonly code: string;
     }
   | { readonly kind: "console"; readonly vm: string; readonly bytes: Uint8Array }
+  | { readonly kind: "memory"; readonly vm: string; readonly figures: MemoryFigures }
   | { readonly kind: "ended"; readonly vm: string; readonly end: GuestEnd };

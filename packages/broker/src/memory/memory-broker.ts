@@ -1,5 +1,5 @@
 /**
- * Shares one pool of frames among VMs. A VM has frames as it touches pages; when the pool gets short, the broker works
+ * Shares the frames of one thread's pool among its VMs. A VM has frames as it touches pages; when the pool gets short, the broker works
  * out who is to have how many (`allocation.ts`), asks the balloons of those who have more, and swaps out what balloons
  * do not bring. A VM's reservation is never reclaimed.
  *
@@ -9,11 +9,22 @@
  *
  * All calls are made while no VM of the pool runs, but for `onExhausted` of the pool, which is called inside a guest's
  * access: it swaps out what can go without harm.
+ *
+ * Where the pools of several threads take from one memory ({@link MemoryBrokerOptions.common}), targets come from the
+ * host (`host-memory-broker.ts`), and a guest that finds the memory empty while it has no more than its target waits
+ * for the other threads to give up what they have above theirs.
  */
 import { allocatePages, IDLE_TAX, type MemoryClaim } from "./allocation.js";
+import type { MemoryTarget } from "./division.js";
 import { MemoryAdmissionError } from "./errors.js";
 import { PageSharing, type SharingGuest } from "./page-sharing.js";
-import { type BalloonPort, type BrokeredFrames, type MemoryUsage, PAGE_SIZE } from "./ports.js";
+import {
+  type BalloonPort,
+  type BrokeredFrames,
+  type CommonFrames,
+  type MemoryUsage,
+  PAGE_SIZE,
+} from "./ports.js";
 import {
   defaultThresholds,
   nextState,
@@ -34,6 +45,10 @@ const SCAN_PAGES = 512;
 const SWAP_PAGES = 4096;
 /** Pages freed at once when a guest finds the pool empty. */
 const EMERGENCY_PAGES = 64;
+/** Milliseconds of one wait for other threads, of all before a guest gives up pages below its target, and of all. */
+const AWAIT = 50;
+const PATIENCE = 300;
+const LAST_PATIENCE = 10_000;
 /** Pages between the hand that watches and the hand that takes: time for a page to be used again. */
 const HAND_DISTANCE = 2048;
 
@@ -68,6 +83,8 @@ export interface MemoryBrokerOptions {
   readonly scanPages?: number;
   /** Seed of the choice of sampled pages. */
   readonly seed?: number;
+  /** Other threads take frames from the same memory, and the host admits VMs and sets their targets. */
+  readonly common?: CommonFrames;
 }
 
 /** What the broker knows of a VM's memory, in bytes. */
@@ -89,10 +106,16 @@ interface Client {
   limit: number;
   /** Pages that it may have. */
   target: number;
+  /** When it began to stand still above its target, or last gave something up since; Infinity if it does not. */
+  shrankAt: number;
+  /** Whether it has stood still long enough for nothing. */
+  isSpent: boolean;
   /** Of the last look. */
   granted: number;
   ballooned: number;
   swapped: number;
+  /** Pages that it had after the tick before. */
+  lastGranted: number;
   /** Pages that its balloon held at the look before. */
   lastBallooned: number;
   /** When its balloon last moved towards its target, or had reached it. */
@@ -113,6 +136,9 @@ export class MemoryBroker {
   private readonly tax: number;
   private readonly thresholds: ReclamationThresholds;
   private sampledAt = -Infinity;
+  /** When a guest began to find the memory empty, and last waited for others. */
+  private emptySince = 0;
+  private triedAt = -Infinity;
   private seed: number;
 
   constructor(private readonly options: MemoryBrokerOptions) {
@@ -130,7 +156,7 @@ export class MemoryBroker {
   add(vm: BrokeredVm): void {
     const ram = vm.memory.pages;
     const { shares, reservation, limit } = claimOf(vm.settings, ram);
-    this.admit(vm.name, reservation);
+    if (this.options.common === undefined) this.admit(vm.name, reservation);
     const guest: SharingGuest = {
       memory: vm.memory,
       group: vm.group ?? vm.name,
@@ -144,9 +170,12 @@ export class MemoryBroker {
       reservation,
       limit,
       target: limit,
+      shrankAt: Infinity,
+      isSpent: false,
       granted: 0,
       ballooned: 0,
       swapped: 0,
+      lastGranted: 0,
       lastBallooned: 0,
       movedAt: 0,
       stuck: false,
@@ -175,8 +204,14 @@ export class MemoryBroker {
     const client = this.clients.get(name);
     if (client === undefined) throw new MemoryAdmissionError(`there is no VM ${name}`);
     const claim = claimOf(settings, client.vm.memory.pages);
-    this.admit(name, claim.reservation);
+    if (this.options.common === undefined) this.admit(name, claim.reservation);
     Object.assign(client, claim);
+  }
+
+  /** What the host says that a VM may have; it takes effect at the next tick. */
+  setTarget(name: string, { target, limit, reservation }: MemoryTarget): void {
+    const client = this.clients.get(name);
+    if (client !== undefined) Object.assign(client, { target, limit, reservation });
   }
 
   /**
@@ -189,21 +224,31 @@ export class MemoryBroker {
     this.sample(now);
     if (this.options.sharing !== false) this.sharing.scan(this.options.scanPages ?? SCAN_PAGES);
     for (const client of this.clients.values()) this.look(client);
+    this.options.common?.yield();
     this.state = nextState(this.state, frames.available / frames.limit, this.thresholds);
-    this.retarget();
+    if (this.options.common === undefined) this.retarget();
     for (const client of this.clients.values()) this.ask(client, now);
     const swapsAll = this.state === "hard" || this.state === "low";
     for (const client of this.clients.values()) {
       const swaps = swapsAll || (client.stuck && this.state === "soft") || client.granted > client.limit;
       if (swaps) this.swapDown(client, SWAP_PAGES);
+      this.noteShrinking(client, now);
     }
   }
 
-  /** Whether a VM may run: in the worst state those above their target stand still. */
+  /**
+   * Whether a VM may run: in the worst state those above their target stand still, unless that has been in vain for
+   * {@link BALLOON_PATIENCE}.
+   */
   mayRun(name: string): boolean {
     const client = this.clients.get(name);
-    if (client === undefined || this.state !== "low") return true;
+    if (client === undefined || this.state !== "low" || client.isSpent) return true;
     return client.granted <= client.target || client.granted <= client.reservation;
+  }
+
+  /** Names of the VMs. */
+  names(): string[] {
+    return [...this.clients.keys()];
   }
 
   /** Where a VM's memory is; undefined if there is no such VM. */
@@ -292,6 +337,16 @@ export class MemoryBroker {
     }
   }
 
+  /** Notices a VM whose standing still brings nothing: no room to swap, and a balloon that does not move. */
+  private noteShrinking(client: Client, now: number): void {
+    const granted = client.vm.memory.usage().granted / PAGE_SIZE;
+    const isAbove = this.state === "low" && granted > client.target;
+    if (!isAbove) client.shrankAt = Infinity;
+    else if (client.shrankAt === Infinity || granted < client.lastGranted) client.shrankAt = now;
+    client.lastGranted = granted;
+    client.isSpent = isAbove && now - client.shrankAt >= BALLOON_PATIENCE;
+  }
+
   /** Swaps pages out until a VM has no more than its target, at most `most` pages. */
   private swapDown(client: Client, most: number): number {
     const wanted = Math.min(
@@ -306,14 +361,30 @@ export class MemoryBroker {
 
   /** A guest finds the pool empty in the middle of an access: frees some frames, of whoever has most above what is his. */
   private relieve(): boolean {
-    const { frames } = this.options;
     this.counters.emergencies++;
     for (const client of this.clients.values()) this.look(client);
+    const { common } = this.options;
+    if (common === undefined) return this.takeExcess(({ reservation }) => reservation);
+    // Nobody else is asked for what this thread's own VMs have too much of.
+    if (this.takeExcess(({ target, reservation }) => Math.max(target, reservation))) return true;
+    const now = performance.now();
+    if (now - this.triedAt > 2 * AWAIT) this.emptySince = now;
+    const waited = now - this.emptySince;
+    if (waited > PATIENCE && this.takeExcess(({ reservation }) => reservation)) return true;
+    if (waited > LAST_PATIENCE) return false;
+    common.awaitRelease(AWAIT);
+    this.triedAt = performance.now();
+    return true;
+  }
+
+  /** Frees some frames of the VM that has most above what it may keep. */
+  private takeExcess(keep: (client: Client) => number): boolean {
+    const { frames } = this.options;
     const byExcess = [...this.clients.values()]
-      .filter((client) => client.granted > client.reservation)
+      .filter((client) => client.granted > keep(client))
       .sort((a, b) => excessOf(b) - excessOf(a));
     for (const client of byExcess) {
-      const most = Math.min(EMERGENCY_PAGES, client.granted - client.reservation);
+      const most = Math.min(EMERGENCY_PAGES, client.granted - keep(client));
       // Code may be what runs just now.
       if (this.takePages(client, most, (frame) => !frames.isPinned(frame) && !frames.holdsCode(frame)) > 0)
         return true;

@@ -23,6 +23,14 @@ export interface BrokeredFrames {
   onExhausted: () => boolean;
 }
 
+/** The side of {@link BrokeredFrames} that other threads are behind, where they take from the same memory. */
+export interface CommonFrames {
+  /** Gives back what was claimed and not used. */
+  yield(): void;
+  /** Blocks until another thread frees something, or for so many milliseconds. */
+  awaitRelease(milliseconds: number): void;
+}
+
 /** Keeps the bytes of pages that have no frame. */
 export interface Pager {
   /** Takes a page; gives its slot, or -1 if there is no room. */
@@ -70,4 +78,16 @@ export interface BalloonPort {
   /** What its driver says; see {@link MemoryUsage.ballooned} for what is true. */
   readonly actual: number;
   readonly live: boolean;
+}
+
+/** Machine memory that VMs of several threads take frames from; `HostMemory` of the jit package is the heart of one. */
+export interface HostFrames {
+  /** Frames in all. */
+  readonly frames: number;
+  /** Frames that nobody has. */
+  readonly free: number;
+  /** A place for a thread whose first VM has so much RAM; undefined if there is no room for another thread. */
+  enter(ramBytes: number): unknown;
+  /** A thread has ended, in whatever state: frees all that it had. */
+  leave(place: unknown): void;
 }

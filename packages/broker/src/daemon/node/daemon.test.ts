@@ -3,10 +3,12 @@ import { mkdtemp, readdir, rm, stat } from "node:fs/promises";
 import { request } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { HostMemory, type ThreadPlace } from "@hyperfile/jit";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { DaemonClient } from "../../api/node/client.js";
 import { type Operation, operations } from "../../api/operations.js";
 import type { FleetEvent } from "../../lifecycle/events.js";
+import type { HostFrames } from "../../memory/ports.js";
 import { Daemon } from "./daemon.js";
 
 let folder: string;
@@ -22,7 +24,20 @@ afterEach(async () => {
   await rm(folder, { recursive: true });
 });
 
-async function start(): Promise<void> {
+/** Machine memory for guests without translations. */
+function makeNode(frameBytes: number): HostFrames {
+  const memory = new HostMemory(frameBytes);
+  return {
+    frames: memory.frames,
+    get free() {
+      return memory.free;
+    },
+    enter: () => memory.enter({ arenaBytes: 4096 }),
+    leave: (place) => memory.leave(place as ThreadPlace),
+  };
+}
+
+async function start(memoryBytes = 2 ** 32): Promise<void> {
   const socket = join(folder, "run", "daemon.sock");
   daemon = await Daemon.start({
     socket,
@@ -30,7 +45,7 @@ async function start(): Promise<void> {
     threadProgram: new URL("../../../test/fake-guests.mjs", import.meta.url),
     version: "1.2.3",
     cores: 2,
-    memoryBytes: 2 ** 32,
+    memory: { memoryBytes, mostNodeBytes: 3 * 2 ** 30, makeNode },
     sampleMs: 50,
   });
   client = new DaemonClient(socket);

@@ -13,6 +13,7 @@ import { type Operation, type OperationId, operations } from "../../api/operatio
 import { HostScheduler } from "../../cpu/node/host-scheduler.js";
 import { HyperfileError, problemLine } from "../../hyperfile/types.js";
 import { Fleet } from "../../lifecycle/node/fleet.js";
+import { HostMemoryBroker, type HostMemoryOptions } from "../../memory/host-memory-broker.js";
 import { renderMetrics } from "../metrics.js";
 import { type ApiRequest, allVms, type DaemonParts, History, handlers, poolViews } from "./handlers.js";
 
@@ -26,8 +27,8 @@ export interface DaemonOptions {
   readonly threadProgram: URL;
   readonly version: string;
   readonly cores: number;
-  /** Memory for guests, for admission. */
-  readonly memoryBytes: number;
+  /** Machine memory for all guests together. */
+  readonly memory: HostMemoryOptions;
   /** CPU time of one turn in milliseconds. */
   readonly quantumMs?: number;
   /** Milliseconds between two samples of the history. */
@@ -92,7 +93,8 @@ export class Daemon {
   ) {
     this.fleet = new Fleet({
       scheduler,
-      size: { cores: options.cores, memoryBytes: options.memoryBytes },
+      memory: new HostMemoryBroker(options.memory),
+      size: { cores: options.cores, memoryBytes: options.memory.memoryBytes },
       folder: options.folder,
       threadProgram: options.threadProgram,
     });
@@ -100,7 +102,13 @@ export class Daemon {
     this.parts = {
       fleet: this.fleet,
       history: this.history,
-      info: { version: options.version, pid: process.pid, cores: options.cores, folder: options.folder },
+      info: () => ({
+        version: options.version,
+        pid: process.pid,
+        cores: options.cores,
+        memory: this.fleet.memory.view(),
+        folder: options.folder,
+      }),
       shutdown: () => void this.close(),
     };
     this.server = createServer((request, response) => void this.answer(request, response));
@@ -186,6 +194,7 @@ export class Daemon {
     return renderMetrics({
       vms: await allVms(this.fleet),
       pools: poolViews(this.fleet),
+      memory: this.fleet.memory.view(),
       schedulerSeconds: overhead === undefined ? undefined : overhead / 1e9,
       version: this.options.version,
     });

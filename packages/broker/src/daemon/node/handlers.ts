@@ -6,6 +6,7 @@ import { LifecycleError } from "../../lifecycle/errors.js";
 import type { Fleet } from "../../lifecycle/node/fleet.js";
 import type { ManagedVm } from "../../lifecycle/node/managed-vm.js";
 import { parseSettings } from "../../lifecycle/settings.js";
+import { PAGE_SIZE } from "../../memory/ports.js";
 import { accountsView, allotmentView, sampleOf } from "../views.js";
 
 /** A request, taken apart. */
@@ -20,7 +21,7 @@ export interface ApiRequest {
 export interface DaemonParts {
   readonly fleet: Fleet;
   readonly history: History;
-  readonly info: DaemonView;
+  info(): DaemonView;
   shutdown(): void;
 }
 
@@ -36,8 +37,8 @@ export const handlers: {
     parts: DaemonParts,
   ) => unknown;
 } = {
-  version: (_, { info }) => info,
-  openapi: (_, { info }) => openApiDocument(info.version),
+  version: (_, { info }) => info(),
+  openapi: (_, { info }) => openApiDocument(info().version),
   up: ({ body }, { fleet }) =>
     fleet.up(
       { text: textOf(body, "text"), file: textOf(body, "file"), folder: textOf(body, "folder") },
@@ -53,13 +54,13 @@ export const handlers: {
     return viewOf(fleet, fleet.vm(path.vm!));
   },
   setPool: ({ path, body }, { fleet }) => {
-    const { cpu = {}, memory, restart } = parseSettings(textsOf(body, "settings"));
-    if (memory !== undefined || restart !== undefined)
+    const { restart, ...resources } = parseSettings(textsOf(body, "settings"));
+    if (restart !== undefined)
       throw new LifecycleError(
         "E_SETTING",
-        "of a pool only cpu.shares, cpu.reservation and cpu.limit can be set",
+        "of a pool only shares, reservation and limit of cpu and memory can be set",
       );
-    fleet.setPool(path.pool!, cpu);
+    fleet.setPool(path.pool!, resources);
     return {};
   },
   startVm: ({ path, body }, { fleet }) =>
@@ -124,16 +125,30 @@ async function viewOf(fleet: Fleet, vm: ManagedVm): Promise<VmView> {
     restarts: vm.restarts,
     memoryBytes: spec.memoryBytes,
     cpu: allotmentView(spec.cpu),
+    memoryAllotment: allotmentView(spec.memory),
     ...(report === undefined ? {} : { accounts: accountsView(report.accounts), activity: report.state }),
     ...(figures === undefined
       ? {}
-      : { instructions: figures.retired, memory: figures.memory, counters: figures.counters }),
+      : {
+          instructions: figures.retired,
+          memory: { ...figures.memory, ...memoryTarget(fleet, vm.name) },
+          counters: figures.counters,
+        }),
     snapshots: vm.snapshots(),
   };
 }
 
+/** What a VM may have of memory, and seems to use, in bytes. */
+function memoryTarget(fleet: Fleet, vm: string): { readonly target: number; readonly active: number } {
+  const { target, active } = fleet.memory.report(vm) ?? { target: 0, active: 0 };
+  return { target: target * PAGE_SIZE, active: active * PAGE_SIZE };
+}
+
 /** All pools as the API shows them. */
 export function poolViews(fleet: Fleet): PoolView[] {
+  const memory = new Map(
+    fleet.memory.list().flatMap((node) => (node.isPool ? [[node.name, node.allotment] as const] : [])),
+  );
   return fleet.scheduler
     .nodes()
     .filter(({ isPool }) => isPool)
@@ -141,6 +156,7 @@ export function poolViews(fleet: Fleet): PoolView[] {
       name,
       ...(parent === undefined ? {} : { parent }),
       cpu: allotmentView(allotment),
+      memory: allotmentView(memory.get(name)!),
       claim,
       available: fleet.scheduler.available(name),
     }));

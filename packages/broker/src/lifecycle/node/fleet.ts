@@ -9,10 +9,11 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, w
 import { basename, join } from "node:path";
 import { ResourceError } from "../../cpu/errors.js";
 import type { HostScheduler, VmCpuReport } from "../../cpu/node/host-scheduler.js";
-import type { PoolAllotment } from "../../cpu/resource-tree.js";
+import { DEFAULT_POOL, type PoolAllotment } from "../../cpu/resource-tree.js";
 import { type HostSize, readHyperfile } from "../../hyperfile/read.js";
 import { hint } from "../../hyperfile/suggest.js";
-import { type HyperfileSpec, type PoolSpec, ROOT_POOL, type VmSpec } from "../../hyperfile/types.js";
+import { type HyperfileSpec, ROOT_POOL, type VmSpec } from "../../hyperfile/types.js";
+import type { HostMemoryBroker, NodePlace } from "../../memory/host-memory-broker.js";
 import { LifecycleError } from "../errors.js";
 import { EventLog } from "../events.js";
 import type { GuestEnd } from "../guest-port.js";
@@ -23,6 +24,7 @@ import { ManagedVm } from "./managed-vm.js";
 /** What a fleet is made from. */
 export interface FleetOptions {
   readonly scheduler: HostScheduler;
+  readonly memory: HostMemoryBroker;
   readonly size: HostSize;
   /** Folder for logs, snapshots and projects; made if it is missing. */
   readonly folder: string;
@@ -60,6 +62,19 @@ export interface UpReport {
 
 type Action = UpReport["actions"][number];
 
+/** What a pool may have. */
+export interface PoolResources {
+  /** In cores. */
+  readonly cpu: Partial<PoolAllotment>;
+  /** In bytes. */
+  readonly memory: Partial<PoolAllotment>;
+}
+
+const differ = (one: Partial<PoolAllotment>, other: Partial<PoolAllotment>): boolean =>
+  Object.entries(other).some(([field, value]) => one[field as keyof PoolAllotment] !== value);
+
+/** Milliseconds between two looks at who may have how much memory. */
+const BALANCE_MS = 250;
 /** Times that a failing VM is started again, and the pause before the first of them, which doubles. */
 const MOST_RESTARTS = 10;
 const FIRST_PAUSE_MS = 100;
@@ -69,12 +84,15 @@ export class Fleet {
   readonly events = new EventLog();
   private readonly vms = new Map<string, ManagedVm>();
   private readonly projects = new Map<string, { source: HyperfileSource; spec: HyperfileSpec }>();
-  private readonly pools = new Map<string, PoolAllotment>();
+  private readonly pools = new Map<string, PoolResources>();
   private busy: Promise<unknown> = Promise.resolve();
   private closing = false;
+  private readonly balancing: NodeJS.Timeout;
 
   constructor(private readonly options: FleetOptions) {
     mkdirSync(options.folder, { recursive: true, mode: 0o700 });
+    this.balancing = setInterval(() => this.balanceMemory(), BALANCE_MS);
+    this.balancing.unref();
     options.scheduler.onFailure = (error) => this.events.add("daemon.failed", "scheduler", error.message);
   }
 
@@ -122,6 +140,10 @@ export class Fleet {
     return this.options.scheduler;
   }
 
+  get memory(): HostMemoryBroker {
+    return this.options.memory;
+  }
+
   /** Names of the projects. */
   projectNames(): string[] {
     return [...this.projects.keys()];
@@ -163,16 +185,27 @@ export class Fleet {
   /** Changes settings of a VM; running ones follow at once. @throws ResourceError; nothing changes then */
   set(name: string, change: VmChange): void {
     const vm = this.vm(name);
-    if (change.cpu !== undefined && vm.isUp) this.options.scheduler.configure(name, change.cpu, "client");
+    this.applyResources(vm, change);
     vm.spec = applyChange(vm.spec, change);
     this.events.add("vm.changed", name, describeChange(change));
   }
 
   /** Changes a pool, by its name with its project before a slash. @throws ResourceError; nothing changes then */
-  setPool(name: string, change: Partial<PoolAllotment>): void {
-    this.options.scheduler.configure(name, change, "pool");
+  setPool(name: string, change: Partial<PoolResources>): void {
     const before = this.pools.get(name);
-    if (before !== undefined) this.pools.set(name, { ...before, ...change });
+    if (change.cpu !== undefined) this.options.scheduler.configure(name, change.cpu, "pool");
+    try {
+      if (change.memory !== undefined) this.options.memory.configure(name, change.memory, "pool");
+    } catch (error) {
+      if (change.cpu !== undefined && before !== undefined)
+        this.options.scheduler.configure(name, before.cpu, "pool");
+      throw error;
+    }
+    if (before !== undefined)
+      this.pools.set(name, {
+        cpu: { ...before.cpu, ...change.cpu },
+        memory: { ...before.memory, ...change.memory },
+      });
     this.events.add("pool.changed", name);
   }
 
@@ -224,6 +257,7 @@ export class Fleet {
   /** Stops all VMs by force. */
   async close(): Promise<void> {
     this.closing = true;
+    clearInterval(this.balancing);
     await Promise.all(this.list().map((vm) => vm.stop(true)));
   }
 
@@ -274,7 +308,10 @@ export class Fleet {
     }
     const actions: Action[] = [];
     if (live.length > 0) {
-      if (live.includes("cpu")) this.options.scheduler.configure(name, spec.cpu, "client");
+      this.applyResources(existing, {
+        ...(live.includes("cpu") ? { cpu: spec.cpu } : {}),
+        ...(live.includes("memory") ? { memory: spec.memory } : {}),
+      });
       existing.spec = applyLive(existing.spec, spec, live);
       this.events.add("vm.changed", name, live.join(", "));
       actions.push({ name, action: "changed", detail: live.join(", ") });
@@ -329,9 +366,10 @@ export class Fleet {
   ): ManagedVm {
     const vm: ManagedVm = new ManagedVm(spec, folder, project, pool, {
       scheduler: this.options.scheduler,
+      memory: this.options.memory,
       events: this.events,
       folder: join(this.options.folder, "vms", spec.name),
-      startThread: (number) => this.startThread(number),
+      startThread: (number, place) => this.startThread(number, place),
       endThread: (thread) => this.leaveThread(thread, spec.name),
       ended: (ended, end) => this.afterEnd(ended, end),
     });
@@ -346,12 +384,15 @@ export class Fleet {
     this.events.add("vm.removed", vm.name);
   }
 
-  private startThread(number: number): GuestThread {
+  private startThread(number: number, place: NodePlace): GuestThread {
     const thread: GuestThread = new GuestThread(
       number,
       this.options.threadProgram,
       this.options.scheduler.table,
+      place,
+      this.options.folder,
       {
+        memory: (vm, figures) => this.options.memory.hear(vm, figures),
         console: (vm, bytes) => this.vms.get(vm)?.hearConsole(bytes),
         ended: (vm, end) => this.vms.get(vm)?.hearEnd(end),
         exited: (error) => this.threadEnded(thread, error),
@@ -367,6 +408,7 @@ export class Fleet {
   }
 
   private threadEnded(thread: GuestThread, error: Error | undefined): void {
+    this.options.memory.leave(thread.place);
     for (const vm of this.list()) {
       if (vm.thread !== thread) continue;
       vm.hearEnd(
@@ -411,39 +453,57 @@ export class Fleet {
     );
   }
 
+  /** Changes what a running VM may have of the host; all of it or, where something is refused, nothing. */
+  private applyResources(vm: ManagedVm, { cpu, memory }: VmChange): void {
+    if (!vm.isUp) return;
+    if (cpu !== undefined) this.options.scheduler.configure(vm.name, cpu, "client");
+    try {
+      if (memory !== undefined) this.options.memory.configure(vm.name, memory, "client");
+    } catch (error) {
+      if (cpu !== undefined) this.options.scheduler.configure(vm.name, vm.spec.cpu, "client");
+      throw error;
+    }
+  }
+
+  private balanceMemory(): void {
+    this.options.memory.balance((name, target) => this.vms.get(name)?.setMemoryTarget(target));
+  }
+
   private definePools(project: string, spec: HyperfileSpec): Action[] {
     const actions: Action[] = [];
-    const whole: PoolSpec["cpu"] = {
-      shares: 4000,
-      reservation: 0,
-      limit: spec.host.cores ?? Infinity,
-      expandable: true,
+    const whole: PoolResources = {
+      cpu: { ...DEFAULT_POOL, limit: spec.host.cores ?? Infinity },
+      memory: { ...DEFAULT_POOL, limit: spec.host.memoryBytes ?? Infinity },
     };
     this.definePool(project, ROOT_POOL, whole, actions);
     for (const pool of spec.pools)
-      this.definePool(fullPool(project, pool.name), fullPool(project, pool.parent), pool.cpu, actions);
+      this.definePool(fullPool(project, pool.name), fullPool(project, pool.parent), pool, actions);
     return actions;
   }
 
-  private definePool(name: string, parent: string, allotment: PoolAllotment, actions: Action[]): void {
+  private definePool(name: string, parent: string, { cpu, memory }: PoolResources, actions: Action[]): void {
     const before = this.pools.get(name);
-    const { scheduler } = this.options;
+    const resources = { cpu, memory };
     if (before === undefined) {
-      scheduler.addPool(name, allotment, parent);
+      this.options.scheduler.addPool(name, cpu, parent);
+      try {
+        this.options.memory.addPool(name, memory, parent);
+      } catch (error) {
+        this.options.scheduler.removePool(name);
+        throw error;
+      }
       this.events.add("pool.defined", name);
-    } else if (
-      Object.entries(allotment).some(([field, value]) => before[field as keyof PoolAllotment] !== value)
-    ) {
-      scheduler.configure(name, allotment, "pool");
-      this.events.add("pool.changed", name);
+      this.pools.set(name, resources);
+    } else if (differ(before.cpu, cpu) || differ(before.memory, memory)) {
+      this.setPool(name, resources);
       actions.push({ name, action: "changed", detail: "pool" });
     }
-    this.pools.set(name, allotment);
   }
 
   private removePool(name: string): void {
     try {
       this.options.scheduler.removePool(name);
+      this.options.memory.removePool(name);
       this.pools.delete(name);
       this.events.add("pool.removed", name);
     } catch (error) {

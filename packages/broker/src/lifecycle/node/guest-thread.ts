@@ -1,6 +1,7 @@
 /** The daemon's side of a thread that runs VMs: requests and their replies, news, and the thread's end. */
 import { Worker } from "node:worker_threads";
 import type { ControlTable } from "../../cpu/control-table.js";
+import type { MemoryFigures, NodePlace } from "../../memory/host-memory-broker.js";
 import { LifecycleError } from "../errors.js";
 import type { GuestEnd } from "../guest-port.js";
 import type { GuestInput, GuestNews, GuestRequest, GuestRequests, GuestThreadData } from "../protocol.js";
@@ -8,6 +9,8 @@ import type { GuestInput, GuestNews, GuestRequest, GuestRequests, GuestThreadDat
 /** What comes from a thread without being asked for. */
 export interface GuestThreadListener {
   console(vm: string, bytes: Uint8Array): void;
+  /** A VM's memory has changed. */
+  memory(vm: string, figures: MemoryFigures): void;
   ended(vm: string, end: GuestEnd): void;
   /** The thread is gone, with all its VMs; `error` says why unless it was told to end. */
   exited(error: Error | undefined): void;
@@ -35,14 +38,18 @@ export class GuestThread {
    * @param number that its VMs have in common for the scheduler; see {@link nextThreadNumber}
    * @param program module that calls `serveGuests`
    * @param table the scheduler's
+   * @param place where it has its memory
+   * @param swapFolder folder for its swap file
    */
   constructor(
     readonly number: number,
     program: URL,
     table: ControlTable,
+    readonly place: NodePlace,
+    swapFolder: string,
     private readonly listener: GuestThreadListener,
   ) {
-    const data: GuestThreadData = { table: table.buffer };
+    const data: GuestThreadData = { table: table.buffer, place: place.place, swapFolder };
     this.worker = new Worker(program, {
       workerData: data,
       resourceLimits: { maxOldGenerationSizeMb: HEAP_MEBIBYTES },
@@ -72,7 +79,7 @@ export class GuestThread {
     });
   }
 
-  /** Sends console input. */
+  /** Sends what needs no answer. */
   send(input: GuestInput): void {
     this.worker.postMessage(input);
   }
@@ -86,6 +93,9 @@ export class GuestThread {
     switch (news.kind) {
       case "console":
         this.listener.console(news.vm, news.bytes);
+        return;
+      case "memory":
+        this.listener.memory(news.vm, news.figures);
         return;
       case "ended":
         this.listener.ended(news.vm, news.end);

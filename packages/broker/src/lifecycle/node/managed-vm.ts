@@ -9,6 +9,8 @@ import { existsSync, mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import type { HostScheduler } from "../../cpu/node/host-scheduler.js";
 import type { VmSpec } from "../../hyperfile/types.js";
+import type { MemoryTarget } from "../../memory/division.js";
+import type { HostMemoryBroker, NodePlace } from "../../memory/host-memory-broker.js";
 import { LifecycleError } from "../errors.js";
 import type { EventLog } from "../events.js";
 import type { GuestEnd } from "../guest-port.js";
@@ -31,11 +33,12 @@ export interface SnapshotInfo {
 /** What a VM has of its fleet. */
 export interface VmHost {
   readonly scheduler: HostScheduler;
+  readonly memory: HostMemoryBroker;
   readonly events: EventLog;
   /** Folder for this VM's log and snapshots. */
   readonly folder: string;
   /** A thread for it alone. */
-  startThread(number: number): GuestThread;
+  startThread(number: number, place: NodePlace): GuestThread;
   /** No VM uses the thread any more. */
   endThread(thread: GuestThread): Promise<void>;
   /** The VM has ended, by itself or not. */
@@ -106,7 +109,11 @@ export class ManagedVm {
     try {
       const number = nextThreadNumber();
       const slot = this.host.scheduler.admit(this.name, this.pool, this.spec.cpu, number);
-      thread = this.host.startThread(number);
+      const { memory, memoryBytes } = this.spec;
+      thread = this.host.startThread(
+        number,
+        this.host.memory.admit(this.name, this.pool, memory, memoryBytes),
+      );
       this.occupy(thread, restore !== undefined);
       await thread.call("create", this.name, {
         spec: this.spec,
@@ -131,6 +138,8 @@ export class ManagedVm {
     try {
       // All copies take turns on the original's thread, so its number goes with them.
       const slot = this.host.scheduler.admit(this.name, this.pool, this.spec.cpu, thread.number);
+      const { memory, memoryBytes } = this.spec;
+      this.host.memory.admitBeside(this.name, this.pool, memory, memoryBytes, source.name);
       this.occupy(thread, true);
       const wasRunning = source.state === "running";
       if (wasRunning) await thread.call("pause", source.name, undefined);
@@ -234,6 +243,11 @@ export class ManagedVm {
     this.thread?.send({ kind: "resize", vm: this.name, columns, rows });
   }
 
+  /** What its memory may be has changed. */
+  setMemoryTarget(target: MemoryTarget): void {
+    this.thread?.send({ kind: "memory", vm: this.name, target });
+  }
+
   /** Calls `watcher` with what the guest prints from now on; the result ends that. */
   watch(watcher: (bytes: Uint8Array) => void): () => void {
     this.watchers.add(watcher);
@@ -263,6 +277,7 @@ export class ManagedVm {
     this.shell?.close(end.kind === "error" ? `has crashed: ${end.message}` : "is off");
     this.shell = undefined;
     this.host.scheduler.retire(this.name);
+    this.host.memory.retire(this.name);
     this.state = end.kind === "error" ? "crashed" : "off";
     this.log.close();
     this.host.events.add(
@@ -313,6 +328,7 @@ export class ManagedVm {
     this.thread = undefined;
     this.shell = undefined;
     this.host.scheduler.retire(this.name);
+    this.host.memory.retire(this.name);
     this.state = "off";
     this.host.events.add("vm.off", this.name, "it could not be started");
     await thread?.terminate();

@@ -12,6 +12,7 @@ import { currentThread, monotonicNanoseconds } from "../../cpu/node/thread-time.
 import { LifecycleError } from "../errors.js";
 import type { Guest, GuestSurroundings, MakeGuest } from "../guest-port.js";
 import type { GuestInput, GuestNews, GuestRequest, GuestThreadData } from "../protocol.js";
+import { ThreadMemory } from "./thread-memory.js";
 
 /** Milliseconds between two offers of input that the guest's FIFO did not take. */
 const RETRY = 2;
@@ -35,13 +36,17 @@ export function serveGuests(make: MakeGuest): void {
 class GuestServer {
   private readonly guests = new Map<string, Served>();
   private readonly table: ControlTable;
+  private readonly memory: ThreadMemory;
 
   constructor(
     private readonly port: MessagePort,
-    data: GuestThreadData,
+    private readonly data: GuestThreadData,
     private readonly make: MakeGuest,
   ) {
     this.table = new ControlTable(data.table);
+    this.memory = new ThreadMemory(data.swapFolder, (vm, figures) =>
+      this.tell({ kind: "memory", vm, figures }),
+    );
   }
 
   listen(): void {
@@ -71,20 +76,23 @@ class GuestServer {
       case "create": {
         const { spec, folder, slot, restore } = (request as GuestRequest<"create">).args;
         const console = new ConsoleBuffer((bytes) => this.tell({ kind: "console", vm, bytes }));
-        const guest = await this.make(spec, this.surroundings(console, slot), {
+        const guest = await this.make(spec, this.surroundings(vm, console, slot), {
           folder,
+          place: this.data.place,
           ...(restore === undefined ? {} : { restore }),
         });
         guest.resize(spec.console.columns, spec.console.rows);
         this.guests.set(vm, { guest, console, input: [], retry: undefined });
+        this.memory.add(vm, guest.memory);
         return undefined;
       }
       case "clone": {
         const { name, slot } = (request as GuestRequest<"clone">).args;
         const started = performance.now();
         const console = new ConsoleBuffer((bytes) => this.tell({ kind: "console", vm: name, bytes }));
-        const guest = await this.served(vm).guest.clone(name, this.surroundings(console, slot));
+        const guest = await this.served(vm).guest.clone(name, this.surroundings(name, console, slot));
         this.guests.set(name, { guest, console, input: [], retry: undefined });
+        this.memory.add(name, guest.memory);
         return { milliseconds: performance.now() - started };
       }
       case "run":
@@ -111,11 +119,11 @@ class GuestServer {
     return served;
   }
 
-  private surroundings(console: ConsoleBuffer, slot: number): GuestSurroundings {
+  private surroundings(vm: string, console: ConsoleBuffer, slot: number): GuestSurroundings {
     this.table.setThread(slot, currentThread());
     return {
       console,
-      gate: (retired) => new SharedGate(this.table, slot, retired),
+      gate: (retired) => this.memory.gate(vm, new SharedGate(this.table, slot, retired)),
       steal: () => stealIn(this.table, slot, monotonicNanoseconds()),
     };
   }
@@ -127,6 +135,7 @@ class GuestServer {
     served.console.flush();
     this.guests.delete(vm);
     clearTimeout(served.retry);
+    this.memory.remove(vm);
     served.guest.free();
     this.tell({ kind: "ended", vm, end });
   }
@@ -135,6 +144,10 @@ class GuestServer {
     const served = this.guests.get(message.vm);
     // Keys typed at a VM that has just ended are for nobody.
     if (served === undefined) return;
+    if (message.kind === "memory") {
+      this.memory.setTarget(message.vm, message.target);
+      return;
+    }
     if (message.kind === "resize") {
       served.guest.resize(message.columns, message.rows);
       return;

@@ -1,0 +1,121 @@
+/**
+ * The memory of one thread's VMs, between the host's broker, which says what each may have, and their pages: a few times
+ * a second the thread's own broker samples, shares, balloons and swaps, and the host hears what came of it.
+ */
+import { join } from "node:path";
+import type { MemoryTarget } from "../../memory/division.js";
+import type { MemoryFigures } from "../../memory/host-memory-broker.js";
+import { MemoryBroker } from "../../memory/memory-broker.js";
+import { SwapFile } from "../../memory/node/swap-file.js";
+import { PAGE_SIZE } from "../../memory/ports.js";
+import { SwapStore } from "../../memory/swap-store.js";
+import type { CpuGate } from "../../vm/vm.js";
+import type { GuestMemoryParts } from "../guest-port.js";
+
+/** Milliseconds between two looks at the memory. */
+const TICK_MS = 250;
+/** Most pages of a thread's swap file; the disk may have room for fewer. */
+const SWAP_PAGES = 2 ** 22;
+/** VMs of one thread are copies of one another, so what they share tells none of them anything. */
+const GROUP = "thread";
+
+/** The memory of a thread's VMs. */
+export class ThreadMemory {
+  private broker: MemoryBroker | undefined;
+  private readonly told = new Map<string, MemoryFigures>();
+  private readonly waiting = new Set<() => void>();
+
+  /**
+   * @param swapFolder folder for the swap file, which is made when the first page goes out
+   * @param tell takes a VM's figures when they have changed
+   */
+  constructor(
+    private readonly swapFolder: string,
+    private readonly tell: (vm: string, figures: MemoryFigures) => void,
+  ) {}
+
+  /** Looks after a VM's memory from now on. */
+  add(vm: string, { frames, common, memory, balloon, reservedFrame }: GuestMemoryParts): void {
+    this.broker ??= this.start(frames, common);
+    this.broker.add({ name: vm, memory, balloon, reservedFrame, group: GROUP, settings: {} });
+    this.told.delete(vm);
+  }
+
+  /** Lets a VM go that has ended. */
+  remove(vm: string): void {
+    this.broker?.remove(vm);
+    this.told.delete(vm);
+  }
+
+  /** What the host lets a VM have. */
+  setTarget(vm: string, target: MemoryTarget): void {
+    this.broker?.setTarget(vm, target);
+  }
+
+  /** A gate that also keeps a VM from running while it must give memory up first. */
+  gate(vm: string, inner: CpuGate): CpuGate {
+    let cancelled = false;
+    let wake: (() => void) | undefined;
+    const mayRun = () => this.broker?.mayRun(vm) ?? true;
+    return {
+      acquire: async () => {
+        cancelled = false;
+        while (!mayRun() && !cancelled) {
+          await new Promise<void>((resolve) => {
+            wake = resolve;
+            this.waiting.add(resolve);
+          });
+        }
+        if (!cancelled) await inner.acquire();
+      },
+      mayContinue: () => inner.mayContinue() && mayRun(),
+      release: (wish) => inner.release(wish),
+      cancel: () => {
+        cancelled = true;
+        wake?.();
+        inner.cancel();
+      },
+    };
+  }
+
+  private start(frames: GuestMemoryParts["frames"], common: GuestMemoryParts["common"]): MemoryBroker {
+    const { swapFolder } = this;
+    let file: SwapFile | undefined;
+    const backend = {
+      write: (slot: number, page: Uint8Array): boolean => {
+        file ??= new SwapFile(join(swapFolder, `swap-${process.pid}-${crypto.randomUUID()}`));
+        return file.write(slot, page);
+      },
+      read: (slot: number, target: Uint8Array) => file!.read(slot, target),
+    };
+    const broker = new MemoryBroker({ frames, common, swap: new SwapStore(backend, SWAP_PAGES) });
+    setInterval(() => this.tick(broker), TICK_MS).unref();
+    return broker;
+  }
+
+  private tick(broker: MemoryBroker): void {
+    broker.tick(performance.now());
+    for (const vm of broker.names()) {
+      const { granted, ballooned, swapped, active, balloonStuck } = broker.report(vm)!;
+      const pages = (bytes: number) => Math.round(bytes / PAGE_SIZE);
+      const figures = {
+        granted: pages(granted),
+        ballooned: pages(ballooned),
+        swapped: pages(swapped),
+        active: pages(active),
+        balloonStuck,
+      };
+      const before = this.told.get(vm);
+      if (before !== undefined && same(before, figures)) continue;
+      this.told.set(vm, figures);
+      this.tell(vm, figures);
+    }
+    const waiting = [...this.waiting];
+    this.waiting.clear();
+    for (const wake of waiting) wake();
+  }
+}
+
+function same(one: MemoryFigures, other: MemoryFigures): boolean {
+  return (Object.keys(one) as (keyof MemoryFigures)[]).every((name) => one[name] === other[name]);
+}
