@@ -7,6 +7,7 @@ import { HostMemory, type ThreadPlace } from "@hyperfile/jit";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { DaemonClient } from "../../api/node/client.js";
 import { type Operation, operations } from "../../api/operations.js";
+import type { MemoryView } from "../../api/types.js";
 import type { FleetEvent } from "../../lifecycle/events.js";
 import type { HostFrames } from "../../memory/ports.js";
 import { Daemon } from "./daemon.js";
@@ -247,6 +248,83 @@ describe("a VM", () => {
   it("ends when its time is over", async () => {
     await up("vms: { brief: { kernel: embedded, time: 100ms } }");
     expect(await event("vm.off", "brief")).toMatchObject({ message: "its time is over" });
+  });
+});
+
+describe("machine memory", () => {
+  const MEBIBYTE = 2 ** 20;
+  const PAGES = 6000;
+  const memoryOf = async (name: string) => (await client.vm(name)).memory!;
+  const wait = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
+  /** Asks a VM about its memory until the answer is as it should be. */
+  async function until(name: string, isSo: (memory: MemoryView) => boolean): Promise<MemoryView> {
+    for (let tries = 0; tries < 80; tries++) {
+      const memory = await memoryOf(name);
+      if (isSo(memory)) return memory;
+      await wait(100);
+    }
+    throw new Error(`${name} has ${JSON.stringify(await memoryOf(name))}`);
+  }
+
+  async function startWith(mebibytes: number): Promise<void> {
+    await daemon.close();
+    await start(mebibytes * MEBIBYTE);
+  }
+
+  it("of half the size of what VMs in several threads use keeps every byte right", async () => {
+    await startWith(48);
+    const names = ["a", "b", "c", "d"];
+    await up(`vms: { ${names.map((name) => `${name}: { kernel: embedded, memory: 32M }`).join(", ")} }`);
+    for (const result of await Promise.all(names.map((name) => client.exec(name, `fill ${PAGES}`))))
+      expect(result.output).toBe(`filled ${PAGES}\n`);
+    for (const result of await Promise.all(names.map((name) => client.exec(name, "check"))))
+      expect(result.output).toBe(`0 wrong of ${PAGES}\n`);
+    const memories = await Promise.all(names.map(memoryOf));
+    const sum = (field: "granted" | "swapped") => memories.reduce((all, memory) => all + memory[field], 0);
+    expect(sum("granted")).toBeLessThanOrEqual(48 * MEBIBYTE);
+    expect(sum("swapped")).toBeGreaterThan(40 * MEBIBYTE);
+    expect(sum("granted") + sum("swapped")).toBe(4 * PAGES * 4096);
+    expect(await client.metrics()).toMatch(/hyperfile_host_memory_bytes{kind="total"} 50331648/);
+  });
+
+  it("of a VM that ends, in whatever state, is there for the others", async () => {
+    await startWith(32);
+    await up("vms: { a: { kernel: embedded, memory: 24M }, b: { kernel: embedded, memory: 24M } }");
+    await client.exec("a", "fill 5000");
+    const crashed = event("vm.crashed", "a");
+    await client.exec("a", "crash;sleep", 5000).catch(() => {});
+    await crashed;
+    expect((await client.exec("b", "fill 5000")).output).toBe("filled 5000\n");
+    expect((await client.exec("b", "check")).output).toBe("0 wrong of 5000\n");
+    expect((await memoryOf("b")).swapped).toBe(0);
+  });
+
+  it("of a VM follows its limit and its pool's at once, and is never less than its reservation", async () => {
+    await startWith(64);
+    await up(`
+pools: { small: { memory: { limit: 24M } } }
+vms:
+  kept: { kernel: embedded, memory: { size: 32M, reservation: 24M } }
+  free: { kernel: embedded, memory: 32M, pool: small }
+  greedy: { kernel: embedded, memory: { size: 48M, shares: 1000000 } }
+`);
+    await client.exec("kept", "fill 6000");
+    await client.exec("free", "fill 4000");
+    expect(await memoryOf("free")).toMatchObject({ swapped: 0, granted: 4000 * 4096 });
+    expect((await client.set("free", ["memory.limit=8M"])).memoryAllotment.limit).toBe(8 * MEBIBYTE);
+    await until("free", ({ granted }) => granted <= 8 * MEBIBYTE);
+    expect((await client.exec("free", "check")).output).toBe("0 wrong of 4000\n");
+    await client.set("free", ["memory.limit=none"]);
+    await client.setPool("shop/small", ["memory.limit=4M"]);
+    await until("free", ({ granted }) => granted <= 4 * MEBIBYTE);
+    await client.exec("greedy", "fill 12000");
+    expect(await memoryOf("kept")).toMatchObject({ granted: 6000 * 4096, swapped: 0 });
+    await expect(client.set("greedy", ["memory.reservation=48M"])).rejects.toMatchObject({
+      code: "E_ADMISSION",
+    });
+    for (const name of ["kept", "free", "greedy"])
+      expect((await client.exec(name, "check")).output).toMatch(/^0 wrong of/);
   });
 });
 
