@@ -110,7 +110,7 @@ async function tax(): Promise<void> {
   const ram = 160 * MEBIBYTE;
   if (debian(ram) === undefined) return console.log("needs Debian's files: npm start once");
   for (const rate of [0, 0.75]) {
-    const host = new TestHost(200 * MEBIBYTE);
+    const host = new TestHost(2 * ram);
     const broker = brokerOf(host, rate);
     const [idle, busy] = [
       await debianAtPrompt(host, debian(ram, { balloon: true })!),
@@ -131,6 +131,10 @@ async function tax(): Promise<void> {
     // The idle one touches much once; the busy one keeps using as much.
     for (const vm of [idle, busy])
       await command(vm, "head -c 40000000 /dev/urandom > /tmp/f; sha256sum /tmp/f");
+    // Together they have a quarter more than there is from now on.
+    host.pool.pool.limit = Math.floor(
+      (0.8 * (idle.guest.usage().granted + busy.guest.usage().granted)) / 4096,
+    );
     busy.type("while :; do sha256sum /tmp/f; done > /dev/null\n");
     let now = 0;
     for (let second = 0; second < 40; second++) {
@@ -147,7 +151,8 @@ async function tax(): Promise<void> {
       console.log(
         `  ${name}: granted ${(value.granted / MEBIBYTE).toFixed(1)} MiB, active ${(value.active / MEBIBYTE).toFixed(1)}, ballooned ${(value.ballooned / MEBIBYTE).toFixed(1)}, swapped ${(value.swapped / MEBIBYTE).toFixed(1)}`,
       );
-    console.log(`tax ${100 * rate} %, pool ${host.pool.pool.limit / 256} MiB, state ${broker.state}`);
+    const pool = (host.pool.pool.limit / 256).toFixed(1);
+    console.log(`tax ${100 * rate} %, pool ${pool} MiB, state ${broker.state}`);
     line("idle", a);
     line("busy", b);
     report("  busy against idle", b.granted / a.granted, "times", 2);

@@ -19,6 +19,20 @@ describe("regions of large programs", () => {
     expect(region.instructions).toBeLessThan(DEFAULT_LIMITS.instructions + DEFAULT_LIMITS.blockInstructions);
   });
 
+  it("take a long unrolled loop as a whole, and nothing after it", () => {
+    const body = Array.from({ length: 1500 }, (_, index) => `  addi a${index % 6}, a1, ${index % 100}\n`);
+    const after = Array.from({ length: 200 }, () => "  addi a2, a2, 1\n").join("");
+    const loop = new Program(`head:\n${body.join("")}  bnez a0, head\n${after}`).region()!;
+    // The loop is too long for a branch: one around a jump back.
+    expect(loop.instructions).toBe(1502);
+    const back = loop.nodes.find(({ place }) => place === 5816 - 4)!;
+    expect(back.edges).toMatchObject([{ kind: "node", node: { place: 0 } }]);
+    const endless = Array.from({ length: 3 }, () => body.join("")).join("");
+    expect(new Program(`${endless}  ret\n`).region()!.instructions).toBeLessThan(
+      DEFAULT_LIMITS.straightInstructions + DEFAULT_LIMITS.blockInstructions,
+    );
+  });
+
   it("do not grow without bound where functions call one another", () => {
     const names = ["f", "g", "h", "i", "j"];
     const functions = names.map(

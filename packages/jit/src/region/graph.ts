@@ -63,6 +63,11 @@ export interface CodeView {
 export interface RegionLimits {
   readonly blocks: number;
   readonly instructions: number;
+  /**
+   * The same for blocks that go on where one before ended for its length alone. Unrolled loops (SHA-512 in OpenSSL: 1,800
+   * instructions) are worth nothing in pieces, whose registers are all read and written where one piece ends.
+   */
+  readonly straightInstructions: number;
   readonly blockInstructions: number;
   readonly callDepth: number;
   /**
@@ -77,6 +82,7 @@ export interface RegionLimits {
 export const DEFAULT_LIMITS: RegionLimits = {
   blocks: 40,
   instructions: 300,
+  straightInstructions: 2400,
   blockInstructions: 64,
   callDepth: 3,
   share: 0,
@@ -86,7 +92,12 @@ export const DEFAULT_LIMITS: RegionLimits = {
  * Limits of regions in JavaScript: V8 compiles large functions for long, once more each time that a part runs which
  * had not run before, and meanwhile runs them in its interpreter.
  */
-export const JS_LIMITS: RegionLimits = { ...DEFAULT_LIMITS, instructions: 80, share: 1 / 50 };
+export const JS_LIMITS: RegionLimits = {
+  ...DEFAULT_LIMITS,
+  instructions: 80,
+  straightInstructions: 80,
+  share: 1 / 50,
+};
 
 /** A region: nodes in the order in which they were found, the head first. */
 export interface Region {
@@ -151,15 +162,25 @@ class Formation {
   }
 
   /** Makes a place the start of a block, if the limits allow. */
-  private visit(successor: Successor): void {
+  private visit(successor: Successor, isContinued = false): void {
     const { place, context, flow } = successor;
+    const { blocks, instructions, straightInstructions } = this.limits;
     const known = this.leadersOf(context);
-    if (known.has(place) || this.blocks >= this.limits.blocks || flow < this.least) return;
-    if (this.blocks > 0 && (this.instructions >= this.limits.instructions || !this.view.hasRun(place)))
-      return;
+    if (known.has(place) || this.blocks >= blocks || flow < this.least) return;
+    const most = isContinued ? straightInstructions : instructions;
+    const isFull = this.instructions >= most && !this.closesLoop(place, known);
+    if (this.blocks > 0 && (isFull || !this.view.hasRun(place))) return;
     known.set(place, { place, context });
     this.blocks++;
     this.queue.push(successor);
+  }
+
+  /** Whether at a place there is but a jump to a block of the region: the end of a loop too long for a branch. */
+  private closesLoop(place: Place, known: ReadonlyMap<Place, Leader>): boolean {
+    const insns = this.read(place);
+    if (insns.length !== 1) return false;
+    const { kind, targets, link } = this.endingOf(place, insns);
+    return kind === "jump" && link === undefined && known.has(targets[0]!);
   }
 
   private leadersOf(context: Context): Map<Place, Leader> {
@@ -176,10 +197,12 @@ class Formation {
     if (insns.length === 0) return;
     this.instructions += insns.length;
     const ending = this.endingOf(place, insns);
+    const isContinued = !this.view.frontEnd.endsBlock(insns[insns.length - 1]!);
     for (const successor of this.successors(ending, context)) {
       const arrivals = this.view.arrivals(successor.place);
       // A block that ends at a limit goes on where nothing is counted.
-      this.visit({ ...successor, flow: ending.kind === "jump" ? Math.max(flow, arrivals) : arrivals });
+      const reached = ending.kind === "jump" ? Math.max(flow, arrivals) : arrivals;
+      this.visit({ ...successor, flow: reached }, isContinued);
     }
   }
 
