@@ -4,6 +4,7 @@ export interface DocumentBlock {
 }
 export declare const GUIDE: string;
 export declare const readmes: readonly string[];
+export declare const BROKER: string;
 export declare const blocksOf: (document: string) => DocumentBlock[];
 export declare const programOf: (blocks: readonly DocumentBlock[]) => string;
 export declare const outputsOf: (printed: string) => string[];
