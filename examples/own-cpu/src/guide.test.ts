@@ -8,7 +8,7 @@ import * as devices from "@hyperfile/devices";
 import * as jit from "@hyperfile/jit";
 import ts from "typescript";
 import { expect, it } from "vitest";
-import { BROKER, bless, blocksOf, GUIDE, outputsOf, programOf, readmes } from "../guide.mjs";
+import { BROKER, bless, blocksOf, GUIDE, outputsOf, programOf, proofsIn, readmes } from "../guide.mjs";
 
 const modules: Readonly<Record<string, unknown>> = {
   "@hyperfile/broker": broker,
@@ -46,4 +46,10 @@ it.each([GUIDE, ...readmes, BROKER])("%s prints what it says", async (document) 
   const outputs = outputsOf(await printedBy(programOf(blocks)));
   if (process.env.UPDATE_FILETESTS === "1") bless(document, outputs);
   else expect(outputs).toEqual(blocks.map(({ output }) => output));
+});
+
+it("SPECIFICATION.md names tests and experiments that there are", () => {
+  const proofs = proofsIn("SPECIFICATION.md");
+  expect(proofs.length).toBeGreaterThan(20);
+  expect(proofs.filter(({ exists }) => !exists)).toEqual([]);
 });
