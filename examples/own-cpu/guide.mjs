@@ -1,5 +1,5 @@
 // Documents as programs: their blocks of TypeScript, each with what it prints below it.
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
 const root = new URL("../..", import.meta.url);
@@ -7,6 +7,8 @@ const root = new URL("../..", import.meta.url);
 export const GUIDE = "docs/guide/own-cpu.md";
 /** The first programs of the packages. */
 export const readmes = ["decoder", "jit", "devices"].map((name) => `packages/${name}/README.md`);
+/** The broker's, whose dependencies are no part of the packages that install without a network. */
+export const BROKER = "packages/broker/README.md";
 const fileOf = (document) => fileURLToPath(new URL(document, root));
 const block = /```ts\n([\s\S]*?)```\n\n```text\n([\s\S]*?)```/g;
 /** What the program prints after each block. */
@@ -22,6 +24,16 @@ export const programOf = (blocks) =>
 
 /** What the program printed, by block. */
 export const outputsOf = (printed) => printed.split(`${MARK}\n`).slice(0, -1);
+
+/** Files and experiments that a document names as what holds its promises, each once. */
+export function proofsIn(document) {
+  const text = readFileSync(fileOf(document), "utf8");
+  const files = [...text.matchAll(/`([\w./-]+\.test\.ts)`/g)].map(([, path]) => path);
+  const experiments = [...text.matchAll(/`bench\s+([a-z]+)[a-z\s]*`/g)].map(
+    ([, name]) => `packages/broker/bench/${name}.ts`,
+  );
+  return [...new Set([...files, ...experiments])].map((path) => ({ path, exists: existsSync(fileOf(path)) }));
+}
 
 /** Writes what the blocks printed into the document. */
 export function bless(document, outputs) {

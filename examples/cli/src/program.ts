@@ -111,12 +111,21 @@ function buildProgram(surroundings: ProgramSurroundings, finish: (status: number
   };
 
   withMachineOptions(program.command("start"))
-    .description("boot Debian to a shell, or the embedded guest where Debian can't be had")
+    .description(
+      "boot Debian to a shell here, or the embedded guest where Debian can't be had; or start a VM of the daemon's",
+    )
+    .argument("[vm]", "name of a VM that is off; the options are its Hyperfile's then")
     .option("--append <words>", "add to the kernel command line")
     .option("--embedded", "boot the embedded guest")
     .option("--refresh", "fetch Debian's newest kernel even if one is cached")
     .option("--verify", "check the digests of the cached files")
-    .action(async (flags: StartFlags) => finish(await start(flags, surroundings, streams)));
+    .action(async (vm: string | undefined, flags: StartFlags) =>
+      finish(
+        vm === undefined
+          ? await start(flags, surroundings, streams)
+          : await runFleetAction(fleet, ({ client }) => client.start(vm)),
+      ),
+    );
 
   withMachineOptions(program.command("run"))
     .description("run a kernel, firmware or a bare-metal program")

@@ -153,6 +153,23 @@ describe("with a Hyperfile", () => {
     );
   });
 
+  it("stop and start act on one VM, reset on one that runs, and events tell of it all", async () => {
+    expect((await hyperfile("stop", "db")).errors).toBe("");
+    expect((await hyperfile("ps")).output).toMatch(/^db .* off /m);
+    expect((await hyperfile("reset", "db")).errors).toBe("hyperfile: can't reset VM db: it is off\n");
+    expect((await hyperfile("start", "db")).errors).toBe("");
+    expect((await hyperfile("start", "bd")).errors).toMatch(/there is no VM bd; did you mean db\?/);
+    expect((await hyperfile("reset", "db")).status).toBe(0);
+    expect((await hyperfile("exec", "db", "echo", "again")).output).toBe("again\n");
+    const { output } = await hyperfile("events", "db");
+    const kinds = [...output.matchAll(/^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ([\w.]+) db\b/gm)].map(
+      ([, kind]) => kind,
+    );
+    expect(kinds.slice(-4)).toEqual(["vm.stopping", "vm.off", "vm.starting", "vm.running"]);
+    const events = (await hyperfile("events", "--json")).output.trim().split("\n");
+    expect(JSON.parse(events[0]!)).toMatchObject({ id: 1, kind: "pool.defined" });
+  });
+
   it("top and report show what happened", async () => {
     const top = await hyperfile("top");
     expect(top.output).toMatch(/^VM +POOL +CPU% +RDY% +WAIT% +STEAL% +MIPS/);

@@ -2,26 +2,35 @@
  * The code blocks of the guide and of the packages' READMEs, run as they stand, print what stands below them. With
  * UPDATE_FILETESTS=1 in the environment the documents get the outputs instead: read the difference before committing it.
  */
+import * as broker from "@hyperfile/broker";
 import * as decoder from "@hyperfile/decoder";
 import * as devices from "@hyperfile/devices";
 import * as jit from "@hyperfile/jit";
 import ts from "typescript";
 import { expect, it } from "vitest";
-import { bless, blocksOf, GUIDE, outputsOf, programOf, readmes } from "../guide.mjs";
+import { BROKER, bless, blocksOf, GUIDE, outputsOf, programOf, proofsIn, readmes } from "../guide.mjs";
 
 const modules: Readonly<Record<string, unknown>> = {
+  "@hyperfile/broker": broker,
   "@hyperfile/decoder": decoder,
   "@hyperfile/devices": devices,
   "@hyperfile/jit": jit,
 };
 
+/** Functions whose body may wait, as modules may. */
+const AsyncFunction = (async () => {}).constructor as FunctionConstructor;
+
 /** Runs the program; gives what it printed. */
-function printedBy(program: string): string {
+async function printedBy(program: string): Promise<string> {
   const compilerOptions = { module: ts.ModuleKind.CommonJS, target: ts.ScriptTarget.ES2022 };
   const { outputText } = ts.transpileModule(program, { compilerOptions });
   const lines: string[] = [];
   const console = { log: (...values: unknown[]) => lines.push(`${values.map(String).join(" ")}\n`) };
-  new Function("require", "exports", "console", outputText)((name: string) => modules[name], {}, console);
+  await new AsyncFunction("require", "exports", "console", outputText)(
+    (name: string) => modules[name],
+    {},
+    console,
+  );
   return lines.join("");
 }
 
@@ -31,10 +40,16 @@ it("the guide makes a CPU in about 150 lines besides the programs that it runs",
   expect(lines.length).toBeLessThan(230);
 });
 
-it.each([GUIDE, ...readmes])("%s prints what it says", (document) => {
+it.each([GUIDE, ...readmes, BROKER])("%s prints what it says", async (document) => {
   const blocks = blocksOf(document);
   expect(blocks.length).toBeGreaterThan(0);
-  const outputs = outputsOf(printedBy(programOf(blocks)));
+  const outputs = outputsOf(await printedBy(programOf(blocks)));
   if (process.env.UPDATE_FILETESTS === "1") bless(document, outputs);
   else expect(outputs).toEqual(blocks.map(({ output }) => output));
+});
+
+it("SPECIFICATION.md names tests and experiments that there are", () => {
+  const proofs = proofsIn("SPECIFICATION.md");
+  expect(proofs.length).toBeGreaterThan(20);
+  expect(proofs.filter(({ exists }) => !exists)).toEqual([]);
 });

@@ -131,7 +131,6 @@ export function addFleetCommands(
       act((actions, vm: string, flags: { bytes: number; follow?: boolean }) => actions.logs(vm, flags)),
     );
 
-  vmCommand("poweron", "start a VM that is off").action(act(({ client }, vm: string) => client.start(vm)));
   vmCommand("stop", "stop a VM")
     .option("--force", "don't ask the guest")
     .action(
@@ -167,6 +166,18 @@ export function addFleetCommands(
     .option("--force", "even if it runs")
     .action(
       act(({ client }, vm: string, { force }: { force?: boolean }) => client.remove(vm, force ?? false)),
+    );
+
+  program
+    .command("events")
+    .description("show what happened to VMs and pools, the last of it at the end")
+    .argument("[vm]", "only of this VM, or pool as PROJECT/POOL")
+    .option("--json", "as JSON, an event a line")
+    .option("-f, --follow", "go on with what happens")
+    .action(
+      act((actions, name: string | undefined, flags: { json?: boolean; follow?: boolean }) =>
+        actions.events(name, flags),
+      ),
     );
 
   program

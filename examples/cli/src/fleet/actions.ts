@@ -3,7 +3,7 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { availableParallelism, totalmem } from "node:os";
 import { basename, dirname, resolve } from "node:path";
-import { hyperfileSchema, readHyperfile } from "@hyperfile/broker";
+import { type FleetEvent, hyperfileSchema, readHyperfile } from "@hyperfile/broker";
 import { ApiError, Daemon, type DaemonClient, projectNameOf, type UpReport } from "@hyperfile/broker/node";
 import { MOST_FRAME_BYTES } from "@hyperfile/jit";
 import type { FleetSurroundings } from "../commands/fleet.js";
@@ -111,6 +111,19 @@ export class FleetActions {
     }
     const connection = await this.client.console(vm, (part) => output.write(part), { tail: bytes });
     await connection.closed;
+  }
+
+  /** Prints events: the kept ones, or with `follow` those and what comes, until the daemon ends. */
+  async events(
+    name: string | undefined,
+    { json, follow }: { json?: boolean; follow?: boolean },
+  ): Promise<void> {
+    const show = (event: FleetEvent) => {
+      if (name === undefined || event.name === name)
+        this.surroundings.write(`${json ? JSON.stringify(event) : eventLine(event)}\n`);
+    };
+    if (follow) for await (const event of this.client.events(0)) show(event);
+    else for (const event of await this.client.pastEvents()) show(event);
   }
 
   async snapshot(
@@ -251,6 +264,12 @@ async function projectOf(file: string | undefined): Promise<string> {
     if (file !== undefined && isMissing) return basename(file);
     throw error;
   }
+}
+
+/** One line for an event: when, what, whom, and what there is to say. */
+function eventLine({ at, kind, name, message }: FleetEvent): string {
+  const when = new Date(at).toISOString().slice(0, 19).replace("T", " ");
+  return [when, kind, name, ...(message === undefined ? [] : [message])].join(" ");
 }
 
 function upText({ project, actions }: UpReport): string {

@@ -72,12 +72,12 @@ export class ResourceTree {
 
   /**
    * @param capacity all that there is
-   * @param unit word for messages, such as `cores` or `bytes`
+   * @param unit word for messages, such as `cores`, or what makes a text of an amount
    * @param rootName name of the pool that holds everything
    */
   constructor(
     readonly capacity: number,
-    private readonly unit: string,
+    private readonly unit: string | ((amount: number) => string),
     rootName = "root",
   ) {
     this.root = {
@@ -302,16 +302,20 @@ export class ResourceTree {
       const wanted = pool === node ? claims : claimOf(childOnPath(node, pool));
       const left = Math.max(0, most - (claims - wanted));
       const why = expandable
-        ? `its limit is ${limit} ${this.unit}`
+        ? `its limit is ${this.shown(limit)}`
         : pool.parent === undefined
-          ? `the host has ${limit} ${this.unit}`
+          ? `the host has ${this.shown(limit)}`
           : "it can't borrow";
       return new ResourceError(
         "E_ADMISSION",
-        `${node.isPool ? "pool" : "VM"} ${node.name} can't be admitted: a reservation of ${round(wanted)} ${this.unit} is needed in pool ${pool.name}, which has ${round(left)} left, and ${why}; lower a reservation or stop a VM`,
+        `${node.isPool ? "pool" : "VM"} ${node.name} can't be admitted: a reservation of ${this.shown(wanted)} is needed in pool ${pool.name}, which has ${typeof this.unit === "string" ? round(left) : this.unit(left)} left, and ${why}; lower a reservation or stop a VM`,
       );
     }
     return undefined;
+  }
+
+  private shown(amount: number): string {
+    return typeof this.unit === "string" ? `${round(amount)} ${this.unit}` : this.unit(amount);
   }
 }
 

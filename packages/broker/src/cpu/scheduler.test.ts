@@ -164,6 +164,30 @@ describe("pools", () => {
     expect(simulation.service.get("other")).toBeGreaterThanOrEqual(900);
   });
 
+  it.each([
+    [1, 2, [3000, 1000]],
+    [1, 4, [3000, 1000, 500]],
+    [1.5, 2, [1000, 1000, 1000]],
+    [1.5, 4, [4000, 1000, 1000]],
+    [2, 8, [1, 1, 2, 4, 8]],
+  ])("a limit of %d cores on a host of %d is divided by shares among a pool's VMs", (limit, cores, list) => {
+    const vms = Object.fromEntries(
+      list.map((value, at) => [`vm${at}`, { allotment: { shares: value }, pool: "small" }]),
+    );
+    const simulation = host(cores, vms, (tree) => tree.addPool("small", { limit }));
+    simulation.wakeAll();
+    // The first turns, on all cores at once, overrun the limit: who is due a whole core can't make up for the pause.
+    simulation.runUntil(500);
+    const before = new Map(simulation.service);
+    simulation.runUntil(5500);
+    const rates = list.map((_, at) => simulation.scheduler.rateOf(`vm${at}`));
+    expect(rates.reduce((sum, rate) => sum + rate, 0)).toBeCloseTo(limit);
+    for (const [at, rate] of rates.entries())
+      expect(
+        Math.abs(simulation.service.get(`vm${at}`)! - before.get(`vm${at}`)! - 5000 * rate),
+      ).toBeLessThanOrEqual(3 * QUANTUM);
+  });
+
   it("limits of VMs and pools hold within 1 %, though cores are free", () => {
     const simulation = host(
       4,

@@ -15,6 +15,8 @@
  * - A client that wakes without debt, or with little, is served before all others, for a part of a quantum, on the core of the
  *   running client that is furthest ahead if none is free.
  * - Limits hold in time, over windows of {@link LIMIT_WINDOW} quanta, whether or not others want the cores.
+ * - What a pool's limit allows is divided by shares, too: where it is scarcer than cores, a member that is more than a
+ *   quantum ahead of the pool's other members leaves it to them.
  *
  * The unit of time is the caller's: nanoseconds with measured CPU time, guest instructions in deterministic mode. The
  * scheduler performs no input or output and reads no clock, so that the same calls give the same grants.
@@ -390,11 +392,12 @@ export class CpuScheduler {
     const time = this.virtualTime();
     // Sums of rounded numbers: one part in a billion of a quantum is no claim.
     const slack = 1e-9 * this.options.quantum;
+    const poolTimes = this.scarceLimits(now);
     let best: Client | undefined;
     let bestClass = 0;
     for (const client of this.active) {
       if (client.core >= 0 || this.rivalOf(client) !== undefined) continue;
-      const held = this.heldUntil(client, now) > now;
+      const held = this.heldUntil(client, now) > now || this.isAheadIn(poolTimes, client);
       this.noteHeld(client, held, now);
       if (held) continue;
       const eligible = client.rate * (client.runtime - time) <= slack;
@@ -409,6 +412,28 @@ export class CpuScheduler {
       }
     }
     return best;
+  }
+
+  /** For each limit that leaves less than half of what it may save up, the virtual time of the clients under it. */
+  private scarceLimits(now: number): ReadonlyMap<string, number> {
+    const sums = new Map<string, { runtime: number; rate: number }>();
+    for (const { limits, rate, runtime } of this.active) {
+      for (const { key } of limits) {
+        const { amount, limit } = this.allowance(key, now);
+        if (amount > (limit * LIMIT_WINDOW * this.options.quantum) / 2) continue;
+        const sum = sums.get(key) ?? { runtime: 0, rate: 0 };
+        sums.set(key, { runtime: sum.runtime + rate * runtime, rate: sum.rate + rate });
+      }
+    }
+    return new Map([...sums].map(([key, { runtime, rate }]) => [key, runtime / rate]));
+  }
+
+  /** Whether a client has had a quantum more than its part of what a scarce limit allows. */
+  private isAheadIn(poolTimes: ReadonlyMap<string, number>, { limits, rate, runtime }: Client): boolean {
+    return limits.some(({ key }) => {
+      const time = poolTimes.get(key);
+      return time !== undefined && rate * (runtime - time) > this.options.quantum;
+    });
   }
 
   private noteHeld(client: Client, held: boolean, now: number): void {

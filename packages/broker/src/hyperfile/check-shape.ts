@@ -116,5 +116,5 @@ function expectation(rules: Readonly<Record<string, unknown>>): string {
   if (minimum !== undefined && maximum !== undefined) return `${words} from ${minimum} to ${maximum}`;
   if (minimum !== undefined) return `${words} of at least ${minimum}`;
   if (maxItems !== undefined) return `${words} of at most ${maxItems}`;
-  return minLength === undefined ? words : `${words} that is not empty`;
+  return minLength === undefined ? words : `${words} of at least one character`;
 }

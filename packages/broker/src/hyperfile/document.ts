@@ -1,14 +1,18 @@
 /** A YAML text with the place of every field, so that a mistake can be pointed at. */
 import {
   type Document,
+  isAlias,
   isMap,
   isNode,
+  isScalar,
   isSeq,
   LineCounter,
   type Node,
   parseAllDocuments,
+  visit,
   type YAMLMap,
 } from "yaml";
+import { hint } from "./suggest.js";
 import type { HyperfileProblem } from "./types.js";
 
 /** Names of fields and positions in lists, from the top. */
@@ -55,6 +59,7 @@ export class HyperfileDocument {
         "a second document begins here: a Hyperfile is one document, without ---",
       );
     }
+    this.checkAliases(first);
     if (this.problems.length > 0) return;
     try {
       this.value = first.toJS();
@@ -62,6 +67,30 @@ export class HyperfileDocument {
       // The parser refuses aliases that multiply without end.
       this.addAt(0, [], `the file can't be read: ${(error as Error).message}`);
     }
+  }
+
+  /** Aliases name anchors that stand before them, and what is merged is a mapping. */
+  private checkAliases(document: Document.Parsed): void {
+    const anchors = new Map<string, unknown>();
+    visit(document, {
+      Node: (_, node) => {
+        if (!isAlias(node)) {
+          if (node.anchor !== undefined) anchors.set(node.anchor, node);
+          return;
+        }
+        const { source } = node;
+        if (!anchors.has(source))
+          this.addAt(
+            startOf(node),
+            [],
+            `there is no anchor &${source} before this; ${hint(source, [...anchors.keys()], "anchors")}`,
+          );
+      },
+      Pair: (_, { key, value }) => {
+        if (!isScalar(key) || key.source !== "<<" || isMap(value) || isAlias(value) || isSeq(value)) return;
+        this.addAt(startOf(value), [], "only a mapping can be merged: name an anchor, such as *base");
+      },
+    });
   }
 
   /** Notes a mistake at the value of a field, or at its name. */
@@ -118,6 +147,8 @@ function yamlMessage({ code, message }: { readonly code: string; readonly messag
     case "DUPLICATE_KEY":
       return "this name is there already in the same mapping: remove one of the two";
     case "BAD_INDENT":
+      if (first.startsWith("Flow"))
+        return "a brace or bracket above is not closed, or its end is not indented";
       return "the indentation fits no line above it";
     case "MISSING_CHAR":
       return `something is not closed: ${lowerFirst(first)}`;

@@ -342,6 +342,86 @@ describe("mistakes", () => {
     ],
     ["no cores", `host: { cores: 0 }\n${vm()}`, "1 host.cores: 0 is not a whole number from 1 to 1024"],
     [
+      "an alias of no anchor",
+      "vms:\n  a: &base { kernel: embedded }\n  b: *bse\n",
+      "3 : there is no anchor &bse before this; did you mean base?",
+    ],
+    [
+      "an alias before its anchor",
+      "vms:\n  a: *base\n  b: &base { kernel: embedded }\n",
+      "2 : there is no anchor &base before this; there are no anchors",
+    ],
+    [
+      "a merge of no mapping",
+      "vms:\n  a: { kernel: embedded, <<: 5 }\n",
+      "2 : only a mapping can be merged: name an anchor, such as *base",
+    ],
+    [
+      "an open brace",
+      "vms:\n  a: { kernel: embedded\n",
+      "3 : a brace or bracket above is not closed, or its end is not indented",
+    ],
+    [
+      "a colon in a text without quotes",
+      vm("append: a: b"),
+      "4 : this is no name and value: check for a missing space after a colon, and the indentation",
+    ],
+    ["a VM that says nothing", "vms:\n  web:\n", "2 vms.web: nothing is not a mapping of names to values"],
+    [
+      "a number in place of shares, reservation and limit",
+      vm("cpu: 2"),
+      "4 vms.web.cpu: 2 is not a mapping of names to values",
+    ],
+    ["a text in place of a list", vm("provision: make"), '4 vms.web.provision: "make" is not a list'],
+    [
+      "a size with a space",
+      vm("memory: 256 M"),
+      '4 vms.web.memory: "256 M" is not a size with its unit, such as 256M, or a mapping with size, shares, reservation and limit',
+    ],
+    [
+      "a part with a space",
+      vm("cpu: { limit: 150 % }"),
+      '4 vms.web.cpu.limit: "150 %" is not a number of cores, such as 0.5, or a part of one, such as 50%',
+    ],
+    [
+      "a field of pools at a VM",
+      vm("cpu: { expandable: true }"),
+      "4 vms.web.cpu.expandable: unknown field; valid fields: shares, reservation, limit",
+    ],
+    ["an unknown isa", vm("isa: rv64"), '4 vms.web.isa: "rv64" is unknown; did you mean rv64gc?'],
+    ["an unknown shell", vm("shell: bash"), '4 vms.web.shell: "bash" is unknown; valid: posix, embedded'],
+    [
+      "a file of no name",
+      vm("initrd: ''"),
+      "4 vms.web.initrd: an empty text is not a text of at least one character",
+    ],
+    [
+      "an image where there are none",
+      vm("disks: [root]"),
+      "4 vms.web.disks[0]: there is no image root; there are no images",
+    ],
+    ["a VM after itself", vm("after: web"), "4 vms.web.after: web starts after itself: web -> web"],
+    [
+      "a circle of three",
+      "vms:\n  a: { kernel: embedded, after: b }\n  b: { kernel: embedded, after: [c] }\n  c: { kernel: embedded, after: a }\n",
+      "2 vms.a.after: a starts after itself: a -> b -> c -> a",
+    ],
+    [
+      "more memory reserved than there is",
+      `${vm("memory: { size: 1G, reservation: 1G }")}\n  b: { kernel: embedded, memory: { size: 2G, reservation: 1.5G } }`,
+      "5 vms.b.memory.reservation: VM b can't be admitted: a reservation of 1.5G is needed in pool root, which has 1G left, and the host has 2G; lower a reservation or stop a VM",
+    ],
+    [
+      "a pool that may not borrow",
+      `pools:\n  a: { cpu: { reservation: 1, expandable: false } }\n${vm("pool: a", "cpu: { reservation: 1.5 }")}`,
+      "7 vms.web.cpu.reservation: VM web can't be admitted: a reservation of 1.5 cores is needed in pool a, which has 1 left, and it can't borrow; lower a reservation or stop a VM",
+    ],
+    [
+      "a pool's reservation above its limit",
+      `pools:\n  a: { memory: { reservation: 1G, limit: 512M } }\n${vm()}`,
+      "2 pools.a.memory.reservation: a reservation of 1G is above the limit of 512M",
+    ],
+    [
       "aliases that multiply without end",
       `a: &a [x, x, x, x, x, x, x, x, x]\nb: &b [*a, *a, *a, *a, *a, *a, *a, *a]\nc: &c [*b, *b, *b, *b, *b, *b, *b, *b]\nd: [*c, *c, *c, *c, *c, *c, *c, *c]\n`,
       "1 : the file can't be read: Excessive alias count indicates a resource exhaustion attack",

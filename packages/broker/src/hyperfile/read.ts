@@ -358,7 +358,7 @@ class Reader {
   private admission(pools: readonly PoolSpec[], vms: readonly VmSpec[], host: HostSize): void {
     for (const [kind, capacity, unit] of [
       ["cpu", host.cores, "cores"],
-      ["memory", host.memoryBytes, "bytes"],
+      ["memory", host.memoryBytes, formatSize],
     ] as const) {
       const tree = new ResourceTree(capacity, unit, ROOT_POOL);
       const attempt = (path: FieldPath, action: () => void): void => {
