@@ -3,8 +3,10 @@ import type { Block } from "@hyperfile/decoder";
 import { eliminateDead } from "./eliminate-dead.js";
 import { constantRules } from "./fold-constants.js";
 import { ruleSet, simplify } from "./simplify.js";
+import { strengthRules } from "./strength.js";
 
-const rules = ruleSet(constantRules);
+/** Constants first: the other rules find them as second operands, and never alone. */
+const rules = ruleSet(constantRules, strengthRules);
 
 /** Runs all passes, dead code last. */
 export const optimise = (block: Block): Block => eliminateDead(simplify(block, rules));

@@ -8,6 +8,7 @@ import { eliminateDead } from "./eliminate-dead.js";
 import { constantRules } from "./fold-constants.js";
 import { optimise } from "./optimise.js";
 import { type Rules, ruleSet, simplify } from "./simplify.js";
+import { strengthRules } from "./strength.js";
 
 type Pass = (block: Block) => Block;
 
@@ -21,6 +22,7 @@ const passes: Readonly<Record<string, Pass>> = {
   "forward-slots": only(),
   "common-subexpressions": only(),
   "fold-constants": only(constantRules),
+  strength: only(strengthRules),
   "eliminate-dead": eliminateDead,
   "all-passes": optimise,
 };
