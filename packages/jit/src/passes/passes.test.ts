@@ -5,6 +5,7 @@ import { blocks, sampleHelpers, sampleShape } from "../../../decoder/test/block-
 import { TestEnvironment } from "../../../decoder/test/test-environment.js";
 import { fileTests, fileTestsIn } from "../../test/filetest.js";
 import { eliminateDead } from "./eliminate-dead.js";
+import { extensionRules } from "./extensions.js";
 import { constantRules } from "./fold-constants.js";
 import { optimise } from "./optimise.js";
 import { type Rules, ruleSet, simplify } from "./simplify.js";
@@ -23,6 +24,7 @@ const passes: Readonly<Record<string, Pass>> = {
   "common-subexpressions": only(),
   "fold-constants": only(constantRules),
   strength: only(strengthRules),
+  extensions: only(extensionRules),
   "eliminate-dead": eliminateDead,
   "all-passes": optimise,
 };

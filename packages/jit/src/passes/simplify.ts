@@ -3,13 +3,15 @@
  * been simplified already and gives the value that it is, making operations where it needs them; these go through the
  * rules in turn. What no rule knows is looked up among the block's operations so far (`common-subexpressions.ts`).
  *
- * The rules are in files of their own (`fold-constants.ts`) but share this walk: most of a pass's cost is in building the block anew, and a rule often makes what another one waits for.
+ * The rules are in files of their own (`fold-constants.ts`, `extensions.ts`, `strength.ts`) but share
+ * this walk: most of a pass's cost is in building the block anew, and a rule often makes what another one waits for.
  */
 import { type Block, type Operation, opcodes, type Type, type Value } from "@hyperfile/decoder";
 import { CommonSubexpressions } from "./common-subexpressions.js";
 import { SlotValues } from "./forward-slots.js";
 import { type Halves, halvesOf } from "./halves.js";
 import { Rewriter } from "./rewriter.js";
+import { Widths } from "./widths.js";
 
 /**
  * The value that an operation of `type` on `args` is; undefined where the rule says nothing about it.
@@ -37,6 +39,7 @@ const none: readonly Rule[] = [];
 export class Simplifier extends Rewriter {
   private readonly slots = new SlotValues();
   private readonly common = new CommonSubexpressions();
+  private readonly widths = new Widths(this.operations);
 
   constructor(
     source: Block,
@@ -54,6 +57,16 @@ export class Simplifier extends Rewriter {
   constantAt(value: Value): Halves | undefined {
     const definition = this.definition(value);
     return definition.op === "const" ? halvesOf(definition) : undefined;
+  }
+
+  /** Bits that hold a value if its sign is extended from there. */
+  signedBits(value: Value): number {
+    return this.widths.signed(value);
+  }
+
+  /** Bits that hold a value if zeros follow. */
+  unsignedBits(value: Value): number {
+    return this.widths.unsigned(value);
   }
 
   /** Simplifies the whole block. */
