@@ -4,6 +4,7 @@ import { describe, expect, it } from "vitest";
 import { blocks, sampleHelpers, sampleShape } from "../../../decoder/test/block-generator.js";
 import { TestEnvironment } from "../../../decoder/test/test-environment.js";
 import { fileTests, fileTestsIn } from "../../test/filetest.js";
+import { conditionRules } from "./conditions.js";
 import { eliminateDead } from "./eliminate-dead.js";
 import { extensionRules } from "./extensions.js";
 import { constantRules } from "./fold-constants.js";
@@ -25,6 +26,7 @@ const passes: Readonly<Record<string, Pass>> = {
   "fold-constants": only(constantRules),
   strength: only(strengthRules),
   extensions: only(extensionRules),
+  conditions: only(conditionRules),
   "eliminate-dead": eliminateDead,
   "all-passes": optimise,
 };

@@ -3,7 +3,7 @@
  * been simplified already and gives the value that it is, making operations where it needs them; these go through the
  * rules in turn. What no rule knows is looked up among the block's operations so far (`common-subexpressions.ts`).
  *
- * The rules are in files of their own (`fold-constants.ts`, `extensions.ts`, `strength.ts`) but share
+ * The rules are in files of their own (`fold-constants.ts`, `extensions.ts`, `strength.ts`, `conditions.ts`) but share
  * this walk: most of a pass's cost is in building the block anew, and a rule often makes what another one waits for.
  */
 import { type Block, type Operation, opcodes, type Type, type Value } from "@hyperfile/decoder";
@@ -15,6 +15,7 @@ import { Widths } from "./widths.js";
 
 /**
  * The value that an operation of `type` on `args` is; undefined where the rule says nothing about it.
+ * The rules of operations that are not pure name another value for the first operand instead.
  */
 export type Rule = (to: Simplifier, type: Type, args: readonly Value[]) => Value | undefined;
 
@@ -96,6 +97,9 @@ export class Simplifier extends Rewriter {
         this.slots.forgetWhatWrites(operation);
         this.keep(old, operation);
         return;
+      case "branch":
+      case "trapif":
+        return this.keepTested(old, operation);
       default:
         if (operation.args.length > 0 && opcodes.get(op)!.kind === "pure")
           this.replace(old, this.simplified(operation));
@@ -123,6 +127,15 @@ export class Simplifier extends Rewriter {
     const next = this.operations.length as Value;
     const value = this.common.find(operation, next);
     return value === next ? this.emit(operation) : value;
+  }
+
+  /** Keeps an operation that is not pure; of a condition that it only tests, the rules may know a simpler one. */
+  private keepTested(old: number, operation: Operation): void {
+    const { op, type } = operation;
+    const args = this.renamedArgs(operation);
+    const tested = this.apply(op, type, args);
+    if (tested === undefined) this.keep(old, operation);
+    else this.replace(old, this.emit({ ...operation, args: [tested, ...args.slice(1)] }));
   }
 }
 
