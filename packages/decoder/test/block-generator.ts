@@ -58,6 +58,10 @@ const shifts = "shl shru shrs rotl rotr".split(" ");
 const unaries = "clz ctz popcnt bswap sext8 sext16 zext8 zext16".split(" ");
 const compares = "eq ne lt ltu ge geu".split(" ");
 const amoKinds = "swap add xor and or min max minu maxu".split(" ") as AmoKind[];
+/** What code that widens and narrows numbers shifts by, and masks with. */
+const idiomShifts = [32, 32, 48, 56, 16, 24, 33, 31, 63, 1, 0, 8];
+const idiomMasks = [0xff, 0xffff, 1, -1, 0x7fff, 0x7fffffff, 0xf0];
+const idiomFactors = [0, 1, -1, 2, 8, 0x10000, -0x80000000, 10];
 const fieldNames = ["rd", "rs", "imm"];
 
 const interesting = [
@@ -92,6 +96,7 @@ class Generator {
       this.shift,
       this.compare,
       this.misc,
+      this.idiom,
       this.get,
       this.set,
     ];
@@ -172,6 +177,57 @@ class Generator {
     else if (which === unaries.length + 1) this.push(builder.zext32(this.value("i32", a)));
     else if (which === unaries.length + 2) this.push(builder.sext32(this.value("i32", a)));
     else this.push(builder.select(this.value("i32", c), this.value(type, a), this.value(type, b)));
+  };
+
+  /** What code does around its arithmetic: extensions as pairs of shifts, masks, conditions as numbers. */
+  private readonly idiom = ([kind, a, b, c]: Choice): void => {
+    const { builder } = this;
+    const type = c % 4 === 0 ? "i32" : "i64";
+    const x = this.value(type, a);
+    const pick = <T>(list: readonly T[], index: number): T => list[index % list.length]!;
+    const amount = (index: number) => builder.const32(pick(idiomShifts, index));
+    const zero = builder.constant(type, b % 3 === 0 ? 1 : 0);
+    const makers: (() => Value)[] = [
+      () => builder.shift(pick(["shru", "shrs"], c), builder.shift("shl", x, amount(a)), amount(a)),
+      () => builder.shift(pick(["shru", "shrs"], c), builder.shift("shl", x, amount(a)), amount(b)),
+      () =>
+        builder.shift(
+          pick(shifts, c) as "shl",
+          builder.shift(pick(shifts, c) as "shl", x, amount(a)),
+          amount(b),
+        ),
+      () => builder.binary("and", x, builder.constant(type, pick(idiomMasks, b))),
+      () => builder.binary("and", this.value("i64", a), builder.const64(-1, pick(idiomMasks, b) & 0xffff)),
+      () => builder.sext32(builder.wrap(this.value("i64", a))),
+      () => builder.zext32(builder.wrap(this.value("i64", a))),
+      () =>
+        builder.wrap(
+          builder.binary(
+            pick(binaries, b) as "add",
+            builder.sext32(this.value("i32", a)),
+            builder.zext32(this.value("i32", c)),
+          ),
+        ),
+      () => builder.zext32(builder.compare(pick(compares, b) as "eq", x, this.value(type, c))),
+      () => builder.compare(pick(compares, b) as "eq", x, zero),
+      () => builder.compare(pick(compares, b) as "eq", zero, x),
+      () => builder.binary("xor", x, builder.constant(type, 1)),
+      () =>
+        builder.compare(
+          pick(compares, b) as "eq",
+          builder.sext32(this.value("i32", a)),
+          pick([builder.sext32, builder.zext32], c).call(builder, this.value("i32", b)),
+        ),
+      () => builder.binary(pick(binaries, c) as "mul", x, builder.constant(type, pick(idiomFactors, b))),
+      () => builder.binary(pick(binaries, b) as "sub", x, x),
+      () =>
+        builder.compare(
+          pick(["eq", "ne"], c),
+          builder.binary(pick(["xor", "sub"], b), x, this.value(type, b)),
+          zero,
+        ),
+    ];
+    this.push(pick(makers, kind >> 4)());
   };
 
   private slot(pick: number): { name: string; length: number } {

@@ -196,7 +196,7 @@ class Evaluation {
 }
 
 /** A pure operation on bit patterns; `bits` is the width of its operands. The result may need to be wrapped. */
-function evaluateInteger(op: string, bits: number, args: readonly bigint[]): bigint {
+export function evaluateInteger(op: string, bits: number, args: readonly bigint[]): bigint {
   const [a = 0n, b = 0n, c = 0n] = args;
   const [sa, sb] = [signed(bits, a), signed(bits, b)];
   const width = BigInt(bits);

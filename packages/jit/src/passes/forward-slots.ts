@@ -5,36 +5,34 @@
  *   %1 = get x[5] ; %2 = get x[5]  =>   %2 is %1
  *
  * A call that may write slots forgets everything. Templates index slots by fields, of which two may name the same
- * slot, so this pass leaves such accesses alone and is not run on templates.
+ * slot, so such accesses are left alone and templates are not walked with this. As for common subexpressions, this is
+ * the table; the walk is that of `simplify.ts`.
  */
-import type { Block, Value } from "@hyperfile/decoder";
-import { Rewriter } from "./rewriter.js";
+import type { Operation, Value } from "@hyperfile/decoder";
 
-/** Forwards slot values inside `block`. */
-export function forwardSlots(block: Block): Block {
-  const rewriter = new Rewriter(block);
-  const known = new Map<string, Value[]>();
-  const valuesOf = (slot: string): Value[] => {
-    let values = known.get(slot);
-    if (values === undefined) {
-      values = [];
-      known.set(slot, values);
+/** The values of slots as far as the block has come. */
+export class SlotValues {
+  private readonly known = new Map<string, Value[]>();
+
+  /** The value of the slot that `get` reads, if it is known. */
+  read({ slot, index }: Operation): Value | undefined {
+    return typeof index === "object" ? undefined : this.known.get(slot!)?.[index ?? 0];
+  }
+
+  /** A `get` or `set` has this value: so has its slot from now on. */
+  keep({ slot, index }: Operation, value: Value): void {
+    if (typeof index === "object") return;
+    const values = this.known.get(slot!);
+    if (values !== undefined) values[index ?? 0] = value;
+    else {
+      const first: Value[] = [];
+      first[index ?? 0] = value;
+      this.known.set(slot!, first);
     }
-    return values;
-  };
-  block.operations.forEach((operation, old) => {
-    const { op, slot, index } = operation;
-    if (op === "get" && typeof index !== "object") {
-      const values = valuesOf(slot!);
-      const value = values[index ?? 0];
-      if (value !== undefined) rewriter.replace(old, value);
-      else values[index ?? 0] = rewriter.keep(old, operation);
-      return;
-    }
-    rewriter.keep(old, operation);
-    if (op === "set" && typeof index !== "object")
-      valuesOf(slot!)[index ?? 0] = rewriter.value(operation.args[0]!);
-    else if (op === "call" && operation.helper!.effects.writes) known.clear();
-  });
-  return rewriter.finish();
+  }
+
+  /** After a call. */
+  forgetWhatWrites({ helper }: Operation): void {
+    if (helper!.effects.writes) this.known.clear();
+  }
 }

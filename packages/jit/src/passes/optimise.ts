@@ -1,8 +1,14 @@
 /** The passes that every block goes through before a backend sees it, in their order. */
 import type { Block } from "@hyperfile/decoder";
+import { conditionRules } from "./conditions.js";
 import { eliminateDead } from "./eliminate-dead.js";
-import { foldConstants } from "./fold-constants.js";
-import { forwardSlots } from "./forward-slots.js";
+import { extensionRules } from "./extensions.js";
+import { constantRules } from "./fold-constants.js";
+import { ruleSet, simplify } from "./simplify.js";
+import { strengthRules } from "./strength.js";
 
-/** Runs all passes: slot values first, so that constants reach across instructions, dead code last. */
-export const optimise = (block: Block): Block => eliminateDead(foldConstants(forwardSlots(block)));
+/** Constants first: the other rules find them as second operands, and never alone. */
+const rules = ruleSet(constantRules, strengthRules, extensionRules, conditionRules);
+
+/** Runs all passes, dead code last. */
+export const optimise = (block: Block): Block => eliminateDead(simplify(block, rules));

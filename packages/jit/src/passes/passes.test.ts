@@ -4,17 +4,31 @@ import { describe, expect, it } from "vitest";
 import { blocks, sampleHelpers, sampleShape } from "../../../decoder/test/block-generator.js";
 import { TestEnvironment } from "../../../decoder/test/test-environment.js";
 import { fileTests, fileTestsIn } from "../../test/filetest.js";
+import { conditionRules } from "./conditions.js";
 import { eliminateDead } from "./eliminate-dead.js";
-import { foldConstants } from "./fold-constants.js";
-import { forwardSlots } from "./forward-slots.js";
+import { extensionRules } from "./extensions.js";
+import { constantRules } from "./fold-constants.js";
+import { optimise } from "./optimise.js";
+import { type Rules, ruleSet, simplify } from "./simplify.js";
+import { strengthRules } from "./strength.js";
 
 type Pass = (block: Block) => Block;
 
+/** The walk with some of the rules only; it always forwards slots and finds common subexpressions. */
+function only(...tables: Rules[]): Pass {
+  const rules = ruleSet(...tables);
+  return (block) => simplify(block, rules);
+}
+
 const passes: Readonly<Record<string, Pass>> = {
-  "forward-slots": forwardSlots,
-  "fold-constants": foldConstants,
+  "forward-slots": only(),
+  "common-subexpressions": only(),
+  "fold-constants": only(constantRules),
+  strength: only(strengthRules),
+  extensions: only(extensionRules),
+  conditions: only(conditionRules),
   "eliminate-dead": eliminateDead,
-  "all-passes": (block) => eliminateDead(foldConstants(forwardSlots(block))),
+  "all-passes": optimise,
 };
 
 for (const file of fileTestsIn("passes")) {
@@ -50,7 +64,7 @@ describe.each(Object.entries(passes))("%s", (name, pass) => {
   });
 });
 
-it.each(["forward-slots", "eliminate-dead"])("%s changes nothing the second time", (name) => {
+it.each(["forward-slots", "eliminate-dead", "all-passes"])("%s changes nothing the second time", (name) => {
   const pass = passes[name]!;
   const options = {
     memory: true,

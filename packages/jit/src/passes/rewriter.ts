@@ -39,6 +39,19 @@ export class Rewriter {
     return (this.operations.length - 1) as Value;
   }
 
+  /** The new names of an operation's arguments: the same array if none changed. */
+  renamedArgs({ args }: Operation): readonly Value[] {
+    if (args.length === 0) return args;
+    const renamed: Value[] = [];
+    let same = true;
+    for (const arg of args) {
+      const value = this.renamed[arg]!;
+      renamed.push(value);
+      same &&= value === arg;
+    }
+    return same ? args : renamed;
+  }
+
   /** Appends `operation` of the source, arguments renumbered, and names its value. */
   keep(old: number, operation: Operation): Value {
     const value = this.emit(this.renumber(operation));
@@ -49,15 +62,8 @@ export class Rewriter {
   /** The operation with its arguments renumbered; the common kinds without a generic copy, which is slow. */
   private renumber(operation: Operation): Operation {
     const { op, type, args } = operation;
-    if (args.length === 0) return operation;
-    const renamed: Value[] = [];
-    let same = true;
-    for (const arg of args) {
-      const value = this.renamed[arg]!;
-      renamed.push(value);
-      same &&= value === arg;
-    }
-    if (same) return operation;
+    const renamed = this.renamedArgs(operation);
+    if (renamed === args) return operation;
     if (op === "set") return { op, type, args: renamed, slot: operation.slot!, index: operation.index! };
     if (op === "load") return { op, type, args: renamed, width: operation.width!, signed: operation.signed! };
     if (opcodes.get(op)!.kind === "pure") return { op, type, args: renamed };

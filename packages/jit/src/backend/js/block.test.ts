@@ -4,13 +4,9 @@ import { describe, expect, it } from "vitest";
 import { blocks, sampleHelpers, sampleShape } from "../../../../decoder/test/block-generator.js";
 import { JsMachine, RecordingEnvironment } from "../../../test/js-machine.js";
 import { callSite } from "../../mmu/ports.js";
-import { eliminateDead } from "../../passes/eliminate-dead.js";
-import { foldConstants } from "../../passes/fold-constants.js";
-import { forwardSlots } from "../../passes/forward-slots.js";
+import { optimise } from "../../passes/optimise.js";
 import { knownTarget } from "../../region/graph.js";
 import { type BlockContext, emitBlock } from "./block.js";
-
-const optimised = (block: Block): Block => eliminateDead(foldConstants(forwardSlots(block)));
 
 /** Compares one run of the emitted block with the evaluator's. */
 function compare(
@@ -79,7 +75,7 @@ describe.each(["i32", "i64"] as const)(
       fc.assert(
         fc.property(blocks({ ...options, addressType }), fc.nat(), fc.boolean(), (block, seed, chain) => {
           compare(block, addressType, seed, chain, faults);
-          compare(optimised(block), addressType, seed, chain, faults);
+          compare(optimise(block), addressType, seed, chain, faults);
         }),
         { numRuns },
       );
