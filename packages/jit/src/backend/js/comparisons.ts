@@ -24,11 +24,12 @@ export function comparison(v: Values, op: string, a: Value, b: Value): string {
 }
 
 function wideComparison(v: Values, op: string, a: Value, b: Value): string {
-  // Sign extension keeps both the signed and the unsigned order, so low halves decide.
-  if (v.isSignExtended(a) && v.isSignExtended(b)) {
+  // Sign extension keeps both the signed and the unsigned order, so low halves decide; zeros make both unsigned.
+  const zeros = v.isZeroExtended(a) && v.isZeroExtended(b);
+  if (zeros || (v.isSignExtended(a) && v.isSignExtended(b))) {
     const x = v.lo(a);
     const y = v.lo(b);
-    const unsigned = op === "ltu" || op === "geu";
+    const unsigned = op !== "eq" && op !== "ne" && (zeros || op === "ltu" || op === "geu");
     const sign = { eq: "===", ne: "!==", lt: "<", ltu: "<", ge: ">=", geu: ">=" }[op];
     return unsigned ? `(${x} >>> 0) ${sign} (${y} >>> 0)` : `${x} ${sign} ${y}`;
   }

@@ -3,41 +3,60 @@
  * halves, and most of the cost of 64-bit code is in high halves that nobody looks at: the sum that a sign extension
  * from 32 bits follows, the source of a byte store. This backward walk finds them.
  */
-import type { Block, Operation } from "@hyperfile/decoder";
+import type { Block, Operation, Value } from "@hyperfile/decoder";
+import type { Widths } from "../../passes/widths.js";
 
-/** Operations whose low half depends only on the low halves of their i64 operands. */
-const lowFromLow = new Set([
-  "add",
-  "sub",
-  "mul",
-  "and",
-  "or",
-  "xor",
-  "shl",
-  "sext8",
-  "sext16",
-  "zext8",
-  "zext16",
-]);
+/** Operations besides shifts whose low half depends only on the low halves of their i64 operands. */
+const lowFromLow = new Set(["add", "sub", "mul", "and", "or", "xor", "sext8", "sext16", "zext8", "zext16"]);
 
-/** For each value 1 if its high half is needed, else 0. Meaningful for i64 values only. */
-export function highHalvesNeeded(block: Block): Uint8Array {
-  const needed = new Uint8Array(block.operations.length);
-  for (let position = block.operations.length - 1; position >= 0; position--) {
-    const operation = block.operations[position]!;
+const comparisons = new Set(["eq", "ne", "lt", "ltu", "ge", "geu"]);
+
+/**
+ * For each value 1 if its high half is needed, else 0. Meaningful for i64 values only.
+ * @param widths how many bits the block's values need
+ */
+export function highHalvesNeeded(block: Block, widths: Widths): Uint8Array {
+  const { operations } = block;
+  const needed = new Uint8Array(operations.length);
+  for (let position = operations.length - 1; position >= 0; position--) {
+    const operation = operations[position]!;
+    if (comparesLowHalves(operation, widths)) continue;
+    const high = needed[position] === 1 && !followsFromLow(position as Value, widths);
     operation.args.forEach((arg, argument) => {
-      if (needsHigh(operation, argument, needed[position] === 1)) needed[arg] = 1;
+      if (needsHigh(operations, operation, argument, high)) needed[arg] = 1;
     });
   }
   return needed;
 }
 
-function needsHigh(operation: Operation, argument: number, resultHigh: boolean): boolean {
-  if (operation.op === "wrap") return false;
-  if (/^[sz]ext(8|16)$/.test(operation.op)) return false;
-  if (operation.op === "store" && argument === 1) return operation.width === 64;
-  if (operation.op === "shl" && argument === 1) return false;
-  if (operation.op === "select") return argument === 0 ? false : resultHigh;
-  if (lowFromLow.has(operation.op)) return resultHigh;
-  return true;
+/** Whether a high half is the sign of the low one, or zero, and is not computed from the operands'. */
+const followsFromLow = (value: Value, widths: Widths): boolean =>
+  widths.signed(value) <= 32 || widths.unsigned(value) <= 32;
+
+function comparesLowHalves({ op, args }: Operation, widths: Widths): boolean {
+  if (!comparisons.has(op)) return false;
+  const [a, b] = args as readonly [Value, Value];
+  return (
+    (widths.signed(a) <= 32 && widths.signed(b) <= 32) ||
+    (widths.unsigned(a) <= 32 && widths.unsigned(b) <= 32)
+  );
 }
+
+function needsHigh(
+  operations: readonly Operation[],
+  operation: Operation,
+  argument: number,
+  resultHigh: boolean,
+): boolean {
+  const { op, args } = operation;
+  if (op === "wrap") return false;
+  if (/^[sz]ext(8|16)$/.test(op)) return false;
+  if (op === "store" && argument === 1) return operation.width === 64;
+  if (op === "select") return argument === 0 ? false : resultHigh;
+  if (op === "shl") return argument === 0 && resultHigh && !shiftsOut(operations[args[1]!]!);
+  return resultHigh || !lowFromLow.has(op);
+}
+
+/** Whether nothing of a high half is left after a shift to the left by `amount`. */
+const shiftsOut = ({ op, constant }: Operation): boolean =>
+  op === "const" && ((constant as number) & 32) !== 0;

@@ -11,6 +11,7 @@
  */
 import type { Block, Type, Value } from "@hyperfile/decoder";
 import { useCounts } from "../../passes/eliminate-dead.js";
+import { Widths } from "../../passes/widths.js";
 import { highHalvesNeeded } from "./demand.js";
 
 /** Comparisons of integers: their expressions are booleans, turned into int32. */
@@ -29,6 +30,8 @@ export class Values {
   readonly highs: Uint8Array;
   /** Position of the operation that is printed. */
   current = 0;
+  /** How many bits values need. */
+  private readonly widths: Widths;
   private readonly uses: Uint16Array;
   private temporaries = 0;
 
@@ -47,7 +50,8 @@ export class Values {
     private readonly print: (line: string) => void,
   ) {
     this.uses = useCounts(block);
-    this.highs = highHalvesNeeded(block);
+    this.widths = new Widths(block.operations);
+    this.highs = highHalvesNeeded(block, this.widths);
   }
 
   /** What tells the current operation's locals from others. */
@@ -141,22 +145,20 @@ export class Values {
   }
 
   /** Whether the high half is the sign of the low one. */
-  isSigned(value: Value): boolean {
-    return this.high[value] === "sign";
+  isSignExtended(value: Value): boolean {
+    return this.widths.signed(value) <= 32;
   }
 
   /** Whether the high half is zero. */
-  isZeroHigh(value: Value): boolean {
-    return this.high[value] === "zero" || this.high[value] === "0";
+  isZeroExtended(value: Value): boolean {
+    return this.widths.unsigned(value) <= 32;
   }
 
-  /** Whether the high half is the sign of the low one, constants included. */
-  isSignExtended(value: Value): boolean {
-    const constant = this.block.operations[value]!.constant;
-    if (this.block.operations[value]!.op === "const" && typeof constant === "object") {
-      return constant.hi === constant.lo >> 31;
-    }
-    return this.isSigned(value);
+  /** How the high half of the current value follows from the low one; undefined if it must be computed. */
+  extension(): "zero" | "sign" | undefined {
+    const value = this.current as Value;
+    if (this.isZeroExtended(value)) return "zero";
+    return this.isSignExtended(value) ? "sign" : undefined;
   }
 
   /** A runtime function of 64 bits: its low half is the result, the high half waits in the header. */

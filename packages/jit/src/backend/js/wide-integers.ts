@@ -6,12 +6,17 @@ import type { Operation, Value } from "@hyperfile/decoder";
 import { emitSign } from "./float-emitter.js";
 import type { Values } from "./values.js";
 
+/** What a high half is where it is not computed. */
+type Rest = "zero" | "sign";
+
 /** Names the value of an operation whose result has 64 bits. */
 export function emitWide(v: Values, operation: Operation): void {
   const { op, args } = operation;
   const a = args[0]!;
   const b = args[1]!;
-  const high = v.highs[v.current] === 1;
+  const extension = v.extension();
+  const rest: Rest = extension ?? "zero";
+  const high = v.highs[v.current] === 1 && extension === undefined;
   switch (op) {
     case "sext32":
       return v.pair(v.lo(a), "sign");
@@ -26,26 +31,29 @@ export function emitWide(v: Values, operation: Operation): void {
     case "zext16":
       return v.pair(`(${v.lo(a)} & 65535)`, "zero");
     case "add":
-      return emitWideAdd(v, a, b, high);
+      if (!high) return v.pair(`(${v.lo(a)} + ${v.lo(b)} | 0)`, rest);
+      return emitWideAdd(v, a, b);
     case "sub":
-      return emitWideSub(v, a, b, high);
+      if (!high) return v.pair(`(${v.lo(a)} - ${v.lo(b)} | 0)`, rest);
+      return emitWideSub(v, a, b);
     case "and":
       if (emitSign(v, a, b, -1, 0x7fffffff)) return;
-      return v.pair(`(${v.lo(a)} & ${v.lo(b)})`, high ? bitwiseHigh(v, "&", a, b) : "zero");
+      return v.pair(`(${v.lo(a)} & ${v.lo(b)})`, high ? bitwiseHigh(v, "&", a, b) : rest);
     case "or":
-      return v.pair(`(${v.lo(a)} | ${v.lo(b)})`, high ? bitwiseHigh(v, "|", a, b) : "zero");
+      return v.pair(`(${v.lo(a)} | ${v.lo(b)})`, high ? bitwiseHigh(v, "|", a, b) : rest);
     case "xor":
       if (emitSign(v, a, b, 0, -0x80000000)) return;
-      return v.pair(`(${v.lo(a)} ^ ${v.lo(b)})`, high ? bitwiseHigh(v, "^", a, b) : "zero");
+      return v.pair(`(${v.lo(a)} ^ ${v.lo(b)})`, high ? bitwiseHigh(v, "^", a, b) : rest);
     case "mul":
-      if (!high) return v.pair(`imul(${v.lo(a)}, ${v.lo(b)})`, "zero");
+      if (!high) return v.pair(`imul(${v.lo(a)}, ${v.lo(b)})`, rest);
       return emitWideMultiply(v, a, b);
     case "shl":
     case "shru":
     case "shrs":
-      return emitWideShift(v, op, a, b, high);
+      return emitWideShift(v, op, a, b, high, rest);
     case "select":
-      return emitWideSelect(v, a, b, args[2]!, high);
+      if (!high) return v.pair(`(${v.condition(a)} ? ${v.lo(b)} : ${v.lo(args[2]!)})`, rest);
+      return emitWideSelect(v, a, b, args[2]!);
     case "rotl":
     case "rotr":
       return v.wideCall(`${op}64`, [v.lo(a), v.hi(a), v.lo(b)]);
@@ -73,8 +81,7 @@ export function emitWide(v: Values, operation: Operation): void {
   }
 }
 
-function emitWideAdd(v: Values, a: Value, b: Value, high: boolean): void {
-  if (!high) return v.pair(`(${v.lo(a)} + ${v.lo(b)} | 0)`, "zero");
+function emitWideAdd(v: Values, a: Value, b: Value): void {
   const [al, bl] = [v.atom(a), v.atom(b)];
   const low = `l${v.id}`;
   v.line(`const ${low} = ${al} + ${bl} | 0;`);
@@ -86,8 +93,7 @@ function emitWideAdd(v: Values, a: Value, b: Value, high: boolean): void {
   v.high[v.current] = `h${v.id}`;
 }
 
-function emitWideSub(v: Values, a: Value, b: Value, high: boolean): void {
-  if (!high) return v.pair(`(${v.lo(a)} - ${v.lo(b)} | 0)`, "zero");
+function emitWideSub(v: Values, a: Value, b: Value): void {
   const [al, bl] = [v.atom(a), v.atom(b)];
   const low = `l${v.id}`;
   v.line(`const ${low} = ${al} - ${bl} | 0;`);
@@ -103,8 +109,8 @@ function emitWideMultiply(v: Values, a: Value, b: Value): void {
   v.line(`const ${low} = imul(${al}, ${bl});`);
   const cross = [
     `mulhu32(${al}, ${bl})`,
-    v.isZeroHigh(b) ? "" : `imul(${al}, ${v.hi(b)})`,
-    v.isZeroHigh(a) ? "" : `imul(${v.hi(a)}, ${bl})`,
+    v.isZeroExtended(b) ? "" : `imul(${al}, ${v.hi(b)})`,
+    v.isZeroExtended(a) ? "" : `imul(${v.hi(a)}, ${bl})`,
   ].filter((text) => text !== "");
   v.line(`const h${v.id} = ${cross.join(" + ")} | 0;`);
   v.low[v.current] = low;
@@ -112,22 +118,18 @@ function emitWideMultiply(v: Values, a: Value, b: Value): void {
 }
 
 function bitwiseHigh(v: Values, sign: "&" | "|" | "^", a: Value, b: Value): string {
-  if (v.isSigned(a) && v.isSigned(b)) return "sign";
-  if (v.isSignExtended(a) && v.isSignExtended(b)) return "sign";
-  if (sign === "&" && (v.isZeroHigh(a) || v.isZeroHigh(b))) return "zero";
-  if (v.isZeroHigh(a) && v.isZeroHigh(b)) return "zero";
   const [x, y] = [v.hi(a), v.hi(b)];
   if (sign === "&" && y === "-1") return x;
   if (sign !== "&" && y === "0") return x;
   return `(${x} ${sign} ${y})`;
 }
 
-function emitWideShift(v: Values, op: string, a: Value, amount: Value, high: boolean): void {
+function emitWideShift(v: Values, op: string, a: Value, amount: Value, high: boolean, rest: Rest): void {
   const constant = v.constantOf(amount);
-  if (constant !== undefined) return emitConstantShift(v, op, a, constant & 63, high);
+  if (constant !== undefined) return emitConstantShift(v, op, a, constant & 63, high, rest);
   if (op === "shl" && !high) {
     const n = v.atom(amount);
-    return v.pair(`((${n} & 32) !== 0 ? 0 : ${v.lo(a)} << ${n})`, "zero");
+    return v.pair(`((${n} & 32) !== 0 ? 0 : ${v.lo(a)} << ${n})`, rest);
   }
   const n = v.atom(amount);
   const [lo, hi] = [v.atom(a), v.atomHigh(a)];
@@ -151,19 +153,19 @@ function emitWideShift(v: Values, op: string, a: Value, amount: Value, high: boo
   v.high[v.current] = h;
 }
 
-function emitConstantShift(v: Values, op: string, a: Value, n: number, high: boolean): void {
-  if (n === 0) return v.pair(v.lo(a), high ? v.hi(a) : "zero");
+function emitConstantShift(v: Values, op: string, a: Value, n: number, high: boolean, rest: Rest): void {
+  if (n === 0) return v.pair(v.lo(a), high ? v.hi(a) : rest);
   if (op === "shl") {
     if (n >= 32) return v.pair("0", n === 32 ? v.lo(a) : `(${v.lo(a)} << ${n - 32})`);
-    if (!high) return v.pair(`(${v.lo(a)} << ${n})`, "zero");
+    if (!high) return v.pair(`(${v.lo(a)} << ${n})`, rest);
     const low = v.atom(a);
     const carried = `(${low} >>> ${32 - n})`;
-    return v.named(`${low} << ${n}`, v.isZeroHigh(a) ? carried : `${v.hi(a)} << ${n} | ${carried}`);
+    return v.named(`${low} << ${n}`, v.isZeroExtended(a) ? carried : `${v.hi(a)} << ${n} | ${carried}`);
   }
-  if (op === "shru" && v.isZeroHigh(a)) {
+  if (op === "shru" && v.isZeroExtended(a)) {
     return n >= 32 ? v.pair("0", "zero") : v.pair(`(${v.lo(a)} >>> ${n})`, "zero");
   }
-  if (op === "shrs" && v.isSigned(a)) return v.pair(`(${v.lo(a)} >> ${Math.min(n, 31)})`, "sign");
+  if (op === "shrs" && v.isSignExtended(a)) return v.pair(`(${v.lo(a)} >> ${Math.min(n, 31)})`, rest);
   const shift = op === "shrs" ? ">>" : ">>>";
   if (n >= 32) {
     const low = n === 32 ? v.hi(a) : `(${v.hi(a)} ${shift} ${n - 32})`;
@@ -171,12 +173,11 @@ function emitConstantShift(v: Values, op: string, a: Value, n: number, high: boo
   }
   const h = v.atomHigh(a);
   const low = `${v.lo(a)} >>> ${n} | ${h} << ${32 - n}`;
-  if (!high) return v.pair(`(${low})`, "zero");
+  if (!high) return v.pair(`(${low})`, rest);
   return v.named(low, `${h} ${shift} ${n}${op === "shru" ? " | 0" : ""}`);
 }
 
-function emitWideSelect(v: Values, condition: Value, yes: Value, no: Value, high: boolean): void {
-  if (!high) return v.pair(`(${v.condition(condition)} ? ${v.lo(yes)} : ${v.lo(no)})`, "zero");
+function emitWideSelect(v: Values, condition: Value, yes: Value, no: Value): void {
   const test = v.condition(condition);
   const [yesLow, yesHigh, noLow, noHigh] = [v.atom(yes), v.hi(yes), v.atom(no), v.hi(no)];
   const { current } = v;
