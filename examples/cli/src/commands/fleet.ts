@@ -76,7 +76,7 @@ export function addFleetCommands(
     .description("run the daemon that keeps VMs; `up` starts it by itself")
     .option("--cores <count>", "cores to share out", parseCount)
     .option("--guest-memory <size>", "memory for all guests together, for admission", parseMemorySize)
-    .option("--quantum <milliseconds>", "CPU time of one turn", parseCount)
+    .option("--quantum <milliseconds>", "longest turn in CPU time (default: 30)", parseCount)
     .action(act((actions, flags: DaemonFlags) => actions.daemon(flags)));
 
   program

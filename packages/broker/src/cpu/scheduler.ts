@@ -31,8 +31,14 @@ export const LIMIT_WINDOW = 10;
 const MOST_LAG = 16;
 /** Rate in cores of a client for which reservations leave nothing: what others don't use is still for it. */
 const LEAST_RATE = 1e-3;
-/** Part of a quantum that is too short for a turn: a client with less left of its request makes a new one. */
-const LEAST_TURN = 1 / 8;
+/**
+ * Shortest request, as a part of the quantum. The client with the highest rate asks for a whole one, others for less in
+ * proportion: what a client can be ahead or behind is a part of a request, and so about the same part of its service
+ * for all, in few turns.
+ */
+const LEAST_REQUEST = 1 / 8;
+/** Part of a request that is too short for a turn: a client with less left of its request makes a new one. */
+const LEAST_TURN = 1 / 2;
 /** Part of a quantum that a client gets first after it woke. */
 const WAKE_PART = 1 / 4;
 
@@ -281,10 +287,11 @@ export class CpuScheduler {
     const chosen = this.choose(now);
     if (chosen === undefined) return undefined;
     const { quantum } = this.options;
-    if (chosen.request <= quantum * LEAST_TURN) {
+    const whole = this.requestOf(chosen);
+    if (chosen.request <= whole * LEAST_TURN) {
       // What a turn ran over its request is in the runtime already, where it delays the next turn.
-      chosen.request = quantum;
-      chosen.deadline = chosen.runtime + quantum / chosen.rate;
+      chosen.request = whole;
+      chosen.deadline = chosen.runtime + whole / chosen.rate;
     }
     const woken = chosen.wakeOrder !== 0;
     chosen.wakeOrder = 0;
@@ -294,7 +301,18 @@ export class CpuScheduler {
     chosen.accounts.enter("running", now);
     this.counters.grants++;
     if (woken) this.counters.wakeGrants++;
-    return { client: chosen.name, core, quantum: woken ? quantum * WAKE_PART : chosen.request };
+    return {
+      client: chosen.name,
+      core,
+      quantum: woken ? Math.min(whole, quantum * WAKE_PART) : chosen.request,
+    };
+  }
+
+  /** Service that a client asks for at once. */
+  private requestOf({ rate }: Client): number {
+    let highest = 0;
+    for (const client of this.active) highest = Math.max(highest, client.rate);
+    return this.options.quantum * Math.max(LEAST_REQUEST, rate / highest);
   }
 
   /** The earliest time at which a client that is held back by a limit may run; Infinity if none is. */

@@ -19,6 +19,11 @@ import {
 import type { SchedulerCommand, SchedulerThreadData } from "./scheduler-thread.js";
 import { monotonicNanoseconds, ThreadTimes } from "./thread-time.js";
 
+/**
+ * Longest turn in milliseconds of CPU time: long enough that the scheduler costs little where waking a thread costs 200
+ * microseconds. Who wakes does not wait for it, and those with few shares have shorter turns.
+ */
+export const DEFAULT_QUANTUM_MS = 30;
 /** VMs that one host can have at once. */
 const DEFAULT_SLOTS = 1024;
 /** Where the thread's program is: beside the built package, or seen from its source. */
@@ -28,7 +33,7 @@ const places = ["./scheduler-thread.js", "../../../dist/scheduler-thread.js"];
 export interface HostSchedulerOptions {
   /** Cores to share out. */
   readonly cores: number;
-  /** CPU time of one turn in milliseconds. */
+  /** Longest turn in milliseconds of CPU time; {@link DEFAULT_QUANTUM_MS} unless given. */
   readonly quantumMs?: number;
   readonly slots?: number;
 }
@@ -78,7 +83,7 @@ export class HostScheduler {
 
   /** Starts the scheduler's thread. */
   static async start(options: HostSchedulerOptions): Promise<HostScheduler> {
-    const host = new HostScheduler({ quantumMs: 10, slots: DEFAULT_SLOTS, ...options });
+    const host = new HostScheduler({ quantumMs: DEFAULT_QUANTUM_MS, slots: DEFAULT_SLOTS, ...options });
     host.thread = await new Promise<number>((resolve, reject) => {
       host.worker.once("message", ({ thread }: { thread: number }) => resolve(thread));
       host.worker.once("error", reject);

@@ -29,7 +29,7 @@ export interface DaemonOptions {
   readonly cores: number;
   /** Machine memory for all guests together. */
   readonly memory: HostMemoryOptions;
-  /** CPU time of one turn in milliseconds. */
+  /** Longest turn in milliseconds of CPU time. */
   readonly quantumMs?: number;
   /** Milliseconds between two samples of the history. */
   readonly sampleMs?: number;
