@@ -159,8 +159,7 @@ class FakeGuest {
 }
 
 serveGuests(async (spec, surroundings, { restore, place }) => {
-  if (spec.boot.program === "./missing.elf")
-    throw Object.assign(new Error("no such program"), { code: "E_FILE" });
+  if (spec.boot.program === "./bad.elf") throw Object.assign(new Error("no program"), { code: "E_FILE" });
   const pool = poolAt(place);
   const { guest: ram } = guestIn(pool, { ramBytes: spec.memoryBytes, ramBase: RAM });
   const guest = new FakeGuest(spec, surroundings, pool, ram);

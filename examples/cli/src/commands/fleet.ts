@@ -75,7 +75,7 @@ export function addFleetCommands(
     .command("daemon")
     .description("run the daemon that keeps VMs; `up` starts it by itself")
     .option("--cores <count>", "cores to share out", parseCount)
-    .option("--guest-memory <size>", "memory for all guests together, for admission", parseMemorySize)
+    .option("--guest-memory <size>", "machine memory for all guests together", parseMemorySize)
     .option("--quantum <milliseconds>", "longest turn in CPU time (default: 30)", parseCount)
     .action(act((actions, flags: DaemonFlags) => actions.daemon(flags)));
 

@@ -1,5 +1,6 @@
 /** What the commands on the daemon do. Loaded when one of them runs: the others start without it. */
 
+import { existsSync } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
 import { availableParallelism, totalmem } from "node:os";
 import { basename, dirname, resolve } from "node:path";
@@ -70,7 +71,8 @@ export class FleetActions {
     const { write, environment, program } = this.surroundings;
     const source = await readSource(file);
     if (flags.check) {
-      const { vms } = await readHyperfile(source.text, source.file, hostSize());
+      const isFile = (path: string) => existsSync(resolve(source.folder, path));
+      const { vms } = await readHyperfile(source.text, source.file, hostSize(), isFile);
       write(`${source.file}: ${vms.length} ${vms.length === 1 ? "VM" : "VMs"}, no mistakes\n`);
       return;
     }

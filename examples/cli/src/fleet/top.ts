@@ -77,6 +77,7 @@ export function renderTop(samples: readonly Sample[], poolOf: ReadonlyMap<string
       "BALLOON",
       "SHARED",
       "SWAPPED",
+      "TARGET",
       "LAST MINUTE",
     ],
     rows.map(({ name, pool, use, uses, memory }) => [
@@ -93,6 +94,7 @@ export function renderTop(samples: readonly Sample[], poolOf: ReadonlyMap<string
       formatSize(memory.ballooned),
       formatSize(memory.shared),
       formatSize(memory.swapped),
+      formatSize(memory.target),
       sparkline(thin(uses.map((one) => one.use.used)), 1),
     ]),
   );

@@ -22,6 +22,29 @@ async function complaints(text: string): Promise<string[]> {
   }
 }
 
+describe("files that it names", () => {
+  const text = `kernels:
+  own: { file: boot/Image, initrd: boot/initrd }
+vms:
+  a: { kernel: own, firmware: fw.bin }
+  b: { kernel: ./Image }
+  c: { program: ./prog.elf }
+  d: { kernel: embedded }
+`;
+  it("are looked for where the caller can, each with its line and field", async () => {
+    const there = new Set(["boot/Image", "./prog.elf"]);
+    const reading = readHyperfile(text, "fleet.yaml", host, (file) => there.has(file));
+    const problems = await reading.catch((error: HyperfileError) => error.problems);
+    const remedy = "names are taken from the folder of the Hyperfile";
+    expect(problems).toMatchObject([
+      { line: 4, field: "vms.a.firmware", message: `there is no file fw.bin: ${remedy}` },
+      { line: 5, field: "vms.b.kernel", message: `there is no file ./Image: ${remedy}` },
+      { line: 2, field: "kernels.own.initrd", message: `there is no file boot/initrd: ${remedy}` },
+    ]);
+    expect((await read(text)).vms).toHaveLength(4);
+  });
+});
+
 describe("a good file", () => {
   it("needs no more than a VM and what it boots", async () => {
     const [vm] = (await read("vms:\n  one:\n    kernel: embedded\n")).vms;

@@ -55,9 +55,15 @@ export interface HostSize {
  * @param text its content
  * @param file its name, for messages
  * @param host what there is to divide, for admission
+ * @param isFile whether a file that it names is there; files are not looked for unless given
  * @throws HyperfileError (the promise rejects) with every mistake that was found
  */
-export async function readHyperfile(text: string, file: string, host: HostSize): Promise<HyperfileSpec> {
+export async function readHyperfile(
+  text: string,
+  file: string,
+  host: HostSize,
+  isFile: (path: string) => boolean = () => true,
+): Promise<HyperfileSpec> {
   const [{ HyperfileDocument }, { checkShape }] = await Promise.all([
     import("./document.js"),
     import("./check-shape.js"),
@@ -69,7 +75,7 @@ export async function readHyperfile(text: string, file: string, host: HostSize):
   stop();
   checkShape(document);
   stop();
-  const spec = new Reader(document).read(document.value as Raw, host);
+  const spec = new Reader(document, isFile).read(document.value as Raw, host);
   stop();
   return spec;
 }
@@ -79,13 +85,18 @@ class Reader {
   /** VM that writes to an image, by image. */
   private readonly writers = new Map<string, string>();
 
-  constructor(private readonly document: HyperfileDocument) {}
+  constructor(
+    private readonly document: HyperfileDocument,
+    private readonly isFile: (path: string) => boolean,
+  ) {}
 
   read(top: Raw, size: HostSize): HyperfileSpec {
     this.top = top;
     const host = raw(top.host);
     const pools = this.pools();
     const vms = Object.entries(raw(top.vms)).map(([name, value]) => this.vm(name, raw(value)));
+    for (const [name, kernel] of Object.entries(raw(top.kernels)))
+      this.files(raw(kernel), ["kernels", name], ["file", "initrd", "firmware"]);
     const cores = host.cores as number | undefined;
     const memoryBytes = host.memory === undefined ? undefined : parseSize(host.memory as string)!;
     const order = this.ordered(
@@ -240,6 +251,7 @@ class Reader {
       ...(initrd === undefined ? {} : { initrd }),
       ...(program === undefined ? {} : { program }),
     };
+    this.files(fields, path, ["program", "initrd", "firmware"]);
     if (kernel === undefined) return parts;
     if (named !== undefined) return { ...parts, kernel: { file: named.file as string } };
     const builtin = builtinKernels.find((name) => name === kernel);
@@ -250,8 +262,20 @@ class Reader {
         [...path, "kernel"],
         `there is no kernel ${kernel}; ${hint(kernel, valid, "kernels")} (a file has a slash in its name)`,
       );
-    }
+    } else this.files(fields, path, ["kernel"]);
     return { ...parts, kernel: { file: kernel } };
+  }
+
+  /** Whether the files are there that some fields name. */
+  private files(fields: Raw, path: FieldPath, names: readonly string[]): void {
+    for (const name of names) {
+      const file = fields[name] as string | undefined;
+      if (file === undefined || this.isFile(file)) continue;
+      this.document.add(
+        [...path, name],
+        `there is no file ${file}: names are taken from the folder of the Hyperfile`,
+      );
+    }
   }
 
   private disk(value: unknown, path: FieldPath): DiskSpec {

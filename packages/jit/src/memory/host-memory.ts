@@ -95,8 +95,17 @@ export class HostMemory {
     if (area === undefined) return;
     this.areas.delete(place.owner);
     this.table.evict(place.owner);
-    // The next thread there finds what a new memory has.
-    this.linear.u8.fill(0, area.start, area.end);
+    this.zero(area);
+  }
+
+  /** The next thread there finds what a new memory has. Pages that were never used are only looked at, which takes none. */
+  private zero({ start, end }: Area): void {
+    const { i32 } = this.linear;
+    for (let page = start / 4; page < end / 4; page += PAGE_SIZE / 4) {
+      let at = page;
+      while (at < page + PAGE_SIZE / 4 && i32[at] === 0) at++;
+      if (at < page + PAGE_SIZE / 4) i32.fill(0, page, page + PAGE_SIZE / 4);
+    }
   }
 
   /** Lowest place for so many bytes among the control areas. */

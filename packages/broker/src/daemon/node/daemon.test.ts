@@ -1,5 +1,5 @@
 /** The daemon through its API, with small guests in real threads: lives of VMs, faults, restarts of the daemon itself. */
-import { mkdtemp, readdir, rm, stat } from "node:fs/promises";
+import { mkdtemp, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { request } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -139,9 +139,14 @@ describe("up and down", () => {
       code: "E_ADMISSION",
     });
     expect((await client.vm("big")).state).toBe("off");
-    await expect(
-      client.up({ text: "vms: { bad: { program: ./missing.elf } }", file: "H", folder: "/home/bad" }),
-    ).rejects.toMatchObject({ code: "E_FILE", message: "no such program" });
+    const bad = { text: "vms: { bad: { program: ./bad.elf } }", file: "H", folder };
+    await expect(client.up(bad)).rejects.toMatchObject({
+      code: "E_HYPERFILE",
+      problems: [expect.stringMatching(/^H:1:24: vms.bad.program: there is no file .\/bad.elf: names are/)],
+    });
+    await expect(client.vm("bad")).rejects.toMatchObject({ code: "E_VM_UNKNOWN" });
+    await writeFile(join(folder, "bad.elf"), "");
+    await expect(client.up(bad)).rejects.toMatchObject({ code: "E_FILE", message: "no program" });
     expect((await client.vm("bad")).state).toBe("off");
     expect((await client.vm("db")).state).toBe("running");
   });

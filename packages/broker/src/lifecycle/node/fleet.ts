@@ -6,7 +6,7 @@
  * same names for pools; names of VMs are the host's.
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { basename, join } from "node:path";
+import { basename, join, resolve } from "node:path";
 import { ResourceError } from "../../cpu/errors.js";
 import type { HostScheduler, VmCpuReport } from "../../cpu/node/host-scheduler.js";
 import { DEFAULT_POOL, type PoolAllotment } from "../../cpu/resource-tree.js";
@@ -262,7 +262,8 @@ export class Fleet {
   }
 
   private async upNow(source: HyperfileSource, restart: boolean): Promise<UpReport> {
-    const spec = await readHyperfile(source.text, source.file, this.options.size);
+    const isFile = (path: string) => existsSync(resolve(source.folder, path));
+    const spec = await readHyperfile(source.text, source.file, this.options.size, isFile);
     const project = spec.name ?? projectNameOf(source.folder);
     for (const vm of spec.vms) this.checkName(vm.name, project);
     const before = this.projects.get(project);
