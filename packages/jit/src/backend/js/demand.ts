@@ -7,7 +7,9 @@ import type { Block, Operation, Value } from "@hyperfile/decoder";
 import type { Widths } from "../../passes/widths.js";
 
 /** Operations besides shifts whose low half depends only on the low halves of their i64 operands. */
-const lowFromLow = new Set(["add", "sub", "mul", "and", "or", "xor", "sext8", "sext16", "zext8", "zext16"]);
+const lowFromLow = new Set(["add", "sub", "mul", "and", "or", "xor"]);
+/** Operations whose result depends only on the low half of their i64 operand. */
+const fromLow = new Set(["wrap", "sext8", "sext16", "zext8", "zext16"]);
 
 const comparisons = new Set(["eq", "ne", "lt", "ltu", "ge", "geu"]);
 
@@ -22,9 +24,10 @@ export function highHalvesNeeded(block: Block, widths: Widths): Uint8Array {
     const operation = operations[position]!;
     if (comparesLowHalves(operation, widths)) continue;
     const high = needed[position] === 1 && !followsFromLow(position as Value, widths);
-    operation.args.forEach((arg, argument) => {
-      if (needsHigh(operations, operation, argument, high)) needed[arg] = 1;
-    });
+    const { args } = operation;
+    for (let argument = 0; argument < args.length; argument++) {
+      if (needsHigh(operations, operation, argument, high)) needed[args[argument]!] = 1;
+    }
   }
   return needed;
 }
@@ -49,8 +52,7 @@ function needsHigh(
   resultHigh: boolean,
 ): boolean {
   const { op, args } = operation;
-  if (op === "wrap") return false;
-  if (/^[sz]ext(8|16)$/.test(op)) return false;
+  if (fromLow.has(op)) return false;
   if (op === "store" && argument === 1) return operation.width === 64;
   if (op === "select") return argument === 0 ? false : resultHigh;
   if (op === "shl") return argument === 0 && resultHigh && !shiftsOut(operations[args[1]!]!);
