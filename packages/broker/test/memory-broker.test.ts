@@ -269,6 +269,24 @@ describe("balloons", () => {
       for (let page = 0; page < 970; page++) expect(wordOf(guest, page)).toBe(page);
     },
   );
+
+  it("that can give no more are left alone for a minute, and asked again", () => {
+    const pool = poolOf(1000);
+    const broker = brokerOf(pool);
+    const guest = guestOf(pool, 1000);
+    const balloon = new FakeBalloon(guest, "honest");
+    broker.add({ name: "a", memory: guest, balloon, settings: { limit: 700 * PAGE_SIZE } });
+    for (let page = 0; page < 800; page++) fill(guest, page, page);
+    const targets = new Map<number, number>();
+    for (let now = 0; now <= 70_000; now += 250) {
+      broker.tick(now);
+      // Its guest keeps 850 pages for itself.
+      balloon.work(Math.max(0, 150 - balloon.actual));
+      targets.set(now, balloon.target);
+    }
+    expect([1000, 10_000, 60_000, 68_000].map((now) => targets.get(now))).toEqual([300, 150, 150, 300]);
+    expect(guest.usage()).toMatchObject({ granted: 700 * PAGE_SIZE, swapped: 100 * PAGE_SIZE });
+  });
 });
 
 describe("the broker", () => {

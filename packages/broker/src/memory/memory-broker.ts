@@ -36,6 +36,8 @@ import { WorkingSet } from "./working-set.js";
 
 /** Milliseconds that a balloon may be asked in vain. */
 export const BALLOON_PATIENCE = 5000;
+/** Milliseconds for which a balloon that did not follow is asked for no more than it has: its guest has no more to give. */
+const BALLOON_REST = 60_000;
 /** Part of a guest's RAM that its balloon takes at most: a guest that is left with less would kill its processes. */
 const BALLOON_LIMIT = 0.65;
 /** Milliseconds between two samples of working sets. */
@@ -121,6 +123,8 @@ interface Client {
   /** When its balloon last moved towards its target, or had reached it. */
   movedAt: number;
   stuck: boolean;
+  /** Until when a balloon that is stuck is left alone. */
+  restUntil: number;
   /** Places of the two hands. */
   watching: number;
   taking: number;
@@ -179,6 +183,7 @@ export class MemoryBroker {
       lastBallooned: 0,
       movedAt: 0,
       stuck: false,
+      restUntil: -Infinity,
       watching: 0,
       taking: 0,
     };
@@ -324,16 +329,17 @@ export class MemoryBroker {
     // While the pool is well off nobody is asked for more than before; a limit holds all the same.
     if (this.state === "high")
       wanted = Math.min(wanted, Math.max(before, Math.min(ram - client.limit, most)));
-    if (live) balloon.setTarget(wanted);
+    if (live) balloon.setTarget(now < client.restUntil ? Math.min(wanted, client.ballooned) : wanted);
     const reached = !live || client.ballooned >= wanted;
     const progress = client.ballooned > client.lastBallooned;
     const begins = client.lastBallooned >= before && wanted > before;
     client.lastBallooned = client.ballooned;
     if (reached || progress) client.stuck = false;
     if (reached || progress || begins) client.movedAt = now;
-    else if (now - client.movedAt >= BALLOON_PATIENCE && !client.stuck) {
+    else if (now - Math.max(client.movedAt, client.restUntil) >= BALLOON_PATIENCE) {
+      if (!client.stuck) this.counters.stuckBalloons++;
       client.stuck = true;
-      this.counters.stuckBalloons++;
+      client.restUntil = now + BALLOON_REST;
     }
   }
 
