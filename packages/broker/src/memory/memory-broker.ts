@@ -227,7 +227,7 @@ export class MemoryBroker {
     const { frames } = this.options;
     this.counters.ticks++;
     this.sample(now);
-    if (this.options.sharing !== false) this.sharing.scan(this.options.scanPages ?? SCAN_PAGES);
+    if (this.looksForEqualPages) this.sharing.scan(this.options.scanPages ?? SCAN_PAGES);
     for (const client of this.clients.values()) this.look(client);
     this.options.common?.yield();
     this.state = nextState(this.state, frames.available / frames.limit, this.thresholds);
@@ -267,6 +267,12 @@ export class MemoryBroker {
       active: Math.round(client.working.active * usage.granted),
       balloonStuck: client.stuck,
     };
+  }
+
+  /** A thread's only VM has hardly two pages alike: looking for them would cost an idle one a hundredth of a core. */
+  private get looksForEqualPages(): boolean {
+    const { sharing, common } = this.options;
+    return sharing !== false && (common === undefined || this.clients.size > 1 || this.state !== "high");
   }
 
   private admit(name: string, reservation: number): void {
@@ -345,8 +351,8 @@ export class MemoryBroker {
 
   /** Notices a VM whose standing still brings nothing: no room to swap, and a balloon that does not move. */
   private noteShrinking(client: Client, now: number): void {
-    const granted = client.vm.memory.usage().granted / PAGE_SIZE;
-    const isAbove = this.state === "low" && granted > client.target;
+    const granted = this.state === "low" ? client.vm.memory.usage().granted / PAGE_SIZE : 0;
+    const isAbove = granted > client.target;
     if (!isAbove) client.shrankAt = Infinity;
     else if (client.shrankAt === Infinity || granted < client.lastGranted) client.shrankAt = now;
     client.lastGranted = granted;
