@@ -106,9 +106,14 @@ export interface Check {
   readonly pass: boolean;
 }
 
-/** Prints a table of requirements; the process ends with status 1 if one is not met. */
+/** Prints a table of requirements; the process ends with status 1 if one is not met, or there are none. */
 export function conclude(checks: readonly Check[]): void {
   console.log();
+  if (checks.length === 0) {
+    console.log("no requirement was looked at: the guests that it needs are missing");
+    process.exitCode = 1;
+    return;
+  }
   const width = Math.max(...checks.map(({ what }) => what.length));
   for (const { what, figure, pass } of checks)
     console.log(`${pass ? "PASS" : "FAIL"}  ${what.padEnd(width)}  ${figure}`);

@@ -201,6 +201,17 @@ export class TestVm {
     }
   }
 
+  /** Runs for so many ticks of the VM's own time, idle or not. */
+  runFor(ticks: number): void {
+    const { cpu, clock } = this;
+    const end = clock.now() + ticks;
+    while (!this.off && clock.now() < end) {
+      const at = cpu.retired();
+      if (at % GRID === 0) this.look();
+      if (cpu.run(GRID - (at % GRID)) === "wait" && !this.wait(end)) return;
+    }
+  }
+
   /** Runs until the output contains `text`, for at most `limit` more instructions; says whether it does. */
   runUntil(text: string, limit = 1e9): boolean {
     const end = this.cpu.retired() + limit;
@@ -260,12 +271,12 @@ export class TestVm {
     this.cpu.pollTimer();
   }
 
-  /** The hart waits: goes on at the next timer; false if there is none. */
-  private wait(): boolean {
+  /** The hart waits: goes on at the next timer; false if there is none, or `end`, in ticks, is before it. */
+  private wait(end = Infinity): boolean {
     const { cpu, board, clock } = this;
     this.look();
     if (cpu.wakeReady()) return true;
-    const deadline = Math.min(cpu.deadline(), board.deadline());
+    const deadline = Math.min(cpu.deadline(), board.deadline(), end);
     if (deadline === Infinity) return false;
     clock.idleUntil(deadline);
     if (clock.millisecondsUntil(deadline) > 0) return false;
