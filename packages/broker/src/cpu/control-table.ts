@@ -1,6 +1,6 @@
 /**
- * The memory that the scheduler's thread and the threads of the VMs share: a doorbell, and for each VM a slot with its
- * grant, its wish and its accounts. Taking and giving back a core is a few atomic operations on it.
+ * The memory that the scheduler's thread and the threads of the VMs share: a doorbell, a count of commands, and for each
+ * VM a slot with its grant, its wish and its accounts. Taking and giving back a core is a few atomic operations on it.
  *
  * Who writes what: the scheduler sets a grant to `given` and to `revoked`, and the accounts; the VM's thread sets the
  * wish, and the grant to `none`, as it does at the end of a turn that the scheduler set because others wait. The VM's wish is `ready` as long as it holds a core. A VM that changes its mind while
@@ -74,6 +74,17 @@ export class ControlTable {
   /** How often the bell was rung. */
   rings(): number {
     return Atomics.load(this.words, 0);
+  }
+
+  /** Tells the scheduler that there is another command for it, and rings. */
+  announceCommand(): void {
+    Atomics.add(this.words, 1, 1);
+    this.ring();
+  }
+
+  /** How many commands were announced: to look for one is dearer than to see that there is none. */
+  commands(): number {
+    return Atomics.load(this.words, 1);
   }
 
   /** Blocks the calling thread until the bell is rung after `seen`, or for so many milliseconds. */

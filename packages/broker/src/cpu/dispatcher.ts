@@ -67,6 +67,7 @@ export class GrantDispatcher {
   poll(now: number): number {
     const { scheduler } = this.options;
     for (const entry of this.entries.values()) this.follow(entry, now);
+    const granted: Entry[] = [];
     for (let grant = scheduler.next(now); grant !== undefined; grant = scheduler.next(now)) {
       const entry = this.entries.get(grant.client)!;
       entry.grantedAt = entry.turnBegan = now;
@@ -74,9 +75,12 @@ export class GrantDispatcher {
       this.options.table.setTurn(entry.slot, 0);
       this.noteHolder(entry);
       this.publish(entry, now);
-      this.options.table.setGrant(entry.slot, Grant.given);
+      granted.push(entry);
     }
-    return this.endTurns(now);
+    const wait = this.endTurns(now);
+    // Last, for a thread that wakes may take this one's core.
+    for (const { slot } of granted) this.options.table.setGrant(slot, Grant.given);
+    return wait;
   }
 
   /** Writes the accounts of all VMs to the table. */

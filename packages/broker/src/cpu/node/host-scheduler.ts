@@ -200,7 +200,7 @@ export class HostScheduler {
 
   private send(command: SchedulerCommand): void {
     this.port.postMessage(command);
-    this.table.ring();
+    this.table.announceCommand();
   }
 }
 

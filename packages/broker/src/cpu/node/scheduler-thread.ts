@@ -57,9 +57,12 @@ function run({ table: buffer, port, cores, quantum }: SchedulerThreadData): void
   const times = new ThreadTimes();
   const dispatcher = new GrantDispatcher({ scheduler, table, threadTime: (thread) => times.read(thread) });
   parentPort?.postMessage({ thread: currentThread() });
-  for (;;) {
+  for (let obeyed = 0; ; ) {
     const rings = table.rings();
-    for (let message = receiveMessageOnPort(port); message; message = receiveMessageOnPort(port)) {
+    while (obeyed !== table.commands()) {
+      const message = receiveMessageOnPort(port);
+      if (message === undefined) break;
+      obeyed = (obeyed + 1) | 0;
       const command = message.message as SchedulerCommand;
       if (command.kind === "end") {
         times.close();

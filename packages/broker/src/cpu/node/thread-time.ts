@@ -14,6 +14,17 @@ export function currentThread(): number {
   }
 }
 
+/** The decimal number at `start`, and where it ends: no strings, for the scheduler reads one at every turn. */
+function numberAt(bytes: Uint8Array, start: number, end: number): { value: number; end: number } {
+  let [value, at] = [0, start];
+  for (; at < end; at++) {
+    const digit = bytes[at]! - 0x30;
+    if (digit < 0 || digit > 9) break;
+    value = value * 10 + digit;
+  }
+  return { value, end: at };
+}
+
 /** Reads threads' times; files stay open between readings. */
 export class ThreadTimes {
   private readonly files = new Map<number, number>();
@@ -43,8 +54,9 @@ export class ThreadTimes {
         this.files.set(thread, file);
       }
       const length = readSync(file, this.buffer, 0, this.buffer.length, 0);
-      const [used, waited] = this.buffer.toString("latin1", 0, length).split(" ", 2).map(Number);
-      return used === undefined || waited === undefined ? undefined : [used, waited];
+      const used = numberAt(this.buffer, 0, length);
+      const waited = numberAt(this.buffer, used.end + 1, length);
+      return waited.end > used.end + 1 ? [used.value, waited.value] : undefined;
     } catch {
       this.forget(thread);
       return undefined;
