@@ -4,12 +4,13 @@
  * Every VM is a real one in a thread of its own; what it got is the CPU time of that thread as the kernel accounts it.
  * So the figures hold on a host that has other work too: a VM's entitlement is its part of what all VMs got.
  */
+import { DEFAULT_QUANTUM_MS } from "../src/cpu/node/host-scheduler.js";
 import { type Check, conclude } from "./guests.js";
 import { type Outcome, runThreads, type ThreadGuest } from "./thread-host.js";
 
 /** CPU time of each experiment in milliseconds. */
 const TIME = Number(process.env.CPU_SECONDS ?? 10) * 1000;
-const QUANTUM = Number(process.env.QUANTUM_MS ?? 30);
+const QUANTUM = Number(process.env.QUANTUM_MS ?? DEFAULT_QUANTUM_MS);
 /** Error that is allowed, as a part. */
 const WITHIN = 0.01;
 

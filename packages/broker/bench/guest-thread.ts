@@ -23,10 +23,10 @@ export interface GuestThreadSettings {
   readonly hostile?: keyof typeof programs;
 }
 
-/** What the threads are told: to run, beside the threads of others, and to end. */
+/** What the threads are told: to load a VM that stands still, beside the threads of others; to let it go; to end. */
 export type GuestOrder =
-  | { readonly kind: "run"; readonly others: readonly number[] }
-  | { readonly kind: "stop" };
+  | { readonly kind: "load"; readonly others: readonly number[] }
+  | { readonly kind: "go" | "pause" | "stop" };
 
 /** What a thread says at its end. */
 export interface GuestResult {
@@ -117,19 +117,34 @@ const hart = empty
     }
   : cpu;
 const vm = new Vm({ hart, board, clock, gate, load: start });
-port.on("message", async (order: GuestOrder) => {
-  if (order.kind === "stop") {
-    vm.stop("the experiment is over");
-    return;
-  }
-  others = order.others;
+async function runUntilStopped(): Promise<void> {
+  vm.pause();
+  const ended = vm.run();
   // What it prints is thrown away.
   const empties = setInterval(() => {
     machine.output = "";
-  }, 10);
-  await vm.run();
+  }, 100);
+  port.postMessage("it stands");
+  await ended;
   clearInterval(empties);
   const result: GuestResult = { retired: cpu.retired(), turns, wakes };
   port.postMessage(result);
+}
+port.on("message", (order: GuestOrder) => {
+  switch (order.kind) {
+    case "load":
+      others = order.others;
+      void runUntilStopped();
+      break;
+    case "go":
+      vm.resume();
+      break;
+    case "pause":
+      vm.pause();
+      break;
+    case "stop":
+      vm.stop("the experiment is over");
+      break;
+  }
 });
 port.postMessage(currentThread());

@@ -62,38 +62,54 @@ export async function runThreads(
     running.push({ name, worker, thread });
   }
   const order = (worker: Worker, message: GuestOrder) => worker.postMessage(message);
-  // A thread that has just become ready may still be on its way to its event loop.
-  await wait(100);
-  const before = running.map(({ thread }) => times.read(thread)!);
-  const schedulerBefore = host.overhead() ?? 0;
-  const results = running.map(
-    ({ worker }) =>
-      new Promise<GuestResult>((resolve, reject) => {
-        worker.once("message", resolve);
-        worker.once("error", reject);
-      }),
-  );
-  const started = performance.now();
+  const answers = <T>(): Promise<T>[] =>
+    running.map(
+      ({ worker }) =>
+        new Promise<T>((resolve, reject) => {
+          worker.once("message", resolve);
+          worker.once("error", reject);
+        }),
+    );
+  // Starting and ending a VM is its thread's own work, which no scheduler sees: what counts is between two pauses.
+  const standing = answers<string>();
   for (const { worker, thread } of running)
     order(worker, {
-      kind: "run",
+      kind: "load",
       others: running.map((other) => other.thread).filter((other) => other !== thread),
     });
+  await Promise.all(standing);
+  // A thread that has just answered may still be on its way to its event loop.
+  await wait(100);
+  const readings = () =>
+    running.map(({ name, thread }) => ({
+      cpu: times.read(thread)! / 1e6,
+      accounted: host.report(name)!.accounts.used / 1e6,
+    }));
+  const before = readings();
+  const schedulerBefore = host.overhead() ?? 0;
+  const started = performance.now();
+  for (const { worker } of running) order(worker, { kind: "go" });
   const used = () =>
-    running.reduce((sum, { thread }, at) => sum + times.read(thread)! - before[at]!, 0) / 1e6;
+    running.reduce((sum, { thread }, at) => sum + times.read(thread)! / 1e6 - before[at]!.cpu, 0);
   while (used() < milliseconds && performance.now() - started < LONGEST) await wait(10);
+  for (const { worker } of running) order(worker, { kind: "pause" });
+  const stands = ({ name }: { name: string }) => host.report(name)!.state === "stopped";
+  while (!running.every(stands) && performance.now() - started < LONGEST) await wait(1);
+  const wall = performance.now() - started;
+  await wait(10);
+  const after = readings();
+  const scheduler = ((host.overhead() ?? 0) - schedulerBefore) / 1e6;
+  const results = answers<GuestResult>();
   for (const { worker } of running) order(worker, { kind: "stop" });
   const ended = await Promise.all(results);
-  const wall = performance.now() - started;
   const got = new Map<string, Got>();
-  running.forEach(({ name, thread }, at) => {
+  running.forEach(({ name }, at) => {
     got.set(name, {
       ...ended[at]!,
-      cpu: (times.read(thread)! - before[at]!) / 1e6,
-      accounted: host.report(name)!.accounts.used / 1e6,
+      cpu: after[at]!.cpu - before[at]!.cpu,
+      accounted: after[at]!.accounted - before[at]!.accounted,
     });
   });
-  const scheduler = ((host.overhead() ?? 0) - schedulerBefore) / 1e6;
   times.close();
   await Promise.all(running.map(({ worker }) => worker.terminate()));
   await host.close();

@@ -76,7 +76,7 @@ export function addFleetCommands(
     .description("run the daemon that keeps VMs; `up` starts it by itself")
     .option("--cores <count>", "cores to share out", parseCount)
     .option("--guest-memory <size>", "machine memory for all guests together", parseMemorySize)
-    .option("--quantum <milliseconds>", "longest turn in CPU time (default: 30)", parseCount)
+    .option("--quantum <milliseconds>", "longest turn in CPU time (default: 40)", parseCount)
     .action(act((actions, flags: DaemonFlags) => actions.daemon(flags)));
 
   program

@@ -8,7 +8,7 @@
  */
 import { stealOf } from "./accounts.js";
 import { type ControlTable, Grant } from "./control-table.js";
-import type { CpuScheduler } from "./scheduler.js";
+import type { CpuScheduler, CpuWish } from "./scheduler.js";
 
 /** What a dispatcher works with. */
 export interface DispatcherOptions {
@@ -24,6 +24,10 @@ export interface DispatcherOptions {
 interface Entry {
   readonly name: string;
   readonly slot: number;
+  /** Whether the scheduler has given it a core and not had it back. */
+  isRunning: boolean;
+  /** What it wished when it was last looked at. */
+  wish: CpuWish;
   /** Up to when it was charged, where CPU time is not known. */
   grantedAt: number;
   /** When the present turn began and ends. */
@@ -49,7 +53,15 @@ export class GrantDispatcher {
 
   /** A VM that the scheduler knows has this slot. */
   attach(name: string, slot: number): void {
-    this.entries.set(name, { name, slot, grantedAt: 0, turnBegan: 0, turnEnds: Infinity });
+    this.entries.set(name, {
+      name,
+      slot,
+      isRunning: false,
+      wish: "stopped",
+      grantedAt: 0,
+      turnBegan: 0,
+      turnEnds: Infinity,
+    });
   }
 
   /** Forgets a VM, as the caller has the scheduler do too. */
@@ -70,6 +82,7 @@ export class GrantDispatcher {
     const granted: Entry[] = [];
     for (let grant = scheduler.next(now); grant !== undefined; grant = scheduler.next(now)) {
       const entry = this.entries.get(grant.client)!;
+      entry.isRunning = true;
       entry.grantedAt = entry.turnBegan = now;
       entry.turnEnds = now + grant.quantum;
       this.options.table.setTurn(entry.slot, 0);
@@ -137,54 +150,55 @@ export class GrantDispatcher {
     return account;
   }
 
-  /** Follows what a VM wrote into its slot. */
+  /** Follows what a VM wrote into its slot. Most have written nothing: that must cost next to nothing. */
   private follow(entry: Entry, now: number): void {
     const { table, scheduler } = this.options;
     const { name, slot } = entry;
     const wish = table.wishOf(slot);
     const grant = table.grantOf(slot);
-    const state = scheduler.stateOf(name);
-    if (state === "running") {
+    if (entry.isRunning) {
       if (grant !== Grant.none && wish === "ready") return;
       if (grant !== Grant.none) table.setGrant(slot, Grant.none);
       this.charge(entry, now);
       scheduler.release(name, wish, now);
+      entry.isRunning = false;
+      entry.wish = wish;
       entry.turnEnds = Infinity;
       this.publish(entry, now);
       return;
     }
     // A VM that gave up waiting ended its wait with a grant of its own making.
     if (grant !== Grant.none && wish !== "ready") table.setGrant(slot, Grant.none);
-    if (wish === "ready") {
-      if (state === "ready" || state === "limited") return;
-      this.chargeRunning(now);
-      const evicted = scheduler.wake(name, now);
-      this.publish(entry, now);
-      const other = evicted === undefined ? undefined : this.entries.get(evicted);
-      if (other !== undefined) this.revoke(other);
-    } else if (wish !== state) {
+    if (wish === entry.wish) return;
+    entry.wish = wish;
+    if (wish !== "ready") {
       scheduler.sleep(name, wish, now);
       this.publish(entry, now);
+      return;
     }
+    this.chargeRunning(now);
+    const evicted = scheduler.wake(name, now);
+    this.publish(entry, now);
+    const other = evicted === undefined ? undefined : this.entries.get(evicted);
+    if (other !== undefined) this.revoke(other);
   }
 
   /** Takes cores back whose turn is over while somebody waits; gives the nanoseconds until the next such look. */
   private endTurns(now: number): number {
-    const { scheduler } = this.options;
-    const running = scheduler.running();
-    let next = scheduler.nextRefill(now) - now;
-    const wanted = scheduler.hasWaiting;
+    const { scheduler, table } = this.options;
+    let wanted = false;
+    for (const { isRunning, wish } of this.entries.values()) wanted ||= !isRunning && wish === "ready";
+    const patience = wanted ? scheduler.quantum : 0;
+    let next = wanted ? scheduler.nextRefill(now) - now : Infinity;
     let contended: boolean | undefined;
-    for (const name of running) {
-      const entry = this.entries.get(name)!;
-      if (wanted && entry.turnEnds !== Infinity)
-        this.options.table.setTurn(entry.slot, entry.turnEnds - entry.turnBegan);
+    for (const entry of this.entries.values()) {
+      if (!entry.isRunning) continue;
+      if (wanted && entry.turnEnds !== Infinity) table.setTurn(entry.slot, entry.turnEnds - entry.turnBegan);
       // The VM ends its turn by itself; it is seen to a turn later.
-      const due = entry.turnEnds + (wanted ? scheduler.quantum : 0);
-      if (due <= now) {
+      if (entry.turnEnds + patience <= now) {
         this.charge(entry, now);
         contended ??= scheduler.hasCandidate(now);
-        if (contended || scheduler.isOverLimit(name, now)) {
+        if (contended || scheduler.isOverLimit(entry.name, now)) {
           this.revoke(entry);
           continue;
         }
@@ -192,7 +206,7 @@ export class GrantDispatcher {
         entry.turnEnds = now + scheduler.quantum;
         this.publish(entry, now);
       }
-      next = Math.min(next, entry.turnEnds + (wanted ? scheduler.quantum : 0) - now);
+      next = Math.min(next, entry.turnEnds + patience - now);
     }
     return Math.max(next, SHORTEST_WAIT);
   }

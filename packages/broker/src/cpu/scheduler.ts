@@ -32,11 +32,12 @@ const MOST_LAG = 16;
 /** Rate in cores of a client for which reservations leave nothing: what others don't use is still for it. */
 const LEAST_RATE = 1e-3;
 /**
- * Shortest request, as a part of the quantum. The client with the highest rate asks for a whole one, others for less in
- * proportion: what a client can be ahead or behind is a part of a request, and so about the same part of its service
- * for all, in few turns.
+ * Shortest request, as a part of the quantum, and how requests go with rates. The client with the highest rate asks for a
+ * whole quantum, others for somewhat less than in proportion: what a client can be ahead or behind is a part of a
+ * request, and those with high rates, which run most of the time, get less far from what they are due.
  */
-const LEAST_REQUEST = 1 / 8;
+const LEAST_REQUEST = 1 / 16;
+const REQUEST_EXPONENT = 1.25;
 /** Part of a request that is too short for a turn: a client with less left of its request makes a new one. */
 const LEAST_TURN = 1 / 2;
 /** Part of a quantum that a client gets first after it woke. */
@@ -85,6 +86,8 @@ interface Client {
   rate: number;
   /** Virtual runtime. */
   runtime: number;
+  /** Service that it asks for at once. */
+  turn: number;
   /** Service that is left of the present request. */
   request: number;
   deadline: number;
@@ -138,6 +141,7 @@ export class CpuScheduler {
       accounts: new TimeAccounts("stopped", now),
       rate: 0,
       runtime: 0,
+      turn: 0,
       request: 0,
       deadline: 0,
       debt: 0,
@@ -264,12 +268,6 @@ export class CpuScheduler {
     return this.cores.includes(undefined);
   }
 
-  /** Whether a client wants to run and holds no core, be it for want of one or for a limit. */
-  get hasWaiting(): boolean {
-    for (const client of this.active) if (client.core < 0) return true;
-    return false;
-  }
-
   /** The clients that hold cores. */
   running(): string[] {
     return this.cores.flatMap((client) => (client === undefined ? [] : [client.name]));
@@ -287,11 +285,10 @@ export class CpuScheduler {
     const chosen = this.choose(now);
     if (chosen === undefined) return undefined;
     const { quantum } = this.options;
-    const whole = this.requestOf(chosen);
-    if (chosen.request <= whole * LEAST_TURN) {
+    if (this.isNew(chosen)) {
       // What a turn ran over its request is in the runtime already, where it delays the next turn.
-      chosen.request = whole;
-      chosen.deadline = chosen.runtime + whole / chosen.rate;
+      chosen.deadline = this.deadlineOf(chosen);
+      chosen.request = chosen.turn;
     }
     const woken = chosen.wakeOrder !== 0;
     chosen.wakeOrder = 0;
@@ -304,15 +301,25 @@ export class CpuScheduler {
     return {
       client: chosen.name,
       core,
-      quantum: woken ? Math.min(whole, quantum * WAKE_PART) : chosen.request,
+      quantum: woken ? Math.min(chosen.turn, quantum * WAKE_PART) : chosen.request,
     };
   }
 
-  /** Service that a client asks for at once. */
-  private requestOf({ rate }: Client): number {
-    let highest = 0;
-    for (const client of this.active) highest = Math.max(highest, client.rate);
-    return this.options.quantum * Math.max(LEAST_REQUEST, rate / highest);
+  /** Whether what is left of a client's request is too short for a turn. */
+  private isNew(client: Client): boolean {
+    return client.request <= client.turn * LEAST_TURN;
+  }
+
+  /** The deadline of the turn that a client would get now. */
+  private deadlineOf(client: Client): number {
+    return this.isNew(client) ? client.runtime + client.turn / client.rate : client.deadline;
+  }
+
+  /** Whether one client comes before another of its class. */
+  private isBefore(one: Client, other: Client): boolean {
+    if (one.wakeOrder !== 0) return one.wakeOrder < other.wakeOrder;
+    const [mine, its] = [this.deadlineOf(one), this.deadlineOf(other)];
+    return mine < its || (mine === its && one.order < other.order);
   }
 
   /** The earliest time at which a client that is held back by a limit may run; Infinity if none is. */
@@ -347,6 +354,7 @@ export class CpuScheduler {
     // One vCPU can't use more than one core.
     const rates = this.options.tree.entitlements((name) => (names.has(name) ? 1 : 0));
     const most = MOST_LAG * this.options.quantum;
+    let highest = 0;
     for (const client of this.active) {
       const rate = Math.max(rates.get(client.name) ?? 0, LEAST_RATE);
       const lag = client.rate === 0 ? 0 : Math.min(client.rate * (time - client.runtime), most);
@@ -354,8 +362,13 @@ export class CpuScheduler {
       client.runtime = -lag / rate;
       client.deadline = client.runtime + Math.max(0, client.request) / rate;
       client.rate = rate;
+      highest = Math.max(highest, rate);
     }
-    for (const client of this.active) this.refill(client, now);
+    for (const client of this.active) {
+      const part = (client.rate / highest) ** REQUEST_EXPONENT;
+      client.turn = this.options.quantum * Math.max(LEAST_REQUEST, part);
+      this.refill(client, now);
+    }
   }
 
   /** Takes a client off its core and out of the active ones. */
@@ -420,11 +433,7 @@ export class CpuScheduler {
       if (held) continue;
       const eligible = client.rate * (client.runtime - time) <= slack;
       const rank = client.wakeOrder !== 0 ? 3 : eligible ? 2 : 1;
-      if (
-        best === undefined ||
-        rank > bestClass ||
-        (rank === bestClass && isBefore(client, best, this.options.quantum))
-      ) {
+      if (best === undefined || rank > bestClass || (rank === bestClass && this.isBefore(client, best))) {
         best = client;
         bestClass = rank;
       }
@@ -485,13 +494,3 @@ export class CpuScheduler {
     return allowance;
   }
 }
-
-/** Whether one client comes before another of its class. */
-function isBefore(one: Client, other: Client, quantum: number): boolean {
-  if (one.wakeOrder !== 0) return one.wakeOrder < other.wakeOrder;
-  const [mine, its] = [deadlineOf(one, quantum), deadlineOf(other, quantum)];
-  return mine < its || (mine === its && one.order < other.order);
-}
-
-const deadlineOf = (client: Client, quantum: number): number =>
-  client.request > quantum * LEAST_TURN ? client.deadline : client.runtime + quantum / client.rate;

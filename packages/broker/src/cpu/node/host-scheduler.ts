@@ -23,7 +23,7 @@ import { monotonicNanoseconds, ThreadTimes } from "./thread-time.js";
  * Longest turn in milliseconds of CPU time: long enough that the scheduler costs little where waking a thread costs 200
  * microseconds. Who wakes does not wait for it, and those with few shares have shorter turns.
  */
-export const DEFAULT_QUANTUM_MS = 30;
+export const DEFAULT_QUANTUM_MS = 40;
 /** VMs that one host can have at once. */
 const DEFAULT_SLOTS = 1024;
 /** Where the thread's program is: beside the built package, or seen from its source. */
