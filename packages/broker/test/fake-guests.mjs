@@ -158,9 +158,12 @@ class FakeGuest {
   }
 }
 
+/** The thread's pool, for all its VMs. */
+let pool;
+
 serveGuests(async (spec, surroundings, { restore, place }) => {
   if (spec.boot.program === "./bad.elf") throw Object.assign(new Error("no program"), { code: "E_FILE" });
-  const pool = poolAt(place);
+  pool ??= poolAt(place);
   const { guest: ram } = guestIn(pool, { ramBytes: spec.memoryBytes, ramBase: RAM });
   const guest = new FakeGuest(spec, surroundings, pool, ram);
   if (restore !== undefined) guest.memoryText = await readFile(restore, "utf8");

@@ -66,16 +66,37 @@ export const makeGuest: MakeGuest = async (spec, surroundings, { folder, place, 
     );
   }
   const files = await readBootFiles(spec, folder);
-  const pool = poolAt(place as ThreadPlace);
+  const thread = threadAt(place as ThreadPlace);
+  const { pool, first } = thread;
+  if (first !== undefined && first.options.xlen !== files.xlen) {
+    throw new CliError(
+      "E_MACHINE",
+      `VM ${spec.name} is for RV${files.xlen} and others of group ${spec.group} are not: put it in another group`,
+    );
+  }
   const ram = guestIn(pool, { ramBytes: spec.memoryBytes, ramBase: RAM_BASE });
-  const guest = new RiscvGuest(spec, files, ram, pool.frames, surroundings);
+  const guest = new RiscvGuest(spec, files, ram, pool.frames, surroundings, first);
+  thread.first ??= guest.cpu;
   if (restore !== undefined) await guest.restoreFrom(restore);
   return guest;
 };
 
+/** What the VMs of a thread have in common; they take turns on the engine of the first. */
+interface ThreadMachines {
+  readonly pool: ReturnType<typeof poolAt>;
+  first: RiscvCpu | undefined;
+}
+const threads = new WeakMap<ThreadPlace, ThreadMachines>();
+
+function threadAt(place: ThreadPlace): ThreadMachines {
+  const known = threads.get(place) ?? { pool: poolAt(place), first: undefined };
+  threads.set(place, known);
+  return known;
+}
+
 /** A guest. */
 class RiscvGuest implements Guest {
-  private readonly cpu: RiscvCpu;
+  readonly cpu: RiscvCpu;
   private readonly board: VirtBoard;
   private readonly clock: RealClock | VirtualClock;
   private readonly vm: Vm;
@@ -95,7 +116,7 @@ class RiscvGuest implements Guest {
     private readonly ram: MachineMemory,
     private readonly frames: SharedFrames,
     private readonly surroundings: GuestSurroundings,
-    original?: RiscvCpu,
+    first?: RiscvCpu,
   ) {
     const { xlen } = files;
     const { memoryBytes: ramBytes, deterministic } = spec;
@@ -146,7 +167,7 @@ class RiscvGuest implements Guest {
       clock: this.clock,
       tier: spec.tier,
       background: !deterministic,
-      ...(original === undefined ? {} : { core: original.core }),
+      ...(first === undefined ? {} : { core: first.core }),
       ...(files.firmware === undefined && files.program === undefined ? { sbi } : {}),
     });
     const seed = new Uint8Array(SEED_BYTES);

@@ -338,6 +338,11 @@ describe("mistakes", () => {
       "5 vms.web.restart: a disposable VM is gone when it stops: leave restart out, or disposable",
     ],
     [
+      "VMs of one group on different engines",
+      "vms:\n  a: { kernel: embedded, group: g }\n  b: { kernel: embedded, group: g, tier: js }\n",
+      "3 vms.b.group: b and a differ in tier: VMs of one group run on one engine",
+    ],
+    [
       "provisioning without a shell",
       "vms:\n  p: { program: ./a.elf, provision: [x] }\n",
       "2 vms.p.provision: a bare-metal program has no shell that could run commands",

@@ -104,6 +104,7 @@ class Reader {
       (name) => ["vms", name, "after"],
       "starts after itself",
     );
+    this.groups(vms);
     if (this.document.problems.length === 0)
       this.admission(pools, vms, {
         cores: cores ?? size.cores,
@@ -195,6 +196,7 @@ class Reader {
       memory,
       cpu: this.allotment(raw(fields.cpu), [...path, "cpu"], readCores),
       pool,
+      group: fields.group as string | undefined,
       console: {
         columns: (console.columns as number | undefined) ?? 80,
         rows: (console.rows as number | undefined) ?? 24,
@@ -216,6 +218,27 @@ class Reader {
       deterministic: (fields.deterministic as boolean | undefined) ?? false,
       tier: (fields.tier as VmSpec["tier"] | undefined) ?? "auto",
     };
+  }
+
+  /** VMs of a group take turns on one engine. */
+  private groups(vms: readonly VmSpec[]): void {
+    const first = new Map<string, VmSpec>();
+    for (const vm of vms) {
+      if (vm.group === undefined) continue;
+      const other = first.get(vm.group) ?? vm;
+      first.set(vm.group, other);
+      for (const [field, what] of [
+        ["isa", "xlen"],
+        ["tier", "tier"],
+        ["deterministic", "deterministic"],
+      ] as const) {
+        if (vm[what] !== other[what])
+          this.document.add(
+            ["vms", vm.name, "group"],
+            `${vm.name} and ${other.name} differ in ${field}: VMs of one group run on one engine`,
+          );
+      }
+    }
   }
 
   private boot(fields: Raw, path: FieldPath, named: Raw | undefined): BootSpec {

@@ -51,6 +51,8 @@ export interface VmSpec {
   readonly cpu: Allotment;
   /** Pool by name. */
   readonly pool: string;
+  /** VMs of one group run in one thread of the host, where they keep equal pages once; undefined for a thread alone. */
+  readonly group: string | undefined;
   readonly console: { readonly columns: number; readonly rows: number; readonly logBytes: number };
   readonly disks: readonly DiskSpec[];
   readonly provision: readonly ProvisionStep[];

@@ -42,6 +42,10 @@ it("an idle VM that is woken for nothing asks for no core; one that has somethin
   vm.wake();
   while (ran < 2) await turn();
   expect(asked).toEqual(["acquire", "idle", "acquire", "idle"]);
+  // The turn that sees the reset is followed by one that boots.
+  vm.requestPower({ kind: "reset" });
+  while (ran < 4) await turn();
+  expect(vm.counters.resets).toBe(1);
   vm.stop("the test is over");
   expect(await end).toEqual({ kind: "stopped", reason: "the test is over" });
   expect(asked.at(-1)).toBe("stopped");

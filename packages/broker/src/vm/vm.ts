@@ -179,6 +179,8 @@ export class Vm {
         board.flush();
         if (power.kind === "off") return power;
         this.reset();
+        // The hart may have waited before; now it has a machine to boot.
+        continue;
       }
       if (this.stopReason !== undefined) {
         board.flush();

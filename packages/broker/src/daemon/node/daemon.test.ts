@@ -293,6 +293,33 @@ describe("machine memory", () => {
     expect(await client.metrics()).toMatch(/hyperfile_host_memory_bytes{kind="total"} 50331648/);
   });
 
+  it("of VMs of one group holds equal pages once; they end one by one, and fail together", async () => {
+    await startWith(64);
+    const vm = (name: string, group: string) => `${name}: { kernel: embedded, memory: 16M${group} }`;
+    const group = ", group: dense";
+    await up(`vms: { ${[vm("a1", group), vm("a2", group), vm("alone", "")].join(", ")} }`);
+    for (const name of ["a1", "a2", "alone"]) await client.exec(name, "fill 1000");
+    for (const name of ["a1", "a2"]) await until(name, ({ shared }) => shared >= 950 * 4096);
+    expect((await memoryOf("alone")).shared).toBe(0);
+    const free = async () => Number(/memory_bytes{kind="free"} (\d+)/.exec(await client.metrics())![1]);
+    expect(64 * MEBIBYTE - (await free())).toBeLessThan(2.5 * 1000 * 4096);
+    await client.exec("a1", "fill 500");
+    for (const name of ["a1", "a2", "alone"])
+      expect((await client.exec(name, "check")).output).toMatch(/^0 wrong/);
+    await client.stop("a1");
+    expect((await client.exec("a2", "check")).output).toBe("0 wrong of 1000\n");
+    await client.start("a1");
+    await client.exec("a1", "fill 100");
+    const crashed = event("vm.crashed", "a2");
+    await client.exec("a1", "crash;sleep", 5000).catch(() => {});
+    await crashed;
+    expect((await client.vms()).map(({ name, state }) => `${name} ${state}`)).toEqual([
+      "a1 crashed",
+      "a2 crashed",
+      "alone running",
+    ]);
+  });
+
   it("of a VM that ends, in whatever state, is there for the others", async () => {
     await startWith(32);
     await up("vms: { a: { kernel: embedded, memory: 24M }, b: { kernel: embedded, memory: 24M } }");

@@ -370,6 +370,7 @@ export class Fleet {
       memory: this.options.memory,
       events: this.events,
       folder: join(this.options.folder, "vms", spec.name),
+      companion: (asking) => this.companionOf(asking),
       startThread: (number, place) => this.startThread(number, place),
       endThread: (thread) => this.leaveThread(thread, spec.name),
       ended: (ended, end) => this.afterEnd(ended, end),
@@ -383,6 +384,13 @@ export class Fleet {
     if (this.vms.get(vm.name) !== vm) return;
     this.vms.delete(vm.name);
     this.events.add("vm.removed", vm.name);
+  }
+
+  private companionOf({ name, project, spec }: ManagedVm): ManagedVm | undefined {
+    if (spec.group === undefined) return undefined;
+    return this.list().find(
+      (vm) => vm.name !== name && vm.project === project && vm.spec.group === spec.group && vm.isUp,
+    );
   }
 
   private startThread(number: number, place: NodePlace): GuestThread {

@@ -37,6 +37,8 @@ export interface VmHost {
   readonly events: EventLog;
   /** Folder for this VM's log and snapshots. */
   readonly folder: string;
+  /** A VM of the same group that has a thread; undefined if there is none. */
+  companion(vm: ManagedVm): ManagedVm | undefined;
   /** A thread for it alone. */
   startThread(number: number, place: NodePlace): GuestThread;
   /** No VM uses the thread any more. */
@@ -105,15 +107,16 @@ export class ManagedVm {
       this.name,
       restore === undefined ? undefined : `from snapshot ${restore}`,
     );
-    let thread: GuestThread | undefined;
+    const companion = this.host.companion(this);
+    let thread = companion?.thread;
     try {
-      const number = nextThreadNumber();
+      const number = thread?.number ?? nextThreadNumber();
       const slot = this.host.scheduler.admit(this.name, this.pool, this.spec.cpu, number);
       const { memory, memoryBytes } = this.spec;
-      thread = this.host.startThread(
-        number,
-        this.host.memory.admit(this.name, this.pool, memory, memoryBytes),
-      );
+      if (companion === undefined || thread === undefined) {
+        const place = this.host.memory.admit(this.name, this.pool, memory, memoryBytes);
+        thread = this.host.startThread(number, place);
+      } else this.host.memory.admitBeside(this.name, this.pool, memory, memoryBytes, companion.name);
       this.occupy(thread, restore !== undefined);
       await thread.call("create", this.name, {
         spec: this.spec,
@@ -331,7 +334,7 @@ export class ManagedVm {
     this.host.memory.retire(this.name);
     this.state = "off";
     this.host.events.add("vm.off", this.name, "it could not be started");
-    await thread?.terminate();
+    if (thread !== undefined) await this.host.endThread(thread);
     this.noteEnded();
   }
 

@@ -2,8 +2,8 @@
  * The thread's side of a VM's life: makes guests, runs them, and does what the daemon asks. A program calls
  * {@link serveGuests} with the function that composes its machines, and is then a thread's program.
  *
- * A guest that fails with an exception ends the thread, and with it the VMs that share it (clones and their original):
- * nothing can be said about the memory that they have in common.
+ * A guest that fails with an exception ends the thread, and with it the VMs that share it (clones and their original,
+ * a group): nothing can be said about the memory that they have in common.
  */
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import { ControlTable, SharedGate } from "../../cpu/control-table.js";

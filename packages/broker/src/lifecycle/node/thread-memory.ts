@@ -16,7 +16,7 @@ import type { GuestMemoryParts } from "../guest-port.js";
 const TICK_MS = 250;
 /** Most pages of a thread's swap file; the disk may have room for fewer. */
 const SWAP_PAGES = 2 ** 22;
-/** VMs of one thread are copies of one another, so what they share tells none of them anything. */
+/** VMs of one thread are copies of one another, or of one group: what they share tells no stranger anything. */
 const GROUP = "thread";
 
 /** The memory of a thread's VMs. */
