@@ -9,6 +9,7 @@ export default defineConfig({
       "@hyperfile/decoder": source("decoder"),
       "@hyperfile/jit": source("jit"),
       "@hyperfile/devices": source("devices"),
+      "@hyperfile/broker/client": fileURLToPath(new URL("./packages/broker/src/client.ts", import.meta.url)),
       "@hyperfile/broker/node": fileURLToPath(new URL("./packages/broker/src/node.ts", import.meta.url)),
       "@hyperfile/broker": source("broker"),
     },

@@ -4,6 +4,7 @@ export default defineConfig({
   entry: {
     index: "src/index.ts",
     node: "src/node.ts",
+    client: "src/client.ts",
     "scheduler-thread": "src/cpu/node/scheduler-thread.ts",
   },
   format: "esm",

@@ -4,7 +4,8 @@
  */
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { errorLine } from "../errors.js";
-import type { DaemonFlags, FleetActions } from "../fleet/actions.js";
+import type { FleetActions } from "../fleet/actions.js";
+import type { DaemonFlags } from "../fleet/run-daemon.js";
 import type { Streams } from "../session.js";
 import { parseMemorySize, parseSeconds } from "./options.js";
 

@@ -1,5 +1,5 @@
 /** `hyperfile start`: Debian, or where that can't be had the embedded guest. */
-import { type DebianGuest, type DebianGuestOptions, prepareDebianGuest } from "../debian/guest.js";
+import type { DebianGuest, DebianGuestOptions } from "../debian/guest.js";
 import { readyForInputText } from "../debian/init-script.js";
 import { showProgress } from "../debian/progress.js";
 import { readEmbeddedGuest } from "../embedded-guest.js";
@@ -82,7 +82,7 @@ async function debianOrReason(
   surroundings: StartSurroundings,
   streams: Streams,
 ): Promise<DebianGuest | undefined> {
-  const prepare = surroundings.prepare ?? prepareDebianGuest;
+  const prepare = surroundings.prepare ?? (await import("../debian/guest.js")).prepareDebianGuest;
   try {
     return await prepare({
       progress: showProgress({ ...surroundings.progressOutput, write: (text) => streams.error(text) }),

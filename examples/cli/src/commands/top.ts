@@ -2,7 +2,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { isAlive, type Profile, profileOfProcess, readProfile } from "../profile-file.js";
 import { symbolFinder, symbolsIn } from "../symbols.js";
-import { topLines } from "../top.js";
 import { readNamedFile } from "./options.js";
 
 /** The options of `top`. */
@@ -39,6 +38,7 @@ export async function top(
   output: TopOutput,
   write: (text: string) => void,
 ): Promise<number> {
+  const { topLines } = await import("../top.js");
   const file = /^\d+$/.test(name) ? profileOfProcess(Number(name)) : name;
   const symbolAt =
     flags.symbols === undefined

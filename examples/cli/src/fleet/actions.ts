@@ -2,35 +2,23 @@
 
 import { existsSync } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
-import { availableParallelism, totalmem } from "node:os";
 import { basename, dirname, resolve } from "node:path";
-import { type FleetEvent, hyperfileSchema, readHyperfile } from "@hyperfile/broker";
-import { ApiError, Daemon, type DaemonClient, projectNameOf, type UpReport } from "@hyperfile/broker/node";
-import { MOST_FRAME_BYTES } from "@hyperfile/jit";
+import { ApiError, type DaemonClient, type FleetEvent, type UpReport } from "@hyperfile/broker/client";
 import type { FleetSurroundings } from "../commands/fleet.js";
 import { CliError, fileErrorReason, systemErrorCode } from "../errors.js";
 import type { Streams } from "../session.js";
 import { openTerminal } from "../terminal.js";
-import { clientOfRunningDaemon, daemonClient, socketPath, stateFolder } from "./daemon-client.js";
-import { machineNode } from "./machine-node.js";
+import { clientOfRunningDaemon, daemonClient } from "./daemon-client.js";
+import { hostSize } from "./host-size.js";
 import { renderReport } from "./report.js";
+import type { DaemonFlags } from "./run-daemon.js";
 import { poolTable, vmTable } from "./tables.js";
 import { renderTop, TOP_SECONDS } from "./top.js";
 
 /** Names under which a Hyperfile is looked for. */
 const fileNames = ["Hyperfile", "Hyperfile.yaml", "hyperfile.yaml", "hyperfile.yml"];
-/** Part of the host's memory that guests may have together. */
-const MEMORY_PART = 0.8;
 const REFRESH_MS = 1000;
 const MOST_HISTORY_SECONDS = 3600;
-
-/** Options of `daemon`. */
-export interface DaemonFlags {
-  readonly cores?: number;
-  readonly guestMemory?: number;
-  /** Milliseconds. */
-  readonly quantum?: number;
-}
 
 /** The actions of one run of the program. */
 export class FleetActions {
@@ -42,29 +30,8 @@ export class FleetActions {
   }
 
   async daemon(flags: DaemonFlags): Promise<void> {
-    const { environment, version, streams } = this.surroundings;
-    const size = hostSize();
-    const socket = socketPath(environment);
-    const daemon = await Daemon.start({
-      socket,
-      folder: stateFolder(environment),
-      threadProgram: new URL("./vm-thread.js", import.meta.url),
-      version,
-      cores: flags.cores ?? size.cores,
-      memory: {
-        memoryBytes: flags.guestMemory ?? size.memoryBytes,
-        mostNodeBytes: MOST_FRAME_BYTES,
-        makeNode: machineNode,
-      },
-      ...(flags.quantum === undefined ? {} : { quantumMs: flags.quantum }),
-    });
-    streams.error(`hyperfile: the daemon answers at ${socket}\n`);
-    const end = () => void daemon.close();
-    process.once("SIGINT", end);
-    process.once("SIGTERM", end);
-    await daemon.closed;
-    process.off("SIGINT", end);
-    process.off("SIGTERM", end);
+    const { runDaemon } = await import("./run-daemon.js");
+    await runDaemon(this.surroundings, flags);
   }
 
   async up(file: string | undefined, flags: { restart?: boolean; check?: boolean }): Promise<void> {
@@ -72,6 +39,7 @@ export class FleetActions {
     const source = await readSource(file);
     if (flags.check) {
       const isFile = (path: string) => existsSync(resolve(source.folder, path));
+      const { readHyperfile } = await import("@hyperfile/broker");
       const { vms } = await readHyperfile(source.text, source.file, hostSize(), isFile);
       write(`${source.file}: ${vms.length} ${vms.length === 1 ? "VM" : "VMs"}, no mistakes\n`);
       return;
@@ -172,6 +140,7 @@ export class FleetActions {
   }
 
   async schema(): Promise<void> {
+    const { hyperfileSchema } = await import("@hyperfile/broker");
     this.surroundings.write(`${JSON.stringify(hyperfileSchema, undefined, 2)}\n`);
   }
 
@@ -204,11 +173,6 @@ export class FleetActions {
     return attach(this.client, vm, this.surroundings.streams);
   }
 }
-
-const hostSize = () => ({
-  cores: availableParallelism(),
-  memoryBytes: Math.floor(totalmem() * MEMORY_PART),
-});
 
 async function attach(client: DaemonClient, vm: string, streams: Streams): Promise<void> {
   let write: (bytes: Uint8Array) => void = (bytes) => void streams.output.write(bytes);
@@ -259,6 +223,8 @@ async function readSource(file: string | undefined): Promise<Source> {
 async function projectOf(file: string | undefined): Promise<string> {
   try {
     const source = await readSource(file);
+    const { projectNameOf } = await import("@hyperfile/broker/node");
+    const { readHyperfile } = await import("@hyperfile/broker");
     const { name } = await readHyperfile(source.text, source.file, hostSize());
     return name ?? projectNameOf(source.folder);
   } catch (error) {

@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import { mkdirSync, openSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
-import { ApiError, DaemonClient } from "@hyperfile/broker/node";
+import { ApiError, DaemonClient } from "@hyperfile/broker/client";
 
 /** Variables of the environment that say where things are. */
 export type Environment = Readonly<Record<string, string | undefined>>;

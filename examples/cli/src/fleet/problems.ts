@@ -1,5 +1,5 @@
 /** The mistakes of a Hyperfile as lines, whoever found them: this program or the daemon. */
-import { type HyperfileProblem, problemLine } from "@hyperfile/broker";
+import { type HyperfileProblem, problemLine } from "@hyperfile/broker/client";
 
 /** One line for each. */
 export const problemLines = (problems: readonly unknown[]): string[] =>

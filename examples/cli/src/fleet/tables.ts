@@ -1,5 +1,5 @@
 /** Tables and figures for terminals. */
-import { formatSize, type PoolView, type VmView } from "@hyperfile/broker";
+import { formatSize, type PoolView, type VmView } from "@hyperfile/broker/client";
 
 /** Lines of a table whose columns are as wide as they need; numbers go to the right. */
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {

@@ -1,5 +1,5 @@
 /** The live view of all VMs and pools: what of each second they used, waited and were kept from, over the last minute. */
-import { formatSize, type Sample, type VmSample } from "@hyperfile/broker";
+import { formatSize, type Sample, type VmSample } from "@hyperfile/broker/client";
 import { sparkline, table } from "./tables.js";
 
 /** Seconds that the sparklines go back. */

@@ -1,6 +1,5 @@
 /** A client of the daemon, over its Unix socket. */
 import { type IncomingMessage, request } from "node:http";
-import { WebSocket } from "ws";
 import type { FleetEvent } from "../../lifecycle/events.js";
 import type { ExecResult } from "../../lifecycle/guest-shell.js";
 import type { UpReport } from "../../lifecycle/node/fleet.js";
@@ -149,12 +148,14 @@ export class DaemonClient {
    * Connects to a VM's console.
    * @param options `tail`: bytes of the log to begin with
    */
-  console(
+  async console(
     name: string,
     write: (bytes: Uint8Array) => void,
     options: { readonly tail?: number } = {},
   ): Promise<ConsoleConnection> {
     const query = options.tail === undefined ? "" : `?tail=${options.tail}`;
+    // Most programs need no console, and would load the library for nothing.
+    const { WebSocket } = await import("ws");
     const socket = new WebSocket(`ws+unix:${this.socket}:${place(name)}/console${query}`);
     socket.binaryType = "nodebuffer";
     socket.on("message", (data) => write(new Uint8Array(data as Buffer)));
