@@ -1,5 +1,5 @@
 /** Program of the daemon's threads: each runs a VM, and its clones. */
 import { serveGuests } from "@hyperfile/broker/node";
-import { makeGuest } from "./fleet/guest.js";
+import { makeGuest, prepareThread } from "./fleet/guest.js";
 
-serveGuests(makeGuest);
+serveGuests(makeGuest, prepareThread);

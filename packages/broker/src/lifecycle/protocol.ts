@@ -8,8 +8,6 @@ import type { GuestEnd, GuestMemoryUsage } from "./guest-port.js";
 export interface GuestThreadData {
   /** Memory of the scheduler's table. */
   readonly table: SharedArrayBuffer;
-  /** The thread's place in the machine memory. */
-  readonly place: unknown;
   /** Folder for its swap file. */
   readonly swapFolder: string;
 }
@@ -56,8 +54,9 @@ export interface GuestRequest<Method extends keyof GuestRequests = keyof GuestRe
   readonly args: GuestRequests[Method]["args"];
 }
 
-/** Console input, and what a VM's memory may be, without a reply. */
+/** Console input, what a VM's memory may be, and before the first VM the thread's place, without a reply. */
 export type GuestInput =
+  | { readonly kind: "place"; readonly place: unknown }
   | { readonly kind: "input"; readonly vm: string; readonly bytes: Uint8Array }
   | { readonly kind: "resize"; readonly vm: string; readonly columns: number; readonly rows: number }
   | { readonly kind: "memory"; readonly vm: string; readonly target: MemoryTarget };

@@ -75,6 +75,8 @@ const differ = (one: Partial<PoolAllotment>, other: Partial<PoolAllotment>): boo
 
 /** Milliseconds between two looks at who may have how much memory. */
 const BALANCE_MS = 250;
+/** Milliseconds between the start of a VM and that of a thread for the next one. */
+const SPARE_PAUSE_MS = 1000;
 /** Times that a failing VM is started again, and the pause before the first of them, which doubles. */
 const MOST_RESTARTS = 10;
 const FIRST_PAUSE_MS = 100;
@@ -87,12 +89,16 @@ export class Fleet {
   private readonly pools = new Map<string, PoolResources>();
   private busy: Promise<unknown> = Promise.resolve();
   private closing = false;
+  /** A thread that has loaded its program and waits for the next VM. */
+  private spare: GuestThread | undefined;
+  private sparing: NodeJS.Timeout | undefined;
   private readonly balancing: NodeJS.Timeout;
 
   constructor(private readonly options: FleetOptions) {
     mkdirSync(options.folder, { recursive: true, mode: 0o700 });
     this.balancing = setInterval(() => this.balanceMemory(), BALANCE_MS);
     this.balancing.unref();
+    this.spare = this.makeThread();
     options.scheduler.onFailure = (error) => this.events.add("daemon.failed", "scheduler", error.message);
   }
 
@@ -258,6 +264,8 @@ export class Fleet {
   async close(): Promise<void> {
     this.closing = true;
     clearInterval(this.balancing);
+    clearTimeout(this.sparing);
+    await this.spare?.terminate();
     await Promise.all(this.list().map((vm) => vm.stop(true)));
   }
 
@@ -394,11 +402,21 @@ export class Fleet {
   }
 
   private startThread(number: number, place: NodePlace): GuestThread {
+    const thread = this.spare ?? this.makeThread();
+    this.spare = undefined;
+    thread.occupy(number, place);
+    // The VM that starts now comes first.
+    this.sparing ??= setTimeout(() => {
+      this.sparing = undefined;
+      this.spare ??= this.makeThread();
+    }, SPARE_PAUSE_MS).unref();
+    return thread;
+  }
+
+  private makeThread(): GuestThread {
     const thread: GuestThread = new GuestThread(
-      number,
       this.options.threadProgram,
       this.options.scheduler.table,
-      place,
       this.options.folder,
       {
         memory: (vm, figures) => this.options.memory.hear(vm, figures),
@@ -417,7 +435,8 @@ export class Fleet {
   }
 
   private threadEnded(thread: GuestThread, error: Error | undefined): void {
-    this.options.memory.leave(thread.place);
+    if (thread === this.spare) this.spare = undefined;
+    if (thread.place !== undefined) this.options.memory.leave(thread.place);
     for (const vm of this.list()) {
       if (vm.thread !== thread) continue;
       vm.hearEnd(

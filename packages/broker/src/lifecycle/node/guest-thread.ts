@@ -1,4 +1,7 @@
-/** The daemon's side of a thread that runs VMs: requests and their replies, news, and the thread's end. */
+/**
+ * The daemon's side of a thread that runs VMs: requests and their replies, news, and the thread's end. A thread is
+ * started before there is anything for it to do, since loading its program takes longer than starting a VM.
+ */
 import { Worker } from "node:worker_threads";
 import type { ControlTable } from "../../cpu/control-table.js";
 import type { MemoryFigures, NodePlace } from "../../memory/host-memory-broker.js";
@@ -25,6 +28,7 @@ export const nextThreadNumber = (): number => ++threads;
 
 /** A thread. */
 export class GuestThread {
+  private occupation: { readonly number: number; readonly place: NodePlace } | undefined;
   private readonly worker: Worker;
   private readonly replies = new Map<
     number,
@@ -35,21 +39,17 @@ export class GuestThread {
   private gone = false;
 
   /**
-   * @param number that its VMs have in common for the scheduler; see {@link nextThreadNumber}
    * @param program module that calls `serveGuests`
    * @param table the scheduler's
-   * @param place where it has its memory
    * @param swapFolder folder for its swap file
    */
   constructor(
-    readonly number: number,
     program: URL,
     table: ControlTable,
-    readonly place: NodePlace,
     swapFolder: string,
     private readonly listener: GuestThreadListener,
   ) {
-    const data: GuestThreadData = { table: table.buffer, place: place.place, swapFolder };
+    const data: GuestThreadData = { table: table.buffer, swapFolder };
     this.worker = new Worker(program, {
       workerData: data,
       resourceLimits: { maxOldGenerationSizeMb: HEAP_MEBIBYTES },
@@ -59,6 +59,26 @@ export class GuestThread {
       this.failure = error;
     });
     this.worker.on("exit", () => this.end());
+  }
+
+  /**
+   * Makes it the thread of VMs to come.
+   * @param number that they have in common for the scheduler; see {@link nextThreadNumber}
+   * @param place where they have their memory
+   */
+  occupy(number: number, place: NodePlace): void {
+    this.occupation = { number, place };
+    this.send({ kind: "place", place: place.place });
+  }
+
+  /** What its VMs have in common for the scheduler; undefined before `occupy`. */
+  get number(): number | undefined {
+    return this.occupation?.number;
+  }
+
+  /** Where its VMs have their memory; undefined before `occupy`. */
+  get place(): NodePlace | undefined {
+    return this.occupation?.place;
   }
 
   /** Asks for something. @throws LifecycleError as the thread refuses, or if it ends before it answers */

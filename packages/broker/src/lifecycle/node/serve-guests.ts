@@ -26,21 +26,31 @@ interface Served {
   retry: NodeJS.Timeout | undefined;
 }
 
-/** Serves the daemon that started this thread. */
-export function serveGuests(make: MakeGuest): void {
+/** Milliseconds after which a thread for which there is nothing to do prepares for what will come. */
+const LEISURE = 100;
+
+/**
+ * Serves the daemon that started this thread.
+ * @param prepare makes the first guest's start shorter; called where the thread is there before it is needed
+ */
+export function serveGuests(make: MakeGuest, prepare: () => Promise<void> = async () => {}): void {
   if (parentPort === null)
     throw new LifecycleError("E_GUEST", "this program is a thread of the daemon's: start hyperfile daemon");
-  new GuestServer(parentPort, workerData as GuestThreadData, make).listen();
+  const server = new GuestServer(parentPort, workerData as GuestThreadData, make);
+  server.listen();
+  // What fails here fails again, and is told, when it is needed.
+  setTimeout(() => server.isVacant && prepare().catch(() => {}), LEISURE);
 }
 
 class GuestServer {
   private readonly guests = new Map<string, Served>();
   private readonly table: ControlTable;
   private readonly memory: ThreadMemory;
+  private place: unknown;
 
   constructor(
     private readonly port: MessagePort,
-    private readonly data: GuestThreadData,
+    data: GuestThreadData,
     private readonly make: MakeGuest,
   ) {
     this.table = new ControlTable(data.table);
@@ -54,6 +64,11 @@ class GuestServer {
       if (message.kind === "request") void this.answer(message);
       else this.take(message);
     });
+  }
+
+  /** Whether it has no VM yet, and will have none at once. */
+  get isVacant(): boolean {
+    return this.place === undefined;
   }
 
   private tell(news: GuestNews): void {
@@ -78,7 +93,7 @@ class GuestServer {
         const console = new ConsoleBuffer((bytes) => this.tell({ kind: "console", vm, bytes }));
         const guest = await this.make(spec, this.surroundings(vm, console, slot), {
           folder,
-          place: this.data.place,
+          place: this.place,
           ...(restore === undefined ? {} : { restore }),
         });
         guest.resize(spec.console.columns, spec.console.rows);
@@ -141,6 +156,10 @@ class GuestServer {
   }
 
   private take(message: GuestInput): void {
+    if (message.kind === "place") {
+      this.place = message.place;
+      return;
+    }
     const served = this.guests.get(message.vm);
     // Keys typed at a VM that has just ended are for nobody.
     if (served === undefined) return;
