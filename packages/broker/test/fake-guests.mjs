@@ -22,7 +22,14 @@ class FakeGuest {
         awaitRelease: (milliseconds) => pool.frames.table.awaitRelease(milliseconds),
       },
       memory: ram,
-      balloon: { setTarget() {}, target: 0, actual: 0, live: false },
+      balloon: {
+        setTarget() {},
+        target: 0,
+        actual: 0,
+        live: false,
+        statistics: {},
+        requestStatistics() {},
+      },
       reservedFrame: () => -1,
     };
     this.filled = 0;

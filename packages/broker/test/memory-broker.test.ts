@@ -207,6 +207,10 @@ class FakeBalloon {
   target = 0;
   actual = 0;
   live = true;
+  statistics: { availableMemory?: number } = {};
+  /** Pages that the guest's programs need; it says nothing about it unless this is given. */
+  used: number | undefined;
+  private answer: { availableMemory?: number } = {};
 
   constructor(
     private readonly guest: GuestMemory,
@@ -215,6 +219,13 @@ class FakeBalloon {
 
   setTarget(pages: number): void {
     this.target = pages;
+  }
+
+  requestStatistics(): void {
+    this.statistics = this.answer;
+    if (this.used === undefined) return;
+    const available = this.guest.pages - this.used - this.actual;
+    this.answer = { availableMemory: Math.max(0, available) * PAGE_SIZE };
   }
 
   /** The guest's driver works for a moment: it gives up to `most` pages, from the end of RAM. */
@@ -269,6 +280,37 @@ describe("balloons", () => {
       for (let page = 0; page < 970; page++) expect(wordOf(guest, page)).toBe(page);
     },
   );
+
+  it("are asked for what their guests can spare, and give it back when they run short; the rest is swapped", () => {
+    const pool = poolOf(8000);
+    const broker = brokerOf(pool);
+    const guest = guestOf(pool, 8000);
+    const balloon = new FakeBalloon(guest, "honest");
+    // Its programs use 5000 pages; it keeps 1024 available.
+    balloon.used = 5000;
+    broker.add({ name: "a", memory: guest, balloon, settings: { limit: 4800 * PAGE_SIZE } });
+    for (let page = 0; page < 5500; page++) fill(guest, page, page);
+    let now = 0;
+    const until = (end: number) => {
+      for (; now <= end; now += 250) {
+        broker.tick(now);
+        balloon.work(2000);
+      }
+    };
+    until(3000);
+    expect(balloon.target).toBe(8000 - 5000 - 1024);
+    expect(guest.usage()).toMatchObject({ granted: 4800 * PAGE_SIZE, swapped: 700 * PAGE_SIZE });
+    expect(broker.counters.stuckBalloons).toBe(0);
+    // They want more: the guest has some of its balloon back.
+    balloon.used = 6500;
+    until(9000);
+    expect([balloon.target, balloon.actual]).toEqual([476, 476]);
+    // And less again.
+    balloon.used = 3000;
+    until(15_000);
+    expect([balloon.target, balloon.actual]).toEqual([3200, 3200]);
+    for (let page = 0; page < 4000; page++) expect(wordOf(guest, page)).toBe(page);
+  });
 
   it("that can give no more are left alone for a minute, and asked again", () => {
     const pool = poolOf(1000);

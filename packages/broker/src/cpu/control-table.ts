@@ -215,6 +215,8 @@ export class SharedGate implements CpuGate {
   }
 
   mayContinue(): boolean {
+    // A turn that nobody contends for may last for minutes.
+    this.table.setRetired(this.slot, this.retired());
     if (this.table.grantOf(this.slot) !== Grant.given) return false;
     // The end of a turn is left to the VM, which saves the scheduler from waking up for it.
     const turn = this.table.turnOf(this.slot);

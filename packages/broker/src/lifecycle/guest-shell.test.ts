@@ -1,4 +1,5 @@
 /** Commands on consoles: a POSIX shell and the embedded guest's, with echo, noise and endings of every kind. */
+import { spawnSync } from "node:child_process";
 import { describe, expect, it } from "vitest";
 import { GuestShell } from "./guest-shell.js";
 
@@ -31,7 +32,7 @@ function consoleOf(
 
 /** A shell that runs nothing but prints what `results` has for each command. */
 const posix = (results: Readonly<Record<string, [output: string, status: number]>>) => (line: string) => {
-  const [, mark, command] = /^echo "hf""(\w+)\+"; \{ (.*) ; \} 2>&1; echo "hf""\w+-\$\?"$/.exec(line)!;
+  const [, mark, command] = /^echo "hf""(\w+)\+"; command eval '(.*)' 2>&1; echo "hf""\w+-\$\?"$/.exec(line)!;
   const [output, status] = results[command!]!;
   return `hf${mark}+\n${output}hf${mark}-${status}\n`;
 };
@@ -42,6 +43,40 @@ const embedded = (results: Readonly<Record<string, string>>) => (line: string) =
 };
 
 describe("a POSIX shell", () => {
+  it.each([
+    ["a separator at the end", "echo hi;", 0, "hi\n"],
+    ["quotes of both kinds", "echo 'it'\"'\"s; echo err >&2; (exit 7)", 7, "it's\nerr\n"],
+    ["a loop without an end", "for x in; do", "a mistake", /syntax|unexpected/i],
+    ["a quote without an end", "echo it's", "a mistake", /unterminated|EOF/i],
+    ["long quotes", `echo ${"x' \\y'".repeat(700)} | wc -c`, 0, /\b2801\n/],
+    ["a long line", `echo ${"word ".repeat(1000)}| wc -w`, 0, /\b1000\n/],
+  ])("gets a command so that its end is always seen: %s", async (_, command, status, output) => {
+    const { shell, print } = consoleOf(
+      "posix",
+      (lines) => spawnSync("sh", { input: `${lines}\n`, encoding: "utf8" }).stdout,
+      "$ ",
+    );
+    print("$ ");
+    const result = await shell.run(command, 10_000);
+    expect(result.output).toMatch(output);
+    // Shells have several numbers for a mistake in the syntax.
+    if (status === "a mistake") expect(result.status).toBeGreaterThan(0);
+    else expect(result.status).toBe(status);
+  });
+
+  it("gets no line of more than its editor takes, and refuses what is too long altogether", async () => {
+    const { shell, print, typed } = consoleOf("posix", () => "", "$ ");
+    print("$ ");
+    const running = shell.run(`echo ${"'".repeat(3000)}`, 200).catch(() => {});
+    await Promise.resolve();
+    await expect(shell.run("x".repeat(70_000), 1000)).rejects.toThrow(
+      /too long: it may have 65536 characters/,
+    );
+    await running;
+    expect(typed[0]!.split("\n").length).toBeGreaterThan(7);
+    for (const line of typed.join("").split("\n")) expect(line.length).toBeLessThan(1024);
+  });
+
   it("gives status and output, in order, once there is a prompt", async () => {
     const { shell, print, typed } = consoleOf(
       "posix",

@@ -23,6 +23,9 @@ const prompts: Readonly<Record<ShellKind, RegExp>> = {
 };
 /** Longest line that the embedded guest's editor takes. */
 const EMBEDDED_LINE = 158;
+/** Characters of a command that a POSIX shell gets in a line, four times as many if all are quotes (editors take 1024), and in all. */
+const POSIX_PART = 240;
+const POSIX_COMMAND = 65_536;
 /** Output that is kept for a command; more is cut from the front. */
 const MOST_OUTPUT = 4 * 2 ** 20;
 /** Output that is kept while no command runs. */
@@ -107,7 +110,7 @@ export class GuestShell {
     await this.ready(timeoutMs);
     const mark = `${(this.count++ % 1000).toString(36)}${Math.floor(Math.random() * 46656).toString(36)}`;
     const [line, end] =
-      this.kind === "posix" ? posixLine(command, mark) : embeddedLine(command, mark, this.name);
+      this.kind === "posix" ? posixLines(command, mark, this.name) : embeddedLine(command, mark, this.name);
     this.text = "";
     this.send(new TextEncoder().encode(`${line}\n`));
     const left = timeoutMs - (performance.now() - started);
@@ -149,9 +152,26 @@ function plain(text: string): string {
   return text.replace(/\x1b\[[0-9;?]*[A-Za-z]/g, "").replaceAll("\r", "");
 }
 
-function posixLine(command: string, mark: string): [line: string, end: RegExp] {
+/** The lines that run a command, and what the output ends with then. */
+function posixLines(command: string, mark: string, name: string): [lines: string, end: RegExp] {
+  if (command.length > POSIX_COMMAND)
+    throw new LifecycleError(
+      "E_EXEC",
+      `the command for VM ${name} is too long: it may have ${POSIX_COMMAND} characters`,
+    );
+  // In quotes, a command with a mistake in its syntax can't swallow what follows; `command` keeps the shell alive then
+  // (POSIX.1-2024, XCU 2.8.1), and without a subshell its `cd` holds for the next one.
+  const quoted = (part: string) => `'${part.replaceAll("'", "'\\''")}'`;
+  const lines: string[] = [];
+  let text = quoted(command);
+  if (command.length > POSIX_PART) {
+    for (let at = 0; at < command.length; at += POSIX_PART)
+      lines.push(`hf=${at === 0 ? "" : '"$hf"'}${quoted(command.slice(at, at + POSIX_PART))}`);
+    text = '"$hf"';
+  }
   const half = `"hf""${mark}`;
-  return [`echo ${half}+"; { ${command} ; } 2>&1; echo ${half}-$?"`, new RegExp(`hf${mark}-(\\d+)\\n`)];
+  lines.push(`echo ${half}+"; command eval ${text} 2>&1; echo ${half}-$?"`);
+  return [lines.join("\n"), new RegExp(`hf${mark}-(\\d+)\\n`)];
 }
 
 function posixResult(text: string, mark: string): ExecResult {

@@ -3,8 +3,9 @@
  * out who is to have how many (`allocation.ts`), asks the balloons of those who have more, and swaps out what balloons
  * do not bring. A VM's reservation is never reclaimed.
  *
- * A balloon belongs to its guest, who may be stuck or lie: what counts is how many pages it really gave up. One that is
- * asked and brings nothing for five seconds is not asked for help any more until it moves again: its VM's pages are
+ * A guest is asked for no more than it says that it can spare, and has some of it back when it runs short itself:
+ * what more is too much is swapped out, which costs it less than to kill its programs. A balloon belongs to its guest,
+ * who may be stuck or lie: what counts is how many pages it really gave up. One that is asked and brings nothing for five seconds is not asked for help any more until it moves again: its VM's pages are
  * swapped out, in the state in which others are ballooned.
  *
  * All calls are made while no VM of the pool runs, but for `onExhausted` of the pool, which is called inside a guest's
@@ -40,6 +41,12 @@ export const BALLOON_PATIENCE = 5000;
 const BALLOON_REST = 60_000;
 /** Part of a guest's RAM that its balloon takes at most: a guest that is left with less would kill its processes. */
 const BALLOON_LIMIT = 0.65;
+/** Part of a guest's RAM that it keeps available, and the least number of pages. */
+const GUEST_MARGIN = 1 / 32;
+const LEAST_MARGIN = 1024;
+/** Milliseconds between two requests for statistics while memory is plentiful, and after which they tell nothing. */
+const CALM_REQUESTS = 1000;
+const STALE = 3000;
 /** Milliseconds between two samples of working sets. */
 const SAMPLE_PERIOD = 30_000;
 /** Pages looked at for sharing at each tick, and pages swapped out at most. */
@@ -120,6 +127,14 @@ interface Client {
   lastGranted: number;
   /** Pages that its balloon held at the look before. */
   lastBallooned: number;
+  /** When its guest was last asked for statistics, and what its balloon held then. */
+  requestedAt: number;
+  requestBallooned: number;
+  /** What it answered, in available bytes, and what its balloon held when it was asked. */
+  answer: number | undefined;
+  answerBallooned: number;
+  /** Whether its guest says that it can spare no more. */
+  isDry: boolean;
   /** When its balloon last moved towards its target, or had reached it. */
   movedAt: number;
   stuck: boolean;
@@ -181,6 +196,11 @@ export class MemoryBroker {
       swapped: 0,
       lastGranted: 0,
       lastBallooned: 0,
+      requestedAt: -Infinity,
+      requestBallooned: 0,
+      answer: undefined,
+      answerBallooned: 0,
+      isDry: false,
       movedAt: 0,
       stuck: false,
       restUntil: -Infinity,
@@ -235,7 +255,8 @@ export class MemoryBroker {
     for (const client of this.clients.values()) this.ask(client, now);
     const swapsAll = this.state === "hard" || this.state === "low";
     for (const client of this.clients.values()) {
-      const swaps = swapsAll || (client.stuck && this.state === "soft") || client.granted > client.limit;
+      const helpless = client.stuck || client.isDry;
+      const swaps = swapsAll || (helpless && this.state === "soft") || client.granted > client.limit;
       if (swaps) this.swapDown(client, SWAP_PAGES);
       this.noteShrinking(client, now);
     }
@@ -335,6 +356,10 @@ export class MemoryBroker {
     // While the pool is well off nobody is asked for more than before; a limit holds all the same.
     if (this.state === "high")
       wanted = Math.min(wanted, Math.max(before, Math.min(ram - client.limit, most)));
+    const spare = live && wanted > 0 ? this.spareOf(client, now) : Infinity;
+    client.isDry = spare !== undefined && spare < wanted;
+    // An answer is there at the next look.
+    wanted = Math.min(wanted, spare ?? client.ballooned);
     if (live) balloon.setTarget(now < client.restUntil ? Math.min(wanted, client.ballooned) : wanted);
     const reached = !live || client.ballooned >= wanted;
     const progress = client.ballooned > client.lastBallooned;
@@ -347,6 +372,26 @@ export class MemoryBroker {
       client.stuck = true;
       client.restUntil = now + BALLOON_REST;
     }
+  }
+
+  /**
+   * Pages that a guest says it can have in its balloon; undefined if it has not been asked lately. Its word costs only
+   * itself: what it does not give is swapped, and what it has not got does not come.
+   */
+  private spareOf(client: Client, now: number): number | undefined {
+    const { vm, ballooned, requestedAt } = client;
+    const age = now - requestedAt;
+    if (this.state !== "high" || age >= CALM_REQUESTS) {
+      vm.balloon!.requestStatistics();
+      // What can be read now was written when the guest was asked before.
+      client.answer = age >= STALE ? undefined : (vm.balloon!.statistics.availableMemory ?? Infinity);
+      client.answerBallooned = client.requestBallooned;
+      client.requestBallooned = ballooned;
+      client.requestedAt = now;
+    }
+    if (client.answer === undefined) return undefined;
+    const margin = Math.max(LEAST_MARGIN, Math.floor(vm.memory.pages * GUEST_MARGIN));
+    return Math.max(0, client.answerBallooned + Math.floor(client.answer / PAGE_SIZE) - margin);
   }
 
   /** Notices a VM whose standing still brings nothing: no room to swap, and a balloon that does not move. */

@@ -78,6 +78,13 @@ export interface BalloonPort {
   /** What its driver says; see {@link MemoryUsage.ballooned} for what is true. */
   readonly actual: number;
   readonly live: boolean;
+  /** The guest's own word, of the time of the request before the last; in bytes. */
+  readonly statistics: {
+    /** What programs could still use without hardship. */
+    readonly availableMemory?: number;
+  };
+  /** Asks the guest for fresh statistics. */
+  requestStatistics(): void;
 }
 
 /** Machine memory that VMs of several threads take frames from; `HostMemory` of the jit package is the heart of one. */
