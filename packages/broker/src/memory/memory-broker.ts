@@ -42,7 +42,7 @@ const BALLOON_REST = 60_000;
 /** Part of a guest's RAM that its balloon takes at most: a guest that is left with less would kill its processes. */
 const BALLOON_LIMIT = 0.65;
 /** Part of a guest's RAM that it keeps available, and the least number of pages. */
-const GUEST_MARGIN = 1 / 32;
+const GUEST_MARGIN = 1 / 16;
 const LEAST_MARGIN = 1024;
 /** Milliseconds between two requests for statistics while memory is plentiful, and after which they tell nothing. */
 const CALM_REQUESTS = 1000;
