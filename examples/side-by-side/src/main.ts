@@ -6,10 +6,12 @@ import { chooseKernel, numberOption, type OwnDaemon, withOwnDaemon } from "@hype
 
 const names = ["left", "right"] as const;
 const DEFAULT_SECONDS = 5;
-/** Commands that compute without end in the background and give the prompt back. */
+/** Milliseconds in which a guest that computes uses CPU time, and pays back what it got before the limit was reached. */
+const SETTLE_MS = 1500;
+/** Commands that compute in the background, for minutes at least, and give the prompt back. */
 const endless = {
   debian: "sh -c 'while :; do :; done' >/dev/null & true",
-  embedded: "burn 1000000 & echo begun",
+  embedded: `${"burn 4000 & ".repeat(8)}echo begun`,
 } as const;
 
 interface Figures {
@@ -64,6 +66,10 @@ async function main(args: readonly string[]): Promise<void> {
   const text = (await readFile(path, "utf8")).replaceAll("kernel: debian", `kernel: ${kernel}`);
   await withOwnDaemon(text, async (daemon) => {
     for (const name of names) await daemon.hyperfile("exec", name, endless[kernel]);
+    const idle = (await figuresOf(daemon.client)).map(({ used }) => used);
+    await new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
+    for (const [at, { used }] of (await figuresOf(daemon.client)).entries())
+      if (used <= idle[at]!) throw new Error(`the guest ${names[at]} does not compute: see its console`);
     console.log(`Two ${kernel} guests on one core, both computing.`);
     await measure(daemon, "Shares as in the Hyperfile:", seconds);
     await daemon.hyperfile("set", "left", "cpu.shares=1000");

@@ -33,6 +33,9 @@ it("prints what each guest got as the shares change, and says which guest stands
       "left 1000 0.0",
       "right 1000 100.0",
     ]);
+    // Both computed for most of the first second, on one core.
+    const times = [...stdout.matchAll(/% +([\d.]+) s +[\d.]+ s$/gm)].map(([, time]) => Number(time));
+    expect(times.every((time, at) => (at === 4 ? time === 0 : time > 0.05))).toBe(true);
     // How near the others come depends on what else the computer does; a paused guest gets nothing anywhere.
     expect(rows.slice(4).map((row) => row[4])).toEqual(["0.0", "100.0"]);
     expect(readdirSync(folder)).toEqual([]);

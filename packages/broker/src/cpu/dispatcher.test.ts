@@ -137,6 +137,22 @@ describe("CPU time", () => {
     expect(scheduler.accountsOf("vm", 11 * MS).used).toBe(4 * MS);
   });
 
+  it("that a limit keeps from a VM is told as such from the beginning: no sum ever gets smaller", async () => {
+    const gate = add("vm", 0);
+    scheduler.configure("vm", { limit: 0.1 }, "client", 0);
+    await ask(gate);
+    dispatcher.poll(0);
+    times.set(1, 10 * MS);
+    gate.release("ready");
+    dispatcher.poll(10 * MS);
+    expect(table.read(0, 30 * MS)).toMatchObject({
+      state: "limited",
+      accounts: { used: 10 * MS, ready: 0, limited: 20 * MS },
+    });
+    dispatcher.poll(200 * MS);
+    expect(table.read(0, 200 * MS)).toMatchObject({ state: "running", accounts: { ready: 0 } });
+  });
+
   it("is the time between grant and release where the host doesn't say", async () => {
     const gate = add("vm", 0);
     times.clear();

@@ -48,6 +48,8 @@ const SHORTEST_WAIT = 200_000;
 export class GrantDispatcher {
   private readonly entries = new Map<string, Entry>();
   private readonly threads = new Map<number, ThreadAccount>();
+  /** The scheduler's count when accounts were last written. */
+  private holds = 0;
 
   constructor(private readonly options: DispatcherOptions) {}
 
@@ -91,9 +93,19 @@ export class GrantDispatcher {
       granted.push(entry);
     }
     const wait = this.endTurns(now);
+    this.publishHolds(now);
     // Last, for a thread that wakes may take this one's core.
     for (const { slot } of granted) this.options.table.setGrant(slot, Grant.given);
     return wait;
+  }
+
+  /** What a table says is ready from then on must not be limited when it is looked at again: sums would get smaller. */
+  private publishHolds(now: number): void {
+    const { holds } = this.options.scheduler.counters;
+    if (holds === this.holds) return;
+    this.holds = holds;
+    for (const entry of this.entries.values())
+      if (!entry.isRunning && entry.wish === "ready") this.publish(entry, now);
   }
 
   /** Writes the accounts of all VMs to the table. */

@@ -26,7 +26,7 @@ import { ResourceError } from "./errors.js";
 import type { Allotment, PoolAllotment, ResourceTree } from "./resource-tree.js";
 
 /** Quanta over which a limit is exact: a client that had too little of its limit may catch up this much. */
-export const LIMIT_WINDOW = 10;
+export const LIMIT_WINDOW = 4;
 /** Quanta of lag that are kept for a client that could not use its rate. */
 const MOST_LAG = 16;
 /** Rate in cores of a client for which reservations leave nothing: what others don't use is still for it. */
@@ -73,6 +73,8 @@ export interface CpuSchedulerCounters {
   wakeGrants: number;
   /** Running clients that were told to make room for one that woke. */
   preemptions: number;
+  /** Changes of clients between ready and limited. */
+  holds: number;
 }
 
 interface Client {
@@ -114,7 +116,7 @@ interface Allowance {
 
 /** The scheduler. */
 export class CpuScheduler {
-  readonly counters: CpuSchedulerCounters = { grants: 0, wakes: 0, wakeGrants: 0, preemptions: 0 };
+  readonly counters: CpuSchedulerCounters = { grants: 0, wakes: 0, wakeGrants: 0, preemptions: 0, holds: 0 };
   private readonly clients = new Map<string, Client>();
   /** Clients that are ready, limited or running. */
   private readonly active = new Set<Client>();
@@ -465,7 +467,9 @@ export class CpuScheduler {
 
   private noteHeld(client: Client, held: boolean, now: number): void {
     const state = held ? "limited" : "ready";
-    if (client.accounts.state !== state) client.accounts.enter(state, now);
+    if (client.accounts.state === state) return;
+    this.counters.holds++;
+    client.accounts.enter(state, now);
   }
 
   /** When the limits let a client run: now or before if they do. */
