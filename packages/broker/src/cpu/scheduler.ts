@@ -40,6 +40,11 @@ const LEAST_REQUEST = 1 / 16;
 const REQUEST_EXPONENT = 1.25;
 /** Part of a request that is too short for a turn: a client with less left of its request makes a new one. */
 const LEAST_TURN = 1 / 2;
+/**
+ * Requests by which a client's deadline counts as earlier on the core on which it ran last: the host wakes its thread
+ * there at once, where elsewhere it may let it share a core with another VM's while one is idle.
+ */
+const AFFINITY = 1;
 /** Part of a quantum that a client gets first after it woke. */
 const WAKE_PART = 1 / 4;
 
@@ -103,6 +108,8 @@ interface Client {
   /** Order of waking among those that have priority for it; 0 without. */
   wakeOrder: number;
   core: number;
+  /** Core of its last grant; -1 before the first. */
+  lastCore: number;
   /** Told to give its core back. */
   revoked: boolean;
 }
@@ -152,6 +159,7 @@ export class CpuScheduler {
       limits: [],
       wakeOrder: 0,
       core: -1,
+      lastCore: -1,
       revoked: false,
     });
   }
@@ -284,7 +292,7 @@ export class CpuScheduler {
   next(now: number): CpuGrant | undefined {
     const core = this.cores.indexOf(undefined);
     if (core < 0) return undefined;
-    const chosen = this.choose(now);
+    const chosen = this.choose(now, core);
     if (chosen === undefined) return undefined;
     const { quantum } = this.options;
     if (this.isNew(chosen)) {
@@ -296,6 +304,7 @@ export class CpuScheduler {
     chosen.wakeOrder = 0;
     chosen.revoked = false;
     chosen.core = core;
+    chosen.lastCore = core;
     this.cores[core] = chosen;
     chosen.accounts.enter("running", now);
     this.counters.grants++;
@@ -317,10 +326,16 @@ export class CpuScheduler {
     return this.isNew(client) ? client.runtime + client.turn / client.rate : client.deadline;
   }
 
-  /** Whether one client comes before another of its class. */
-  private isBefore(one: Client, other: Client): boolean {
+  /** The deadline as it counts for a core. */
+  private deadlineOn(client: Client, core: number): number {
+    const deadline = this.deadlineOf(client);
+    return client.lastCore === core ? deadline - (AFFINITY * client.turn) / client.rate : deadline;
+  }
+
+  /** Whether one client comes before another of its class on a core. */
+  private isBefore(one: Client, other: Client, core: number): boolean {
     if (one.wakeOrder !== 0) return one.wakeOrder < other.wakeOrder;
-    const [mine, its] = [this.deadlineOf(one), this.deadlineOf(other)];
+    const [mine, its] = [this.deadlineOn(one, core), this.deadlineOn(other, core)];
     return mine < its || (mine === its && one.order < other.order);
   }
 
@@ -421,7 +436,8 @@ export class CpuScheduler {
     return chosen === undefined ? undefined : this.revoke(chosen);
   }
 
-  private choose(now: number): Client | undefined {
+  /** The client that a core, if it is a certain one, goes to. */
+  private choose(now: number, core = -1): Client | undefined {
     const time = this.virtualTime();
     // Sums of rounded numbers: one part in a billion of a quantum is no claim.
     const slack = 1e-9 * this.options.quantum;
@@ -435,7 +451,11 @@ export class CpuScheduler {
       if (held) continue;
       const eligible = client.rate * (client.runtime - time) <= slack;
       const rank = client.wakeOrder !== 0 ? 3 : eligible ? 2 : 1;
-      if (best === undefined || rank > bestClass || (rank === bestClass && this.isBefore(client, best))) {
+      if (
+        best === undefined ||
+        rank > bestClass ||
+        (rank === bestClass && this.isBefore(client, best, core))
+      ) {
         best = client;
         bestClass = rank;
       }
