@@ -1,7 +1,7 @@
 /** The guests that the experiments run: the embedded one, and Debian where its files are in the cache. */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { homedir, tmpdir } from "node:os";
-import { join } from "node:path";
+import { isAbsolute, join } from "node:path";
 import { zstdCodec } from "../src/snapshot/codec.js";
 import { encodeMachine, restoreMachine } from "../src/snapshot/machine.js";
 import type { TestHost, TestVm, TestVmOptions } from "../test/riscv-vm.js";
@@ -16,10 +16,10 @@ export const embedded = (ramBytes: number, options: Partial<TestVmOptions> = {})
   ...options,
 });
 
-const cache = join(
-  process.env.HYPERFILE_CACHE ?? join(homedir(), ".cache/hyperfile"),
-  "debian-trixie-riscv64",
-);
+// Where `npm start` puts it (XDG base directories: a name that is not absolute is ignored).
+const { XDG_CACHE_HOME: base } = process.env;
+const caches = base !== undefined && isAbsolute(base) ? base : join(homedir(), ".cache");
+const cache = join(caches, "hyperfile", "debian-trixie-riscv64");
 
 /** Debian's kernel and busybox, as `hyperfile start` boots them; undefined where they were never fetched. */
 export function debian(ramBytes: number, options: Partial<TestVmOptions> = {}): TestVmOptions | undefined {
