@@ -63,12 +63,6 @@ const LAZY_STEP = 5;
 
 /** Makes guests for the broker. */
 export const makeGuest: MakeGuest = async (spec, surroundings, { folder, place, restore }) => {
-  if (spec.disks.length > 0) {
-    throw new CliError(
-      "E_MACHINE",
-      `VM ${spec.name} has disks, which this board has no device for: leave them out`,
-    );
-  }
   const files = await readBootFiles(spec, folder);
   const thread = threadAt(place as ThreadPlace);
   const { pool, first } = thread;

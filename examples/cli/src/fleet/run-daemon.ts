@@ -27,6 +27,7 @@ export async function runDaemon(
     threadProgram: new URL("./vm-thread.js", import.meta.url),
     version,
     cores: flags.cores ?? size.cores,
+    lacks: size.lacks,
     memory: {
       memoryBytes: flags.guestMemory ?? size.memoryBytes,
       mostNodeBytes: MOST_FRAME_BYTES,

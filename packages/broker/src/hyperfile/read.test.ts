@@ -45,6 +45,16 @@ vms:
   });
 });
 
+it("what the machines have no device for is refused where it stands", async () => {
+  const text =
+    "images:\n  root: { file: r }\nvms:\n  a: { kernel: embedded, disks: [root] }\n  b: { kernel: embedded }\n";
+  const reading = readHyperfile(text, "fleet.yaml", { ...host, lacks: ["disks"] });
+  await expect(reading).rejects.toThrow(
+    /^fleet.yaml:4:26: vms.a.disks: machines have no disks here yet: leave them out$/,
+  );
+  expect((await read(text)).vms[0]?.disks).toHaveLength(1);
+});
+
 describe("a good file", () => {
   it("needs no more than a VM and what it boots", async () => {
     const [vm] = (await read("vms:\n  one:\n    kernel: embedded\n")).vms;

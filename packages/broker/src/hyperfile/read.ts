@@ -48,6 +48,8 @@ type Raw = Readonly<Record<string, unknown>>;
 export interface HostSize {
   readonly cores: number;
   readonly memoryBytes: number;
+  /** Fields of VMs for which its machines have no device. */
+  readonly lacks?: readonly "disks"[];
 }
 
 /**
@@ -84,6 +86,7 @@ class Reader {
   private top: Raw = {};
   /** VM that writes to an image, by image. */
   private readonly writers = new Map<string, string>();
+  private lacks: readonly string[] = [];
 
   constructor(
     private readonly document: HyperfileDocument,
@@ -92,6 +95,7 @@ class Reader {
 
   read(top: Raw, size: HostSize): HyperfileSpec {
     this.top = top;
+    this.lacks = size.lacks ?? [];
     const host = raw(top.host);
     const pools = this.pools();
     const vms = Object.entries(raw(top.vms)).map(([name, value]) => this.vm(name, raw(value)));
@@ -165,6 +169,8 @@ class Reader {
       boot.kernel !== undefined && "builtin" in boot.kernel && boot.kernel.builtin === "embedded";
     const shell =
       ((fields.shell ?? named?.shell) as ShellKind | undefined) ?? (isEmbedded ? "embedded" : "posix");
+    for (const field of this.lacks.filter((field) => fields[field] !== undefined))
+      document.add([...path, field], `machines have no ${field} here yet: leave them out`, "name");
     const restart = (fields.restart as VmSpec["restart"] | undefined) ?? "never";
     const disposable = (fields.disposable as boolean | undefined) ?? false;
     if (disposable && restart !== "never") {

@@ -11,6 +11,7 @@ import { dirname } from "node:path";
 import { WebSocketServer } from "ws";
 import { type Operation, type OperationId, operations } from "../../api/operations.js";
 import { HostScheduler } from "../../cpu/node/host-scheduler.js";
+import type { HostSize } from "../../hyperfile/read.js";
 import { HyperfileError, problemLine } from "../../hyperfile/types.js";
 import { Fleet } from "../../lifecycle/node/fleet.js";
 import { HostMemoryBroker, type HostMemoryOptions } from "../../memory/host-memory-broker.js";
@@ -29,6 +30,8 @@ export interface DaemonOptions {
   readonly cores: number;
   /** Machine memory for all guests together. */
   readonly memory: HostMemoryOptions;
+  /** Fields of VMs for which the program's machines have no device. */
+  readonly lacks?: HostSize["lacks"];
   /** Longest turn in milliseconds of CPU time. */
   readonly quantumMs?: number;
   /** Milliseconds between two samples of the history. */
@@ -94,7 +97,11 @@ export class Daemon {
     this.fleet = new Fleet({
       scheduler,
       memory: new HostMemoryBroker(options.memory),
-      size: { cores: options.cores, memoryBytes: options.memory.memoryBytes },
+      size: {
+        cores: options.cores,
+        memoryBytes: options.memory.memoryBytes,
+        ...(options.lacks === undefined ? {} : { lacks: options.lacks }),
+      },
       folder: options.folder,
       threadProgram: options.threadProgram,
     });
