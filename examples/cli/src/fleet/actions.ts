@@ -1,5 +1,4 @@
 /** What the commands on the daemon do. Loaded when one of them runs: the others start without it. */
-
 import { existsSync } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
 import { basename, dirname, resolve } from "node:path";
@@ -223,8 +222,7 @@ async function readSource(file: string | undefined): Promise<Source> {
 async function projectOf(file: string | undefined): Promise<string> {
   try {
     const source = await readSource(file);
-    const { projectNameOf } = await import("@hyperfile/broker/node");
-    const { readHyperfile } = await import("@hyperfile/broker");
+    const { projectNameOf, readHyperfile } = await import("@hyperfile/broker");
     const { name } = await readHyperfile(source.text, source.file, hostSize());
     return name ?? projectNameOf(source.folder);
   } catch (error) {

@@ -1,4 +1,5 @@
 export * from "./order.js";
+export * from "./project-name.js";
 export * from "./read.js";
 export * from "./schema.js";
 export * from "./suggest.js";

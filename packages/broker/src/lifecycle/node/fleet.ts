@@ -6,10 +6,11 @@
  * same names for pools; names of VMs are the host's.
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { basename, join, resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { ResourceError } from "../../cpu/errors.js";
 import type { HostScheduler, VmCpuReport } from "../../cpu/node/host-scheduler.js";
 import { DEFAULT_POOL, type PoolAllotment } from "../../cpu/resource-tree.js";
+import { projectNameOf } from "../../hyperfile/project-name.js";
 import { type HostSize, readHyperfile } from "../../hyperfile/read.js";
 import { hint } from "../../hyperfile/suggest.js";
 import { type HyperfileSpec, ROOT_POOL, type VmSpec } from "../../hyperfile/types.js";
@@ -562,16 +563,6 @@ export class Fleet {
 /** A pool's name on the host. */
 const fullPool = (project: string, pool: string): string =>
   pool === ROOT_POOL ? project : `${project}/${pool}`;
-
-/** The name of a Hyperfile that has none: its folder's, in the letters that names have. */
-export function projectNameOf(folder: string): string {
-  const name = basename(folder)
-    .toLowerCase()
-    .replace(/[^a-z0-9-]+/g, "-")
-    .replace(/^[^a-z]+|-+$/g, "")
-    .slice(0, 63);
-  return name === "" || name === ROOT_POOL ? "project" : name;
-}
 
 function applyLive(before: VmSpec, after: VmSpec, fields: readonly (keyof VmSpec)[]): VmSpec {
   return { ...before, ...Object.fromEntries(fields.map((field) => [field, after[field]])) };
