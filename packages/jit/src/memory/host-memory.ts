@@ -6,7 +6,6 @@
  * A frame belongs to one thread at a time, so reference counts, page maps and translations stay each thread's own and
  * need no locks (docs/decisions/0007-one-memory-many-threads.md).
  */
-
 import { FrameTable, MOST_OWNERS, SharedFrames } from "./frame-store.js";
 import { FramePool } from "./frames.js";
 import { HART_STRIDE, PAGE_SIZE } from "./layout.js";

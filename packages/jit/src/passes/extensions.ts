@@ -8,10 +8,9 @@
  * way compare 32 bits. Operations of 32 bits cost a half in JavaScript, and no more in WebAssembly.
  */
 import type { Type, Value } from "@hyperfile/decoder";
-import { lowestOnes, lowMask } from "./halves.js";
+import { lowestOnes, lowMask, widthOf } from "./halves.js";
 import type { Rule, Rules, Simplifier } from "./simplify.js";
 
-const widthOf = (type: Type): 32 | 64 => (type === "i64" ? 64 : 32);
 const low = (to: Simplifier, x: Value): Value => to.make("wrap", "i32", [x]);
 
 /** The amount of a shift, if it is constant. */

@@ -1,5 +1,5 @@
 /** Arithmetic on constants of 64 bits as pairs of int32; those of 32 bits have the sign of their low half as the high one. */
-import type { Operation } from "@hyperfile/decoder";
+import type { Operation, Type } from "@hyperfile/decoder";
 
 /** The halves of a constant. */
 export interface Halves {
@@ -12,6 +12,9 @@ export function halvesOf(operation: Operation): Halves {
   const constant = operation.constant!;
   return typeof constant === "number" ? { lo: constant, hi: constant >> 31 } : constant;
 }
+
+/** Bits of an integer type. */
+export const widthOf = (type: Type): 32 | 64 => (type === "i64" ? 64 : 32);
 
 export const isZero = ({ lo, hi }: Halves): boolean => lo === 0 && hi === 0;
 export const isOne = ({ lo, hi }: Halves): boolean => lo === 1 && hi === 0;

@@ -3,10 +3,9 @@
  * The pairs of int32 that JavaScript has for 64 bits gain most: there a multiplication or division is a call.
  */
 import type { Type, Value } from "@hyperfile/decoder";
-import { exponentOf, type Halves, isMinusOne, isOne, isZero, lowMask } from "./halves.js";
+import { exponentOf, type Halves, isMinusOne, isOne, isZero, lowMask, widthOf } from "./halves.js";
 import type { Rule, Rules, Simplifier } from "./simplify.js";
 
-const widthOf = (type: Type): 32 | 64 => (type === "i64" ? 64 : 32);
 const shift = (to: Simplifier, op: "shl" | "shru" | "shrs", type: Type, x: Value, by: number): Value =>
   to.make(op, type, [x, to.constant("i32", by)]);
 const negated = (to: Simplifier, type: Type, x: Value): Value =>
