@@ -7,6 +7,7 @@ export default defineConfig({
   resolve: {
     alias: {
       "@hyperfile/decoder": source("decoder"),
+      "@hyperfile/jit/names": fileURLToPath(new URL("./packages/jit/src/names.ts", import.meta.url)),
       "@hyperfile/jit": source("jit"),
       "@hyperfile/devices": source("devices"),
       "@hyperfile/broker/client": fileURLToPath(new URL("./packages/broker/src/client.ts", import.meta.url)),

@@ -2,22 +2,7 @@
  * The machine as the command line sees it, apart from its making, so that the terminal and the commands can
  * be tested with a machine of their own.
  */
-import type { DumpKind, DumpOptions, ExplainedStage, ProfileReport, Tier } from "@hyperfile/jit";
-
-/** All members of a union, in an order. */
-const all =
-  <Union extends string>() =>
-  <const List extends readonly Union[]>(
-    list: [Union] extends [List[number]] ? List : never,
-  ): readonly Union[] =>
-    list;
-
-// Written again here, where the compiler compares them: to take the values from the package would load the translator
-// for commands that run no machine.
-/** Values of `--tier`. */
-export const tiers = all<Tier>()(["auto", "interpreter", "js", "wasm-interpreter", "wasm"]);
-/** Values of `--dump`. */
-export const dumpKinds = all<DumpKind>()(["insn", "ir", "opt", "emit", "exit", "mmu", "irq"]);
+import type { DumpOptions, ExplainedStage, ProfileReport, Tier } from "@hyperfile/jit";
 
 /** A file's content with the name that messages use for it. */
 export interface NamedBytes {

@@ -2,6 +2,7 @@
  * The command line: commands, options and help. Every mistake of the user's ends as one line on standard
  * error; commander's own texts are brought into that form.
  */
+import { dumpKinds, tiers } from "@hyperfile/jit/names";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { addFleetCommands, runFleetAction } from "./commands/fleet.js";
 import { disasm, explain, type InspectFlags } from "./commands/inspect.js";
@@ -19,7 +20,7 @@ import { type RunFlags, run } from "./commands/run.js";
 import { type StartFlags, type StartSurroundings, start } from "./commands/start.js";
 import { type TopFlags, top } from "./commands/top.js";
 import { CliError, errorLine } from "./errors.js";
-import { dumpKinds, explainedBackends, tiers } from "./machine-types.js";
+import { explainedBackends } from "./machine-types.js";
 import type { Streams } from "./session.js";
 import { escapeHelp } from "./terminal.js";
 

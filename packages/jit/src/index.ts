@@ -5,6 +5,7 @@ export * from "./backend/js/verify.js";
 export * from "./engine/code-pages.js";
 export * from "./engine/engine.js";
 export * from "./engine/flat-cpu.js";
+export * from "./engine/tiers.js";
 export * from "./memory/frame-store.js";
 export * from "./memory/frames.js";
 export * from "./memory/guest-memory.js";

@@ -3,10 +3,11 @@
  * `InvalidArgumentError`, whose text becomes the end of a one-line message that names the option.
  */
 import { readFile } from "node:fs/promises";
-import type { AddressRange, DumpKind } from "@hyperfile/jit";
+import type { AddressRange } from "@hyperfile/jit";
+import { type DumpKind, dumpKinds } from "@hyperfile/jit/names";
 import { InvalidArgumentError } from "commander";
 import { CliError, fileErrorReason } from "../errors.js";
-import { dumpKinds, type NamedBytes } from "../machine-types.js";
+import type { NamedBytes } from "../machine-types.js";
 
 const kibibyte = 1024;
 const mebibyte = kibibyte * kibibyte;

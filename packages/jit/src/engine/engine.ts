@@ -30,20 +30,8 @@ import { type CodePage, CodePages, type Translation } from "./code-pages.js";
 import { JsRegions } from "./js-regions.js";
 import { RegionSource } from "./region-source.js";
 import { RegionTranslator } from "./region-translator.js";
+import type { Tier } from "./tiers.js";
 import { translateBlock } from "./translate-block.js";
-
-/**
- * Which tiers the engine may use:
- * - `interpreter`: the JavaScript interpreter alone;
- * - `js`: it, and JavaScript translations of hot blocks;
- * - `wasm-interpreter`: the WebAssembly interpreter alone;
- * - `wasm`: it, and WebAssembly regions of hot code;
- * - `auto`: what measured best on this platform (docs/decisions/0004-tiers.md).
- */
-export type Tier = "auto" | "interpreter" | "js" | "wasm-interpreter" | "wasm";
-
-/** All tiers, the default first. */
-export const tiers: readonly Tier[] = ["auto", "interpreter", "js", "wasm-interpreter", "wasm"];
 
 /** How much of the emitted code is parsed and checked before it runs. */
 export type VerifyMode = "all" | "sampled" | "off";

@@ -15,8 +15,8 @@ import {
 } from "@hyperfile/decoder";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { tiers as allTiers, type Tier } from "./engine.js";
 import { FlatCpu, type FlatCpuOptions } from "./flat-cpu.js";
+import { tiers as allTiers, type Tier } from "./tiers.js";
 
 const tiers = allTiers.filter((tier) => tier !== "auto");
 const all: Effects = { reads: true, writes: true, exits: true };

@@ -1,12 +1,5 @@
 /**
- * Dumps of what a VM's translator does, as text, by name (after QEMU's `-d`):
- *
- * - `insn`: guest assembly of each block when it is translated
- * - `ir`, `opt`: its IR, before and after the passes
- * - `emit`: the JavaScript or WebAssembly made of it
- * - `exit`: each return to the dispatcher, with the reason and the program counter
- * - `mmu`: each page that enters a TLB
- * - `irq`: exceptions and interrupts
+ * Dumps of what a VM's translator does, as text, by name (`dump-kinds.ts`).
  *
  * A filter of guest-virtual addresses lets only what touches it through. Nothing that is not asked for costs
  * anything: a dump gives the engine no receiver for it.
@@ -15,14 +8,11 @@ import { type FrontEnd, type GuestInsn, printBlock } from "@hyperfile/decoder";
 import { decodeInPages } from "../engine/straddling.js";
 import { PAGE_SIZE } from "../memory/layout.js";
 import type { LinearMemory } from "../memory/linear-memory.js";
+import type { DumpKind } from "./dump-kinds.js";
 import type { EngineTrace, TracedBlock, TracedRegion } from "./engine-trace.js";
 import { formatInsn } from "./explain.js";
 import { addressOf, hex, type RegionView, regionGraphText, regionWasmText } from "./region-text.js";
 import type { SlotName } from "./state-names.js";
-
-/** What can be dumped. */
-export const dumpKinds = ["insn", "ir", "opt", "emit", "exit", "mmu", "irq"] as const;
-export type DumpKind = (typeof dumpKinds)[number];
 
 /** Guest-virtual addresses from `start` on. */
 export interface AddressRange {

@@ -1,4 +1,5 @@
 export * from "./dump.js";
+export * from "./dump-kinds.js";
 export * from "./engine-trace.js";
 export * from "./explain.js";
 export * from "./profile.js";

@@ -4,7 +4,8 @@
  */
 import { disassemble, type FrontEnd, riscvFrontEnd, riscvTable } from "@hyperfile/decoder";
 import { CodePages } from "../../engine/code-pages.js";
-import type { Engine, Tier, VerifyMode } from "../../engine/engine.js";
+import type { Engine, VerifyMode } from "../../engine/engine.js";
+import type { Tier } from "../../engine/tiers.js";
 import { Exit, header } from "../../memory/layout.js";
 import { MemoryError } from "../../memory/linear-memory.js";
 import {
