@@ -8,16 +8,8 @@ import { join } from "node:path";
 import { LazyPages } from "../src/snapshot/machine.js";
 import { restoreSnapshotFile, saveSnapshotFile } from "../src/snapshot/node/snapshot-file.js";
 import { TestHost, type TestVm } from "../test/riscv-vm.js";
-import {
-  type Check,
-  conclude,
-  debian,
-  debianAtPrompt,
-  embedded,
-  MEBIBYTE,
-  report,
-  residentBytes,
-} from "./guests.js";
+import { debian, debianAtPrompt, embedded, MEBIBYTE, report, residentBytes } from "./guests.js";
+import { Requirements } from "./requirements.js";
 
 const CLONES = 30;
 const RAM = 256 * MEBIBYTE;
@@ -45,13 +37,13 @@ function timed(runs: number, run: () => void): { best: number; median: number } 
 const fromNothing = performance.now();
 const first = new TestHost(64 * MEBIBYTE).boot(embedded(32 * MEBIBYTE));
 if (!first.runUntil("guest# ", 20e6)) throw new Error("the embedded guest has no prompt");
-const checks: Check[] = [];
-/** A requirement: a figure that must be less than another. */
-function below(what: string, figure: number, limit: number, unit: string): void {
-  const pass = figure < limit;
-  checks.push({ what: `${what}: less than ${limit} ${unit}`, figure: `${figure.toFixed(1)} ${unit}`, pass });
-}
-below("embedded guest, from nothing to its shell", performance.now() - fromNothing, 200, "ms");
+const requirements = new Requirements();
+requirements.noteBelow(
+  "embedded guest, from nothing to its shell",
+  performance.now() - fromNothing,
+  200,
+  "ms",
+);
 
 const options = debian(RAM) ?? embedded(RAM);
 const isDebian = options.initrd !== undefined;
@@ -78,7 +70,7 @@ for (let at = 0; at < CLONES; at++) {
 }
 times.sort((a, b) => a - b);
 report(`clone of a running ${name}: median of ${CLONES}`, times[CLONES >> 1]!, "ms");
-below(`clone of a running ${name}, slowest of ${CLONES}`, times[CLONES - 1]!, 20, "ms");
+requirements.noteBelow(`clone of a running ${name}, slowest of ${CLONES}`, times[CLONES - 1]!, 20, "ms");
 const still = residentBytes();
 report(`resident memory of the process with one ${name}`, before / MEBIBYTE, "MiB");
 report(`${CLONES} clones that stand still: more memory than one`, (100 * (still - before)) / before, "%");
@@ -87,7 +79,7 @@ answers.sort((a, b) => a - b);
 report("a clone's first answer: median", answers[CLONES >> 1]!, "ms");
 const answered = residentBytes();
 const more = (100 * (answered - before)) / before;
-below(`${CLONES} clones that have answered, more memory than one`, more, 20, "%");
+requirements.noteBelow(`${CLONES} clones that have answered, more memory than one`, more, 20, "%");
 const frames = clones.reduce((sum, { guest }) => sum + guest.usage().granted - guest.usage().shared, 0);
 report("frames of their own, each", frames / CLONES / 1024, "KiB");
 for (const clone of clones) clone.destroy();
@@ -110,7 +102,7 @@ for (let run = 0; run < 5; run++) {
   restoreTimes.push(performance.now() - started);
   if (run === 0) {
     report(`restore of ${name}: until it runs`, restored - started, "ms");
-    below(`restore of ${name}, until its prompt has answered`, restoreTimes[0]!, 300, "ms");
+    requirements.noteBelow(`restore of ${name}, until its prompt has answered`, restoreTimes[0]!, 300, "ms");
     const lazy = new LazyPages(twin.guest);
     const loading = performance.now();
     while (lazy.step());
@@ -126,4 +118,4 @@ const again = timed(5, () => {
   if (!fresh.runUntil("guest# ", 20e6)) throw new Error("the embedded guest has no prompt");
 });
 report("embedded guest, from nothing to its shell, again: best of 5", again.best, "ms");
-conclude(checks);
+requirements.conclude();

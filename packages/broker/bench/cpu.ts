@@ -5,7 +5,7 @@
  * So the figures hold on a host that has other work too: a VM's entitlement is its part of what all VMs got.
  */
 import { DEFAULT_QUANTUM_MS } from "../src/cpu/node/host-scheduler.js";
-import { type Check, conclude } from "./guests.js";
+import { Requirements } from "./requirements.js";
 import { type Outcome, runThreads, type ThreadGuest } from "./thread-host.js";
 
 /** CPU time of each experiment in milliseconds. */
@@ -14,10 +14,7 @@ const QUANTUM = Number(process.env.QUANTUM_MS ?? DEFAULT_QUANTUM_MS);
 /** Error that is allowed, as a part. */
 const WITHIN = 0.01;
 
-const checks: Check[] = [];
-const check = (what: string, figure: string, pass: boolean): void => {
-  checks.push({ what, figure, pass });
-};
+const requirements = new Requirements();
 const percent = (part: number, digits = 2): string => `${(100 * part).toFixed(digits)} %`;
 
 /** Runs VMs, prints what each got, and gives the outcome. */
@@ -43,7 +40,11 @@ async function run(
 /** Checks a VM's part of the CPU time of all against what it is entitled to. */
 function entitled(what: string, { guests, total }: Outcome, name: string, part: number): void {
   const error = guests.get(name)!.cpu / (total * part) - 1;
-  check(`${what}: ${name} has ${percent(part)}`, `off by ${percent(error)}`, Math.abs(error) <= WITHIN);
+  requirements.note(
+    `${what}: ${name} has ${percent(part)}`,
+    `off by ${percent(error)}`,
+    Math.abs(error) <= WITHIN,
+  );
 }
 
 const experiments: Readonly<Record<string, () => Promise<void>>> = {
@@ -61,7 +62,7 @@ const experiments: Readonly<Record<string, () => Promise<void>>> = {
     const off = Math.max(
       ...[...outcome.guests.values()].map(({ cpu, accounted }) => Math.abs(accounted - cpu)),
     );
-    check(
+    requirements.note(
       "scheduler's accounts agree with the kernel's",
       `off by ${off.toFixed(2)} ms`,
       off <= 0.001 * outcome.total,
@@ -76,7 +77,7 @@ const experiments: Readonly<Record<string, () => Promise<void>>> = {
     );
     const turn = empty.total / empty.turns;
     const cost = (outcome.scheduler + turn * outcome.turns) / (outcome.total + outcome.scheduler);
-    check(
+    requirements.note(
       "scheduler's overhead under 2 %",
       `${percent(cost)}: its thread ${percent(outcome.scheduler / outcome.total)}, ${outcome.turns} turns of ${(1000 * turn).toFixed(0)} us`,
       cost < 0.02,
@@ -96,21 +97,21 @@ const experiments: Readonly<Record<string, () => Promise<void>>> = {
     const granted = total / (2 * wall);
     for (const limit of [0.25, 0.1]) {
       const { cpu } = guests.get(`limit ${limit}`)!;
-      check(
+      requirements.note(
         `limits: limit ${limit} is not passed`,
         `${(cpu / wall).toFixed(4)} cores`,
         cpu <= limit * wall * (1 + WITHIN),
       );
       // What the host takes for other work, it takes from all: then less than the limit is right.
       const least = limit * wall * Math.min(1, granted);
-      check(
+      requirements.note(
         `limits: limit ${limit} is reached`,
         `${percent(cpu / (limit * wall))}, the host gave ${percent(granted)} of its cores`,
         cpu >= least * (1 - WITHIN),
       );
     }
     const reserved = guests.get("reserve 0.6")!.cpu / total;
-    check(
+    requirements.note(
       "reservation of 0.6 cores against shares of 1:10",
       `${percent(reserved)} of 30 %`,
       reserved >= 0.3 * (1 - WITHIN),
@@ -131,7 +132,7 @@ const experiments: Readonly<Record<string, () => Promise<void>>> = {
         TIME / 2,
       );
       const part = outcome.guests.get(name)!.cpu / outcome.total;
-      check(
+      requirements.note(
         `dodging: ${burn.toFixed(1)} ms, then ${sleep} ms asleep, gains nothing`,
         `${percent(part)} of 33.33 %`,
         part <= (1 + WITHIN) / 3,
@@ -154,7 +155,7 @@ const experiments: Readonly<Record<string, () => Promise<void>>> = {
     for (const name of ["1 share a", "1 share b"]) entitled("idle", rest, name, 1 / 6);
     for (const name of ["2 shares a", "2 shares b"]) entitled("idle", rest, name, 2 / 6);
     const idle = started / outcome.total;
-    check("idle: it uses less than 2 %, its start included", percent(idle), idle < 0.02);
+    requirements.note("idle: it uses less than 2 %, its start included", percent(idle), idle < 0.02);
   },
 
   async waking() {
@@ -177,7 +178,7 @@ const experiments: Readonly<Record<string, () => Promise<void>>> = {
     const wall = most(wakes.map(({ wall }) => wall));
     const at = (values: readonly number[], part: number) =>
       values[Math.floor(part * (values.length - 1))]!.toFixed(2);
-    check(
+    requirements.note(
       `waking: before its turn, no other VM runs for longer than a quantum of ${QUANTUM} ms`,
       `${wakes.length} wakes: median ${at(others, 0.5)} ms, 99 % ${at(others, 0.99)}, most ${at(others, 1)}; real time ${at(wall, 0.5)}, ${at(wall, 0.99)}, ${at(wall, 1)}`,
       wakes.length > 20 && others.at(-1)! <= QUANTUM,
@@ -192,4 +193,4 @@ for (const name of asked.length > 0 ? asked : Object.keys(experiments)) {
     throw new Error(`no experiment ${name}: ${Object.keys(experiments).join(", ")}`);
   await experiment();
 }
-conclude(checks);
+requirements.conclude();

@@ -9,7 +9,8 @@
  */
 import type { Tier } from "@hyperfile/jit";
 import { TestHost, type TestVm, type TestVmOptions } from "../test/riscv-vm.js";
-import { type Check, conclude, debian, embedded, MEBIBYTE } from "./guests.js";
+import { debian, embedded, MEBIBYTE } from "./guests.js";
+import { Requirements } from "./requirements.js";
 
 const FULL = Number(process.argv[2] ?? 1000) * 1e6;
 /** Instructions after which a guest at its prompt gets another command. */
@@ -103,7 +104,7 @@ async function run(guest: Guest, tier: Tier, disturbed: boolean) {
   return result;
 }
 
-const checks: Check[] = [];
+const requirements = new Requirements(true);
 for (const guest of guests) {
   const commons = new Map<Tier, string>();
   for (const tier of Object.keys(lengths) as Tier[]) {
@@ -113,18 +114,17 @@ for (const guest of guests) {
     const millions = (first.retired / 1e6).toFixed(0);
     const alike =
       first.last === second.last && first.common === second.common && first.retired === second.retired;
-    checks.push({
-      what: `${guest.name}, tier ${tier}: two runs, the second disturbed`,
-      figure: `${millions} million, ${first.typed} commands, ${first.seconds.toFixed(1)} s + ${second.seconds.toFixed(1)} s, ${first.last}${alike ? "" : ` but ${second.last}`}`,
-      pass: alike && !first.wrong && !second.wrong && first.retired >= Math.max(COMMON, lengths[tier]),
-    });
-    console.log(`${checks.at(-1)!.pass ? "PASS" : "FAIL"}  ${checks.at(-1)!.what}: ${checks.at(-1)!.figure}`);
+    requirements.note(
+      `${guest.name}, tier ${tier}: two runs, the second disturbed`,
+      `${millions} million, ${first.typed} commands, ${first.seconds.toFixed(1)} s + ${second.seconds.toFixed(1)} s, ${first.last}${alike ? "" : ` but ${second.last}`}`,
+      alike && !first.wrong && !second.wrong && first.retired >= Math.max(COMMON, lengths[tier]),
+    );
   }
   const different = new Set(commons.values());
-  checks.push({
-    what: `${guest.name}: all tiers alike`,
-    figure: `after ${(COMMON / 1e6).toFixed(0)} million: ${[...different].join(", ")}`,
-    pass: different.size === 1,
-  });
+  requirements.note(
+    `${guest.name}: all tiers alike`,
+    `after ${(COMMON / 1e6).toFixed(0)} million: ${[...different].join(", ")}`,
+    different.size === 1,
+  );
 }
-conclude(checks);
+requirements.conclude();

@@ -98,28 +98,3 @@ export function residentBytes(): number {
 export function report(what: string, value: number, unit: string, digits = 1): void {
   console.log(`${what.padEnd(64)} ${value.toFixed(digits).padStart(10)} ${unit}`);
 }
-
-/** A requirement, what was found, and whether it is met. */
-export interface Check {
-  readonly what: string;
-  readonly figure: string;
-  readonly pass: boolean;
-}
-
-/** Prints a table of requirements; the process ends with status 1 if one is not met, or there are none. */
-export function conclude(checks: readonly Check[]): void {
-  console.log();
-  if (checks.length === 0) {
-    console.log("no requirement was looked at: the guests that it needs are missing");
-    process.exitCode = 1;
-    return;
-  }
-  const width = Math.max(...checks.map(({ what }) => what.length));
-  for (const { what, figure, pass } of checks)
-    console.log(`${pass ? "PASS" : "FAIL"}  ${what.padEnd(width)}  ${figure}`);
-  const failed = checks.filter(({ pass }) => !pass).length;
-  console.log(
-    failed === 0 ? `all ${checks.length} requirements are met` : `${failed} of ${checks.length} are not met`,
-  );
-  if (failed > 0) process.exitCode = 1;
-}

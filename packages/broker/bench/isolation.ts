@@ -7,17 +7,14 @@
  */
 import { memoryDigest } from "../src/snapshot/machine.js";
 import { TestHost, type TestVm } from "../test/riscv-vm.js";
-import { type Check, conclude, embedded, MEBIBYTE } from "./guests.js";
+import { embedded, MEBIBYTE } from "./guests.js";
 import { Attacker, Chance, programs, RAM_BASE, runHostile, startHostile, startProgram } from "./hostile.js";
+import { Requirements } from "./requirements.js";
 import { runThreads, type ThreadGuest } from "./thread-host.js";
 
 const RAM = 4 * MEBIBYTE;
 const CHAINS = Number(process.env.CHAINS ?? 10_000);
-const checks: Check[] = [];
-const check = (what: string, figure: string, pass: boolean): void => {
-  checks.push({ what, figure, pass });
-  console.log(`${pass ? "PASS" : "FAIL"}  ${what}: ${figure}`);
-};
+const requirements = new Requirements(true);
 
 /** Where a neighbour's work ends, in instructions. */
 const WORK = 30_000_000;
@@ -72,7 +69,7 @@ const finish = (what: string, neighbour: TestVm, canary: Canary, figure: string)
   neighbour.runTo(WORK);
   const digest = digestOf(neighbour.digest());
   const same = digest === undisturbed;
-  check(
+  requirements.note(
     what,
     `${figure}; neighbour ${same ? "as undisturbed" : `${digest} in place of ${undisturbed}`}, ${canary.intact ? "no canary touched" : "CANARIES TOUCHED"}`,
     same && canary.intact,
@@ -147,7 +144,7 @@ const experiments: Readonly<Record<string, () => Promise<void> | void>> = {
         } else if ((status & 64) !== 0 || status !== 15) attacker.setUp();
         if (at % 500 === 499) neighbour.runTo(neighbour.cpu.retired() + 10_000);
       }
-      check(
+      requirements.note(
         `${name}: ${CHAINS} malformed chains`,
         `${needReset} times the device asked for its reset, ${served} of ${asked} good requests between served, slowest ${slowest.toFixed(1)} ms`,
         served === asked && slowest < 200,
@@ -163,7 +160,11 @@ const experiments: Readonly<Record<string, () => Promise<void> | void>> = {
       if (chance.under(2) === 0) hostile.board.bus.read(address, size);
       else hostile.board.bus.write(address, size, chance.under(2 ** (8 * size)));
     }
-    check("registers of clock, timer, interrupt controller, serial port", `${accesses} accesses`, true);
+    requirements.note(
+      "registers of clock, timer, interrupt controller, serial port",
+      `${accesses} accesses`,
+      true,
+    );
     hostile.board.flush();
     hostile.output = "";
     finish("neighbours of a VM that attacks its devices", neighbour, canary, "all devices");
@@ -209,7 +210,7 @@ const experiments: Readonly<Record<string, () => Promise<void> | void>> = {
       ];
       const { guests: got, total } = await runThreads(guests, { cores: 1, milliseconds });
       const parts = [...got].map(([name, { cpu }]) => `${name} ${((100 * cpu) / total).toFixed(2)} %`);
-      check(
+      requirements.note(
         `a guest that ${hostile} costs no more than its entitlement of 33.33 %`,
         parts.join(", "),
         [...got.values()].every(({ cpu }) => Math.abs((3 * cpu) / total - 1) <= 0.01),
@@ -225,4 +226,4 @@ for (const name of asked.length > 0 ? asked : Object.keys(experiments)) {
     throw new Error(`no experiment ${name}: ${Object.keys(experiments).join(", ")}`);
   await experiment();
 }
-conclude(checks);
+requirements.conclude();

@@ -12,18 +12,10 @@ import { PageSharing } from "../src/memory/page-sharing.js";
 import { SwapStore } from "../src/memory/swap-store.js";
 import { TICKS_PER_SECOND } from "../src/vm/clock.js";
 import { TestHost, type TestVm } from "../test/riscv-vm.js";
-import {
-  type Check,
-  command,
-  conclude,
-  debian,
-  debianAtPrompt,
-  embedded,
-  MEBIBYTE,
-  report,
-} from "./guests.js";
+import { command, debian, debianAtPrompt, embedded, MEBIBYTE, report } from "./guests.js";
+import { Requirements } from "./requirements.js";
 
-const checks: Check[] = [];
+const requirements = new Requirements();
 const asked = process.argv.slice(2);
 const experiments: Readonly<Record<string, () => Promise<void>>> = { balloon, sharing, tax, overcommit };
 for (const name of asked.length > 0 ? asked : Object.keys(experiments)) {
@@ -32,12 +24,7 @@ for (const name of asked.length > 0 ? asked : Object.keys(experiments)) {
   console.log(`-- ${name}`);
   await run();
 }
-conclude(checks);
-
-/** A requirement of the table at the end. */
-function requires(what: string, figure: string, pass: boolean): void {
-  checks.push({ what, figure, pass });
-}
+requirements.conclude();
 
 /** A broker with a swap file. */
 function brokerOf(host: TestHost, tax: number): { readonly broker: MemoryBroker; readonly swap: SwapStore } {
@@ -78,7 +65,7 @@ async function balloon(): Promise<void> {
       `  A ${(a.instructions / 1e6).toFixed(1)}, B ${(b.instructions / 1e6).toFixed(1)} million instructions`,
     );
     const more = 100 * (b.instructions / a.instructions - 1);
-    requires(`balloon: B within 5 % of A, ${name}`, `${more.toFixed(2)} %`, Math.abs(more) <= 5);
+    requirements.note(`balloon: B within 5 % of A, ${name}`, `${more.toFixed(2)} %`, Math.abs(more) <= 5);
   }
 }
 
@@ -108,7 +95,11 @@ async function sharing(): Promise<void> {
   report(`${count} Debians: memory granted before`, granted, "MiB");
   const part = (100 * saved) / granted;
   report("frames given back", part, "% of it");
-  requires("sharing: Debians give back at least 60 % of their frames", `${part.toFixed(1)} %`, part >= 60);
+  requirements.note(
+    "sharing: Debians give back at least 60 % of their frames",
+    `${part.toFixed(1)} %`,
+    part >= 60,
+  );
   report("  by pages of zeros", (100 * zeros * 4096) / MEBIBYTE / granted, "% of it");
   report("pages shared among those that are left", (100 * shared) / total(), "%");
   report("cost of a look at a page", (1e6 * took) / pages.counters.scanned, "ns", 0);
@@ -185,13 +176,17 @@ async function tax(): Promise<void> {
   }
   const [even, taxed] = ratios as [number, number];
   const [thrashing, calm] = loads as [number, number];
-  requires(
+  requirements.note(
     "tax: without it, an idle and a busy VM of equal shares have as much",
     `${even.toFixed(2)} times`,
     even > 0.9 && even < 1.1,
   );
-  requires("tax: with 75 %, the busy one has at least 1.5 times", `${taxed.toFixed(2)} times`, taxed >= 1.5);
-  requires(
+  requirements.note(
+    "tax: with 75 %, the busy one has at least 1.5 times",
+    `${taxed.toFixed(2)} times`,
+    taxed >= 1.5,
+  );
+  requirements.note(
     "tax: pages swapped in in the last 30 s, less than a tenth",
     `${calm} against ${thrashing}`,
     calm < thrashing / 10,
@@ -242,7 +237,7 @@ async function overcommit(): Promise<void> {
   );
   report(`the same in a pool of ${tight.limit.toFixed(0)} MiB`, tight.seconds, "s", 2);
   report("  pages swapped out", tight.swappedOut, "pages", 0);
-  requires(
+  requirements.note(
     "overcommit: VMs with twice the pool's memory all finish with the same right results",
     `${tight.right} of ${count}, ${tight.digests} digest${tight.digests === 1 ? "" : "s"}`,
     tight.right === count && tight.digests === 1 && roomy.right === count,
