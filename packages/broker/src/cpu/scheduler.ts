@@ -37,14 +37,14 @@ const LEAST_RATE = 1e-3;
  * request, and those with high rates, which run most of the time, get less far from what they are due.
  */
 const LEAST_REQUEST = 1 / 16;
-const REQUEST_EXPONENT = 1.25;
+const REQUEST_EXPONENT = 4 / 3;
 /** Part of a request that is too short for a turn: a client with less left of its request makes a new one. */
 const LEAST_TURN = 1 / 2;
 /**
  * Requests by which a client's deadline counts as earlier on the core on which it ran last: the host wakes its thread
  * there at once, where elsewhere it may let it share a core with another VM's while one is idle.
  */
-const AFFINITY = 1;
+const AFFINITY = 1 / 2;
 /** Part of a quantum that a client gets first after it woke. */
 const WAKE_PART = 1 / 4;
 
