@@ -3,6 +3,8 @@ export * from "./boards/virt/memory-map.js";
 export * from "./boards/virt/virt.js";
 export * from "./bus/bus.js";
 export * from "./clint/clint.js";
+export * from "./console/console-input.js";
+export * from "./console/firmware-console.js";
 export * from "./errors.js";
 export * from "./fdt/errors.js";
 export * from "./fdt/fdt.js";

@@ -43,12 +43,22 @@ export class StateReader {
     return value;
   }
 
-  /** Bytes, at most `maximum` of them. */
-  bytes(field: string, maximum = Infinity): Uint8Array {
+  /** Bytes: `minimum` to `maximum` of them. */
+  bytes(field: string, maximum: number, minimum = 0): Uint8Array {
     const value = this.state[field];
     if (!(value instanceof Uint8Array)) throw this.mismatch(field, "bytes");
-    if (value.length > maximum) throw this.mismatch(field, `at most ${maximum} bytes`);
+    if (value.length > maximum || value.length < minimum)
+      throw this.mismatch(field, `${minimum === maximum ? "" : "at most "}${maximum} bytes`);
     return value;
+  }
+
+  /** The state of a part. */
+  record(field: string): DeviceState {
+    const value = this.state[field];
+    const fits =
+      typeof value === "object" && value !== null && !Array.isArray(value) && !(value instanceof Uint8Array);
+    if (!fits) throw this.mismatch(field, "a state");
+    return value as DeviceState;
   }
 
   /** An array of `length` numbers. */
@@ -66,6 +76,24 @@ export class StateReader {
     const fits =
       Array.isArray(value) && value.length === length && value.every((item) => isRegister(item, maximum));
     if (!fits) throw this.mismatch(field, `${length} integers from 0 to ${maximum}`);
+    return value as readonly number[];
+  }
+
+  /** An array of at most `maximum` strings. */
+  strings(field: string, maximum: number): readonly string[] {
+    const value: DeviceValue | undefined = this.state[field];
+    const fits =
+      Array.isArray(value) && value.length <= maximum && value.every((item) => typeof item === "string");
+    if (!fits) throw this.mismatch(field, `at most ${maximum} names`);
+    return value as readonly string[];
+  }
+
+  /** An array of at most `maximum` integers from 0 to `largest`. */
+  list(field: string, maximum: number, largest: number): readonly number[] {
+    const value: DeviceValue | undefined = this.state[field];
+    const fits =
+      Array.isArray(value) && value.length <= maximum && value.every((item) => isRegister(item, largest));
+    if (!fits) throw this.mismatch(field, `at most ${maximum} integers from 0 to ${largest}`);
     return value as readonly number[];
   }
 

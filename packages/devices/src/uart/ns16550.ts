@@ -6,16 +6,21 @@
  *   0 RBR/THR/DLL  1 IER/DLM  2 IIR/FCR  3 LCR  4 MCR  5 LSR  6 MSR  7 SCR
  *
  * Transmission takes no time: a byte written is sent, and the transmitter is empty again at once. Reception loses
- * nothing that the host sent: bytes wait in a queue on the host's side and move into the FIFO only while the guest
- * listens. It listens while the receiver interrupt is enabled, or while it polls: it reads the line status a third
- * time with nothing but data read or sent in between. Drivers read and throw away data, and clear the FIFO, when
- * they start (Linux's 8250 reads the status at most twice in a row then); with piped input that would eat the first
- * commands. A cleared FIFO therefore returns its bytes to the queue, as if they were still on their way. Only
- * loop-back mode can overrun the FIFO.
+ * nothing that the host sent: bytes wait in the console's input, and the guest gets them while it listens. It listens
+ *
+ * - while the receiver interrupt is enabled: bytes move into the FIFO, and the interrupt says so;
+ * - while it polls: since the receiver was last set up it has found it empty `LOOKS` times. The line status then shows
+ *   a byte that waits, and reading the data register takes it.
+ *
+ * The receiver is set up by clearing or switching the FIFO, by the divisor latch and by loop-back: what no loop that
+ * polls does, whatever other registers it touches, and what drivers do when they start, before they read and throw
+ * away data (Linux's 8250, OpenSBI and U-Boot look fewer than ten times from there until they listen). With piped
+ * input that would eat the first commands. A cleared FIFO likewise returns its bytes, as if they were still on their
+ * way. Only loop-back mode can overrun the FIFO.
  */
+import type { ConsoleInput, ConsolePort } from "../console/console-input.js";
 import type { AccessSize, ConsoleBackend, DeviceState, IrqLine, MmioDevice } from "../ports.js";
 import { StateReader } from "../state.js";
-import { ByteQueue } from "./byte-queue.js";
 
 const REGISTERS = 8;
 const IER_RECEIVE = 1;
@@ -48,10 +53,8 @@ const FIFO_SIZE = 16;
 const triggerLevels = [1, 4, 8, 14] as const;
 /** Divisor latch for 9600 baud at QEMU's clock; nothing depends on it. */
 const RESET_DIVISOR = 12;
-/** Bytes that wait on the host's side before `receive` takes no more. */
-const HOST_QUEUE = 0x10000;
-/** Looks at the line status after which a further one is polling. */
-const LOOKS = 2;
+/** Times that the guest finds the receiver empty before it counts as polling. */
+const LOOKS = 16;
 /** Output bytes gathered before they are handed on without being asked. */
 const OUTPUT_CHUNK = 1024;
 const NEWLINE = 10;
@@ -72,12 +75,11 @@ export class Ns16550 implements MmioDevice {
   private overrun = false;
   /** A transmitter interrupt that no read of IIR has answered. */
   private transmitPending = false;
-  /** Reads of the line status, up to `LOOKS`, since the last access that was neither one nor moved data. */
+  /** Times, up to `LOOKS`, that the guest has found the receiver empty since it was last set up. */
   private looks = 0;
   private level = false;
   private fifo: number[] = [];
-  /** Input that has not reached the FIFO; the FIFO's bytes can always return to it. */
-  private readonly waiting = new ByteQueue(HOST_QUEUE + FIFO_SIZE);
+  private readonly port: ConsolePort;
   private readonly output = new Uint8Array(OUTPUT_CHUNK);
   private outputLength = 0;
 
@@ -85,18 +87,20 @@ export class Ns16550 implements MmioDevice {
     readonly name: string,
     private readonly irq: IrqLine,
     private readonly backend: ConsoleBackend,
-  ) {}
-
-  /**
-   * Takes input from the host, at most 64 KiB ahead of the guest; returns how many bytes it took. The caller keeps
-   * the rest and offers it again later.
-   */
-  receive(bytes: Uint8Array): number {
-    const room = Math.max(0, HOST_QUEUE - this.waiting.length);
-    const taken = this.waiting.push(bytes.subarray(0, room));
-    this.refill();
-    this.update();
-    return taken;
+    input: ConsoleInput,
+  ) {
+    const uart = this;
+    this.port = input.attach({
+      name,
+      certain: true,
+      get listening() {
+        return uart.listening;
+      },
+      deliver() {
+        uart.refill();
+        uart.update();
+      },
+    });
   }
 
   /** Hands gathered output to the backend. Newlines and full buffers do so by themselves. */
@@ -118,7 +122,6 @@ export class Ns16550 implements MmioDevice {
     const latched = (this.lineControl & LCR_DLAB) !== 0;
     if (register === 0 && !latched) return this.readData();
     if (register === 5) return this.readLineStatus();
-    this.looks = 0;
     switch (register) {
       case 0:
         return this.divisor & 0xff;
@@ -141,19 +144,39 @@ export class Ns16550 implements MmioDevice {
   }
 
   private readData(): number {
-    const entry = this.fifo.shift();
-    if (entry === undefined) this.looks = 0;
+    const entry = this.fifo.shift() ?? (this.polling ? this.port.take(1)[0] : undefined);
+    if (entry === undefined) this.look();
     else if ((entry & LOOPED) === 0) this.counters.received++;
     this.refill();
     return (entry ?? 0) & 0xff;
   }
 
   private readLineStatus(): number {
-    if (this.looks < LOOKS) this.looks++;
-    else if (this.fifo.length === 0) this.takeWaiting();
-    const status = LSR_EMPTY | (this.fifo.length > 0 ? LSR_READY : 0) | (this.overrun ? LSR_OVERRUN : 0);
+    const ready = this.fifo.length > 0 || (this.polling && this.port.offers);
+    if (!ready) this.look();
+    const status = LSR_EMPTY | (ready ? LSR_READY : 0) | (this.overrun ? LSR_OVERRUN : 0);
     this.overrun = false;
     return status;
+  }
+
+  /** The guest has found the receiver empty. */
+  private look(): void {
+    if (this.looks < LOOKS) this.looks++;
+  }
+
+  /** The guest has set the receiver up: what it finds there until it polls again it will throw away. */
+  private setUp(): void {
+    this.looks = 0;
+  }
+
+  /** Whether waiting input is shown to a guest that looks. In loop-back mode the receiver is cut off from the line. */
+  private get polling(): boolean {
+    return this.looks === LOOKS && (this.modemControl & MCR_LOOP) === 0;
+  }
+
+  /** Whether waiting input moves into the FIFO. */
+  private get listening(): boolean {
+    return (this.interruptEnable & IER_RECEIVE) !== 0 && (this.modemControl & MCR_LOOP) === 0;
   }
 
   /** High half of MSR. In loop-back mode the modem outputs are its inputs. */
@@ -186,10 +209,11 @@ export class Ns16550 implements MmioDevice {
 
   write(offset: number, _size: AccessSize, value: number): void {
     if (offset >= REGISTERS) return;
-    if (offset !== 0 || (this.lineControl & LCR_DLAB) !== 0) this.looks = 0;
+    const listened = this.listening;
     this.writeRegister(offset, value & 0xff);
     this.refill();
     this.update();
+    if (listened !== this.listening) this.port.changed();
   }
 
   private writeRegister(register: number, value: number): void {
@@ -214,8 +238,10 @@ export class Ns16550 implements MmioDevice {
         break;
       case 3:
         this.lineControl = value;
+        if ((value & LCR_DLAB) !== 0) this.setUp();
         break;
       case 4: {
+        if ((value & MCR_LOOP) !== 0) this.setUp();
         const before = this.modemLines();
         this.modemControl = value & 31;
         const after = this.modemLines();
@@ -242,6 +268,7 @@ export class Ns16550 implements MmioDevice {
       return;
     }
     this.counters.sent++;
+    this.port.printed();
     this.output[this.outputLength++] = byte;
     if (this.outputLength === OUTPUT_CHUNK || byte === NEWLINE) this.flush();
   }
@@ -253,23 +280,17 @@ export class Ns16550 implements MmioDevice {
   private clearFifo(): void {
     for (let index = this.fifo.length - 1; index >= 0; index--) {
       const entry = this.fifo[index]!;
-      if ((entry & LOOPED) === 0) this.waiting.unshift(entry);
+      if ((entry & LOOPED) === 0) this.port.giveBack(entry);
     }
     this.fifo = [];
+    this.setUp();
   }
 
-  /** Moves waiting input on if the guest listens by interrupt. */
+  /** Moves waiting input into the FIFO if the guest listens by interrupt. */
   private refill(): void {
-    if ((this.interruptEnable & IER_RECEIVE) !== 0) this.takeWaiting();
-  }
-
-  /** Fills the FIFO with waiting input; in loop-back mode the receiver is cut off from the line. */
-  private takeWaiting(): void {
-    if ((this.modemControl & MCR_LOOP) !== 0) return;
-    const capacity = this.capacity();
-    while (this.fifo.length < capacity && this.waiting.length > 0) {
-      this.fifo.push(this.waiting.shift()!);
-    }
+    if (!this.listening) return;
+    const room = this.capacity() - this.fifo.length;
+    for (const byte of this.port.take(room)) this.fifo.push(byte);
   }
 
   private update(): void {
@@ -292,7 +313,6 @@ export class Ns16550 implements MmioDevice {
     this.divisor = RESET_DIVISOR;
     this.overrun = false;
     this.transmitPending = false;
-    this.looks = 0;
     this.update();
   }
 
@@ -311,29 +331,28 @@ export class Ns16550 implements MmioDevice {
       transmitPending: this.transmitPending,
       looks: this.looks,
       fifo: [...this.fifo],
-      waiting: this.waiting.toBytes(),
     };
   }
 
   restore(state: DeviceState): void {
     const reader = new StateReader(this.name, state);
-    const waiting = reader.bytes("waiting", this.waiting.capacity);
-    const fifo = state.fifo;
-    const entries = Array.isArray(fifo) ? Math.min(fifo.length, FIFO_SIZE) : 0;
+    const fifoControl = reader.integer("fifoControl", 0xff) & (FCR_TRIGGER | FCR_ENABLE);
+    const size = (fifoControl & FCR_ENABLE) !== 0 ? FIFO_SIZE : 1;
+    const restored = {
+      fifoControl,
+      fifo: [...reader.list("fifo", size, 0xff | LOOPED)],
+      interruptEnable: reader.integer("interruptEnable", 15),
+      lineControl: reader.integer("lineControl", 0xff),
+      modemControl: reader.integer("modemControl", 31),
+      modemChanges: reader.integer("modemChanges", 15),
+      scratch: reader.integer("scratch", 0xff),
+      divisor: reader.integer("divisor", 0xffff),
+      overrun: reader.boolean("overrun"),
+      transmitPending: reader.boolean("transmitPending"),
+      looks: reader.integer("looks", LOOKS),
+    };
     this.flush();
-    this.fifo = [...reader.integers("fifo", entries, 0xff | LOOPED)];
-    this.interruptEnable = reader.integer("interruptEnable", 15);
-    this.fifoControl = reader.integer("fifoControl", 0xff) & (FCR_TRIGGER | FCR_ENABLE);
-    this.lineControl = reader.integer("lineControl", 0xff);
-    this.modemControl = reader.integer("modemControl", 31);
-    this.modemChanges = reader.integer("modemChanges", 15);
-    this.scratch = reader.integer("scratch", 0xff);
-    this.divisor = reader.integer("divisor", 0xffff);
-    this.overrun = reader.boolean("overrun");
-    this.transmitPending = reader.boolean("transmitPending");
-    this.looks = reader.integer("looks", LOOKS);
-    this.waiting.clear();
-    this.waiting.push(waiting);
+    Object.assign(this, restored);
     this.update();
   }
 }

@@ -2,12 +2,12 @@
  * The console device (virtio 1.2, section 5.3) with one port: queue 0 brings input to the guest, queue 1 its output
  * to the host; VIRTIO_CONSOLE_F_SIZE tells the terminal's size.
  *
- * Input that the driver has no buffer for waits on the host's side, in a bounded queue: `receive` says how much was
- * taken, and a reset by the driver loses none of it.
+ * Input that the driver has no buffer for waits on the host's side, in the machine's console input or one of its own:
+ * a reset by the driver loses none of it.
  */
+import { ConsoleInput, type ConsolePort } from "../console/console-input.js";
 import type { AccessSize, ConsoleBackend, DeviceState, DmaMemory, IrqLine } from "../ports.js";
 import { StateReader } from "../state.js";
-import { ByteQueue } from "../uart/byte-queue.js";
 import { readConfigBytes, type VirtioDevice, type VirtioHost, type VirtioResetCause } from "./device.js";
 import { MmioTransport } from "./mmio-transport.js";
 
@@ -17,8 +17,6 @@ const FEATURE_SIZE = 0;
 const QUEUE_SIZE = 128;
 const RECEIVE = 0;
 const TRANSMIT = 1;
-/** Input that waits before `receive` takes no more. */
-const HOST_QUEUE = 0x10000;
 /** Output handed to the backend at once. */
 const CHUNK = 0x4000;
 /** Longest output in one chain; drivers send pages. A longer one is an attempt to keep the host busy. */
@@ -32,6 +30,8 @@ const CONFIG_BYTES = 12;
 export interface VirtioConsoleOptions {
   /** Where the guest's output goes. */
   readonly backend: ConsoleBackend;
+  /** The input that it shares with the machine's other consoles; one of its own unless given. */
+  readonly input?: ConsoleInput;
   /** Width of the terminal in characters at power-on, up to 65,535; 80 unless given. */
   readonly columns?: number;
   /** Height of the terminal in characters at power-on, up to 65,535; 25 unless given. */
@@ -50,14 +50,17 @@ export interface VirtioConsole {
 
 /** A console for a virtio slot of the board; Linux calls it `hvc0`. */
 export function virtioConsole(options: VirtioConsoleOptions): VirtioConsole {
+  const input = options.input ?? new ConsoleInput();
   const device = new ConsoleDevice(
     options.backend,
+    input,
+    options.input === undefined,
     options.columns ?? DEFAULT_COLUMNS,
     options.rows ?? DEFAULT_ROWS,
   );
   return {
     factory: (irq, memory) => new MmioTransport(device, irq, memory),
-    receive: (bytes) => device.receive(bytes),
+    receive: (bytes) => input.receive(bytes),
     resize: (columns, rows) => device.resize(columns, rows),
   };
 }
@@ -69,14 +72,26 @@ class ConsoleDevice implements VirtioDevice {
   readonly queueSizes = [QUEUE_SIZE, QUEUE_SIZE];
   readonly counters = { sent: 0, received: 0 };
   private host: VirtioHost | undefined;
-  private readonly waiting = new ByteQueue(HOST_QUEUE);
+  private readonly port: ConsolePort;
   private readonly config = new Uint8Array(CONFIG_BYTES);
 
+  /** @param ownsInput whether nobody else has the input, so that its state is the device's */
   constructor(
     private readonly backend: ConsoleBackend,
+    private readonly input: ConsoleInput,
+    private readonly ownsInput: boolean,
     columns: number,
     rows: number,
   ) {
+    const device = this;
+    this.port = input.attach({
+      name: this.name,
+      certain: false,
+      get listening() {
+        return device.host?.live === true && device.host.queues[RECEIVE]!.ready;
+      },
+      deliver: () => this.deliver(),
+    });
     this.setSize(columns, rows);
   }
 
@@ -87,18 +102,6 @@ class ConsoleDevice implements VirtioDevice {
   /** Linux reads the size of a single-port console only when it is told of a change. */
   activate(): void {
     if (this.host!.hasFeature(FEATURE_SIZE)) this.host!.configChanged();
-  }
-
-  receive(bytes: Uint8Array): number {
-    let taken = 0;
-    // What is delivered makes room for more.
-    for (let room = true; room && taken < bytes.length; ) {
-      const count = this.waiting.push(bytes.subarray(taken));
-      taken += count;
-      room = count > 0;
-      this.deliver();
-    }
-    return taken;
   }
 
   resize(columns: number, rows: number): void {
@@ -120,21 +123,21 @@ class ConsoleDevice implements VirtioDevice {
   }
 
   reset(cause: VirtioResetCause): void {
-    if (cause === "power") this.waiting.clear();
+    if (cause === "power" && this.ownsInput) this.input.clear();
   }
 
   save(): DeviceState {
-    return { config: this.config.slice(), waiting: this.waiting.toBytes() };
+    return {
+      config: this.config.slice(),
+      ...(this.ownsInput ? { input: this.input.save() } : {}),
+    };
   }
 
   restore(state: DeviceState): void {
     const reader = new StateReader(this.name, state);
-    const config = reader.bytes("config", CONFIG_BYTES);
-    const waiting = reader.bytes("waiting", HOST_QUEUE);
-    this.config.fill(0);
+    const config = reader.bytes("config", CONFIG_BYTES, CONFIG_BYTES);
+    if (this.ownsInput) this.input.restore(reader.record("input"));
     this.config.set(config);
-    this.waiting.clear();
-    this.waiting.push(waiting);
   }
 
   /** Whether the size is another than before. */
@@ -147,21 +150,17 @@ class ConsoleDevice implements VirtioDevice {
   }
 
   private deliver(): void {
-    const { host, waiting } = this;
+    const { host, port } = this;
     if (host === undefined || !host.live) return;
     const queue = host.queues[RECEIVE]!;
-    while (waiting.length > 0) {
+    while (port.offers) {
       const chain = queue.pop();
       if (chain === undefined) break;
       if (chain.writableBytes === 0) {
         queue.reject("request");
         return;
       }
-      const bytes = Uint8Array.from(
-        { length: Math.min(waiting.length, chain.writableBytes) },
-        () => waiting.shift()!,
-      );
-      this.counters.received += chain.write(bytes);
+      this.counters.received += chain.write(port.take(chain.writableBytes));
       queue.push(chain);
     }
     host.signal(RECEIVE);
@@ -180,6 +179,7 @@ class ConsoleDevice implements VirtioDevice {
         const count = chain.read(bytes);
         if (count > 0) {
           this.counters.sent += count;
+          this.port.printed();
           this.backend.write(bytes.subarray(0, count));
         }
         if (count < bytes.length) break;

@@ -247,7 +247,7 @@ export class MmioTransport implements MmioDevice, VirtioHost {
     const addresses = reader.integers("addresses", count * addressFields.length, WORD);
     const ready = reader.integers("ready", count, 1);
     const progress = reader.integers("progress", count * 3, 0xffff);
-    this.device.restore(nested(this.name, state));
+    this.device.restore(reader.record("device"));
 
     this.status = status;
     [this.deviceFeaturesSelect, this.driverFeaturesSelect, this.queueSelect] = [
@@ -398,15 +398,4 @@ function featureWords(bits: readonly number[]): readonly number[] {
   const words = [0, 0];
   for (const bit of bits) words[bit >> 5] = (words[bit >> 5]! | (1 << (bit & 31))) >>> 0;
   return words;
-}
-
-function nested(name: string, state: DeviceState): DeviceState {
-  const device = state.device;
-  const fits =
-    typeof device === "object" &&
-    device !== null &&
-    !Array.isArray(device) &&
-    !(device instanceof Uint8Array);
-  if (!fits) throw new DeviceStateError(`saved state of ${name}: device must be a state`);
-  return device as DeviceState;
 }

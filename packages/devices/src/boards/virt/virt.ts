@@ -7,6 +7,8 @@
  */
 import { Bus } from "../../bus/bus.js";
 import { Clint } from "../../clint/clint.js";
+import { ConsoleInput } from "../../console/console-input.js";
+import { FirmwareConsole } from "../../console/firmware-console.js";
 import { BoardError } from "../../errors.js";
 import { Plic } from "../../irq/plic.js";
 import type {
@@ -30,6 +32,9 @@ import { type Range, VIRTIO_SLOTS, virtIrq, virtMap } from "./memory-map.js";
 const MAXIMUM_HARTS = 512;
 const PAGE = 4096;
 
+/** What a board saves, restores, resets and counts. */
+type BoardPart = Pick<MmioDevice, "reset" | "save" | "restore" | "counters">;
+
 /** Makes the device of one virtio slot, given its interrupt and the memory that it may reach. */
 export type VirtioFactory = (irq: IrqLine, memory: DmaMemory) => MmioDevice;
 
@@ -42,8 +47,10 @@ export interface VirtBoardOptions {
   /** Interrupt inputs of the harts; the place in the list is the hart's id. */
   readonly harts: readonly HartInterrupts[];
   readonly clock: Clock;
-  /** The far end of the UART. */
+  /** The far end of the UART and of the firmware's console. */
   readonly console: ConsoleBackend;
+  /** What was typed there, if a virtio console is to share it; the board makes one unless given. */
+  readonly input?: ConsoleInput;
   /** Milliseconds since 1970; the host's clock unless given. A deterministic machine gives `wallClockFrom`. */
   readonly wallClock?: () => number;
   /** Devices for the virtio slots, in order; at most eight. A slot left undefined stays empty. */
@@ -59,7 +66,9 @@ export interface VirtBoard {
   readonly uart: Ns16550;
   readonly clint: Clint;
   readonly plic: Plic;
-  /** Offers console input; returns how many bytes were taken. */
+  /** The console of a built-in SBI. */
+  readonly firmware: FirmwareConsole;
+  /** Offers console input, which goes to one of the consoles; returns how many bytes were taken, from the front. */
   receive(bytes: Uint8Array): number;
   /** Hands on gathered console output. */
   flush(): void;
@@ -91,15 +100,18 @@ export function virtBoard(options: VirtBoardOptions): VirtBoard {
   const { memory, harts, clock } = options;
   const virtio = checkedVirtio(options);
   const bus = new Bus();
-  const parts = new Map<string, MmioDevice>();
+  const parts = new Map<string, BoardPart>();
   const plic = new Plic(harts);
   const clint = new Clint(harts, clock);
-  const uart = new Ns16550("uart0", plic.line(virtIrq.uart), options.console);
+  const input = options.input ?? new ConsoleInput();
+  const uart = new Ns16550("uart0", plic.line(virtIrq.uart), options.console, input);
+  const firmware = new FirmwareConsole(input, options.console, () => uart.flush());
   const rtc = new GoldfishRtc(plic.line(virtIrq.rtc), options.wallClock ?? Date.now, clock);
   const place = (range: Range, device: MmioDevice): void => {
     bus.attach(range.base, range.size, device);
     parts.set(device.name, device);
   };
+  for (const part of [input, firmware]) parts.set(part.name, part);
   place(virtMap.test, new TestFinisher(options.onPower));
   place(virtMap.rtc, rtc);
   place(virtMap.clint, clint);
@@ -118,7 +130,8 @@ export function virtBoard(options: VirtBoardOptions): VirtBoard {
     uart,
     clint,
     plic,
-    receive: (bytes) => uart.receive(bytes),
+    firmware,
+    receive: (bytes) => input.receive(bytes),
     flush: () => uart.flush(),
     tick() {
       clint.tick();

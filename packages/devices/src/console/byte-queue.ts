@@ -1,4 +1,4 @@
-/** A bounded first-in, first-out queue of bytes in a ring: what the host has sent and the UART not yet taken. */
+/** A bounded first-in, first-out queue of bytes in a ring: what the host has sent and the guest not yet taken. */
 
 /** The queue. Invariant: `length <= capacity`. */
 export class ByteQueue {
