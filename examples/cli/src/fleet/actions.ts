@@ -67,8 +67,13 @@ export class FleetActions {
   }
 
   async exec(vm: string, words: string[], { timeout }: { timeout: number }): Promise<number> {
-    const { status, output } = await this.client.exec(vm, words.join(" "), timeout * 1000);
-    this.surroundings.write(output);
+    const { write, streams } = this.surroundings;
+    const { status, output, omitted } = await this.client.exec(vm, words.join(" "), timeout * 1000);
+    write(output);
+    if (omitted !== undefined)
+      streams.error(
+        `hyperfile: the first ${omitted} characters of the output are not shown: exec keeps the last 4 Mi; let the command write a file, or see hyperfile logs ${vm}\n`,
+      );
     return status;
   }
 

@@ -270,7 +270,17 @@ export const operations = [
     path: "/v1/vms/{vm}/exec",
     summary: "Run a command on a VM's console",
     body: object({ command: text, timeoutMs: number }, ["command"]),
-    answer: { schema: object({ status: integer, output: text }), description: "Status and output." },
+    answer: {
+      schema: object(
+        {
+          status: integer,
+          output: { ...text, description: "The last 4 Mi characters" },
+          omitted: { ...integer, description: "Characters before those; missing if there are none" },
+        },
+        ["status", "output"],
+      ),
+      description: "Status and output.",
+    },
   },
   {
     id: "logsVm",

@@ -1,6 +1,6 @@
 /** Commands on consoles: a POSIX shell and the embedded guest's, with echo, noise and endings of every kind. */
 import { spawnSync } from "node:child_process";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { GuestShell } from "./guest-shell.js";
 
 /** A console that echoes what is typed, as a terminal does, and answers a line with what `answer` makes of it. */
@@ -103,6 +103,38 @@ describe("a POSIX shell", () => {
       message: expect.stringContaining('"sleep 1000" goes on'),
     });
     expect(typed.at(-1)).toBe("\x03");
+  });
+
+  it("may print without end: its last part is kept, and said to be so", async () => {
+    const { shell, print, typed } = consoleOf("posix", () => "", "");
+    print("$ ");
+    const result = shell.run("cat /dev/zero", 30_000);
+    await new Promise((resolve) => setImmediate(resolve));
+    const mark = /"hf""(\w+)\+"/.exec(typed[0]!)![1]!;
+    print(`hf${mark}+\n`);
+    const line = `${"y".repeat(99_999)}\n`;
+    for (let at = 0; at < 60; at++) print(line);
+    print(`hf${mark}-0\n`);
+    const { output, omitted, status } = await result;
+    expect(status).toBe(0);
+    expect(output.length).toBe(4 * 2 ** 20);
+    expect(omitted).toBe(60 * line.length - output.length);
+  });
+
+  it("waits as long as it is told, which may be longer than the host's timers", async () => {
+    vi.useFakeTimers();
+    try {
+      const { shell, print } = consoleOf("posix", () => "", "");
+      print("$ ");
+      let outcome: unknown;
+      shell.run("sleep 3000000", 2 ** 31 + 60_000).catch((error) => (outcome = error));
+      await vi.advanceTimersByTimeAsync(2 ** 31 + 50_000);
+      expect(outcome).toBeUndefined();
+      await vi.advanceTimersByTimeAsync(20_000);
+      expect(outcome).toMatchObject({ code: "E_EXEC_TIMEOUT" });
+    } finally {
+      vi.useRealTimers();
+    }
   });
 
   it("of a clone or a restored guest shows its prompt again for an empty line", async () => {

@@ -6,14 +6,25 @@
  * Commands are run one after another. What is sent before the guest reads commands would be lost, so the first one
  * waits for a prompt.
  */
+import { shortened } from "../hyperfile/message-text.js";
 import type { ShellKind } from "../hyperfile/types.js";
+import {
+  type CommandEnd,
+  type CommandOutput,
+  embeddedOutput,
+  PlainText,
+  posixOutput,
+} from "./command-output.js";
 import { LifecycleError } from "./errors.js";
+import { LongTimer } from "./waiting.js";
 
 /** What a command left. */
 export interface ExecResult {
   readonly status: number;
-  /** What it printed, with line ends as `\n`. */
+  /** What it printed, with line ends as `\n`: the last 4 Mi characters. */
   readonly output: string;
+  /** How many characters it printed before those; missing if there are none. */
+  readonly omitted?: number;
 }
 
 /** Text at the end of the output that invites commands. */
@@ -26,23 +37,25 @@ const EMBEDDED_LINE = 158;
 /** Characters of a command that a POSIX shell gets in a line, four times as many if all are quotes (editors take 1024), and in all. */
 const POSIX_PART = 240;
 const POSIX_COMMAND = 65_536;
-/** Output that is kept for a command; more is cut from the front. */
+/** Characters of output that are kept for a command; more is cut from the front. */
 const MOST_OUTPUT = 4 * 2 ** 20;
-/** Output that is kept while no command runs. */
-const TAIL = 4096;
-const KILLED = 137;
+/** Characters at the end of the output in which a prompt is looked for. */
+const LONGEST_PROMPT = 64;
 const NEWLINE = 0x0a;
 
 interface Waiting {
-  /** Looks at the output; true when it has what it waits for. */
+  /** Looks at what is new; true when it has what it waits for. */
   readonly look: () => boolean;
   readonly resolve: () => void;
 }
 
 /** A guest's console as a place to run commands. */
 export class GuestShell {
-  private text = "";
-  private readonly decoder = new TextDecoder();
+  private readonly plain = new PlainText();
+  /** The end of the output. */
+  private recent = "";
+  private command: CommandOutput | undefined;
+  private ended: CommandEnd | undefined;
   private waiting: Waiting | undefined;
   private last: Promise<unknown> = Promise.resolve();
   private isReady = false;
@@ -64,9 +77,9 @@ export class GuestShell {
 
   /** The guest has printed something. */
   feed(bytes: Uint8Array): void {
-    this.text += plain(this.decoder.decode(bytes, { stream: true }));
-    const most = this.waiting === undefined ? TAIL : MOST_OUTPUT;
-    if (this.text.length > 2 * most) this.text = this.text.slice(-most);
+    const text = this.plain.take(bytes);
+    this.recent = (this.recent + text.slice(-LONGEST_PROMPT)).slice(-LONGEST_PROMPT);
+    this.ended ??= this.command?.take(text);
     if (this.waiting?.look() === true) {
       const { resolve } = this.waiting;
       this.waiting = undefined;
@@ -84,8 +97,8 @@ export class GuestShell {
   async ready(timeoutMs: number): Promise<void> {
     if (this.isReady) return;
     const prompt = prompts[this.kind];
-    if (this.isCopy && !prompt.test(this.text)) this.send(Uint8Array.of(NEWLINE));
-    await this.until(() => prompt.test(this.text), timeoutMs, "the guest shows no prompt");
+    if (this.isCopy && !prompt.test(this.recent)) this.send(Uint8Array.of(NEWLINE));
+    await this.until(() => prompt.test(this.recent), timeoutMs, "the guest shows no prompt");
     this.isReady = true;
   }
 
@@ -109,33 +122,35 @@ export class GuestShell {
     const started = performance.now();
     await this.ready(timeoutMs);
     const mark = `${(this.count++ % 1000).toString(36)}${Math.floor(Math.random() * 46656).toString(36)}`;
-    const [line, end] =
+    const line =
       this.kind === "posix" ? posixLines(command, mark, this.name) : embeddedLine(command, mark, this.name);
-    this.text = "";
+    this.ended = undefined;
+    this.command = (this.kind === "posix" ? posixOutput : embeddedOutput)(mark, MOST_OUTPUT);
     this.send(new TextEncoder().encode(`${line}\n`));
     const left = timeoutMs - (performance.now() - started);
     try {
-      await this.until(() => end.test(this.text), left, `"${command}" goes on`);
+      await this.until(() => this.ended !== undefined, left, `"${shortened(command)}" goes on`);
     } catch (error) {
       // What runs is asked to end, so that the next command finds a prompt.
       if (this.closed === undefined) this.send(Uint8Array.of(3));
       throw error;
+    } finally {
+      this.command = undefined;
     }
-    const result = this.kind === "posix" ? posixResult(this.text, mark) : embeddedResult(this.text, mark);
-    this.text = "";
-    return result;
+    const { status, text, omitted } = this.ended!;
+    this.ended = undefined;
+    return { status, output: text, ...(omitted === 0 ? {} : { omitted }) };
   }
 
   private async until(look: () => boolean, timeoutMs: number, what: string): Promise<void> {
     if (this.closed !== undefined) throw this.closed;
     if (look()) return;
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const done = new Promise<boolean>((resolve) => {
+    let timer: LongTimer | undefined;
+    const inTime = await new Promise<boolean>((resolve) => {
       this.waiting = { look, resolve: () => resolve(true) };
-      timer = setTimeout(() => resolve(false), Math.max(0, timeoutMs));
+      timer = new LongTimer(Math.max(0, timeoutMs), () => resolve(false));
     });
-    const inTime = await done;
-    clearTimeout(timer);
+    timer?.clear();
     this.waiting = undefined;
     if (this.closed !== undefined) throw this.closed;
     if (inTime) return;
@@ -146,14 +161,8 @@ export class GuestShell {
   }
 }
 
-/** Output without the control sequences of terminals, and with one kind of line end. */
-function plain(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: escape sequences begin with one
-  return text.replace(/\x1b\[[0-9;?]*[A-Za-z]/g, "").replaceAll("\r", "");
-}
-
-/** The lines that run a command, and what the output ends with then. */
-function posixLines(command: string, mark: string, name: string): [lines: string, end: RegExp] {
+/** The lines that run a command. */
+function posixLines(command: string, mark: string, name: string): string {
   if (command.length > POSIX_COMMAND)
     throw new LifecycleError(
       "E_EXEC",
@@ -171,17 +180,10 @@ function posixLines(command: string, mark: string, name: string): [lines: string
   }
   const half = `"hf""${mark}`;
   lines.push(`echo ${half}+"; command eval ${text} 2>&1; echo ${half}-$?"`);
-  return [lines.join("\n"), new RegExp(`hf${mark}-(\\d+)\\n`)];
+  return lines.join("\n");
 }
 
-function posixResult(text: string, mark: string): ExecResult {
-  const begin = text.indexOf(`hf${mark}+\n`);
-  const end = new RegExp(`hf${mark}-(\\d+)\\n`).exec(text)!;
-  const from = begin < 0 ? 0 : begin + mark.length + 4;
-  return { status: Number(end[1]), output: text.slice(from, end.index) };
-}
-
-function embeddedLine(command: string, mark: string, name: string): [line: string, end: RegExp] {
+function embeddedLine(command: string, mark: string, name: string): string {
   const line = `echo +${mark};${command};echo -${mark}`;
   if (line.length > EMBEDDED_LINE) {
     throw new LifecycleError(
@@ -189,21 +191,5 @@ function embeddedLine(command: string, mark: string, name: string): [line: strin
       `the command for VM ${name} is too long: the embedded guest takes ${EMBEDDED_LINE - line.length + command.length} characters`,
     );
   }
-  return [line, new RegExp(`(^|\\n)-${mark}\\n`)];
-}
-
-/** The embedded guest's shell reports what did not end with 0, in a line of its own. */
-function embeddedResult(text: string, mark: string): ExecResult {
-  const begin = text.indexOf(`\n+${mark}\n`);
-  const end = text.indexOf(`\n-${mark}\n`, Math.max(0, begin));
-  const lines = text.slice(begin < 0 ? 0 : begin + mark.length + 3, end + 1).split("\n");
-  let status = 0;
-  const output: string[] = [];
-  for (const line of lines) {
-    const report = /^\w+ \(\d+\): (?:status (\d+)|(killed))$/.exec(line);
-    if (report !== null) status = report[2] === undefined ? Number(report[1]) : KILLED;
-    else output.push(line);
-    if (/^\S+: no such command: try help$/.test(line)) status = 127;
-  }
-  return { status, output: output.join("\n") };
+  return line;
 }

@@ -3,3 +3,4 @@ export * from "./events.js";
 export * from "./guest-port.js";
 export * from "./guest-shell.js";
 export * from "./settings.js";
+export * from "./waiting.js";
