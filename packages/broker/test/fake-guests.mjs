@@ -1,6 +1,6 @@
 // A thread's program whose guests are small: a console with a shell like the embedded guest's, and a hart that only
-// counts. Commands: echo, remember and recall, fill PAGES and check (its memory), hog, off STATUS, crash, and anything
-// else fails with status 1.
+// counts. Commands: echo, remember and recall, fill PAGES and check (its memory), hog, flood MEBIBYTES (without end if
+// no number is given), off STATUS, crash, and anything else fails with status 1.
 import { readFile, writeFile } from "node:fs/promises";
 import { guestIn, PAGE_SIZE, poolAt } from "../../jit/dist/index.js";
 import { RealClock, Vm } from "../dist/index.js";
@@ -36,11 +36,17 @@ class FakeGuest {
     this.line = "";
     this.count = 0;
     this.isBusy = false;
+    this.flood = 0;
     this.isBroken = false;
     this.memoryText = "";
     this.vm = new Vm({
       hart: {
         run: (budget) => {
+          if (this.flood > 0) {
+            this.flood--;
+            surroundings.console.write(new Uint8Array(4096).fill(0x78));
+            return "stop";
+          }
           if (!this.isBusy) return "wait";
           this.count += budget;
           const until = performance.now() + 0.3;
@@ -49,7 +55,7 @@ class FakeGuest {
         },
         pollTimer() {},
         deadline: () => Infinity,
-        wakeReady: () => this.isBusy,
+        wakeReady: () => this.isBusy || this.flood > 0,
         retired: () => this.count,
       },
       board: { tick() {}, deadline: () => Infinity, flush() {}, reset: () => this.print("reset\r\n") },
@@ -92,6 +98,7 @@ class FakeGuest {
     else if (name === "recall") this.print(`${this.memoryText}\r\n`);
     else if (name === "fill") this.fill(Number(rest[0]));
     else if (name === "check") this.print(`${this.wrongPages()} wrong of ${this.filled}\r\n`);
+    else if (name === "flood") this.flood = rest[0] === undefined ? Infinity : Number(rest[0]) * 256;
     else if (name === "hog") this.isBusy = true;
     else if (name === "poweroff" || name === "off")
       this.vm.requestPower({ kind: "off", status: Number(rest[0] ?? 0) });
@@ -130,6 +137,12 @@ class FakeGuest {
   }
 
   resize() {}
+  hold() {
+    this.vm.hold();
+  }
+  release() {
+    this.vm.release();
+  }
   pause() {
     this.vm.pause();
   }
@@ -149,7 +162,7 @@ class FakeGuest {
     return this.ram.usage();
   }
   counters() {
-    return { "uart0.sent": 1 };
+    return { "uart0.sent": 1, "vm.holds": this.vm.counters.holds };
   }
   async saveTo(path) {
     await writeFile(path, this.memoryText);

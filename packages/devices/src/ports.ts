@@ -68,4 +68,6 @@ export interface Clock {
 export interface ConsoleBackend {
   /** Takes bytes that the guest printed. The array is the callee's to keep. */
   write(bytes: Uint8Array): void;
+  /** Whether a device that can wait with what it has should: it is then told to go on. Never, if this is left out. */
+  full?(): boolean;
 }

@@ -55,6 +55,8 @@ const DETERMINISTIC_EPOCH = 1_767_225_600_000;
 const DETERMINISTIC_SLICE = 50_000;
 /** Instructions between two looks at `tohost`: small programs end at once. */
 const HTIF_SLICE = 5_000;
+/** Console output after which a slice ends, in bytes: what the host takes of it decides when the next one begins. */
+const SLICE_OUTPUT = 32_768;
 const SEED_BYTES = 32;
 /** Bytes of RAM of a machine that runs nothing. */
 const SMALL = 65_536;
@@ -126,6 +128,8 @@ class RiscvGuest implements Guest {
   private restored = false;
   private lazy: NodeJS.Timeout | undefined;
   private steal = 0;
+  /** Bytes printed since the slice, and the look at the devices before it, began. */
+  private printed = 0;
   readonly memory: GuestMemoryParts;
 
   constructor(
@@ -138,8 +142,16 @@ class RiscvGuest implements Guest {
   ) {
     const { xlen } = files;
     const { memoryBytes: ramBytes, deterministic } = spec;
-    const { console } = surroundings;
     const cpu = () => this.cpu;
+    // Where a slice ends depends on what the guest prints and not on when it is taken: deterministic machines repeat.
+    const console = {
+      write: (bytes: Uint8Array) => {
+        this.printed += bytes.length;
+        if (this.isTalkative) cpu().stop();
+        surroundings.console.write(bytes);
+      },
+      full: () => this.isTalkative,
+    };
     const onPower = (event: { kind: "off"; status: number } | { kind: "reset" }) => {
       this.vm.requestPower(event);
       cpu().stop();
@@ -208,7 +220,16 @@ class RiscvGuest implements Guest {
         wakeReady: () => cpu().wakeReady(),
         retired: () => cpu().retired(),
       },
-      board: this.board,
+      board: {
+        tick: () => {
+          this.printed = 0;
+          this.board.tick();
+          this.hvc.drain();
+        },
+        deadline: () => this.board.deadline(),
+        flush: () => this.board.flush(),
+        reset: () => this.board.reset(),
+      },
       clock: this.clock,
       load: () => this.load(),
       gate: surroundings.gate(() => cpu().retired()),
@@ -251,6 +272,14 @@ class RiscvGuest implements Guest {
 
   resume(): void {
     this.vm.resume();
+  }
+
+  hold(): void {
+    this.vm.hold();
+  }
+
+  release(): void {
+    this.vm.release();
   }
 
   stop(reason: string): void {
@@ -335,7 +364,13 @@ class RiscvGuest implements Guest {
     this.cpu.start({ pcLo: this.plan.entry | 0, pcHi, mode: this.plan.mode, args: this.plan.args });
   }
 
+  private get isTalkative(): boolean {
+    return this.printed >= SLICE_OUTPUT;
+  }
+
   private slice(budget: number): "budget" | "wait" | "stop" {
+    // A console still has output from the slice before: it comes before the next instruction.
+    if (this.isTalkative) return "stop";
     const { stealArea } = this.cpu.hart.state;
     if (stealArea !== NO_STEAL_AREA) this.tellSteal(stealArea);
     const end = this.cpu.run(budget);

@@ -11,6 +11,7 @@ export type LifecycleErrorCode =
   | "E_PROVISION"
   | "E_SNAPSHOT_UNKNOWN"
   | "E_SETTING"
+  | "E_LOG"
   | "E_GUEST";
 
 /** Something can't be done with a VM; `message` is one line that names it, its state and the remedy. */

@@ -17,6 +17,7 @@ export interface FleetEvent {
     | "vm.crashed"
     | "vm.changed"
     | "vm.provisioned"
+    | "vm.log"
     | "vm.snapshot"
     | "vm.cloned"
     | "vm.removed"

@@ -42,7 +42,7 @@ export interface GuestMemoryParts {
 
 /** What a guest is given. */
 export interface GuestSurroundings {
-  /** Takes what the guest prints. */
+  /** Takes what the guest prints; it may call the guest's `hold` meanwhile. */
   readonly console: { write(bytes: Uint8Array): void };
   /** Where it asks for a core; it counts the instructions that `retired` gives. */
   readonly gate: (retired: () => number) => CpuGate;
@@ -60,6 +60,9 @@ export interface Guest {
   resize(columns: number, rows: number): void;
   pause(): void;
   resume(): void;
+  /** What it printed has not been taken: it runs no further slice until it is released, or told to stop. */
+  hold(): void;
+  release(): void;
   stop(reason: string): void;
   /** Power off and on. */
   reset(): void;

@@ -54,10 +54,14 @@ export interface GuestRequest<Method extends keyof GuestRequests = keyof GuestRe
   readonly args: GuestRequests[Method]["args"];
 }
 
-/** Console input, what a VM's memory may be, and before the first VM the thread's place, without a reply. */
+/**
+ * Console input, how much console output has been taken, what a VM's memory may be, and before the first VM the
+ * thread's place, without a reply.
+ */
 export type GuestInput =
   | { readonly kind: "place"; readonly place: unknown }
   | { readonly kind: "input"; readonly vm: string; readonly bytes: Uint8Array }
+  | { readonly kind: "heard"; readonly vm: string; readonly bytes: number }
   | { readonly kind: "resize"; readonly vm: string; readonly columns: number; readonly rows: number }
   | { readonly kind: "memory"; readonly vm: string; readonly target: MemoryTarget };
 
@@ -71,5 +75,7 @@ export type GuestNews =
       readonly code: string;
     }
   | { readonly kind: "console"; readonly vm: string; readonly bytes: Uint8Array }
+  /** So much of the console input has been taken by the guest. */
+  | { readonly kind: "taken"; readonly vm: string; readonly bytes: number }
   | { readonly kind: "memory"; readonly vm: string; readonly figures: MemoryFigures }
   | { readonly kind: "ended"; readonly vm: string; readonly end: GuestEnd };

@@ -1,5 +1,5 @@
 /** The run loop with a hart of the test's own, which does what it is told. */
-import { expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { VirtualClock } from "./clock.js";
 import { type CpuGate, Vm } from "./vm.js";
 
@@ -49,4 +49,72 @@ it("an idle VM that is woken for nothing asks for no core; one that has somethin
   vm.stop("the test is over");
   expect(await end).toEqual({ kind: "stopped", reason: "the test is over" });
   expect(asked.at(-1)).toBe("stopped");
+});
+
+describe("a VM whose output is not taken", () => {
+  /** A hart that prints in each slice, and is held after the third. */
+  function flood() {
+    let ran = 0;
+    const asked: string[] = [];
+    const gate: CpuGate = {
+      async acquire() {
+        asked.push("acquire");
+      },
+      mayContinue: () => true,
+      release: (wish) => asked.push(wish),
+      cancel: () => {},
+    };
+    const hart = {
+      run: () => {
+        if (++ran % 3 === 0) vm.hold();
+        return "stop" as const;
+      },
+      pollTimer: () => {},
+      deadline: () => Infinity,
+      wakeReady: () => true,
+      retired: () => ran,
+    };
+    let resets = 0;
+    const board = { tick: () => {}, deadline: () => Infinity, flush: () => {}, reset: () => void resets++ };
+    const vm: Vm = new Vm({ hart, board, clock: new VirtualClock(() => ran), load: () => {}, gate });
+    const end = vm.run();
+    const settle = async () => {
+      for (let count = 0; count < 5; count++) await turn();
+    };
+    return { vm, end, asked, settle, ran: () => ran, resets: () => resets };
+  }
+
+  it("gives its core back and runs no slice more until it is taken; idle and ready are others", async () => {
+    const { vm, end, asked, settle, ran } = flood();
+    await settle();
+    expect(ran()).toBe(3);
+    expect(asked).toEqual(["acquire", "waiting"]);
+    vm.wake();
+    await settle();
+    expect(ran()).toBe(3);
+    vm.release();
+    await settle();
+    expect(ran()).toBe(6);
+    expect(asked).toEqual(["acquire", "waiting", "acquire", "waiting"]);
+    expect(vm.counters.holds).toBe(2);
+    vm.stop("enough");
+    expect(await end).toEqual({ kind: "stopped", reason: "enough" });
+    expect(ran()).toBe(6);
+  });
+
+  it("can be paused and resumed, and is held after that as before; a reset is not kept waiting", async () => {
+    const { vm, end, asked, settle, ran, resets } = flood();
+    await settle();
+    vm.pause();
+    await settle();
+    expect(asked.at(-1)).toBe("stopped");
+    vm.resume();
+    await settle();
+    expect([ran(), asked.at(-1)]).toEqual([3, "waiting"]);
+    vm.requestPower({ kind: "reset" });
+    await settle();
+    expect([ran(), resets()]).toEqual([4, 1]);
+    vm.stop("enough");
+    await end;
+  });
 });

@@ -80,12 +80,13 @@ const LONGEST_SLEEP = 1000;
 /** A virtual machine. */
 export class Vm {
   /** What happened, for `--stats`. */
-  readonly counters = { slices: 0, visits: 0, sleeps: 0, resets: 0, idleMilliseconds: 0 };
+  readonly counters = { slices: 0, visits: 0, sleeps: 0, holds: 0, resets: 0, idleMilliseconds: 0 };
   private readonly sleeper = new Sleeper();
   private power: PowerEvent | undefined;
   private stopReason: string | undefined;
   private paused: Promise<void> | undefined;
   private unpause: (() => void) | undefined;
+  private held = false;
   private readonly visitEvery: number;
 
   constructor(private readonly options: VmOptions) {
@@ -108,6 +109,21 @@ export class Vm {
 
   /** Input has arrived: an idle guest looks at it now. */
   wake(): void {
+    this.sleeper.wake();
+  }
+
+  /**
+   * Holds the guest from the end of its slice on: what it gave the host, such as console output, has not been taken yet.
+   * Its clock goes on, as while it waits for a device, and it can be paused, reset and stopped.
+   */
+  hold(): void {
+    this.held = true;
+  }
+
+  /** The host has taken what the guest was held for. */
+  release(): void {
+    if (!this.held) return;
+    this.held = false;
     this.sleeper.wake();
   }
 
@@ -154,6 +170,15 @@ export class Vm {
         gate?.release("stopped");
         holdsCore = gate === undefined;
         await this.paused;
+      }
+      if (this.mustWait()) {
+        gate?.release("waiting");
+        holdsCore = gate === undefined;
+        this.counters.holds++;
+        while (this.mustWait()) await this.sleeper.sleep(Infinity);
+        visited = performance.now();
+        before = visited;
+        continue;
       }
       if (gate !== undefined && !holdsCore && this.stopReason === undefined) {
         await gate.acquire();
@@ -207,6 +232,13 @@ export class Vm {
         before = visited;
       }
     }
+  }
+
+  /** Whether it is held, and nothing else asks for its attention. */
+  private mustWait(): boolean {
+    return (
+      this.held && this.paused === undefined && this.stopReason === undefined && this.power === undefined
+    );
   }
 
   private reset(): void {

@@ -61,6 +61,41 @@ describe("output", () => {
     expect(terminal.writes).toHaveLength(2);
   });
 
+  test("stays in the queue while the backend is full, and goes on in order when it is told to", () => {
+    let room = 2;
+    const bounded = virtioConsole({
+      backend: {
+        write(bytes) {
+          room--;
+          terminal.write(bytes);
+        },
+        full: () => room <= 0,
+      },
+    });
+    const guest = new MockDriver(bounded.factory);
+    guest.start([128, 128]);
+    let sent = 0;
+    for (const text of ["one", "two", "three", "four"]) {
+      const gpa = guest.buffers + 64 * sent++;
+      guest.queues[TRANSMIT]!.chain([{ gpa, length: guest.put(gpa, text) }]);
+    }
+    guest.kick(TRANSMIT);
+    expect(terminal.writes).toEqual(["one", "two"]);
+    expect(guest.queues[TRANSMIT]!.takeUsed()).toHaveLength(2);
+    bounded.drain();
+    expect(terminal.writes).toHaveLength(2);
+    // What waits is in the guest's memory, and so in its snapshots.
+    guest.device.restore(guest.device.save());
+    room = 1;
+    bounded.drain();
+    expect(terminal.writes).toEqual(["one", "two", "three"]);
+    room = 9;
+    bounded.drain();
+    bounded.drain();
+    expect(terminal.writes).toEqual(["one", "two", "three", "four"]);
+    expect(guest.queues[TRANSMIT]!.takeUsed()).toHaveLength(2);
+  });
+
   test("a chain with nothing to read prints nothing", () => {
     driver.queues[TRANSMIT]!.chain([{ gpa: driver.buffers, length: 4, write: true }]);
     driver.kick(TRANSMIT);

@@ -46,6 +46,8 @@ export interface VirtioConsole {
   receive(bytes: Uint8Array): number;
   /** The terminal has this size in characters. */
   resize(columns: number, rows: number): void;
+  /** The backend was full, or the device has been restored: goes on with the guest's output, as far as it is not full. */
+  drain(): void;
 }
 
 /** A console for a virtio slot of the board; Linux calls it `hvc0`. */
@@ -62,6 +64,7 @@ export function virtioConsole(options: VirtioConsoleOptions): VirtioConsole {
     factory: (irq, memory) => new MmioTransport(device, irq, memory),
     receive: (bytes) => input.receive(bytes),
     resize: (columns, rows) => device.resize(columns, rows),
+    drain: () => device.drain(),
   };
 }
 
@@ -73,6 +76,8 @@ class ConsoleDevice implements VirtioDevice {
   readonly counters = { sent: 0, received: 0 };
   private host: VirtioHost | undefined;
   private readonly port: ConsolePort;
+  /** Whether chains may lie in the transmit queue of which the driver has told already. */
+  private stalled = false;
   private readonly config = new Uint8Array(CONFIG_BYTES);
 
   /** @param ownsInput whether nobody else has the input, so that its state is the device's */
@@ -122,7 +127,12 @@ class ConsoleDevice implements VirtioDevice {
     // Nothing in it is the driver's to change: emergency write is not offered.
   }
 
+  drain(): void {
+    if (this.stalled && this.host?.live === true) this.transmit();
+  }
+
   reset(cause: VirtioResetCause): void {
+    this.stalled = false;
     if (cause === "power" && this.ownsInput) this.input.clear();
   }
 
@@ -138,6 +148,7 @@ class ConsoleDevice implements VirtioDevice {
     const config = reader.bytes("config", CONFIG_BYTES, CONFIG_BYTES);
     if (this.ownsInput) this.input.restore(reader.record("input"));
     this.config.set(config);
+    this.stalled = true;
   }
 
   /** Whether the size is another than before. */
@@ -169,7 +180,12 @@ class ConsoleDevice implements VirtioDevice {
   private transmit(): void {
     const host = this.host!;
     const queue = host.queues[TRANSMIT]!;
-    for (let chain = queue.pop(); chain !== undefined; chain = queue.pop()) {
+    for (;;) {
+      // Not more than a chain goes out beyond what the backend takes.
+      this.stalled = this.backend.full?.() === true;
+      if (this.stalled) break;
+      const chain = queue.pop();
+      if (chain === undefined) break;
       if (chain.readableBytes > MAXIMUM_OUTPUT) {
         queue.reject("request");
         return;

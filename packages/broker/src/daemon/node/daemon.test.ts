@@ -1,5 +1,5 @@
 /** The daemon through its API, with small guests in real threads: lives of VMs, faults, restarts of the daemon itself. */
-import { mkdtemp, readdir, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { request } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -372,6 +372,36 @@ describe("the daemon", () => {
     expect(new TextDecoder().decode(await client.logs("vm"))).toContain("before");
     await client.start("vm", "kept");
     expect((await client.exec("vm", "recall")).output).toBe("it\n");
+  });
+
+  it("and its VMs go on where a console log can't be written and a snapshot is a link to nowhere", async () => {
+    await mkdir(join(folder, "state", "vms", "vm", "console.log"), { recursive: true });
+    await up("vms: { vm: { kernel: embedded }, other: { kernel: embedded } }");
+    expect(await event("vm.log", "vm")).toMatchObject({
+      message: expect.stringMatching(/it is a folder; the VM/),
+    });
+    expect((await client.exec("vm", "echo on")).output).toBe("on\n");
+    await expect(client.logs("vm")).rejects.toMatchObject({ code: "E_LOG" });
+    expect(new TextDecoder().decode(await client.logs("other"))).toContain("guest# ");
+    await client.snapshot("vm", "real");
+    await symlink("/nowhere", join(folder, "state", "vms", "vm", "snapshots", "dangling.snapshot"));
+    expect((await client.vm("vm")).snapshots.map(({ name }) => name)).toEqual(["real"]);
+    const told = (await client.pastEvents()).filter(({ kind }) => kind === "vm.log");
+    expect(told).toHaveLength(1);
+  });
+
+  it("holds a guest that prints faster than its log is written, and passes all of it on", async () => {
+    await up("vms: { vm: { kernel: embedded } }");
+    let got = 0;
+    await client.console("vm", (bytes) => {
+      got += bytes.length;
+    });
+    // Far more than may be under way: it arrives only if the guest is let go again and again.
+    await client.exec("vm", "flood 8");
+    while (got < 8 * 2 ** 20) await new Promise((resolve) => setTimeout(resolve, 5));
+    const { counters } = await client.vm("vm");
+    expect(counters!["vm.holds"]).toBeGreaterThan(0);
+    expect((await client.exec("vm", "echo on")).output).toBe("on\n");
   });
 
   it("is one to a socket, which only its owner may use", async () => {

@@ -8,6 +8,8 @@ import { chmodSync, existsSync, mkdirSync, unlinkSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { connect, type Socket } from "node:net";
 import { dirname } from "node:path";
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
 import { WebSocketServer } from "ws";
 import { type Operation, type OperationId, operations } from "../../api/operations.js";
 import { HostScheduler } from "../../cpu/node/host-scheduler.js";
@@ -184,7 +186,10 @@ export class Daemon {
       if (operation.id === "logsVm") {
         const vm = this.fleet.vm(place.path.vm!);
         const bytes = Number(place.query.get("bytes") ?? DEFAULT_TAIL);
-        return send(response, 200, Buffer.from(vm.log.tail(bytes)), "application/octet-stream");
+        const tail = await vm.log.tail(bytes);
+        response.writeHead(200, { "content-type": "application/octet-stream" });
+        await pipeline(Readable.from(tail.parts()), response);
+        return;
       }
       if (operation.id === "consoleVm")
         throw requestError("E_REQUEST", "a console is a WebSocket: ask for an upgrade of the connection");
@@ -226,8 +231,21 @@ export class Daemon {
       const vm = this.fleet.vm(path.vm!);
       this.sockets.handleUpgrade(request, socket, head, (client) => {
         const tail = Number(query.get("tail") ?? 0);
-        if (tail > 0) client.send(vm.log.tail(tail));
-        const unwatch = vm.watch((bytes) => client.send(bytes));
+        // Before what was printed before, nothing that is printed now.
+        let waiting: Uint8Array[] | undefined = [];
+        const unwatch = vm.watch((bytes) =>
+          waiting === undefined ? client.send(bytes) : waiting.push(bytes),
+        );
+        void vm.log
+          .tail(tail)
+          .then(async (end) => {
+            for await (const part of end.parts()) client.send(part);
+          })
+          .catch(() => {})
+          .then(() => {
+            for (const bytes of waiting!) client.send(bytes);
+            waiting = undefined;
+          });
         const unlisten = this.fleet.events.listen(({ kind, name }) => {
           if (name === vm.name && (kind === "vm.off" || kind === "vm.crashed")) client.close(1000, kind);
         });

@@ -422,6 +422,7 @@ export class Fleet {
       {
         memory: (vm, figures) => this.options.memory.hear(vm, figures),
         console: (vm, bytes) => this.vms.get(vm)?.hearConsole(bytes),
+        taken: (vm, bytes) => this.vms.get(vm)?.hearTaken(bytes),
         ended: (vm, end) => this.vms.get(vm)?.hearEnd(end),
         exited: (error) => this.threadEnded(thread, error),
       },

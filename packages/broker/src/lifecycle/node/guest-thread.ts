@@ -12,6 +12,8 @@ import type { GuestInput, GuestNews, GuestRequest, GuestRequests, GuestThreadDat
 /** What comes from a thread without being asked for. */
 export interface GuestThreadListener {
   console(vm: string, bytes: Uint8Array): void;
+  /** A VM's guest has taken so much of its console input. */
+  taken(vm: string, bytes: number): void;
   /** A VM's memory has changed. */
   memory(vm: string, figures: MemoryFigures): void;
   ended(vm: string, end: GuestEnd): void;
@@ -113,6 +115,9 @@ export class GuestThread {
     switch (news.kind) {
       case "console":
         this.listener.console(news.vm, news.bytes);
+        return;
+      case "taken":
+        this.listener.taken(news.vm, news.bytes);
         return;
       case "memory":
         this.listener.memory(news.vm, news.figures);

@@ -5,12 +5,13 @@
  * States: `off` -> `starting` -> `running` <-> `paused`; `stopping` on the way back; `crashed` is `off` after the
  * thread or the guest failed.
  */
-import { existsSync, mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, rmSync, type Stats, statSync } from "node:fs";
 import { join } from "node:path";
 import type { HostScheduler } from "../../cpu/node/host-scheduler.js";
 import type { VmSpec } from "../../hyperfile/types.js";
 import type { MemoryTarget } from "../../memory/division.js";
 import type { HostMemoryBroker, NodePlace } from "../../memory/host-memory-broker.js";
+import { ConsoleInput } from "../console-input.js";
 import { LifecycleError } from "../errors.js";
 import type { EventLog } from "../events.js";
 import type { GuestEnd } from "../guest-port.js";
@@ -63,6 +64,9 @@ export class ManagedVm {
   thread: GuestThread | undefined;
   shell: GuestShell | undefined;
   readonly log: ConsoleLog;
+  private readonly input = new ConsoleInput((bytes) =>
+    this.thread?.send({ kind: "input", vm: this.name, bytes }),
+  );
   private readonly watchers = new Set<(bytes: Uint8Array) => void>();
   private whenEnded: Promise<void> = Promise.resolve();
   private noteEnded: () => void = () => {};
@@ -81,7 +85,9 @@ export class ManagedVm {
     readonly pool: string,
     private readonly host: VmHost,
   ) {
-    this.log = new ConsoleLog(join(host.folder, "console.log"), spec.console.logBytes);
+    this.log = new ConsoleLog(join(host.folder, "console.log"), spec.console.logBytes, (message) =>
+      host.events.add("vm.log", this.name, message),
+    );
   }
 
   get name(): string {
@@ -225,20 +231,25 @@ export class ManagedVm {
   /** Its snapshots, the oldest first. */
   snapshots(): SnapshotInfo[] {
     const folder = join(this.host.folder, "snapshots");
-    if (!existsSync(folder)) return [];
-    return readdirSync(folder)
+    return filesOf(folder)
       .filter((file) => file.endsWith(SNAPSHOT))
-      .map((file) => {
-        const { size, mtimeMs } = statSync(join(folder, file));
-        return { name: file.slice(0, -SNAPSHOT.length), bytes: size, at: mtimeMs };
+      .flatMap((file) => {
+        const stats = statsOf(join(folder, file));
+        // A link to nowhere or a folder is no snapshot, whatever its name.
+        if (stats?.isFile() !== true) return [];
+        return [{ name: file.slice(0, -SNAPSHOT.length), bytes: stats.size, at: stats.mtimeMs }];
       })
       .sort((one, other) => one.at - other.at);
   }
 
-  /** Types bytes on its console. @throws LifecycleError `E_VM_STATE` if it is not up */
-  type(bytes: Uint8Array): void {
+  /**
+   * Types bytes on its console; resolves when they are on their way. Who sends much waits for that, so that a guest that
+   * does not read holds the sender.
+   * @throws LifecycleError `E_VM_STATE` at once if it is not up
+   */
+  type(bytes: Uint8Array): Promise<void> {
     if (this.thread === undefined) throw this.wrongState("type at");
-    this.thread.send({ kind: "input", vm: this.name, bytes });
+    return this.input.write(bytes);
   }
 
   /** Its console has this size in characters. */
@@ -265,9 +276,18 @@ export class ManagedVm {
 
   /** Its guest printed something. */
   hearConsole(bytes: Uint8Array): void {
-    this.log.write(bytes);
+    const { thread } = this;
+    // The guest is held until its log has taken what it printed.
+    void this.log
+      .write(bytes)
+      .then(() => thread?.send({ kind: "heard", vm: this.name, bytes: bytes.length }));
     this.shell?.feed(bytes);
     for (const watcher of this.watchers) watcher(bytes);
+  }
+
+  /** Its guest has taken so much input. */
+  hearTaken(bytes: number): void {
+    this.input.taken(bytes);
   }
 
   /** Its run is over: told by its thread, or by the thread's end. */
@@ -277,18 +297,19 @@ export class ManagedVm {
     this.thread = undefined;
     this.end = end;
     clearTimeout(this.timer);
+    this.input.clear();
     this.shell?.close(end.kind === "error" ? `has crashed: ${end.message}` : "is off");
     this.shell = undefined;
     this.host.scheduler.retire(this.name);
     this.host.memory.retire(this.name);
     this.state = end.kind === "error" ? "crashed" : "off";
-    this.log.close();
+    const logged = this.log.close();
     this.host.events.add(
       end.kind === "error" ? "vm.crashed" : "vm.off",
       this.name,
       end.message ?? (end.status === 0 ? undefined : `status ${end.status}`),
     );
-    void this.host.endThread(thread).then(() => {
+    void Promise.all([this.host.endThread(thread), logged]).then(() => {
       this.noteEnded();
       this.host.ended(this, end);
     });
@@ -296,7 +317,7 @@ export class ManagedVm {
 
   /** Forgets its log and snapshots. */
   erase(): void {
-    this.log.close();
+    this.log.discard();
     rmSync(this.host.folder, { recursive: true, force: true });
   }
 
@@ -330,6 +351,7 @@ export class ManagedVm {
   private async giveUp(thread: GuestThread | undefined): Promise<void> {
     this.thread = undefined;
     this.shell = undefined;
+    this.input.clear();
     this.host.scheduler.retire(this.name);
     this.host.memory.retire(this.name);
     this.state = "off";
@@ -339,7 +361,7 @@ export class ManagedVm {
   }
 
   private makeShell(isCopy: boolean): GuestShell {
-    return new GuestShell(this.name, this.spec.shell, (bytes) => this.type(bytes), isCopy);
+    return new GuestShell(this.name, this.spec.shell, (bytes) => void this.type(bytes), isCopy);
   }
 
   private call<Method extends keyof GuestRequests>(
@@ -383,5 +405,23 @@ export class ManagedVm {
       );
     }
     return path;
+  }
+}
+
+/** Names of the files in a folder; none if it can't be read. */
+function filesOf(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch {
+    return [];
+  }
+}
+
+/** What is known of a file; undefined if it can't be looked at. */
+function statsOf(path: string): Stats | undefined {
+  try {
+    return statSync(path);
+  } catch {
+    return undefined;
   }
 }

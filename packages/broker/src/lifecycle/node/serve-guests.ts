@@ -9,20 +9,20 @@ import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import { ControlTable, SharedGate } from "../../cpu/control-table.js";
 import { stealIn } from "../../cpu/dispatcher.js";
 import { currentThread, monotonicNanoseconds } from "../../cpu/node/thread-time.js";
+import { ConsoleOutput } from "../console-output.js";
 import { LifecycleError } from "../errors.js";
 import type { Guest, GuestSurroundings, MakeGuest } from "../guest-port.js";
 import type { GuestInput, GuestNews, GuestRequest, GuestThreadData } from "../protocol.js";
 import { ThreadMemory } from "./thread-memory.js";
 
-/** Milliseconds between two offers of input that the guest's FIFO did not take. */
-const RETRY = 2;
-/** Console output is gathered for so long, so that a flood costs few messages. */
-const GATHER = 2;
+/** Milliseconds between two offers of input that the guest did not take: the pause doubles from the least to the most. */
+const [LEAST_RETRY, MOST_RETRY] = [2, 64];
 
 interface Served {
   readonly guest: Guest;
-  readonly console: ConsoleBuffer;
-  input: Uint8Array[];
+  readonly console: ConsoleOutput;
+  /** Bounded by the daemon, which is told what has been taken. */
+  readonly input: Uint8Array[];
   retry: NodeJS.Timeout | undefined;
 }
 
@@ -90,12 +90,13 @@ class GuestServer {
     switch (method) {
       case "create": {
         const { spec, folder, slot, restore } = (request as GuestRequest<"create">).args;
-        const console = new ConsoleBuffer((bytes) => this.tell({ kind: "console", vm, bytes }));
+        const console = new ConsoleOutput((bytes) => this.tell({ kind: "console", vm, bytes }));
         const guest = await this.make(spec, this.surroundings(vm, console, slot), {
           folder,
           place: this.place,
           ...(restore === undefined ? {} : { restore }),
         });
+        console.holds(guest);
         guest.resize(spec.console.columns, spec.console.rows);
         this.guests.set(vm, { guest, console, input: [], retry: undefined });
         this.memory.add(vm, guest.memory);
@@ -104,8 +105,9 @@ class GuestServer {
       case "clone": {
         const { name, slot } = (request as GuestRequest<"clone">).args;
         const started = performance.now();
-        const console = new ConsoleBuffer((bytes) => this.tell({ kind: "console", vm: name, bytes }));
+        const console = new ConsoleOutput((bytes) => this.tell({ kind: "console", vm: name, bytes }));
         const guest = await this.served(vm).guest.clone(name, this.surroundings(name, console, slot));
+        console.holds(guest);
         this.guests.set(name, { guest, console, input: [], retry: undefined });
         this.memory.add(name, guest.memory);
         return { milliseconds: performance.now() - started };
@@ -134,7 +136,7 @@ class GuestServer {
     return served;
   }
 
-  private surroundings(vm: string, console: ConsoleBuffer, slot: number): GuestSurroundings {
+  private surroundings(vm: string, console: ConsoleOutput, slot: number): GuestSurroundings {
     this.table.setThread(slot, currentThread());
     return {
       console,
@@ -171,52 +173,28 @@ class GuestServer {
       served.guest.resize(message.columns, message.rows);
       return;
     }
+    if (message.kind === "heard") {
+      served.console.heard(message.bytes);
+      return;
+    }
     served.input.push(message.bytes);
-    if (served.retry === undefined) this.offer(served);
+    if (served.retry === undefined) this.offer(message.vm, served);
   }
 
-  private offer(served: Served): void {
+  private offer(vm: string, served: Served, pause = LEAST_RETRY): void {
     served.retry = undefined;
+    let all = 0;
     for (let first = served.input[0]; first !== undefined; first = served.input[0]) {
       const taken = served.guest.receive(first);
+      all += taken;
       if (taken < first.length) {
         served.input[0] = first.subarray(taken);
-        served.retry = setTimeout(() => this.offer(served), RETRY);
-        return;
+        const next = all > 0 ? LEAST_RETRY : Math.min(2 * pause, MOST_RETRY);
+        served.retry = setTimeout(() => this.offer(vm, served, next), next);
+        break;
       }
       served.input.shift();
     }
-  }
-}
-
-/** Gathers what a guest prints. */
-class ConsoleBuffer {
-  private parts: Uint8Array[] = [];
-  private bytes = 0;
-  private timer: NodeJS.Timeout | undefined;
-
-  constructor(private readonly send: (bytes: Uint8Array) => void) {}
-
-  write(bytes: Uint8Array): void {
-    this.parts.push(bytes.slice());
-    this.bytes += bytes.length;
-    this.timer ??= setTimeout(() => this.flush(), GATHER);
-    // A guest that floods its console does so within its own thread's memory: no further.
-    if (this.bytes >= 65_536) this.flush();
-  }
-
-  flush(): void {
-    clearTimeout(this.timer);
-    this.timer = undefined;
-    if (this.bytes === 0) return;
-    const whole = new Uint8Array(this.bytes);
-    let at = 0;
-    for (const part of this.parts) {
-      whole.set(part, at);
-      at += part.length;
-    }
-    this.parts = [];
-    this.bytes = 0;
-    this.send(whole);
+    if (all > 0) this.tell({ kind: "taken", vm, bytes: all });
   }
 }
