@@ -22,12 +22,14 @@ export interface BootRuns {
 }
 
 /**
- * Boots Debian `runs` times under QEMU, where it is among the references, and each tier, in turn.
+ * Boots Debian `runs` times under QEMU, where it is among the references, an earlier checkout's default tier, where
+ * `earlier` has its program, and each tier, in turn.
  * @throws BenchError `E_MISSING` when Debian's files are not in the cache, `E_RUN` when a boot fails
  */
 export async function runBoot(
   tiers: readonly string[],
   withQemu: boolean,
+  earlier: string | undefined,
   runs: number,
   progress: (text: string) => void,
 ): Promise<readonly BootRuns[]> {
@@ -35,6 +37,11 @@ export async function runBoot(
   if (!existsSync(kernel) || !existsSync(initrd))
     throw new BenchError("E_MISSING", `Debian's kernel is not at ${kernel}: run npm start once to fetch it`);
   const images = ["--kernel", kernel, "--initrd", initrd, "--append", COMMAND_LINE];
+  const boots = (engine: string, program: string, tier: string) => ({
+    engine,
+    command: process.execPath,
+    args: [program, "run", "--memory", MEMORY, "--tier", tier, "--no-tty", ...images],
+  });
   const machines = [
     ...(withQemu
       ? [
@@ -48,11 +55,8 @@ export async function runBoot(
           },
         ]
       : []),
-    ...tiers.map((tier) => ({
-      engine: tier,
-      command: process.execPath,
-      args: [hyperfileProgram(), "run", "--memory", MEMORY, "--tier", tier, "--no-tty", ...images],
-    })),
+    ...(earlier === undefined ? [] : [boots("before", earlier, "auto")]),
+    ...tiers.map((tier) => boots(tier, hyperfileProgram(), tier)),
   ];
   const seconds = new Map<string, number[]>(machines.map(({ engine }) => [engine, []]));
   for (let run = 1; run <= runs; run++) {

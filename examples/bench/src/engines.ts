@@ -8,10 +8,11 @@
  *   which comes just before;
  * - v86: wall time from `run()` to the line with the checksum, in a Node process of its own.
  */
+import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { tiers } from "@hyperfile/jit";
 import { hyperfileProgram } from "./cli.js";
 import { BenchError } from "./errors.js";
@@ -29,7 +30,7 @@ export interface Measurement {
 
 /** Something that runs guest programs. */
 export interface Engine {
-  /** A tier's name, `qemu` or `v86`. */
+  /** A tier's name, `qemu`, `v86` or `before`. */
   readonly name: string;
   /** Its version, for the history. */
   readonly version: string;
@@ -58,24 +59,45 @@ function checksumOf(name: string, engine: string, output: string): string {
 }
 
 /** One of our tiers. */
-export function tierEngine(tier: string, version: string): Engine {
+export const tierEngine = (tier: string, version: string): Engine =>
+  ownEngine({ name: tier, version, isReference: false }, tier, hyperfileProgram());
+
+/**
+ * The default tier of another checkout, such as one of an earlier commit: what a change does to speed shows as a ratio
+ * in one run.
+ * @throws BenchError `E_USAGE` if no built checkout is there
+ */
+export function earlierEngine(folder: string): Engine {
+  const program = earlierProgram(folder);
+  const commit = toolVersion("git", ["-C", folder, "rev-parse", "--short", "HEAD"]) ?? "unknown";
+  return ownEngine({ name: "before", version: commit, isReference: true }, "auto", program);
+}
+
+/** The `hyperfile` program of another checkout. @throws BenchError `E_USAGE` if no built checkout is there */
+export function earlierProgram(folder: string): string {
+  const program = resolve(folder, "examples", "cli", "bin", "hyperfile.mjs");
+  if (existsSync(program) && existsSync(resolve(folder, "examples", "cli", "dist"))) return program;
+  throw new BenchError("E_USAGE", `${folder} is no built checkout: run npm run setup in one`);
+}
+
+function ownEngine(
+  identity: Pick<Engine, "name" | "version" | "isReference">,
+  tier: string,
+  program: string,
+): Engine {
   return {
-    name: tier,
-    version,
-    isReference: false,
+    ...identity,
     imageIsa: (isa) => isa,
     async run(name, image) {
       const folder = await mkdtemp(join(tmpdir(), "hyperfile-bench-"));
       try {
         const stats = join(folder, "stats.json");
         const options = ["--tier", tier, "--memory", `${MEMORY_MEBIBYTES}M`, "--stats", stats, "--no-tty"];
-        const { output } = await runChild(
-          process.execPath,
-          [hyperfileProgram(), "run", ...options, "--elf", image],
-          { timeout: TIMEOUT },
-        );
+        const { output } = await runChild(process.execPath, [program, "run", ...options, "--elf", image], {
+          timeout: TIMEOUT,
+        });
         const { wallSeconds } = JSON.parse(await readFile(stats, "utf8")) as { wallSeconds: number };
-        return { seconds: wallSeconds, checksum: checksumOf(name, tier, output) };
+        return { seconds: wallSeconds, checksum: checksumOf(name, identity.name, output) };
       } finally {
         await rm(folder, { recursive: true, force: true });
       }
@@ -148,6 +170,7 @@ export async function v86Engine(): Promise<Engine | undefined> {
 
 /**
  * The engines that two comma-separated lists name.
+ * @param earlier folder of another checkout to compare with, if there is one
  * @param missing is told of references that aren't installed
  * @throws BenchError `E_USAGE` for an unknown name
  */
@@ -156,6 +179,7 @@ export async function selectEngines(
   referenceList: string,
   isas: readonly Isa[],
   version: string,
+  earlier: string | undefined,
   missing: (what: string) => void,
 ): Promise<readonly Engine[]> {
   const split = (list: string) =>
@@ -163,7 +187,7 @@ export async function selectEngines(
       .split(",")
       .map((name) => name.trim())
       .filter(Boolean);
-  const engines: Engine[] = [];
+  const engines: Engine[] = earlier === undefined ? [] : [earlierEngine(earlier)];
   for (const name of split(referenceList)) {
     if (name !== "qemu" && name !== "v86")
       throw new BenchError("E_USAGE", `--against knows qemu and v86, not ${name}`);

@@ -61,8 +61,11 @@ export function runChild(command: string, args: readonly string[], options: Chil
   });
 }
 
-/** The version that a tool prints about itself, or undefined where it isn't installed. */
-export function toolVersion(tool: string): string | undefined {
-  const run = spawnSync(tool, ["--version"], { encoding: "utf8" });
+/**
+ * The first line that a tool prints, about its version unless `args` ask for something else; undefined where it isn't
+ * installed or fails.
+ */
+export function toolVersion(tool: string, args: readonly string[] = ["--version"]): string | undefined {
+  const run = spawnSync(tool, args, { encoding: "utf8" });
   return run.status === 0 ? run.stdout.split("\n")[0]!.trim() : undefined;
 }

@@ -29,6 +29,8 @@ describe("the command line", () => {
     [["--tiers", "fast"], "there is no tier fast"],
     [["--against", "bochs"], "--against knows qemu and v86, not bochs"],
     [["--tiers", "", "--against", ""], "nothing to run"],
+    [["--before", "nowhere"], "nowhere is no built checkout: run npm run setup in one"],
+    [["--before", ".", "--debian"], "--before is for the suite and for --boot"],
     [["--runs", "0"], "Give a whole number"],
     [["--isa", "rv128"], "Allowed choices are"],
     [["--no-such"], "unknown option"],

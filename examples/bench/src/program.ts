@@ -6,7 +6,7 @@ import { Command, CommanderError, InvalidArgumentError, Option } from "commander
 import { showProgress } from "../../cli/src/debian/progress.js";
 import { type BootRuns, runBoot } from "./boot.js";
 import { type DebianRuns, runDebian } from "./debian/debian.js";
-import { type Engine, selectEngines } from "./engines.js";
+import { type Engine, earlierProgram, selectEngines } from "./engines.js";
 import { BenchError } from "./errors.js";
 import { appendHistory, historyRecord } from "./history.js";
 import { loads, machineInfo } from "./machine-info.js";
@@ -33,6 +33,7 @@ interface Flags {
   runs?: number;
   isa: "rv64" | "rv32" | "both";
   against: string;
+  before?: string;
   tiers: string;
   micro?: boolean;
   boot?: boolean;
@@ -65,6 +66,7 @@ function buildProgram(action: (flags: Flags) => Promise<void>, surroundings: Sur
     .option("--runs <number>", `runs of each (default: ${DEFAULT_RUNS}, with --quick 1)`, parseRuns)
     .addOption(new Option("--isa <isa>", "instruction set").choices(["rv64", "rv32", "both"]).default("both"))
     .option("--against <names>", "what to compare with, separated by commas; empty for nothing", "qemu,v86")
+    .option("--before <folder>", "compare with another built checkout, too, such as one of an earlier commit")
     .option("--tiers <names>", `our tiers, separated by commas, of ${tiers.join(", ")}`, "auto,js")
     .option("--micro", "run the micro-benchmarks instead")
     .option("--boot", "measure Debian's boot to its init script instead")
@@ -92,13 +94,15 @@ async function run(flags: Flags, { write, error, version }: Surroundings): Promi
     await listPrograms(write);
     return 0;
   }
+  if (flags.before !== undefined && (flags.debian || flags.micro || flags.nes))
+    throw new BenchError("E_USAGE", "--before is for the suite and for --boot");
   const loadsBefore = loads();
   const isas: Isa[] = flags.isa === "both" ? ["rv64", "rv32"] : [flags.isa];
   const progress = (text: string) => error(`${text}\n`);
   const runs = flags.runs ?? (flags.quick ? 1 : DEFAULT_RUNS);
   const divisor = flags.quick ? QUICK_DIVISOR : 1;
   const chosen = flags.debian ? [] : selectPrograms(flags.programs);
-  const engines = await selectEngines(flags.tiers, flags.against, isas, version, (what) =>
+  const engines = await selectEngines(flags.tiers, flags.against, isas, version, flags.before, (what) =>
     progress(`${what} is not installed: comparing without it`),
   );
   const tierNames = engines.filter((engine) => !engine.isReference).map((engine) => engine.name as Tier);
@@ -123,6 +127,7 @@ async function run(flags: Flags, { write, error, version }: Surroundings): Promi
     boot = await runBoot(
       tierNames,
       engines.some((engine) => engine.name === "qemu"),
+      flags.before === undefined ? undefined : earlierProgram(flags.before),
       runs,
       progress,
     );
