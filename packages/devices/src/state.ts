@@ -97,7 +97,8 @@ export class StateReader {
     return value as readonly number[];
   }
 
-  private mismatch(field: string, expected: string): DeviceStateError {
+  /** The error for a field that does not hold what is expected of it. */
+  mismatch(field: string, expected: string): DeviceStateError {
     return new DeviceStateError(`saved state of ${this.device}: ${field} must be ${expected}`);
   }
 }

@@ -42,6 +42,11 @@ export class Sleeper {
     });
   }
 
+  /** Ends the sleep, if there is one. */
+  interrupt(): void {
+    this.wakeUp?.();
+  }
+
   /** Ends the sleep, or the next one before it begins. */
   wake(): void {
     this.pending = true;

@@ -1,6 +1,6 @@
 /** The run loop with a hart of the test's own, which does what it is told. */
 import { describe, expect, it } from "vitest";
-import { VirtualClock } from "./clock.js";
+import { RealClock, VirtualClock } from "./clock.js";
 import { type CpuGate, Vm } from "./vm.js";
 
 const turn = () => new Promise((resolve) => setImmediate(resolve));
@@ -117,4 +117,83 @@ describe("a VM whose output is not taken", () => {
     vm.stop("enough");
     await end;
   });
+});
+
+it.each(["with", "without"])(
+  "an interrupt that a device raises while the VM sleeps %s a gate wakes it at once",
+  async (kind) => {
+    let pending = false;
+    const seen: boolean[] = [];
+    const hart = {
+      run: () => {
+        seen.push(pending);
+        pending = false;
+        return "wait" as const;
+      },
+      pollTimer: () => {},
+      deadline: () => Infinity,
+      wakeReady: () => pending,
+      retired: () => seen.length,
+    };
+    const gate: CpuGate = {
+      acquire: async () => {},
+      mayContinue: () => true,
+      release: () => {},
+      cancel: () => {},
+    };
+    const board = { tick: () => {}, deadline: () => Infinity, flush: () => {}, reset: () => {} };
+    const vm = new Vm({
+      hart,
+      board,
+      clock: new RealClock(),
+      load: () => {},
+      ...(kind === "with" ? { gate } : {}),
+    });
+    const end = vm.run();
+    for (let interrupt = 1; interrupt <= 5; interrupt++) {
+      // By now it sleeps, and would for a second.
+      while (vm.counters.sleeps < interrupt) await turn();
+      await turn();
+      pending = true;
+      vm.interrupt();
+      // It is awake before anything else of the host gets a turn twice.
+      await turn();
+      await turn();
+      expect(seen).toHaveLength(interrupt + 1);
+      expect(seen.at(-1)).toBe(true);
+    }
+    // One for nothing costs a look, and no core.
+    vm.interrupt();
+    await turn();
+    await turn();
+    expect(seen).toHaveLength(6);
+    vm.stop("over");
+    expect(await end).toEqual({ kind: "stopped", reason: "over" });
+  },
+);
+
+it("an interrupt that comes as the VM is about to sleep is not slept over", async () => {
+  let pending = false;
+  let runs = 0;
+  const hart = {
+    run: () => {
+      pending = false;
+      if (++runs === 3) vm.stop("over");
+      return "wait" as const;
+    },
+    pollTimer: () => {},
+    deadline: () => Infinity,
+    wakeReady: () => pending,
+    retired: () => runs,
+  };
+  const flush = () => {
+    if (runs > 0) {
+      pending = true;
+      vm.interrupt();
+    }
+  };
+  const board = { tick: () => {}, deadline: () => Infinity, flush, reset: () => {} };
+  const vm: Vm = new Vm({ hart, board, clock: new RealClock(), load: () => {} });
+  await vm.run();
+  expect(vm.counters.sleeps).toBe(0);
 });

@@ -107,6 +107,14 @@ export class Vm {
     this.sleeper.wake();
   }
 
+  /**
+   * A device has raised an interrupt, at whatever moment: a VM that sleeps looks at its hart at once. Boards call it
+   * for every interrupt that becomes pending; one that runs sees it by itself, so this costs it next to nothing.
+   */
+  interrupt(): void {
+    this.sleeper.interrupt();
+  }
+
   /** Input has arrived: an idle guest looks at it now. */
   wake(): void {
     this.sleeper.wake();
@@ -254,6 +262,8 @@ export class Vm {
   private async idle(): Promise<void> {
     const { hart, board, clock } = this.options;
     board.flush();
+    // A backend may have answered while it took the output.
+    if (hart.wakeReady()) return;
     do {
       const deadline = Math.min(hart.deadline(), board.deadline());
       const started = performance.now();

@@ -53,12 +53,20 @@ test("priority 0, a threshold at or above the priority, and a missing enable kee
   expect(harts[0]!.pending).toEqual([9]);
   plic.write(threshold(1), 4, 2);
   expect(harts[0]!.pending).toEqual([]);
-  expect(plic.read(claim(1), 4)).toBe(0);
   plic.write(threshold(1), 4, 1);
   expect(harts[0]!.pending).toEqual([9]);
   plic.write(enable(1), 4, 0);
   expect(harts[0]!.pending).toEqual([]);
+  expect(plic.read(claim(1), 4)).toBe(0);
   expect(plic.read(pendingWord(0), 4)).toBe(8);
+});
+
+test("a claim does not look at the threshold", () => {
+  open(1, 3, 2);
+  plic.write(threshold(1), 4, 7);
+  plic.line(3).set(true);
+  expect(harts[0]!.pending).toEqual([]);
+  expect(plic.read(claim(1), 4)).toBe(3);
 });
 
 test("a line that is still up at completion interrupts again, one that fell does not", () => {
@@ -88,12 +96,29 @@ test("a claimed source stays away from other contexts until it is completed", ()
   expect(harts.map((hart) => hart.pending)).toEqual([[9], [9]]);
 });
 
-test("a line that falls before its claim withdraws the interrupt", () => {
+test("a request whose line falls before its claim stays until it is claimed, and is made once", () => {
   open(1, 10);
+  const line = plic.line(10);
+  line.set(true);
+  line.set(false);
+  expect(harts[0]!.pending).toEqual([9]);
+  expect(plic.read(pendingWord(0), 4)).toBe(1 << 10);
+  line.set(true);
+  line.set(false);
+  expect(plic.read(claim(1), 4)).toBe(10);
+  expect(harts[0]!.pending).toEqual([]);
+  plic.write(claim(1), 4, 10);
+  expect(harts[0]!.pending).toEqual([]);
+  expect(plic.read(claim(1), 4)).toBe(0);
+});
+
+test("a request made while the source was not enabled waits for that", () => {
   plic.line(10).set(true);
   plic.line(10).set(false);
   expect(harts[0]!.pending).toEqual([]);
-  expect(plic.read(claim(1), 4)).toBe(0);
+  open(1, 10);
+  expect(harts[0]!.pending).toEqual([9]);
+  expect(plic.read(claim(1), 4)).toBe(10);
 });
 
 test("completing a source that the context has not enabled, or that does not exist, changes nothing", () => {
@@ -153,6 +178,8 @@ test("save and restore carry on in the middle of handling", () => {
   expect(plic.read(claim(1), 4)).toBe(70);
   const copies = [new FakeHart(), new FakeHart()];
   const copy = new Plic(copies);
+  // Lines belong to the devices that drive them.
+  for (const source of [10, 70]) copy.line(source).set(true);
   copy.restore(structuredClone(plic.save()));
   expect(copy.save()).toEqual(plic.save());
   expect(copies[0]!.pending).toEqual([9]);
@@ -166,6 +193,17 @@ test("save and restore carry on in the middle of handling", () => {
     }),
   );
   expect(() => new Plic([new FakeHart()]).restore(plic.save())).toThrow(/must be/);
+  const saved = plic.save();
+  for (const [change, message] of [
+    [{ pending: [1, 0, 0] }, "pending must be without bit 0"],
+    [{ claimed: [1, 0, 0] }, "claimed must be without bit 0"],
+    [{ enable: [0, 0, 0, 1, ...Array(8).fill(0)] }, "enable must be without bit 0"],
+    [{ pending: [0, 0, 64], claimed: [0, 0, 64] }, "pending must be without sources that are claimed"],
+    [{ priority: [1, ...Array(95).fill(0)] }, "priority must be 0 at its start"],
+    [{ pending: [0, 0] }, "pending must be 3 integers"],
+  ] as const) {
+    expect(() => copy.restore({ ...saved, ...change })).toThrow(`saved state of plic: ${message}`);
+  }
 });
 
 test("whatever the guest does, a source is claimed at most once between completions", () => {
@@ -183,22 +221,35 @@ test("whatever the guest does, a source is claimed at most once between completi
         for (let word = 0; word < 3; word++) subject.write(enable(context, word), 4, 0xffffffff);
       }
       const up = new Set<number>();
+      const pending = new Set<number>();
       const claimed = new Set<number>();
       for (const action of steps) {
         if (action.kind === "line") {
           subject.line(action.source).set(action.level);
-          if (action.level) up.add(action.source);
-          else up.delete(action.source);
+          if (!action.level) up.delete(action.source);
+          else if (!up.has(action.source)) {
+            up.add(action.source);
+            if (!claimed.has(action.source)) pending.add(action.source);
+          }
         } else if (action.kind === "claim") {
           const given = subject.read(claim(action.context), 4);
-          const waiting = [...up].filter((each) => !claimed.has(each));
+          const waiting = [...pending];
           waiting.sort((a, b) => (b % 7) - (a % 7) || a - b);
           expect(given).toBe(waiting[0] ?? 0);
           if (given !== 0) claimed.add(given);
+          pending.delete(given);
         } else {
           subject.write(claim(action.context), 4, action.source);
-          claimed.delete(action.source);
+          if (claimed.delete(action.source) && up.has(action.source)) pending.add(action.source);
         }
+        expect(subject.save().pending).toEqual(
+          [0, 1, 2].map((word) =>
+            [...pending].reduce(
+              (bits, each) => (each >> 5 === word ? (bits | (1 << (each & 31))) >>> 0 : bits),
+              0,
+            ),
+          ),
+        );
       }
     }),
   );

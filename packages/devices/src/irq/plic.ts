@@ -9,10 +9,13 @@
  * Context 2h is hart h's machine mode, 2h + 1 its supervisor mode. Registers are words; other accesses read zero and
  * write nothing.
  *
- * Lines are level-triggered. A source is pending while its line is up and no handler has claimed it: it stops being
- * so when the line falls, and is pending again if the line is still up when its handler completes. As in QEMU, a
- * claim gives only what is above the context's threshold (the specification would give anything enabled), and a
- * pending interrupt that its device withdraws is forgotten. Invariant: pending = levels and not claimed.
+ * Lines are level-triggered, and each has a gateway (specification, section "Interrupt Gateways"): it forwards one
+ * request when its line is up, and no other until that one is completed. A request that was forwarded stays pending
+ * until a handler claims it, even if the line falls before: the handler then finds that its device wants nothing. At
+ * completion a line that is up is forwarded again. As the specification has it, and unlike older QEMUs, a claim does
+ * not look at the threshold, which only keeps a context's interrupt back; priority 0 never interrupts.
+ *
+ * Invariant: no source is pending while it is claimed, and one whose line is up is pending or claimed.
  */
 import { BoardError } from "../errors.js";
 import type { AccessSize, DeviceState, HartInterrupts, IrqLine, MmioDevice } from "../ports.js";
@@ -67,13 +70,15 @@ export class Plic implements MmioDevice {
     const bit = 1 << (source & 31);
     if (level === ((this.levels[word]! & bit) !== 0)) return;
     this.levels[word]! ^= bit;
-    if (level) this.counters.raised++;
-    this.gate(word);
+    if (!level) return;
+    this.counters.raised++;
+    this.forward(word);
     this.update();
   }
 
-  private gate(word: number): void {
-    this.pending[word] = this.levels[word]! & ~this.claimed[word]!;
+  /** Lets the gateways of a word forward what their lines ask for. */
+  private forward(word: number): void {
+    this.pending[word]! |= this.levels[word]! & ~this.claimed[word]!;
   }
 
   read(offset: number, size: AccessSize): number {
@@ -115,10 +120,10 @@ export class Plic implements MmioDevice {
     return context < this.contexts && word < WORDS ? context * WORDS + word : undefined;
   }
 
-  /** The pending source of the highest priority above the threshold; the lowest number among equals. */
-  private best(context: number): number {
+  /** The pending source of the highest priority above a limit; the lowest number among equals. */
+  private best(context: number, above: number): number {
     let best = 0;
-    let priority = this.threshold[context]!;
+    let priority = above;
     for (let word = 0; word < WORDS; word++) {
       let bits = this.pending[word]! & this.enable[context * WORDS + word]!;
       while (bits !== 0) {
@@ -135,11 +140,12 @@ export class Plic implements MmioDevice {
   }
 
   private claim(context: number): number {
-    const source = this.best(context);
+    const source = this.best(context, 0);
     if (source === 0) return 0;
     this.counters.claims++;
-    this.claimed[source >> 5]! |= 1 << (source & 31);
-    this.gate(source >> 5);
+    const bit = 1 << (source & 31);
+    this.claimed[source >> 5]! |= bit;
+    this.pending[source >> 5]! &= ~bit;
     this.update();
     return source;
   }
@@ -152,14 +158,18 @@ export class Plic implements MmioDevice {
     if ((this.enable[context * WORDS + word]! & bit) === 0) return;
     this.counters.completions++;
     this.claimed[word]! &= ~bit;
-    this.gate(word);
+    this.forward(word);
   }
 
   private update(): void {
     this.harts.forEach((hart, index) => {
-      hart.setPending(MACHINE_EXTERNAL, this.best(2 * index) !== 0);
-      hart.setPending(SUPERVISOR_EXTERNAL, this.best(2 * index + 1) !== 0);
+      hart.setPending(MACHINE_EXTERNAL, this.interrupts(2 * index));
+      hart.setPending(SUPERVISOR_EXTERNAL, this.interrupts(2 * index + 1));
     });
+  }
+
+  private interrupts(context: number): boolean {
+    return this.best(context, this.threshold[context]!) !== 0;
   }
 
   /** Lines keep their level: it belongs to the devices that drive them. */
@@ -172,26 +182,34 @@ export class Plic implements MmioDevice {
   save(): DeviceState {
     return {
       priority: [...this.priority],
-      levels: [...this.levels],
+      pending: [...this.pending],
       claimed: [...this.claimed],
       enable: [...this.enable],
       threshold: [...this.threshold],
     };
   }
 
+  /** Lines are restored by the devices that drive them. */
   restore(state: DeviceState): void {
     const reader = new StateReader(this.name, state);
     const priority = reader.integers("priority", this.priority.length, MAXIMUM_PRIORITY);
     const threshold = reader.integers("threshold", this.threshold.length, MAXIMUM_PRIORITY);
-    const [levels, claimed, enable] = (["levels", "claimed", "enable"] as const).map((field) =>
-      reader.integers(field, this[field].length, 0xffffffff),
-    );
+    const bits = (field: "pending" | "claimed" | "enable") => {
+      const words = reader.integers(field, this[field].length, 0xffffffff);
+      if (words.some((word, index) => index % WORDS === 0 && (word & 1) !== 0))
+        throw reader.mismatch(field, "without bit 0: there is no source 0");
+      return words;
+    };
+    const [pending, claimed, enable] = [bits("pending"), bits("claimed"), bits("enable")];
+    if (priority[0] !== 0) throw reader.mismatch("priority", "0 at its start: there is no source 0");
+    if (pending.some((word, index) => (word & claimed[index]!) !== 0))
+      throw reader.mismatch("pending", "without sources that are claimed");
     this.priority.set(priority);
     this.threshold.set(threshold);
-    this.levels.set(levels!);
-    this.claimed.set(claimed!);
-    this.enable.set(enable!);
-    for (let word = 0; word < WORDS; word++) this.gate(word);
+    this.pending.set(pending);
+    this.claimed.set(claimed);
+    this.enable.set(enable);
+    for (let word = 0; word < WORDS; word++) this.forward(word);
     this.update();
   }
 }

@@ -2,6 +2,10 @@
  * A request from the driver: the buffers of one descriptor chain (virtio 1.2, section 2.7), as two streams of
  * bytes. Addresses and lengths were copied out of the ring when the chain was taken, so a guest that changes its
  * descriptors afterwards changes nothing here. The bytes in the buffers stay the guest's: each is read at most once.
+ *
+ * A chain is the device's until it is given back, or its queue is stopped or given up (the driver reset the device, a
+ * snapshot was restored): from then on its buffers are the driver's again, and the chain reaches none of their bytes.
+ * A backend that answers late so does no harm.
  */
 import type { DmaMemory } from "../ports.js";
 
@@ -18,6 +22,8 @@ export class DescriptorChain {
   readonly readableBytes: number;
   /** Bytes of all buffers that the device may write. */
   readonly writableBytes: number;
+  /** False once its buffers are the driver's again. */
+  private held = true;
   private readonly source: BufferCursor;
   private readonly sink: BufferCursor;
 
@@ -38,6 +44,16 @@ export class DescriptorChain {
     this.writableBytes = this.sink.total;
   }
 
+  /** Whether the device may still use its buffers, and give it back. */
+  get live(): boolean {
+    return this.held;
+  }
+
+  /** Its queue takes the chain away from the device. */
+  release(): void {
+    this.held = false;
+  }
+
   /** Bytes that `write` has stored so far: the length to report in the used ring. */
   get written(): number {
     return this.sink.done;
@@ -50,7 +66,7 @@ export class DescriptorChain {
 
   /**
    * Fills `target` with the next bytes of the driver's data. Returns how many there were: fewer than asked for at
-   * the end, and where a buffer lies outside RAM.
+   * the end, where a buffer lies outside RAM, and none once the chain is no longer the device's.
    */
   read(target: Uint8Array): number {
     return this.move(this.source, target, (gpa, part) => this.memory.read(gpa, part));
@@ -67,7 +83,7 @@ export class DescriptorChain {
     transfer: (gpa: number, part: Uint8Array) => boolean,
   ): number {
     let moved = 0;
-    while (moved < bytes.length) {
+    while (this.held && moved < bytes.length) {
       const next = cursor.next(bytes.length - moved);
       if (next === undefined) break;
       if (!transfer(next.gpa, bytes.subarray(moved, moved + next.length))) {

@@ -342,6 +342,54 @@ test("a saved device that asked for a reset still does", () => {
   expect(copy.status).toBe(15);
 });
 
+test("states that no driver can bring about are refused by name", () => {
+  driver.start([16, 8]);
+  driver.queues[0]!.chain([{ gpa: driver.buffers, length: 1 }]);
+  driver.kick(0);
+  const saved = driver.device.save();
+  const rings = "queue 0 has impossible rings, or progress in them";
+  for (const [change, message] of [
+    [{ accepted: [0xffffffff, 1] }, "accepted must be features that are offered"],
+    [{ accepted: [0, 0] }, "accepted must be features that are offered"],
+    [{ status: 4 }, "status must be one in which FEATURES_OK comes before DRIVER_OK"],
+    [{ status: 3, interruptStatus: 0 }, "ready must be 0"],
+    [{ status: 11, interruptStatus: 1 }, "interruptStatus must be 0"],
+    [{ interruptStatus: 4 }, "interruptStatus must be an integer from 0 to 3"],
+    [{ sizes: [12, 8] }, rings],
+    [{ sizes: [0x10000, 8] }, rings],
+    // A queue that says that it has used more than it has taken would find new requests for ever.
+    [{ progress: [1, 2, 1, 0, 0, 0] }, rings],
+    [{ progress: [1, 0, 1, 0, 0, 0] }, rings],
+  ] as const) {
+    expect(() => driver.device.restore({ ...saved, ...change }), JSON.stringify(change)).toThrow(message);
+  }
+  driver.device.restore(saved);
+  expect(driver.device.save()).toEqual(saved);
+});
+
+test("a crafted place in rings that lie on each other makes no endless work", () => {
+  const memory = driver.memory;
+  driver.negotiate([eventIndex]);
+  driver.set(0x30, 0);
+  driver.set(0x38, 16);
+  // The used index is the available index: whatever is used is available next.
+  const ring = memory.base + 0x1000;
+  driver.setRings(memory.base, ring, ring);
+  driver.set(0x44, 1);
+  driver.set(0x70, 15);
+  const saved = driver.device.save();
+  for (let ahead = 1; ahead <= 16; ahead++) {
+    expect(() => driver.device.restore({ ...saved, progress: [0, ahead, 0, 0, 0, 0] })).toThrow("progress");
+  }
+  for (let place = 0; place < 32; place++) {
+    driver.device.restore({ ...saved, progress: [place, place, 0, 0, 0, 0] });
+    memory.view.setUint16(0x1002, place + 8, true);
+    const before = memory.accesses;
+    driver.kick(0);
+    expect(memory.accesses - before).toBeLessThan(1000);
+  }
+});
+
 test("states of another shape are refused", () => {
   driver.start([16]);
   const saved = driver.device.save();

@@ -247,6 +247,16 @@ export class MmioTransport implements MmioDevice, VirtioHost {
     const addresses = reader.integers("addresses", count * addressFields.length, WORD);
     const ready = reader.integers("ready", count, 1);
     const progress = reader.integers("progress", count * 3, 0xffff);
+    const { driverOk, featuresOk } = virtioStatus;
+    const settled = (status & featuresOk) !== 0;
+    // What a driver's writes can't bring about, a saved state can't either.
+    if (settled && !this.acceptable(accepted)) throw reader.mismatch("accepted", "features that are offered");
+    if ((status & driverOk) !== 0 && !settled)
+      throw reader.mismatch("status", "one in which FEATURES_OK comes before DRIVER_OK");
+    if (ready.includes(1) && !settled)
+      throw reader.mismatch("ready", "0 for all queues of a driver without FEATURES_OK");
+    if (interruptStatus !== 0 && (status & driverOk) === 0)
+      throw reader.mismatch("interruptStatus", "0 for a driver without DRIVER_OK");
     this.device.restore(reader.record("device"));
 
     this.status = status;
@@ -266,7 +276,9 @@ export class MmioTransport implements MmioDevice, VirtioHost {
       const [nextAvail = 0, usedIndex = 0, signalled = 0] = progress.slice(3 * index);
       each.queue.stop();
       if (ready[index] === 1 && !each.queue.resume(this.setupOf(each), { nextAvail, usedIndex, signalled })) {
-        throw new DeviceStateError(`saved state of ${this.name}: queue ${index} has impossible rings`);
+        throw new DeviceStateError(
+          `saved state of ${this.name}: queue ${index} has impossible rings, or progress in them`,
+        );
       }
     });
     this.driveLine();
@@ -309,7 +321,7 @@ export class MmioTransport implements MmioDevice, VirtioHost {
     const wasReady = this.hasStatus(driverOk);
     // A driver never clears a bit and never sets the device's own (section 2.1.1).
     let added = value & 0xff & ~needsReset & ~this.status;
-    if ((added & featuresOk) !== 0 && !this.featuresAcceptable()) added &= ~featuresOk;
+    if ((added & featuresOk) !== 0 && !this.acceptable(this.accepted)) added &= ~featuresOk;
     if ((added & driverOk) !== 0 && ((this.status | added) & featuresOk) === 0) {
       this.bad();
       added &= ~driverOk;
@@ -329,10 +341,10 @@ export class MmioTransport implements MmioDevice, VirtioHost {
   }
 
   /** Nothing that was not offered, and VIRTIO_F_VERSION_1: there is no legacy interface. */
-  private featuresAcceptable(): boolean {
+  private acceptable(accepted: readonly number[]): boolean {
     const { version1 } = transportFeatures;
-    const subset = this.accepted.every((word, index) => (word & ~this.offered[index]!) === 0);
-    return subset && ((this.accepted[version1 >> 5]! >>> (version1 & 31)) & 1) === 1;
+    const subset = accepted.every((word, index) => (word & ~this.offered[index]!) === 0);
+    return subset && ((accepted[version1 >> 5]! >>> (version1 & 31)) & 1) === 1;
   }
 
   private kick(index: number): void {

@@ -390,4 +390,77 @@ describe("malformed rings", () => {
     reader.onChain = () => {};
     expectRecovery();
   });
+
+  describe("an answer that comes late", () => {
+    /** The chain of a request that the device keeps, while the driver goes on. */
+    function kept(): DescriptorChain {
+      const device = reader.host.queues[0]!;
+      driver.put(buffers, "old");
+      queue.chain([
+        { gpa: buffers, length: 3 },
+        { gpa: buffers + 64, length: 8, write: true },
+      ]);
+      const chain = device.pop()!;
+      expect(chain.live).toBe(true);
+      return chain;
+    }
+    /** Neither reads nor writes the driver's memory, and completes nothing. */
+    function expectVoid(chain: DescriptorChain): void {
+      driver.memory.writes.length = 0;
+      const before = driver.memory.accesses;
+      expect(chain.live).toBe(false);
+      expect(chain.read(new Uint8Array(3))).toBe(0);
+      expect(chain.write(new Uint8Array(8).fill(0xaa))).toBe(0);
+      reader.host.queues[0]!.push(chain, 8);
+      reader.host.signal(0);
+      expect(driver.memory.accesses).toBe(before);
+      expect(driver.memory.writes).toEqual([]);
+    }
+
+    test("after a reset is void, even if its head is in flight again", () => {
+      const old = kept();
+      driver.start([SIZE]);
+      [queue] = driver.queues as [MockQueue];
+      const head = queue.chain([{ gpa: buffers + 128, length: 8, write: true }]);
+      const fresh = reader.host.queues[0]!.pop()!;
+      expect(fresh.head).toBe(old.head);
+      expectVoid(old);
+      expect(queue.takeUsed()).toEqual([]);
+      expect(reader.host.queues[0]!.outstanding).toBe(1);
+      expect(fresh.write(new Uint8Array(5).fill(0x2e))).toBe(5);
+      reader.host.queues[0]!.push(fresh);
+      expect(queue.takeUsed()).toEqual([{ head, length: 5 }]);
+      expect(driver.text(buffers + 128, 5)).toBe(".....");
+    });
+
+    test.each<[string, (saved: DeviceState) => void]>([
+      ["the driver stopped the queue", () => driver.set(0x44, 0)],
+      ["the driver reset the device", () => driver.set(0x70, 0)],
+      ["the machine was switched on anew", () => driver.device.reset()],
+      ["a snapshot was restored", (saved) => driver.device.restore(saved)],
+      [
+        "the queue was rejected",
+        () => {
+          queue.offer(99);
+          driver.kick(0);
+          expect(driver.device.rejection).toBe("head");
+        },
+      ],
+    ])("is void once %s", (_, end) => {
+      const saved = driver.device.save();
+      const chain = kept();
+      end(saved);
+      expectVoid(chain);
+    });
+
+    test("a second time is void", () => {
+      const chain = kept();
+      chain.write(new Uint8Array(8));
+      reader.host.queues[0]!.push(chain);
+      reader.host.signal(0);
+      expect(queue.takeUsed()).toHaveLength(1);
+      expectVoid(chain);
+      expect(queue.takeUsed()).toEqual([]);
+    });
+  });
 });

@@ -104,8 +104,8 @@ export class Virtqueue {
   private availSeen = 0;
   private usedIndex = 0;
   private signalled = 0;
-  /** Heads of chains taken and not yet pushed. */
-  private readonly inFlight = new Set<number>();
+  /** Chains taken and not yet pushed, by their heads. */
+  private readonly inFlight = new Map<number, DescriptorChain>();
   private readonly scratch = new Uint8Array(DESCRIPTOR_BYTES);
   private readonly view = new DataView(this.scratch.buffer);
   private readonly half = this.scratch.subarray(0, 2);
@@ -156,15 +156,16 @@ export class Virtqueue {
 
   /**
    * Goes on where a saved queue was, with nothing in flight; false, and the queue is stopped, if no queue can have
-   * this setup. Memory is not looked at: it may be restored later.
+   * this setup, or that progress: with nothing in flight every chain that was taken has been used. Memory is not
+   * looked at: it may be restored later, and what lies outside it is found at the first access.
    */
   resume(setup: QueueSetup, progress: QueueProgress): boolean {
     this.stop();
     if (setupProblem(setup, this.maximum) !== undefined) return false;
+    if (progress.usedIndex !== progress.nextAvail) return false;
     this.setup = setup;
     this.active = true;
-    this.nextAvail = this.availSeen = wrap(progress.nextAvail);
-    this.usedIndex = wrap(progress.usedIndex);
+    this.nextAvail = this.availSeen = this.usedIndex = wrap(progress.nextAvail);
     this.signalled = wrap(progress.signalled);
     return true;
   }
@@ -175,7 +176,7 @@ export class Virtqueue {
     this.active = false;
     this.reason = undefined;
     this.nextAvail = this.availSeen = this.usedIndex = this.signalled = 0;
-    this.inFlight.clear();
+    this.releaseAll();
   }
 
   /** Gives the queue up until it is stopped: the driver does what no driver may do. */
@@ -183,6 +184,7 @@ export class Virtqueue {
     if (this.reason !== undefined) return;
     this.reason = reason;
     this.active = false;
+    this.releaseAll();
     this.onReject(reason);
   }
 
@@ -201,17 +203,20 @@ export class Virtqueue {
     if (this.inFlight.has(head)) return this.refuse("head-in-flight");
     const chain = this.walk(head);
     if (chain === undefined) return undefined;
-    this.inFlight.add(head);
+    this.inFlight.set(head, chain);
     this.nextAvail = wrap(this.nextAvail + 1);
     return chain;
   }
 
   /**
-   * Gives a chain back to the driver: `written` bytes of its writable buffers hold data. Without effect if the
-   * queue has been stopped or rejected since the chain was taken.
+   * Gives a chain back to the driver: `written` bytes of its writable buffers hold data. Without effect on a chain that
+   * is not the device's: given back already, or taken before the queue was stopped or rejected, whatever other chain
+   * has its head by now.
    */
   push(chain: DescriptorChain, written: number = chain.written): void {
-    if (!this.active || !this.inFlight.delete(chain.head)) return;
+    if (!chain.live || this.inFlight.get(chain.head) !== chain) return;
+    this.inFlight.delete(chain.head);
+    chain.release();
     const { used, size } = this.setup;
     const at = used + RING_HEADER + USED_ENTRY * (this.usedIndex & (size - 1));
     this.view.setUint32(0, chain.head, true);
@@ -308,6 +313,11 @@ export class Virtqueue {
       index = next;
     }
     return new DescriptorChain(head, this.memory, readable, writable, () => this.reject("buffer-address"));
+  }
+
+  private releaseAll(): void {
+    for (const chain of this.inFlight.values()) chain.release();
+    this.inFlight.clear();
   }
 
   private refuse(reason: RejectReason): undefined {

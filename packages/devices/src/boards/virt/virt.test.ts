@@ -126,6 +126,9 @@ describe("the board", () => {
     expect(machine.receive(Uint8Array.of(97))).toBe(1);
     expect(hart.pending).toEqual([9]);
     expect(machine.bus.read(UART, 1)).toBe(97);
+    // The request was made, and stays until it is claimed.
+    expect(hart.pending).toEqual([9]);
+    expect(machine.bus.read(PLIC + 0x201004, 4)).toBe(10);
     expect(hart.pending).toEqual([]);
     machine.bus.write(UART, 1, 98);
     machine.flush();
@@ -163,6 +166,38 @@ describe("the board", () => {
     expect(hart.pending).toEqual([]);
     expect(machine.bus.read(VIRTIO, 4)).toBe(0);
     expect(machine.bus.read(PLIC + 0x1000, 4)).toBe(0);
+  });
+
+  test("whatever raises an interrupt wakes the VM, and nothing else does", () => {
+    let wakes = 0;
+    let line: IrqLine | undefined;
+    const machine = board({
+      onWake: () => wakes++,
+      virtio: [
+        (irq, memory) => {
+          line = irq;
+          return probe(irq, memory);
+        },
+      ],
+    });
+    line!.set(true);
+    expect(wakes).toBe(0);
+    line!.set(false);
+    open(machine, 1);
+    expect([hart.pending, wakes]).toEqual([[9], 1]);
+    expect(machine.bus.read(PLIC + 0x201004, 4)).toBe(1);
+    machine.bus.write(PLIC + 0x201004, 4, 1);
+    expect(wakes).toBe(1);
+    line!.set(true);
+    expect(wakes).toBe(2);
+    machine.bus.write(0x2004000, 4, 900);
+    machine.bus.write(0x2004004, 4, 0);
+    clock.ticks = 900;
+    machine.tick();
+    expect([hart.pending, wakes]).toEqual([[7, 9], 3]);
+    machine.tick();
+    machine.bus.write(UART, 1, 65);
+    expect(wakes).toBe(3);
   });
 
   test("counters go by part", () => {

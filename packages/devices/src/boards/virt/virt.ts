@@ -57,6 +57,11 @@ export interface VirtBoardOptions {
   readonly virtio?: readonly (VirtioFactory | undefined)[];
   /** The guest powers off or resets; called inside its store. */
   readonly onPower: (event: PowerEvent) => void;
+  /**
+   * An interrupt of a hart has become pending, whenever a device raised it: a VM that sleeps must look at its hart.
+   * Called in the middle of whatever raised it, also of the hart's own accesses.
+   */
+  readonly onWake?: () => void;
 }
 
 /** A board. */
@@ -97,7 +102,8 @@ export interface VirtBoard {
  *   devices than slots (`E_VIRTIO_SLOTS`)
  */
 export function virtBoard(options: VirtBoardOptions): VirtBoard {
-  const { memory, harts, clock } = options;
+  const { memory, clock, onWake } = options;
+  const harts = onWake === undefined ? options.harts : options.harts.map((hart) => waking(hart, onWake));
   const virtio = checkedVirtio(options);
   const bus = new Bus();
   const parts = new Map<string, BoardPart>();
@@ -153,6 +159,19 @@ export function virtBoard(options: VirtBoardOptions): VirtBoard {
     },
     counters: () => Object.fromEntries([...parts].map(([name, device]) => [name, device.counters])),
     deviceTree: (tree) => virtDeviceTree({ ...tree, harts: harts.length, ramBytes: options.ramBytes }),
+  };
+}
+
+/** A hart's inputs, of which each that rises wakes its VM. */
+function waking(hart: HartInterrupts, onWake: () => void): HartInterrupts {
+  let levels = 0;
+  return {
+    setPending(cause, level) {
+      const before = levels;
+      levels = level ? levels | (1 << cause) : levels & ~(1 << cause);
+      hart.setPending(cause, level);
+      if ((levels & ~before) !== 0) onWake();
+    },
   };
 }
 
