@@ -143,11 +143,11 @@ class FakeGuest {
   release() {
     this.vm.release();
   }
-  pause() {
-    this.vm.pause();
+  standStill() {
+    return this.vm.standStill();
   }
-  resume() {
-    this.vm.resume();
+  async restoreFrom(path) {
+    this.memoryText = await readFile(path, "utf8");
   }
   stop(reason) {
     this.vm.stop(reason);
@@ -181,11 +181,9 @@ class FakeGuest {
 /** The thread's pool, for all its VMs. */
 let pool;
 
-serveGuests(async (spec, surroundings, { restore, place }) => {
+serveGuests(async (spec, surroundings, { place }) => {
   if (spec.boot.program === "./bad.elf") throw Object.assign(new Error("no program"), { code: "E_FILE" });
   pool ??= poolAt(place);
   const { guest: ram } = guestIn(pool, { ramBytes: spec.memoryBytes, ramBase: RAM });
-  const guest = new FakeGuest(spec, surroundings, pool, ram);
-  if (restore !== undefined) guest.memoryText = await readFile(restore, "utf8");
-  return guest;
+  return new FakeGuest(spec, surroundings, pool, ram);
 });

@@ -64,7 +64,7 @@ const SMALL = 65_536;
 const LAZY_STEP = 5;
 
 /** Makes guests for the broker. */
-export const makeGuest: MakeGuest = async (spec, surroundings, { folder, place, restore }) => {
+export const makeGuest: MakeGuest = async (spec, surroundings, { folder, place }) => {
   const files = await readBootFiles(spec, folder);
   const thread = threadAt(place as ThreadPlace);
   const { pool, first } = thread;
@@ -77,7 +77,6 @@ export const makeGuest: MakeGuest = async (spec, surroundings, { folder, place, 
   const ram = guestIn(pool, { ramBytes: spec.memoryBytes, ramBase: RAM_BASE });
   const guest = new RiscvGuest(spec, files, ram, pool.frames, surroundings, first);
   thread.first ??= guest.cpu;
-  if (restore !== undefined) await guest.restoreFrom(restore);
   return guest;
 };
 
@@ -266,12 +265,8 @@ class RiscvGuest implements Guest {
     this.hvc.resize(columns, rows);
   }
 
-  pause(): void {
-    this.vm.pause();
-  }
-
-  resume(): void {
-    this.vm.resume();
+  standStill(): () => void {
+    return this.vm.standStill();
   }
 
   hold(): void {
@@ -318,7 +313,6 @@ class RiscvGuest implements Guest {
     return saveSnapshotFile(path, this.machine);
   }
 
-  /** Takes the state of a snapshot in place of booting. */
   async restoreFrom(path: string): Promise<void> {
     await restoreSnapshotFile(path, this.machine);
     this.restored = true;

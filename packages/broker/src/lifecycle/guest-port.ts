@@ -53,16 +53,22 @@ export interface GuestSurroundings {
 /** A virtual machine in a thread of its own or with others. */
 export interface Guest {
   readonly memory: GuestMemoryParts;
-  /** Powers it on, or goes on from the restored state, until it is off or stopped. */
+  /** Takes the state of a snapshot in place of booting, before its run. */
+  restoreFrom(path: string): Promise<void>;
+  /**
+   * Powers it on, or goes on from the restored state, until it is off or stopped. Rejects with an error that has a
+   * `code` where it alone can't go on; with any other where what it has in common with others can't be trusted.
+   */
   run(): Promise<GuestEnd>;
   /** Offers console input; gives the number of bytes taken, from the front. */
   receive(bytes: Uint8Array): number;
   resize(columns: number, rows: number): void;
-  pause(): void;
-  resume(): void;
+  /** Lets the guest and its clock stand still until all who asked have taken it back; the result does so once. */
+  standStill(): () => void;
   /** What it printed has not been taken: it runs no further slice until it is released, or told to stop. */
   hold(): void;
   release(): void;
+  /** Ends the run, whoever lets it stand still or holds it. */
   stop(reason: string): void;
   /** Power off and on. */
   reset(): void;
@@ -70,15 +76,15 @@ export interface Guest {
   memoryFigures(): GuestMemoryUsage;
   /** Counters of devices and engine by name, for reports. */
   counters(): Readonly<Record<string, number>>;
-  /** Writes a snapshot; the guest is paused. */
+  /** Writes a snapshot; the guest stands still. */
   saveTo(path: string): Promise<{ readonly bytes: number }>;
-  /** A copy of the paused guest, by copy-on-write in the same thread. */
+  /** A copy of the guest, which stands still, by copy-on-write in the same thread. */
   clone(name: string, surroundings: GuestSurroundings): Promise<Guest>;
   /** Gives back its memory, after its run has ended. */
   free(): void;
 }
 
-/** Makes a guest, or restores one from a snapshot. Rejects with a one-line error for files that can't be used. */
+/** Makes a guest. Rejects with a one-line error for files that can't be used, and leaves nothing then. */
 export type MakeGuest = (
   spec: VmSpec,
   surroundings: GuestSurroundings,
@@ -87,7 +93,5 @@ export type MakeGuest = (
     readonly folder: string;
     /** The thread's place in the machine memory, as the program's daemon made it. */
     readonly place: unknown;
-    /** Snapshot to begin from. */
-    readonly restore?: string;
   },
 ) => Promise<Guest>;

@@ -3,6 +3,7 @@ import type { VmSpec } from "../hyperfile/types.js";
 import type { MemoryTarget } from "../memory/division.js";
 import type { MemoryFigures } from "../memory/host-memory-broker.js";
 import type { GuestEnd, GuestMemoryUsage } from "./guest-port.js";
+import type { VmState } from "./vm-states.js";
 
 /** What a thread is started with. */
 export interface GuestThreadData {
@@ -12,9 +13,17 @@ export interface GuestThreadData {
   readonly swapFolder: string;
 }
 
-/** Requests to a thread; each gets one reply. */
+/** What is known of a guest that is there. */
+export interface GuestFigures {
+  readonly memory: GuestMemoryUsage;
+  readonly counters: Readonly<Record<string, number>>;
+  readonly retired: number;
+}
+
+/** Requests to a thread; each gets one reply, after the news of what it has changed. */
 export interface GuestRequests {
-  create: {
+  /** Makes a VM, from its boot files or a snapshot, and lets it run. */
+  start: {
     readonly args: {
       readonly spec: VmSpec;
       readonly folder: string;
@@ -23,26 +32,25 @@ export interface GuestRequests {
     };
     readonly result: undefined;
   };
-  /** Copies a VM of the thread; both stand still until they are run or resumed. */
+  /** Makes a copy of a VM of the thread, and lets it run. */
   clone: {
     readonly args: { readonly name: string; readonly slot: number };
     readonly result: { readonly milliseconds: number };
   };
-  /** Begins to run; the reply comes at once, and {@link GuestNews} at the end. */
-  run: { readonly args: undefined; readonly result: undefined };
   pause: { readonly args: undefined; readonly result: undefined };
   resume: { readonly args: undefined; readonly result: undefined };
   reset: { readonly args: undefined; readonly result: undefined };
-  stop: { readonly args: { readonly reason: string }; readonly result: undefined };
-  snapshot: { readonly args: { readonly path: string }; readonly result: { readonly bytes: number } };
-  figures: {
-    readonly args: undefined;
-    readonly result: {
-      readonly memory: GuestMemoryUsage;
-      readonly counters: Readonly<Record<string, number>>;
-      readonly retired: number;
-    };
+  /** The guest is about to be asked to end. */
+  shutdown: { readonly args: undefined; readonly result: undefined };
+  /** Ends a VM; the reply comes when it is over. `patience`: milliseconds for a snapshot that is under way. */
+  stop: {
+    readonly args: { readonly reason: string; readonly patience: number };
+    readonly result: undefined;
   };
+  snapshot: { readonly args: { readonly path: string }; readonly result: { readonly bytes: number } };
+  figures: { readonly args: undefined; readonly result: GuestFigures };
+  /** Whether the thread answers at all; for no VM in particular. */
+  ping: { readonly args: undefined; readonly result: undefined };
 }
 
 /** A request on its way. */
@@ -78,4 +86,6 @@ export type GuestNews =
   /** So much of the console input has been taken by the guest. */
   | { readonly kind: "taken"; readonly vm: string; readonly bytes: number }
   | { readonly kind: "memory"; readonly vm: string; readonly figures: MemoryFigures }
-  | { readonly kind: "ended"; readonly vm: string; readonly end: GuestEnd };
+  | { readonly kind: "state"; readonly vm: string; readonly state: VmState }
+  /** A VM's life is over; the last that is said of it. */
+  | { readonly kind: "ended"; readonly vm: string; readonly state: VmState; readonly end: GuestEnd };

@@ -1,6 +1,6 @@
-/** Timers longer than the host's. */
+/** Timers longer than the host's, and promises with a limit of time. */
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
-import { LongTimer } from "./waiting.js";
+import { LongTimer, settlesWithin } from "./waiting.js";
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
@@ -24,4 +24,14 @@ it("a timer that was taken back, or has no end, never calls", () => {
   timer.clear();
   vi.advanceTimersByTime(2 ** 34);
   expect(calls).toBe(0);
+});
+
+it("a promise that is waited for leaves no timer, whichever comes first", async () => {
+  expect(await settlesWithin(Promise.resolve(), 600 * 3_600_000)).toBe(true);
+  expect(await settlesWithin(Promise.reject(new Error("no")), 1)).toBe(true);
+  expect(vi.getTimerCount()).toBe(0);
+  const late = settlesWithin(new Promise(() => {}), 50);
+  vi.advanceTimersByTime(50);
+  expect(await late).toBe(false);
+  expect(vi.getTimerCount()).toBe(0);
 });

@@ -57,6 +57,8 @@ export interface HostMemoryView {
 interface Node {
   readonly bytes: number;
   frames: HostFrames | undefined;
+  /** Threads that have a place in it. */
+  threads: number;
   state: ReclamationState;
 }
 
@@ -75,13 +77,20 @@ export class HostMemoryBroker {
   private readonly nodes: Node[];
   private readonly members = new Map<string, Member>();
   private readonly thresholds: ReclamationThresholds;
+  /** Called when `balance` may come to other results than before; while memory is short it may at any time. */
+  onChange: () => void = () => {};
 
   constructor(private readonly options: HostMemoryOptions) {
     const { memoryBytes, mostNodeBytes } = options;
     this.thresholds = options.thresholds ?? defaultThresholds;
     const count = Math.max(1, Math.ceil(memoryBytes / mostNodeBytes));
     const bytes = Math.floor(memoryBytes / count / PAGE_SIZE) * PAGE_SIZE;
-    this.nodes = Array.from({ length: count }, () => ({ bytes, frames: undefined, state: "high" }));
+    this.nodes = Array.from({ length: count }, () => ({
+      bytes,
+      frames: undefined,
+      threads: 0,
+      state: "high",
+    }));
     this.tree = new ResourceTree(Math.floor(count * this.reservable(bytes)), "bytes");
   }
 
@@ -99,6 +108,7 @@ export class HostMemoryBroker {
   configure(name: string, change: Partial<PoolAllotment>, of: "client" | "pool"): void {
     const before = of === "client" ? this.tree.allotmentOf(name) : undefined;
     this.tree.configure(name, change, of);
+    this.onChange();
     const member = this.members.get(name);
     if (before === undefined || member === undefined) return;
     if (this.reservedOn(member.node) <= this.reservable(this.nodes[member.node]!.bytes)) return;
@@ -123,7 +133,8 @@ export class HostMemoryBroker {
     for (const node of order) {
       const place = this.framesOf(node).enter(ramBytes);
       if (place === undefined) continue;
-      this.members.set(name, { ram: ramBytes / PAGE_SIZE, node, figures: NOTHING, told: undefined });
+      this.nodes[node]!.threads++;
+      this.settle(name, ramBytes, node);
       return { node, place };
     }
     this.tree.removeClient(name);
@@ -153,7 +164,7 @@ export class HostMemoryBroker {
         `VM ${name} can't be admitted: where ${other} has its memory, a reservation of ${reservation} bytes is not left`,
       );
     }
-    this.members.set(name, { ram: ramBytes / PAGE_SIZE, node, figures: NOTHING, told: undefined });
+    this.settle(name, ramBytes, node);
   }
 
   /** Gives back a VM's reservation. */
@@ -161,17 +172,33 @@ export class HostMemoryBroker {
     if (!this.tree.hasClient(name)) return;
     this.tree.removeClient(name);
     this.members.delete(name);
+    this.onChange();
   }
 
   /** A thread has ended: all that it had is free. */
   leave({ node, place }: NodePlace): void {
-    this.nodes[node]?.frames?.leave(place);
+    const left = this.nodes[node];
+    if (left?.frames === undefined) return;
+    left.frames.leave(place);
+    left.threads--;
+    this.onChange();
+  }
+
+  /** Gives back to the host the memory that no thread is in; it is made anew when a VM needs it. */
+  rest(): void {
+    for (const node of this.nodes) {
+      if (node.threads > 0) continue;
+      node.frames = undefined;
+      node.state = "high";
+    }
   }
 
   /** A VM's figures have changed. */
   hear(name: string, figures: MemoryFigures): void {
     const member = this.members.get(name);
-    if (member !== undefined) member.figures = figures;
+    if (member === undefined) return;
+    member.figures = figures;
+    this.onChange();
   }
 
   /** What a VM told last, and may have; undefined while it is off. */
@@ -236,6 +263,11 @@ export class HostMemoryBroker {
       this.tree.removeClient(name);
       throw error;
     }
+  }
+
+  private settle(name: string, ramBytes: number, node: number): void {
+    this.members.set(name, { ram: ramBytes / PAGE_SIZE, node, figures: NOTHING, told: undefined });
+    this.onChange();
   }
 
   /** What was taken from a VM counts: it would have it if it could. */

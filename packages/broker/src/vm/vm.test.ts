@@ -197,3 +197,57 @@ it("an interrupt that comes as the VM is about to sleep is not slept over", asyn
   await vm.run();
   expect(vm.counters.sleeps).toBe(0);
 });
+
+it("a VM that several let stand still does, with its clock, until the last of them takes it back", async () => {
+  let ran = 0;
+  const stood: string[] = [];
+  const clock = new VirtualClock(() => ran);
+  clock.freeze = () => void stood.push("freeze");
+  clock.resume = () => void stood.push("resume");
+  const vm = new Vm({
+    hart: {
+      run: () => {
+        ran++;
+        return "budget";
+      },
+      pollTimer() {},
+      deadline: () => Infinity,
+      wakeReady: () => true,
+      retired: () => ran,
+    },
+    board: { tick() {}, deadline: () => Infinity, flush() {}, reset() {} },
+    clock,
+    load() {},
+    visitEvery: 0,
+  });
+  const end = vm.run();
+  const isRunning = async () => {
+    const before = ran;
+    for (let turns = 0; turns < 5; turns++) await turn();
+    return ran > before;
+  };
+  expect(await isRunning()).toBe(true);
+  vm.pause();
+  vm.pause();
+  const release = vm.standStill();
+  expect(await isRunning()).toBe(false);
+  vm.resume();
+  expect(await isRunning()).toBe(false);
+  vm.pause();
+  release();
+  release();
+  expect(await isRunning()).toBe(false);
+  vm.resume();
+  expect(await isRunning()).toBe(true);
+  // A release and another hold in one turn let nothing through.
+  const first = vm.standStill();
+  await turn();
+  first();
+  const second = vm.standStill();
+  expect(await isRunning()).toBe(false);
+  second();
+  expect(stood).toEqual(["freeze", "resume", "freeze", "resume", "freeze", "resume"]);
+  vm.standStill();
+  vm.stop("the test is over");
+  expect(await end).toEqual({ kind: "stopped", reason: "the test is over" });
+});

@@ -84,7 +84,11 @@ export class Vm {
   private readonly sleeper = new Sleeper();
   private power: PowerEvent | undefined;
   private stopReason: string | undefined;
-  private paused: Promise<void> | undefined;
+  /** Those who need the guest to stand still; while there are any, `moving` is what the run loop waits for. */
+  private stills = 0;
+  private moving: Promise<void> | undefined;
+  private noteMoving: (() => void) | undefined;
+  /** Takes back what `pause` asked for. */
   private unpause: (() => void) | undefined;
   private held = false;
   private readonly visitEvery: number;
@@ -102,7 +106,7 @@ export class Vm {
   /** Ends the run after the current slice. */
   stop(reason: string): void {
     this.stopReason ??= reason;
-    this.unpause?.();
+    this.noteMoving?.();
     this.options.gate?.cancel();
     this.sleeper.wake();
   }
@@ -135,24 +139,41 @@ export class Vm {
     this.sleeper.wake();
   }
 
-  /** Halts the guest between two instructions; its clock stands still. */
-  pause(): void {
-    if (this.paused !== undefined) return;
-    this.paused = new Promise((resolve) => {
-      this.unpause = resolve;
-    });
-    this.options.clock.freeze();
-    this.options.gate?.cancel();
-    this.sleeper.wake();
+  /**
+   * Halts the guest between two instructions, with its clock, until all who asked for it have taken it back: whoever
+   * needs it to stand still asks for himself, and nobody lets it go on under another.
+   * @returns takes it back; a second call does nothing
+   */
+  standStill(): () => void {
+    if (this.stills++ === 0) {
+      this.moving = new Promise((resolve) => {
+        this.noteMoving = resolve;
+      });
+      this.options.clock.freeze();
+      this.options.gate?.cancel();
+      this.sleeper.wake();
+    }
+    let isMine = true;
+    return () => {
+      if (!isMine) return;
+      isMine = false;
+      if (--this.stills > 0) return;
+      this.options.clock.resume();
+      this.moving = undefined;
+      this.noteMoving?.();
+      this.sleeper.wake();
+    };
   }
 
-  /** Lets a paused guest go on. */
+  /** Lets the guest stand still until `resume`, however often it is called. */
+  pause(): void {
+    this.unpause ??= this.standStill();
+  }
+
+  /** Takes back what `pause` asked for. */
   resume(): void {
-    if (this.paused === undefined) return;
-    this.options.clock.resume();
-    this.paused = undefined;
     this.unpause?.();
-    this.sleeper.wake();
+    this.unpause = undefined;
   }
 
   /** Powers the machine on and runs it until it is powered off or stopped. */
@@ -173,11 +194,13 @@ export class Vm {
     let visited = performance.now();
     let before = visited;
     for (;;) {
-      if (this.paused !== undefined && this.stopReason === undefined) {
+      if (this.moving !== undefined && this.stopReason === undefined) {
         board.flush();
         gate?.release("stopped");
         holdsCore = gate === undefined;
-        await this.paused;
+        await this.moving;
+        // Somebody else may have asked since.
+        continue;
       }
       if (this.mustWait()) {
         gate?.release("waiting");
@@ -193,7 +216,7 @@ export class Vm {
         holdsCore = true;
         before = performance.now();
         // What came while it waited comes first.
-        if (this.paused !== undefined) continue;
+        if (this.stills > 0) continue;
       }
       if (this.stopReason !== undefined) {
         board.flush();
@@ -244,9 +267,7 @@ export class Vm {
 
   /** Whether it is held, and nothing else asks for its attention. */
   private mustWait(): boolean {
-    return (
-      this.held && this.paused === undefined && this.stopReason === undefined && this.power === undefined
-    );
+    return this.held && this.stills === 0 && this.stopReason === undefined && this.power === undefined;
   }
 
   private reset(): void {
@@ -272,7 +293,7 @@ export class Vm {
       this.counters.sleeps++;
       await this.sleeper.sleep(Math.min(wait, LONGEST_SLEEP));
       this.counters.idleMilliseconds += performance.now() - started;
-      if (this.paused !== undefined || this.stopReason !== undefined || this.power !== undefined) return;
+      if (this.stills > 0 || this.stopReason !== undefined || this.power !== undefined) return;
       board.tick();
       hart.pollTimer();
     } while (!hart.wakeReady());

@@ -3,7 +3,7 @@ import { type IncomingMessage, request } from "node:http";
 import type { FleetEvent } from "../../lifecycle/events.js";
 import type { ExecResult } from "../../lifecycle/guest-shell.js";
 import type { UpReport } from "../../lifecycle/node/fleet.js";
-import type { SnapshotInfo } from "../../lifecycle/node/managed-vm.js";
+import type { SnapshotInfo } from "../../lifecycle/node/snapshot-folder.js";
 import type { DaemonView, PoolView, Sample, VmView } from "../types.js";
 
 /** The daemon refused, or could not be reached (`E_DAEMON_UNREACHABLE`). */

@@ -7,19 +7,20 @@
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { ResourceError } from "../../cpu/errors.js";
 import type { HostScheduler, VmCpuReport } from "../../cpu/node/host-scheduler.js";
-import { DEFAULT_POOL, type PoolAllotment } from "../../cpu/resource-tree.js";
 import { projectNameOf } from "../../hyperfile/project-name.js";
 import { type HostSize, readHyperfile } from "../../hyperfile/read.js";
 import { hint } from "../../hyperfile/suggest.js";
-import { type HyperfileSpec, ROOT_POOL, type VmSpec } from "../../hyperfile/types.js";
-import type { HostMemoryBroker, NodePlace } from "../../memory/host-memory-broker.js";
+import type { HyperfileSpec, VmSpec } from "../../hyperfile/types.js";
+import type { HostMemoryBroker } from "../../memory/host-memory-broker.js";
 import { LifecycleError } from "../errors.js";
 import { EventLog } from "../events.js";
-import type { GuestEnd } from "../guest-port.js";
+import { fullPool, PoolBook, type PoolResources } from "../pool-book.js";
+import type { GuestThreadData } from "../protocol.js";
 import { applyChange, compareSpecs, type VmChange } from "../settings.js";
-import { GuestThread } from "./guest-thread.js";
+import { settlesWithin } from "../waiting.js";
+import { type GuestThread, startWorker, type ThreadHandle } from "./guest-thread.js";
+import { GuestThreads } from "./guest-threads.js";
 import { ManagedVm } from "./managed-vm.js";
 
 /** What a fleet is made from. */
@@ -31,6 +32,10 @@ export interface FleetOptions {
   readonly folder: string;
   /** Module that calls `serveGuests`. */
   readonly threadProgram: URL;
+  /** Starts a thread with that module; a worker of Node unless given. */
+  readonly startWorker?: (program: URL, data: GuestThreadData) => ThreadHandle;
+  /** Milliseconds without any VM after which the fleet rests: it gives back what it kept for the next one. */
+  readonly restAfterMs?: number;
 }
 
 /** A Hyperfile as a client sends it. */
@@ -63,44 +68,54 @@ export interface UpReport {
 
 type Action = UpReport["actions"][number];
 
-/** What a pool may have. */
-export interface PoolResources {
-  /** In cores. */
-  readonly cpu: Partial<PoolAllotment>;
-  /** In bytes. */
-  readonly memory: Partial<PoolAllotment>;
-}
-
-const differ = (one: Partial<PoolAllotment>, other: Partial<PoolAllotment>): boolean =>
-  Object.entries(other).some(([field, value]) => one[field as keyof PoolAllotment] !== value);
-
-/** Milliseconds between two looks at who may have how much memory. */
+/** Milliseconds after a change until it is worked out who may have how much memory. */
 const BALANCE_MS = 250;
-/** Milliseconds between the start of a VM and that of a thread for the next one. */
-const SPARE_PAUSE_MS = 1000;
-/** Times that a failing VM is started again, and the pause before the first of them, which doubles. */
-const MOST_RESTARTS = 10;
-const FIRST_PAUSE_MS = 100;
+/** Milliseconds without any VM after which the fleet rests. */
+const REST_AFTER_MS = 30_000;
+/** Milliseconds that VMs have to stop when the fleet closes. */
+const CLOSE_MS = 4000;
 
 /** The fleet. */
 export class Fleet {
   readonly events = new EventLog();
   private readonly vms = new Map<string, ManagedVm>();
   private readonly projects = new Map<string, { source: HyperfileSource; spec: HyperfileSpec }>();
-  private readonly pools = new Map<string, PoolResources>();
-  private busy: Promise<unknown> = Promise.resolve();
-  private closing = false;
-  /** A thread that has loaded its program and waits for the next VM. */
-  private spare: GuestThread | undefined;
-  private sparing: NodeJS.Timeout | undefined;
-  private readonly balancing: NodeJS.Timeout;
+  private readonly pools: PoolBook;
+  /** The last change of each project that is being changed. */
+  private readonly turns = new Map<string, Promise<unknown>>();
+  /** The last Hyperfile that is being read. */
+  private reading: Promise<unknown> = Promise.resolve();
+  /** Projects that are being taken down by force. */
+  private readonly doomed = new Set<string>();
+  private isClosing = false;
+  private readonly threads: GuestThreads;
+  private balancing: NodeJS.Timeout | undefined;
 
   constructor(private readonly options: FleetOptions) {
     mkdirSync(options.folder, { recursive: true, mode: 0o700 });
-    this.balancing = setInterval(() => this.balanceMemory(), BALANCE_MS);
-    this.balancing.unref();
-    this.spare = this.makeThread();
-    options.scheduler.onFailure = (error) => this.events.add("daemon.failed", "scheduler", error.message);
+    const { scheduler, memory, threadProgram, folder } = options;
+    this.pools = new PoolBook(scheduler, memory, this.events);
+    memory.onChange = () => this.balanceSoon();
+    scheduler.onFailure = (error) => this.trouble("scheduler", error);
+    const start = options.startWorker ?? startWorker;
+    this.threads = new GuestThreads({
+      start: () => start(threadProgram, { table: scheduler.table.buffer, swapFolder: folder }),
+      listener: {
+        memory: (thread, vm, figures) => {
+          if (this.vms.get(vm)?.thread === thread) memory.hear(vm, figures);
+        },
+        console: (thread, vm, bytes) => this.vms.get(vm)?.hearConsole(thread, bytes),
+        taken: (thread, vm, bytes) => this.vms.get(vm)?.hearTaken(thread, bytes),
+        state: (thread, vm, state) => this.vms.get(vm)?.hearState(thread, state),
+        ended: (thread, vm, state, end) => this.vms.get(vm)?.hearEnd(thread, state, end),
+        lost: (thread, error) => this.threadLost(thread, error),
+        exited: () => {},
+        trouble: (error) => this.trouble("a thread", error),
+      },
+      leave: (place) => memory.leave(place),
+      restAfterMs: options.restAfterMs ?? REST_AFTER_MS,
+      rest: () => memory.rest(),
+    });
   }
 
   /** Takes up what an earlier daemon left: the projects, and the logs and snapshots of their VMs, which are off. */
@@ -113,8 +128,8 @@ export class Fleet {
         const source = JSON.parse(readFileSync(join(folder, file), "utf8")) as HyperfileSource;
         const spec = await readHyperfile(source.text, source.file, this.options.size);
         this.projects.set(project, { source, spec });
-        this.definePools(project, spec);
-        for (const vm of spec.vms) this.define(vm, project, source.folder);
+        this.pools.define(project, spec);
+        for (const vm of spec.vms) this.define(vm, project, source.folder).snapshotFolder.sweep();
       } catch (error) {
         // One project that no longer fits must not take the others with it.
         this.events.add("daemon.failed", project, `it can't be taken up again: ${(error as Error).message}`);
@@ -161,28 +176,35 @@ export class Fleet {
    * @param restart whether to start VMs again whose changes need it
    * @throws HyperfileError, and what starting throws, after what was begun for other VMs
    */
-  up(source: HyperfileSource, restart = false): Promise<UpReport> {
-    return this.inTurn(() => this.upNow(source, restart));
+  async up(source: HyperfileSource, restart = false): Promise<UpReport> {
+    // Files are read in the order of their coming; after that no project waits for another.
+    const reading = this.reading.then(() => this.read(source));
+    this.reading = reading.catch(() => {});
+    const spec = await reading;
+    const project = spec.name ?? projectNameOf(source.folder);
+    return this.inTurn(project, () => this.upNow(source, project, spec, restart));
   }
 
-  /** Stops a project's VMs, the last started first, and forgets them and its pools; logs and snapshots stay. */
-  down(project: string, force = false): Promise<string[]> {
-    return this.inTurn(async () => {
-      const known = this.projects.get(project);
-      if (known === undefined) {
-        const names = this.projectNames();
-        throw new LifecycleError("E_VM_UNKNOWN", `${project} is not up; ${hint(project, names, "projects")}`);
-      }
-      const vms = this.list()
-        .filter((vm) => vm.project === project)
-        .reverse();
+  /**
+   * Stops a project's VMs, the last started first, and forgets them and its pools; logs and snapshots stay.
+   * @param force stops them at once, even if the project is still coming up
+   */
+  async down(project: string, force = false): Promise<string[]> {
+    if (!this.projects.has(project) && !this.turns.has(project)) throw this.unknownProject(project);
+    if (force) {
+      this.doomed.add(project);
+      await Promise.all(this.vmsOf(project).map((vm) => vm.stop(true)));
+    }
+    return this.inTurn(project, async () => {
+      this.doomed.delete(project);
+      if (!this.projects.has(project)) throw this.unknownProject(project);
+      const vms = this.vmsOf(project).reverse();
+      for (const vm of vms) vm.isLeaving = true;
       for (const vm of vms) {
         await vm.stop(force);
-        this.vms.delete(vm.name);
-        this.events.add("vm.removed", vm.name);
+        this.forget(vm);
       }
-      for (const pool of [...this.pools.keys()].reverse())
-        if (pool === project || pool.startsWith(`${project}/`)) this.removePool(pool);
+      this.pools.remove(project);
       this.projects.delete(project);
       rmSync(this.projectFile(project), { force: true });
       return vms.map((vm) => vm.name);
@@ -199,27 +221,12 @@ export class Fleet {
 
   /** Changes a pool, by its name with its project before a slash. @throws ResourceError; nothing changes then */
   setPool(name: string, change: Partial<PoolResources>): void {
-    const before = this.pools.get(name);
-    if (change.cpu !== undefined) this.options.scheduler.configure(name, change.cpu, "pool");
-    try {
-      if (change.memory !== undefined) this.options.memory.configure(name, change.memory, "pool");
-    } catch (error) {
-      if (change.cpu !== undefined && before !== undefined)
-        this.options.scheduler.configure(name, before.cpu, "pool");
-      throw error;
-    }
-    if (before !== undefined)
-      this.pools.set(name, {
-        cpu: { ...before.cpu, ...change.cpu },
-        memory: { ...before.memory, ...change.memory },
-      });
-    this.events.add("pool.changed", name);
+    this.pools.set(name, change);
   }
 
   /** Starts a VM that is defined, from a snapshot if one is named, and provisions it. */
   async start(name: string, snapshot?: string): Promise<void> {
     const vm = this.vm(name);
-    vm.restarts = 0;
     await vm.start(snapshot);
     if (snapshot === undefined) await this.provision(vm);
   }
@@ -256,24 +263,32 @@ export class Fleet {
         "E_VM_STATE",
         `VM ${name} is ${vm.state}: stop it first, or remove it by force`,
       );
+    vm.isLeaving = true;
     await vm.stop(true);
     this.forget(vm);
     vm.erase();
   }
 
-  /** Stops all VMs by force. */
+  /** Stops all VMs by force, and ends the threads that do not obey. */
   async close(): Promise<void> {
-    this.closing = true;
-    clearInterval(this.balancing);
-    clearTimeout(this.sparing);
-    await this.spare?.terminate();
-    await Promise.all(this.list().map((vm) => vm.stop(true)));
+    this.isClosing = true;
+    clearTimeout(this.balancing);
+    await settlesWithin(Promise.all(this.list().map((vm) => vm.stop(true))), CLOSE_MS);
+    await this.threads.close();
   }
 
-  private async upNow(source: HyperfileSource, restart: boolean): Promise<UpReport> {
+  private read(source: HyperfileSource): Promise<HyperfileSpec> {
     const isFile = (path: string) => existsSync(resolve(source.folder, path));
-    const spec = await readHyperfile(source.text, source.file, this.options.size, isFile);
-    const project = spec.name ?? projectNameOf(source.folder);
+    return readHyperfile(source.text, source.file, this.options.size, isFile);
+  }
+
+  /** What can be refused is refused before the first VM is started, and names are taken before any other project can. */
+  private async upNow(
+    source: HyperfileSource,
+    project: string,
+    spec: HyperfileSpec,
+    restart: boolean,
+  ): Promise<UpReport> {
     for (const vm of spec.vms) this.checkName(vm.name, project);
     const before = this.projects.get(project);
     if (before !== undefined && before.source.folder !== source.folder) {
@@ -282,10 +297,17 @@ export class Fleet {
         `project ${project} is up from ${before.source.folder}: give this Hyperfile another name`,
       );
     }
-    const actions: Action[] = this.definePools(project, spec);
+    const actions = this.pools
+      .define(project, spec)
+      .map((name): Action => ({ name, action: "changed", detail: "pool" }));
     this.projects.set(project, { source, spec });
     this.remember(project, source);
-    for (const vm of spec.vms) actions.push(...(await this.upVm(vm, project, source.folder, restart)));
+    const steps = spec.vms.map((vm) => this.planVm(vm, project, source.folder, restart));
+    for (const step of steps) {
+      if (this.doomed.has(project) || this.isClosing)
+        throw new LifecycleError("E_VM_STATE", `project ${project} is being taken down`);
+      actions.push(...(await step()));
+    }
     const declared = new Set(spec.vms.map((vm) => vm.name));
     for (const vm of this.list()) {
       if (
@@ -302,20 +324,36 @@ export class Fleet {
     return { project, actions };
   }
 
-  private async upVm(spec: VmSpec, project: string, folder: string, restart: boolean): Promise<Action[]> {
+  /** Defines a VM; the result makes it so. */
+  private planVm(spec: VmSpec, project: string, folder: string, restart: boolean): () => Promise<Action[]> {
     const { name } = spec;
     const existing = this.vms.get(name);
     const pool = fullPool(project, spec.pool);
-    if (existing === undefined || (!existing.isUp && existing.pool !== pool)) {
+    if (existing?.isUp)
+      return () => {
+        if (existing.isUp) return this.upRunning(existing, spec, folder, restart);
+        existing.spec = spec;
+        return this.startInUp(name);
+      };
+    if (existing === undefined || existing.pool !== pool) {
       if (existing !== undefined) this.forget(existing);
       this.define(spec, project, folder, pool);
-      return spec.autostart ? this.startInUp(name) : [{ name, action: "defined" }];
+      return spec.autostart ? () => this.startInUp(name) : async () => [{ name, action: "defined" }];
     }
+    existing.spec = spec;
+    return spec.autostart ? () => this.startInUp(name) : async () => [{ name, action: "unchanged" }];
+  }
+
+  /** Applies to a VM that runs what can be applied. */
+  private async upRunning(
+    existing: ManagedVm,
+    spec: VmSpec,
+    folder: string,
+    restart: boolean,
+  ): Promise<Action[]> {
+    const { name, project } = existing;
+    const pool = fullPool(project, spec.pool);
     const { live, needStart } = compareSpecs(existing.spec, spec);
-    if (!existing.isUp) {
-      existing.spec = spec;
-      return spec.autostart ? this.startInUp(name) : [{ name, action: "unchanged" }];
-    }
     const actions: Action[] = [];
     if (live.length > 0) {
       this.applyResources(existing, {
@@ -342,7 +380,8 @@ export class Fleet {
 
   private async startInUp(name: string): Promise<Action[]> {
     const vm = this.vm(name);
-    vm.restarts = 0;
+    // Somebody may have started it since it was defined.
+    if (vm.isUp) return [{ name, action: "unchanged" }];
     await vm.start();
     const { length } = vm.spec.provision;
     if (length === 0) return [{ name, action: "started" }];
@@ -380,9 +419,10 @@ export class Fleet {
       events: this.events,
       folder: join(this.options.folder, "vms", spec.name),
       companion: (asking) => this.companionOf(asking),
-      startThread: (number, place) => this.startThread(number, place),
-      endThread: (thread) => this.leaveThread(thread, spec.name),
-      ended: (ended, end) => this.afterEnd(ended, end),
+      startThread: (number, place) => this.threads.take(number, place),
+      allAreToEnd: (thread) => thread.vms.every((name) => this.vms.get(name)?.isToEnd !== false),
+      startAgain: (again) => this.startAgain(again),
+      ended: (ended) => this.afterEnd(ended),
     });
     this.vms.set(spec.name, vm);
     this.events.add("vm.defined", spec.name);
@@ -398,79 +438,56 @@ export class Fleet {
   private companionOf({ name, project, spec }: ManagedVm): ManagedVm | undefined {
     if (spec.group === undefined) return undefined;
     return this.list().find(
-      (vm) => vm.name !== name && vm.project === project && vm.spec.group === spec.group && vm.isUp,
+      (vm) =>
+        vm.name !== name &&
+        vm.project === project &&
+        vm.spec.group === spec.group &&
+        vm.thread?.isOpen === true,
     );
   }
 
-  private startThread(number: number, place: NodePlace): GuestThread {
-    const thread = this.spare ?? this.makeThread();
-    this.spare = undefined;
-    thread.occupy(number, place);
-    // The VM that starts now comes first.
-    this.sparing ??= setTimeout(() => {
-      this.sparing = undefined;
-      this.spare ??= this.makeThread();
-    }, SPARE_PAUSE_MS).unref();
-    return thread;
-  }
-
-  private makeThread(): GuestThread {
-    const thread: GuestThread = new GuestThread(
-      this.options.threadProgram,
-      this.options.scheduler.table,
-      this.options.folder,
-      {
-        memory: (vm, figures) => this.options.memory.hear(vm, figures),
-        console: (vm, bytes) => this.vms.get(vm)?.hearConsole(bytes),
-        taken: (vm, bytes) => this.vms.get(vm)?.hearTaken(bytes),
-        ended: (vm, end) => this.vms.get(vm)?.hearEnd(end),
-        exited: (error) => this.threadEnded(thread, error),
-      },
-    );
-    return thread;
-  }
-
-  /** The thread's last VM takes it along. */
-  private async leaveThread(thread: GuestThread, name: string): Promise<void> {
-    const others = this.list().some((vm) => vm.thread === thread && vm.name !== name);
-    if (!others) await thread.terminate();
-  }
-
-  private threadEnded(thread: GuestThread, error: Error | undefined): void {
-    if (thread === this.spare) this.spare = undefined;
-    if (thread.place !== undefined) this.options.memory.leave(thread.place);
-    for (const vm of this.list()) {
-      if (vm.thread !== thread) continue;
-      vm.hearEnd(
-        error === undefined
-          ? { kind: "stopped", status: 0 }
-          : { kind: "error", status: 1, message: `its thread has failed: ${error.message}` },
-      );
+  private threadLost(thread: GuestThread, error: Error | undefined): void {
+    for (const name of thread.vms) {
+      const vm = this.vms.get(name);
+      if (error === undefined || vm?.isToEnd === true)
+        vm?.hearEnd(thread, "off", { kind: "stopped", status: 0 });
+      else {
+        const message = `its thread has failed: ${error.message}`;
+        vm?.hearEnd(thread, "crashed", { kind: "error", status: 1, message });
+      }
     }
   }
 
-  private afterEnd(vm: ManagedVm, end: GuestEnd): void {
-    if (this.closing || this.vms.get(vm.name) !== vm) return;
-    if (vm.spec.disposable) {
-      this.forget(vm);
+  private async startAgain(vm: ManagedVm): Promise<void> {
+    if (this.isClosing || this.vms.get(vm.name) !== vm || vm.isUp) return;
+    await vm.start(undefined, false);
+    await this.provision(vm);
+  }
+
+  private afterEnd(vm: ManagedVm): void {
+    if (this.isClosing || this.vms.get(vm.name) !== vm || !vm.spec.disposable) return;
+    this.forget(vm);
+    try {
       vm.erase();
-      return;
+    } catch (error) {
+      this.trouble(vm.name, error as Error);
     }
-    const failed = end.kind === "error" || (end.kind === "off" && end.status !== 0);
-    const again =
-      vm.spec.restart === "always" ? end.kind !== "stopped" : vm.spec.restart === "on-failure" && failed;
-    if (!again) return;
-    if (vm.restarts >= MOST_RESTARTS) {
-      this.events.add("vm.off", vm.name, `it has been started again ${MOST_RESTARTS} times: see its log`);
-      return;
-    }
-    const pause = FIRST_PAUSE_MS * 2 ** vm.restarts++;
-    setTimeout(() => {
-      if (this.closing || this.vms.get(vm.name) !== vm || vm.isUp) return;
-      vm.start()
-        .then(() => this.provision(vm))
-        .catch((error: Error) => this.events.add("vm.crashed", vm.name, error.message));
-    }, pause);
+  }
+
+  /** Something of the daemon's own has failed; it goes on. */
+  private trouble(what: string, error: Error): void {
+    this.events.add("daemon.failed", what, error.message);
+  }
+
+  private vmsOf(project: string): ManagedVm[] {
+    return this.list().filter((vm) => vm.project === project);
+  }
+
+  private unknownProject(project: string): LifecycleError {
+    return new LifecycleError(
+      "E_VM_UNKNOWN",
+      `${project} is not up; ${hint(project, this.projectNames(), "projects")}`,
+    );
   }
 
   /** @throws LifecycleError `E_NAME_TAKEN` if another project has a VM of that name */
@@ -495,51 +512,19 @@ export class Fleet {
     }
   }
 
-  private balanceMemory(): void {
-    this.options.memory.balance((name, target) => this.vms.get(name)?.setMemoryTarget(target));
-  }
-
-  private definePools(project: string, spec: HyperfileSpec): Action[] {
-    const actions: Action[] = [];
-    const whole: PoolResources = {
-      cpu: { ...DEFAULT_POOL, limit: spec.host.cores ?? Infinity },
-      memory: { ...DEFAULT_POOL, limit: spec.host.memoryBytes ?? Infinity },
-    };
-    this.definePool(project, ROOT_POOL, whole, actions);
-    for (const pool of spec.pools)
-      this.definePool(fullPool(project, pool.name), fullPool(project, pool.parent), pool, actions);
-    return actions;
-  }
-
-  private definePool(name: string, parent: string, { cpu, memory }: PoolResources, actions: Action[]): void {
-    const before = this.pools.get(name);
-    const resources = { cpu, memory };
-    if (before === undefined) {
-      this.options.scheduler.addPool(name, cpu, parent);
+  /** Works out before long who may have how much memory; again and again while it is short. */
+  private balanceSoon(): void {
+    if (this.isClosing) return;
+    this.balancing ??= setTimeout(() => {
+      this.balancing = undefined;
+      const { memory } = this.options;
       try {
-        this.options.memory.addPool(name, memory, parent);
+        memory.balance((name, target) => this.vms.get(name)?.setMemoryTarget(target));
+        if (memory.view().state !== "high") this.balanceSoon();
       } catch (error) {
-        this.options.scheduler.removePool(name);
-        throw error;
+        this.trouble("the memory's balance", error as Error);
       }
-      this.events.add("pool.defined", name);
-      this.pools.set(name, resources);
-    } else if (differ(before.cpu, cpu) || differ(before.memory, memory)) {
-      this.setPool(name, resources);
-      actions.push({ name, action: "changed", detail: "pool" });
-    }
-  }
-
-  private removePool(name: string): void {
-    try {
-      this.options.scheduler.removePool(name);
-      this.options.memory.removePool(name);
-      this.pools.delete(name);
-      this.events.add("pool.removed", name);
-    } catch (error) {
-      // Somebody else's VM is inside, a clone under another name: the pool stays with it.
-      if (!(error instanceof ResourceError)) throw error;
-    }
+    }, BALANCE_MS).unref();
   }
 
   private projectFile(project: string): string {
@@ -553,17 +538,18 @@ export class Fleet {
     renameSync(`${path}.new`, path);
   }
 
-  /** Changes of the fleet as a whole, one after another. */
-  private inTurn<Result>(action: () => Promise<Result>): Promise<Result> {
-    const result = this.busy.then(action);
-    this.busy = result.catch(() => {});
+  /** Changes of one project, one after another. */
+  private inTurn<Result>(project: string, action: () => Promise<Result>): Promise<Result> {
+    const result = (this.turns.get(project) ?? Promise.resolve()).then(action);
+    const turn = result
+      .catch(() => {})
+      .then(() => {
+        if (this.turns.get(project) === turn) this.turns.delete(project);
+      });
+    this.turns.set(project, turn);
     return result;
   }
 }
-
-/** A pool's name on the host. */
-const fullPool = (project: string, pool: string): string =>
-  pool === ROOT_POOL ? project : `${project}/${pool}`;
 
 function applyLive(before: VmSpec, after: VmSpec, fields: readonly (keyof VmSpec)[]): VmSpec {
   return { ...before, ...Object.fromEntries(fields.map((field) => [field, after[field]])) };

@@ -1,28 +1,57 @@
 /**
  * The daemon's side of a thread that runs VMs: requests and their replies, news, and the thread's end. A thread is
  * started before there is anything for it to do, since loading its program takes longer than starting a VM.
+ *
+ * It keeps account of its tenants: it ends when the last of them leaves, and takes no new one from then on.
  */
 import { Worker } from "node:worker_threads";
-import type { ControlTable } from "../../cpu/control-table.js";
 import type { MemoryFigures, NodePlace } from "../../memory/host-memory-broker.js";
 import { LifecycleError } from "../errors.js";
 import type { GuestEnd } from "../guest-port.js";
 import type { GuestInput, GuestNews, GuestRequest, GuestRequests, GuestThreadData } from "../protocol.js";
+import type { VmState } from "../vm-states.js";
 
 /** What comes from a thread without being asked for. */
 export interface GuestThreadListener {
-  console(vm: string, bytes: Uint8Array): void;
+  console(thread: GuestThread, vm: string, bytes: Uint8Array): void;
   /** A VM's guest has taken so much of its console input. */
-  taken(vm: string, bytes: number): void;
+  taken(thread: GuestThread, vm: string, bytes: number): void;
   /** A VM's memory has changed. */
-  memory(vm: string, figures: MemoryFigures): void;
-  ended(vm: string, end: GuestEnd): void;
-  /** The thread is gone, with all its VMs; `error` says why unless it was told to end. */
-  exited(error: Error | undefined): void;
+  memory(thread: GuestThread, vm: string, figures: MemoryFigures): void;
+  state(thread: GuestThread, vm: string, state: VmState): void;
+  ended(thread: GuestThread, vm: string, state: VmState, end: GuestEnd): void;
+  /**
+   * The thread's code runs no more, and with it no VM; `error` says why unless it was told to end. Called before the
+   * requests under way are refused.
+   */
+  lost(thread: GuestThread, error: Error | undefined): void;
+  /** The thread is gone: what it had is free. */
+  exited(thread: GuestThread): void;
+  /** What it said could not be taken in. */
+  trouble(error: Error): void;
+}
+
+/** The thread itself: a `Worker` of Node, or what a test has in its place. */
+export interface ThreadHandle {
+  on(event: "message", listener: (news: GuestNews) => void): unknown;
+  on(event: "error", listener: (error: Error) => void): unknown;
+  on(event: "exit", listener: () => void): unknown;
+  postMessage(message: GuestRequest | GuestInput): void;
+  terminate(): Promise<unknown>;
 }
 
 /** JavaScript heap of one thread in MiB: a VM that makes the engine's data grow without end harms only itself. */
 const HEAP_MEBIBYTES = 1024;
+/** Milliseconds for a thread to be gone that was told to end: an operation of the host's may keep it. */
+const EXIT_MS = 5000;
+
+/** Starts a thread. @param program module that calls `serveGuests` */
+export function startWorker(program: URL, data: GuestThreadData): ThreadHandle {
+  return new Worker(program, {
+    workerData: data,
+    resourceLimits: { maxOldGenerationSizeMb: HEAP_MEBIBYTES },
+  });
+}
 
 let threads = 0;
 /** A number for a thread to come, so that its VM can be admitted before it is started. */
@@ -31,36 +60,40 @@ export const nextThreadNumber = (): number => ++threads;
 /** A thread. */
 export class GuestThread {
   private occupation: { readonly number: number; readonly place: NodePlace } | undefined;
-  private readonly worker: Worker;
+  private readonly tenants = new Set<string>();
   private readonly replies = new Map<
     number,
-    { resolve(result: unknown): void; reject(error: Error): void }
+    { readonly vm: string; resolve(result: unknown): void; reject(error: Error): void }
   >();
   private next = 0;
   private failure: Error | undefined;
-  private gone = false;
+  private isEnding = false;
+  private isLost = false;
+  private noteExit: () => void = () => {};
+  private readonly exit = new Promise<void>((resolve) => {
+    this.noteExit = resolve;
+  });
 
-  /**
-   * @param program module that calls `serveGuests`
-   * @param table the scheduler's
-   * @param swapFolder folder for its swap file
-   */
   constructor(
-    program: URL,
-    table: ControlTable,
-    swapFolder: string,
+    private readonly handle: ThreadHandle,
     private readonly listener: GuestThreadListener,
   ) {
-    const data: GuestThreadData = { table: table.buffer, swapFolder };
-    this.worker = new Worker(program, {
-      workerData: data,
-      resourceLimits: { maxOldGenerationSizeMb: HEAP_MEBIBYTES },
+    handle.on("message", (news) => {
+      try {
+        this.hear(news);
+      } catch (error) {
+        this.listener.trouble(error as Error);
+      }
     });
-    this.worker.on("message", (news: GuestNews) => this.hear(news));
-    this.worker.on("error", (error) => {
-      this.failure = error;
+    handle.on("error", (error) => {
+      this.failure ??= error;
+      this.lose();
     });
-    this.worker.on("exit", () => this.end());
+    handle.on("exit", () => {
+      this.lose();
+      this.listener.exited(this);
+      this.noteExit();
+    });
   }
 
   /**
@@ -83,47 +116,90 @@ export class GuestThread {
     return this.occupation?.place;
   }
 
-  /** Asks for something. @throws LifecycleError as the thread refuses, or if it ends before it answers */
+  /** Whether another VM may move in. */
+  get isOpen(): boolean {
+    return !this.isEnding && !this.isLost;
+  }
+
+  /** VMs that are in it. */
+  get vms(): readonly string[] {
+    return [...this.tenants];
+  }
+
+  /** A VM moves in. */
+  enter(vm: string): void {
+    this.tenants.add(vm);
+  }
+
+  /** A VM has left; the last one takes the thread along. Resolves when what the VM had is free. */
+  async leave(vm: string): Promise<void> {
+    this.tenants.delete(vm);
+    if (this.tenants.size === 0) await this.terminate();
+  }
+
+  /**
+   * Asks for something.
+   * @throws LifecycleError as the thread refuses; `E_VM_CRASHED` if it ends before it answers
+   */
   call<Method extends keyof GuestRequests>(
     method: Method,
     vm: string,
     args: GuestRequests[Method]["args"],
   ): Promise<GuestRequests[Method]["result"]> {
-    if (this.gone) return Promise.reject(this.lost(vm));
+    if (this.isLost) return Promise.reject(this.lostOf(vm));
     const id = ++this.next;
     const request: GuestRequest<Method> = { kind: "request", id, method, vm, args };
     return new Promise((resolve, reject) => {
       this.replies.set(id, {
+        vm,
         resolve: (result) => resolve(result as GuestRequests[Method]["result"]),
         reject,
       });
-      this.worker.postMessage(request);
+      this.handle.postMessage(request);
     });
   }
 
   /** Sends what needs no answer. */
   send(input: GuestInput): void {
-    this.worker.postMessage(input);
+    if (!this.isLost) this.handle.postMessage(input);
   }
 
-  /** Ends the thread, wherever it is. */
-  async terminate(): Promise<void> {
-    await this.worker.terminate();
+  /**
+   * Ends the thread, wherever it is, with all its VMs. Resolves when it is gone, or can't be waited for any longer: no
+   * code of it runs then, but what it had is not free before `exited`.
+   * @param why what its VMs are told, unless they were to end anyway
+   */
+  async terminate(why?: Error): Promise<void> {
+    this.isEnding = true;
+    this.failure ??= why;
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, EXIT_MS);
+    });
+    this.handle.terminate().catch((error: Error) => {
+      this.failure ??= error;
+    });
+    await Promise.race([this.exit, late]);
+    clearTimeout(timer);
+    this.lose();
   }
 
   private hear(news: GuestNews): void {
     switch (news.kind) {
       case "console":
-        this.listener.console(news.vm, news.bytes);
+        this.listener.console(this, news.vm, news.bytes);
         return;
       case "taken":
-        this.listener.taken(news.vm, news.bytes);
+        this.listener.taken(this, news.vm, news.bytes);
         return;
       case "memory":
-        this.listener.memory(news.vm, news.figures);
+        this.listener.memory(this, news.vm, news.figures);
+        return;
+      case "state":
+        this.listener.state(this, news.vm, news.state);
         return;
       case "ended":
-        this.listener.ended(news.vm, news.end);
+        this.listener.ended(this, news.vm, news.state, news.end);
         return;
       case "reply":
         this.replies.get(news.id)?.resolve(news.result);
@@ -137,15 +213,17 @@ export class GuestThread {
     this.replies.delete(news.id);
   }
 
-  private end(): void {
-    if (this.gone) return;
-    this.gone = true;
-    for (const { reject } of this.replies.values()) reject(this.lost("of this thread"));
+  private lose(): void {
+    if (this.isLost) return;
+    this.isLost = true;
+    this.isEnding = true;
+    this.listener.lost(this, this.failure);
+    const refused = [...this.replies.values()];
     this.replies.clear();
-    this.listener.exited(this.failure);
+    for (const { vm, reject } of refused) reject(this.lostOf(vm));
   }
 
-  private lost(vm: string): LifecycleError {
+  private lostOf(vm: string): LifecycleError {
     const why = this.failure === undefined ? "" : `: ${this.failure.message}`;
     return new LifecycleError("E_VM_CRASHED", `the thread of VM ${vm} has ended${why}`, {
       cause: this.failure,

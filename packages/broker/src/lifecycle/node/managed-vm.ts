@@ -1,11 +1,12 @@
 /**
- * One VM of a fleet: its specification and state, its thread while it runs, its console, log and snapshots. What
- * concerns several VMs (names, pools, order) is the fleet's.
+ * One VM of a fleet, as the daemon sees it: its specification, its log and snapshots, what it has of the host, and while
+ * it is up its life in a thread. The thread owns the life's state (`vm-states.ts`); what is shown here is what the
+ * thread said last. What concerns several VMs (names, pools, order) is the fleet's.
  *
- * States: `off` -> `starting` -> `running` <-> `paused`; `stopping` on the way back; `crashed` is `off` after the
- * thread or the guest failed.
+ * Invariant: a VM has a slot of the scheduler, a part of the memory and a place in a thread from the moment at which
+ * it starts until it is told that its life is over, in whatever way, and gives them back together.
  */
-import { existsSync, mkdirSync, readdirSync, rmSync, type Stats, statSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { join } from "node:path";
 import type { HostScheduler } from "../../cpu/node/host-scheduler.js";
 import type { VmSpec } from "../../hyperfile/types.js";
@@ -16,61 +17,99 @@ import { LifecycleError } from "../errors.js";
 import type { EventLog } from "../events.js";
 import type { GuestEnd } from "../guest-port.js";
 import { type ExecResult, GuestShell } from "../guest-shell.js";
-import type { GuestRequests } from "../protocol.js";
+import type { GuestFigures, GuestRequests } from "../protocol.js";
+import { RestartPolicy } from "../restart-policy.js";
+import { nextVmState, type VmCommand, type VmState } from "../vm-states.js";
+import { LongTimer, settlesWithin } from "../waiting.js";
 import { ConsoleLog } from "./console-log.js";
 import { type GuestThread, nextThreadNumber } from "./guest-thread.js";
-
-/** States of a VM. */
-export type VmState = "off" | "starting" | "running" | "paused" | "stopping" | "crashed";
-
-/** A snapshot of a VM. */
-export interface SnapshotInfo {
-  readonly name: string;
-  readonly bytes: number;
-  /** Milliseconds since 1970. */
-  readonly at: number;
-}
+import { SnapshotFolder, type SnapshotInfo } from "./snapshot-folder.js";
 
 /** What a VM has of its fleet. */
 export interface VmHost {
-  readonly scheduler: HostScheduler;
-  readonly memory: HostMemoryBroker;
+  readonly scheduler: Pick<HostScheduler, "admit" | "retire">;
+  readonly memory: Pick<HostMemoryBroker, "admit" | "admitBeside" | "retire">;
   readonly events: EventLog;
   /** Folder for this VM's log and snapshots. */
   readonly folder: string;
-  /** A VM of the same group that has a thread; undefined if there is none. */
+  /** A VM of the same group that has a thread which takes others in; undefined if there is none. */
   companion(vm: ManagedVm): ManagedVm | undefined;
   /** A thread for it alone. */
   startThread(number: number, place: NodePlace): GuestThread;
-  /** No VM uses the thread any more. */
-  endThread(thread: GuestThread): Promise<void>;
-  /** The VM has ended, by itself or not. */
-  ended(vm: ManagedVm, end: GuestEnd): void;
+  /** Whether all VMs of a thread are to end. */
+  allAreToEnd(thread: GuestThread): boolean;
+  /** Starts a VM again that has ended. */
+  startAgain(vm: ManagedVm): Promise<void>;
+  /** The VM has ended, by itself or not, and will not be started again by itself. */
+  ended(vm: ManagedVm): void;
 }
 
-/** Ending of snapshot files. */
-const SNAPSHOT = ".snapshot";
+/** Figures of a VM that is up. */
+export interface VmFigures extends GuestFigures {
+  /** Milliseconds since they were asked for, where the thread has not answered a later question; else undefined. */
+  readonly silentMs: number | undefined;
+}
+
+/** Milliseconds that a guest has for its shutdown command. */
 const STOP_TIMEOUT_MS = 10_000;
+/** Milliseconds until a thread is ended that does not stop its VMs: told to at once, or with time for a snapshot. */
+const [FORCE_MS, STOP_MS] = [2000, 10_000];
+/** The part of them that a snapshot or clone under way may take. */
+const PATIENCE = 0.75;
+/** Milliseconds that a thread may be silent before VMs are ended that share it with one that does not stop. */
+const HUNG_MS = 10_000;
+/** Milliseconds between two looks at whether those have been told to stop as well. */
+const LOOK_MS = 250;
+/** Milliseconds that a report waits for a VM's figures. */
+const FIGURES_MS = 250;
+
+/** A VM's stay in a thread. */
+interface Life {
+  readonly thread: GuestThread;
+  shell: GuestShell;
+  /** Its run is over, and its figures are final. */
+  readonly over: Promise<void>;
+  readonly noteOver: () => void;
+  /** What it had is free. */
+  readonly gone: Promise<void>;
+  readonly noteGone: () => void;
+  /** When it began to run, in milliseconds of the monotonic clock. */
+  begunAt: number | undefined;
+  /** A user wants it to be off: it is not started again. */
+  isUnwanted: boolean;
+  /** It is to end, whatever it does. */
+  isToEnd: boolean;
+  /** How it is being stopped, for the report. */
+  stopping: string;
+  timeLimit: LongTimer | undefined;
+  figures: GuestFigures | undefined;
+  /** When they were asked for, in milliseconds of the monotonic clock. */
+  figuresAt: number;
+  /** A question for figures that is not answered yet. */
+  asking: { readonly answer: Promise<void>; readonly since: number } | undefined;
+}
 
 /** A VM. */
 export class ManagedVm {
-  state: VmState = "off";
   /** How it ended last. */
   end: GuestEnd | undefined;
   /** When it was started last, in milliseconds since 1970. */
   startedAt: number | undefined;
-  /** Times that it was started again because of `restart`. */
+  /** Times that it was started again because of `restart`, since a user has started it. */
   restarts = 0;
-  thread: GuestThread | undefined;
-  shell: GuestShell | undefined;
+  /** It is being removed: nobody may start it any more. */
+  isLeaving = false;
   readonly log: ConsoleLog;
+  readonly snapshotFolder: SnapshotFolder;
+  private shown: VmState = "off";
+  private life: Life | undefined;
+  private readonly policy = new RestartPolicy();
+  /** It is about to be started again. */
+  private again: LongTimer | undefined;
   private readonly input = new ConsoleInput((bytes) =>
     this.thread?.send({ kind: "input", vm: this.name, bytes }),
   );
   private readonly watchers = new Set<(bytes: Uint8Array) => void>();
-  private whenEnded: Promise<void> = Promise.resolve();
-  private noteEnded: () => void = () => {};
-  private timer: NodeJS.Timeout | undefined;
 
   /**
    * @param spec what the Hyperfile says; changed by settings
@@ -88,158 +127,117 @@ export class ManagedVm {
     this.log = new ConsoleLog(join(host.folder, "console.log"), spec.console.logBytes, (message) =>
       host.events.add("vm.log", this.name, message),
     );
+    this.snapshotFolder = new SnapshotFolder(join(host.folder, "snapshots"), spec.name);
   }
 
   get name(): string {
     return this.spec.name;
   }
 
+  /** What its thread said last; `off`, `crashed`, or `starting` while it has none. */
+  get state(): VmState {
+    return this.shown;
+  }
+
   /** Whether it has a thread. */
   get isUp(): boolean {
-    return this.thread !== undefined;
+    return this.life !== undefined;
+  }
+
+  /** The thread that it is in. */
+  get thread(): GuestThread | undefined {
+    return this.life?.thread;
+  }
+
+  /** Whether it has been told to end, and will, whatever it does. */
+  get isToEnd(): boolean {
+    return this.life?.isToEnd ?? true;
   }
 
   /**
    * Starts it, from its boot files or a snapshot.
+   * @param byUser whether somebody asked for it, and earlier failures are forgotten
    * @throws LifecycleError `E_VM_STATE` if it is up; ResourceError if it can't be admitted; what the machine's making
    *   throws
    */
-  async start(restore?: string): Promise<void> {
-    const path = restore === undefined ? undefined : this.snapshotPath(restore);
-    this.require("start", "off", "crashed");
-    this.state = "starting";
-    this.host.events.add(
-      "vm.starting",
-      this.name,
-      restore === undefined ? undefined : `from snapshot ${restore}`,
+  async start(restore?: string, byUser = true): Promise<void> {
+    const path = restore === undefined ? {} : { restore: this.snapshotFolder.find(restore) };
+    const from = restore === undefined ? undefined : `from snapshot ${restore}`;
+    const life = this.moveIn(this.host.companion(this), from, restore !== undefined);
+    if (byUser) this.forgetFailures();
+    const { spec, folderOfFiles: folder } = this;
+    await this.live(life.life, () =>
+      life.life.thread.call("start", this.name, { spec, folder, slot: life.slot, ...path }),
     );
-    const companion = this.host.companion(this);
-    let thread = companion?.thread;
-    try {
-      const number = thread?.number ?? nextThreadNumber();
-      const slot = this.host.scheduler.admit(this.name, this.pool, this.spec.cpu, number);
-      const { memory, memoryBytes } = this.spec;
-      if (companion === undefined || thread === undefined) {
-        const place = this.host.memory.admit(this.name, this.pool, memory, memoryBytes);
-        thread = this.host.startThread(number, place);
-      } else this.host.memory.admitBeside(this.name, this.pool, memory, memoryBytes, companion.name);
-      this.occupy(thread, restore !== undefined);
-      await thread.call("create", this.name, {
-        spec: this.spec,
-        folder: this.folderOfFiles,
-        slot,
-        ...(path === undefined ? {} : { restore: path }),
-      });
-      await this.begin();
-    } catch (error) {
-      await this.giveUp(thread);
-      throw error;
-    }
   }
 
   /** Makes this VM, which is off, a copy of another one, in the same thread. */
   async startAsCloneOf(source: ManagedVm): Promise<{ readonly milliseconds: number }> {
-    this.require("start", "off", "crashed");
-    source.require("clone", "running", "paused");
-    const { thread } = source;
-    if (thread === undefined) throw source.wrongState("clone");
-    this.state = "starting";
-    try {
-      // All copies take turns on the original's thread, so its number goes with them.
-      const slot = this.host.scheduler.admit(this.name, this.pool, this.spec.cpu, thread.number);
-      const { memory, memoryBytes } = this.spec;
-      this.host.memory.admitBeside(this.name, this.pool, memory, memoryBytes, source.name);
-      this.occupy(thread, true);
-      const wasRunning = source.state === "running";
-      if (wasRunning) await thread.call("pause", source.name, undefined);
-      const report = await thread.call("clone", source.name, { name: this.name, slot });
-      if (wasRunning) await thread.call("resume", source.name, undefined);
-      await this.begin();
-      this.host.events.add("vm.cloned", source.name, `to ${this.name}`);
-      return report;
-    } catch (error) {
-      await this.giveUp(undefined);
-      throw error;
-    }
+    source.require("clone");
+    if (source.thread?.isOpen !== true) throw source.wrongState("clone");
+    const { life, slot } = this.moveIn(source, `as a clone of ${source.name}`, true);
+    const report = await this.live(life, () =>
+      life.thread.call("clone", source.name, { name: this.name, slot }),
+    );
+    this.host.events.add("vm.cloned", source.name, `to ${this.name}`);
+    return report;
   }
 
   async pause(): Promise<void> {
-    this.require("pause", "running");
+    this.require("pause");
     await this.call("pause", undefined);
-    this.state = "paused";
-    this.host.events.add("vm.paused", this.name);
   }
 
   async resume(): Promise<void> {
-    this.require("resume", "paused");
+    this.require("resume");
     await this.call("resume", undefined);
-    this.state = "running";
-    this.host.events.add("vm.resumed", this.name);
   }
 
   /** Power off and on, without asking the guest. */
   async reset(): Promise<void> {
-    this.require("reset", "running");
-    this.shell?.close("was reset");
-    this.shell = this.makeShell(false);
+    this.require("reset");
+    const { life } = this;
     await this.call("reset", undefined);
+    if (life === undefined || this.life !== life) return;
+    life.shell.close("was reset");
+    life.shell = this.makeShell(false);
   }
 
   /**
-   * Stops it: with its shutdown command, if it has one and answers in time, else at once.
+   * Stops it: with its shutdown command, if it has one and answers in time, else at once. A restart that is about to
+   * come does not.
    * @param force true to skip the command
+   * @returns when it is off, and what it had is free
    */
   async stop(force: boolean, timeoutMs = STOP_TIMEOUT_MS): Promise<void> {
-    if (!this.isUp) return;
-    if (this.state === "paused") await this.resume();
-    const graceful = !force && this.state === "running" && this.spec.shutdown !== undefined;
-    this.state = "stopping";
-    this.host.events.add("vm.stopping", this.name, graceful ? this.spec.shutdown : "by force");
-    if (graceful) {
-      // The command never returns: the VM's end is the answer.
-      this.shell?.run(this.spec.shutdown!, timeoutMs).catch(() => {});
-      if (await this.endsWithin(timeoutMs)) return;
-    }
-    await this.call("stop", { reason: "stopped" }).catch(() => {});
-    if (await this.endsWithin(timeoutMs)) return;
-    await this.thread?.terminate();
-    await this.whenEnded;
+    this.again?.clear();
+    this.again = undefined;
+    const { life } = this;
+    if (life === undefined) return;
+    life.isUnwanted = true;
+    if (!force) await this.askToEnd(life, timeoutMs);
+    if (this.life === life) await this.makeEnd(life, force ? FORCE_MS : STOP_MS, "stopped");
+    await life.gone;
   }
 
   /** Runs a command in the guest. @throws LifecycleError as `GuestShell.run`, or `E_VM_STATE` */
-  exec(command: string, timeoutMs: number): Promise<ExecResult> {
-    this.require("exec", "running");
-    return this.shell!.run(command, timeoutMs);
+  async exec(command: string, timeoutMs: number): Promise<ExecResult> {
+    const { life } = this;
+    if (life === undefined || this.shown !== "running") throw this.wrongState("exec");
+    return life.shell.run(command, timeoutMs);
   }
 
   /** Saves it; it goes on afterwards if it was running. */
   async snapshot(name: string): Promise<SnapshotInfo> {
-    this.require("snapshot", "running", "paused");
-    const path = this.snapshotPath(name, "new");
-    mkdirSync(join(this.host.folder, "snapshots"), { recursive: true, mode: 0o700 });
-    const wasRunning = this.state === "running";
-    if (wasRunning) await this.call("pause", undefined);
-    try {
-      const { bytes } = await this.call("snapshot", { path });
-      this.host.events.add("vm.snapshot", this.name, `${name}, ${bytes} bytes`);
-      return { name, bytes, at: Date.now() };
-    } finally {
-      if (wasRunning) await this.call("resume", undefined);
-    }
+    this.require("snapshot");
+    const { bytes } = await this.call("snapshot", { path: this.snapshotFolder.place(name) });
+    this.host.events.add("vm.snapshot", this.name, `${name}, ${bytes} bytes`);
+    return { name, bytes, at: Date.now() };
   }
 
   /** Its snapshots, the oldest first. */
   snapshots(): SnapshotInfo[] {
-    const folder = join(this.host.folder, "snapshots");
-    return filesOf(folder)
-      .filter((file) => file.endsWith(SNAPSHOT))
-      .flatMap((file) => {
-        const stats = statsOf(join(folder, file));
-        // A link to nowhere or a folder is no snapshot, whatever its name.
-        if (stats?.isFile() !== true) return [];
-        return [{ name: file.slice(0, -SNAPSHOT.length), bytes: stats.size, at: stats.mtimeMs }];
-      })
-      .sort((one, other) => one.at - other.at);
+    return this.snapshotFolder.list();
   }
 
   /**
@@ -248,18 +246,18 @@ export class ManagedVm {
    * @throws LifecycleError `E_VM_STATE` at once if it is not up
    */
   type(bytes: Uint8Array): Promise<void> {
-    if (this.thread === undefined) throw this.wrongState("type at");
+    if (this.life === undefined) throw this.wrongState("type at");
     return this.input.write(bytes);
   }
 
   /** Its console has this size in characters. */
   resize(columns: number, rows: number): void {
-    this.thread?.send({ kind: "resize", vm: this.name, columns, rows });
+    this.life?.thread.send({ kind: "resize", vm: this.name, columns, rows });
   }
 
   /** What its memory may be has changed. */
   setMemoryTarget(target: MemoryTarget): void {
-    this.thread?.send({ kind: "memory", vm: this.name, target });
+    this.life?.thread.send({ kind: "memory", vm: this.name, target });
   }
 
   /** Calls `watcher` with what the guest prints from now on; the result ends that. */
@@ -268,50 +266,64 @@ export class ManagedVm {
     return () => this.watchers.delete(watcher);
   }
 
-  /** Memory, devices and instructions; undefined while it is off. */
-  async figures(): Promise<GuestRequests["figures"]["result"] | undefined> {
-    if (this.thread === undefined) return undefined;
-    return this.call("figures", undefined).catch(() => undefined);
+  /**
+   * Memory, devices and instructions; undefined while it is off or has told nothing yet. A thread that does not answer
+   * at once is asked no second time before it has: its last figures are given, with their age.
+   */
+  async figures(): Promise<VmFigures | undefined> {
+    const { life } = this;
+    if (life === undefined) return undefined;
+    const since = life.asking?.since ?? performance.now();
+    life.asking ??= { since, answer: this.ask(life, since) };
+    const patience = since + FIGURES_MS - performance.now();
+    const isAnswered = patience > 0 && (await settlesWithin(life.asking.answer, patience));
+    if (life.figures === undefined) return undefined;
+    return { ...life.figures, silentMs: isAnswered ? undefined : performance.now() - life.figuresAt };
   }
 
   /** Its guest printed something. */
-  hearConsole(bytes: Uint8Array): void {
-    const { thread } = this;
+  hearConsole(thread: GuestThread, bytes: Uint8Array): void {
+    const { life } = this;
+    if (life?.thread !== thread) return;
     // The guest is held until its log has taken what it printed.
-    void this.log
-      .write(bytes)
-      .then(() => thread?.send({ kind: "heard", vm: this.name, bytes: bytes.length }));
-    this.shell?.feed(bytes);
+    void this.log.write(bytes).then(() => thread.send({ kind: "heard", vm: this.name, bytes: bytes.length }));
+    life.shell.feed(bytes);
     for (const watcher of this.watchers) watcher(bytes);
   }
 
   /** Its guest has taken so much input. */
-  hearTaken(bytes: number): void {
-    this.input.taken(bytes);
+  hearTaken(thread: GuestThread, bytes: number): void {
+    if (this.life?.thread === thread) this.input.taken(bytes);
+  }
+
+  /** Its state has changed, as its thread says. */
+  hearState(thread: GuestThread, state: VmState): void {
+    const { life, shown } = this;
+    if (life?.thread !== thread) return;
+    this.shown = state;
+    const { events } = this.host;
+    if (state === "running" && shown === "starting") {
+      this.startedAt = Date.now();
+      life.begunAt = performance.now();
+      this.limitTime(life);
+      events.add("vm.running", this.name);
+    } else if (state === "running") events.add("vm.resumed", this.name);
+    else if (state === "paused") events.add("vm.paused", this.name);
+    else if (state === "stopping") events.add("vm.stopping", this.name, life.stopping);
   }
 
   /** Its run is over: told by its thread, or by the thread's end. */
-  hearEnd(end: GuestEnd): void {
-    if (this.thread === undefined) return;
-    const { thread } = this;
-    this.thread = undefined;
+  hearEnd(thread: GuestThread, state: VmState, end: GuestEnd): void {
+    const { life } = this;
+    if (life?.thread !== thread) return;
     this.end = end;
-    clearTimeout(this.timer);
-    this.input.clear();
-    this.shell?.close(end.kind === "error" ? `has crashed: ${end.message}` : "is off");
-    this.shell = undefined;
-    this.host.scheduler.retire(this.name);
-    this.host.memory.retire(this.name);
-    this.state = end.kind === "error" ? "crashed" : "off";
-    const logged = this.log.close();
-    this.host.events.add(
-      end.kind === "error" ? "vm.crashed" : "vm.off",
-      this.name,
-      end.message ?? (end.status === 0 ? undefined : `status ${end.status}`),
-    );
-    void Promise.all([this.host.endThread(thread), logged]).then(() => {
-      this.noteEnded();
-      this.host.ended(this, end);
+    const isFailedStart = this.shown === "starting" && state === "off" && end.kind === "error";
+    const told = isFailedStart ? `it could not be started: ${end.message}` : end.message;
+    this.moveOut(life, state, told ?? (end.status === 0 ? undefined : `status ${end.status}`));
+    if (!isFailedStart && !life.isUnwanted) this.considerRestart(life, end);
+    void Promise.all([thread.leave(this.name), this.log.close()]).then(() => {
+      life.noteGone();
+      if (!isFailedStart && this.again === undefined && this.life === undefined) this.host.ended(this);
     });
   }
 
@@ -323,41 +335,165 @@ export class ManagedVm {
 
   /** Waits until it is off. */
   async untilOff(): Promise<void> {
-    if (this.isUp) await this.whenEnded;
+    await this.life?.gone;
   }
 
-  private occupy(thread: GuestThread, isCopy: boolean): void {
-    this.thread = thread;
+  /** Takes what it needs of the host. @throws ResourceError, LifecycleError; it is as it was then */
+  private moveIn(
+    companion: ManagedVm | undefined,
+    how: string | undefined,
+    isCopy: boolean,
+  ): { readonly life: Life; readonly slot: number } {
+    this.require("start");
+    if (this.isLeaving)
+      throw new LifecycleError("E_VM_STATE", `can't start VM ${this.name}: it is being removed`);
+    this.again?.clear();
+    this.again = undefined;
+    const { scheduler, memory, events } = this.host;
+    const { cpu, memory: allotment, memoryBytes } = this.spec;
+    let { thread } = companion ?? {};
+    const number = thread?.number ?? nextThreadNumber();
+    const slot = scheduler.admit(this.name, this.pool, cpu, number);
+    try {
+      if (companion !== undefined && thread !== undefined)
+        memory.admitBeside(this.name, this.pool, allotment, memoryBytes, companion.name);
+      else thread = this.host.startThread(number, memory.admit(this.name, this.pool, allotment, memoryBytes));
+    } catch (error) {
+      scheduler.retire(this.name);
+      memory.retire(this.name);
+      throw error;
+    }
+    thread.enter(this.name);
+    let [noteOver, noteGone] = [() => {}, () => {}];
+    const life: Life = {
+      thread,
+      shell: this.makeShell(isCopy),
+      over: new Promise((resolve) => {
+        noteOver = resolve;
+      }),
+      noteOver: () => noteOver(),
+      gone: new Promise((resolve) => {
+        noteGone = resolve;
+      }),
+      noteGone: () => noteGone(),
+      begunAt: undefined,
+      isUnwanted: false,
+      isToEnd: false,
+      stopping: "by force",
+      timeLimit: undefined,
+      figures: undefined,
+      figuresAt: 0,
+      asking: undefined,
+    };
+    this.life = life;
     this.end = undefined;
-    this.shell = this.makeShell(isCopy);
-    this.whenEnded = new Promise((resolve) => {
-      this.noteEnded = resolve;
+    this.shown = "starting";
+    events.add("vm.starting", this.name, how);
+    return { life, slot };
+  }
+
+  /** Asks the thread to begin a life. If that fails, the thread has told of the end, or is gone. */
+  private async live<Result>(life: Life, begin: () => Promise<Result>): Promise<Result> {
+    try {
+      return await begin();
+    } catch (error) {
+      const { message } = error as Error;
+      // The thread has refused before there was a life to end.
+      if (this.life === life) this.hearEnd(life.thread, "off", { kind: "error", status: 1, message });
+      await life.gone;
+      throw error;
+    }
+  }
+
+  /** Gives back what it has of the host, but for its thread. */
+  private moveOut(life: Life, state: VmState, message: string | undefined): void {
+    this.life = undefined;
+    this.shown = state;
+    life.timeLimit?.clear();
+    this.input.clear();
+    life.shell.close(state === "crashed" ? `has crashed: ${message}` : "is off");
+    this.host.scheduler.retire(this.name);
+    this.host.memory.retire(this.name);
+    this.host.events.add(state === "crashed" ? "vm.crashed" : "vm.off", this.name, message);
+    life.noteOver();
+  }
+
+  private considerRestart({ begunAt }: Life, end: GuestEnd): void {
+    const ran = begunAt === undefined ? 0 : performance.now() - begunAt;
+    const pause = this.policy.next(this.spec.restart, end, ran);
+    if (pause === "never") return;
+    if (pause === "spent") {
+      const message = `it has been started again ${this.restarts} times: see its log`;
+      this.host.events.add("vm.off", this.name, message);
+      return;
+    }
+    this.again = new LongTimer(pause, () => {
+      this.again = undefined;
+      this.restarts++;
+      this.host
+        .startAgain(this)
+        .catch((error: Error) => this.host.events.add("vm.crashed", this.name, error.message));
     });
   }
 
-  private async begin(): Promise<void> {
-    await this.call("run", undefined);
-    this.state = "running";
-    this.startedAt = Date.now();
-    this.host.events.add("vm.running", this.name);
-    const { timeLimitMs } = this.spec;
-    if (timeLimitMs === undefined) return;
-    this.timer = setTimeout(() => {
-      this.call("stop", { reason: "its time is over" }).catch(() => {});
-    }, timeLimitMs);
+  private forgetFailures(): void {
+    this.restarts = 0;
+    this.policy.forget();
   }
 
-  /** A start that did not succeed leaves nothing. */
-  private async giveUp(thread: GuestThread | undefined): Promise<void> {
-    this.thread = undefined;
-    this.shell = undefined;
-    this.input.clear();
-    this.host.scheduler.retire(this.name);
-    this.host.memory.retire(this.name);
-    this.state = "off";
-    this.host.events.add("vm.off", this.name, "it could not be started");
-    if (thread !== undefined) await this.host.endThread(thread);
-    this.noteEnded();
+  private limitTime(life: Life): void {
+    const { timeLimitMs } = this.spec;
+    if (timeLimitMs === undefined) return;
+    life.timeLimit = new LongTimer(timeLimitMs, () => void this.makeEnd(life, STOP_MS, "its time is over"));
+  }
+
+  /** Has the guest end by its own shutdown command, if it has one and can be asked. */
+  private async askToEnd(life: Life, timeoutMs: number): Promise<void> {
+    const { shutdown } = this.spec;
+    if (shutdown === undefined || nextVmState(this.shown, "snapshot") === undefined) return;
+    const until = performance.now() + timeoutMs;
+    const left = () => Math.max(0, until - performance.now());
+    life.stopping = shutdown;
+    let isAnnounced = false;
+    const announce = async () => {
+      if (this.shown === "paused") await this.call("resume", undefined);
+      await this.call("shutdown", undefined);
+      isAnnounced = true;
+    };
+    await settlesWithin(announce(), left());
+    if (!isAnnounced || this.life !== life) return;
+    // The command never returns: the VM's end is the answer.
+    life.shell.run(shutdown, left()).catch(() => {});
+    await settlesWithin(life.over, left());
+  }
+
+  /**
+   * Ends it, whatever it does: a thread that does not obey is ended, with other VMs only after a long silence.
+   * @param reason for the report; `stopped` where it is a user's wish
+   */
+  private async makeEnd(life: Life, limitMs: number, reason: string): Promise<void> {
+    const { thread } = life;
+    if (this.shown !== "stopping") life.stopping = reason === "stopped" ? "by force" : reason;
+    life.isToEnd = true;
+    thread.call("stop", this.name, { reason, patience: limitMs * PATIENCE }).catch(() => {});
+    if (await settlesWithin(life.over, limitMs)) return;
+    const until = performance.now() + HUNG_MS;
+    while (!this.host.allAreToEnd(thread) && performance.now() < until)
+      if (await settlesWithin(life.over, LOOK_MS)) return;
+    await thread.terminate(
+      new LifecycleError("E_VM_CRASHED", `VM ${this.name}, which shared it, did not stop`),
+    );
+  }
+
+  private async ask(life: Life, at: number): Promise<void> {
+    try {
+      life.figures = await life.thread.call("figures", this.name, undefined);
+      life.figuresAt = at;
+    } catch {
+      // There is no guest yet, or none any more: what was known stays.
+    } finally {
+      life.asking = undefined;
+    }
   }
 
   private makeShell(isCopy: boolean): GuestShell {
@@ -368,60 +504,15 @@ export class ManagedVm {
     method: Method,
     args: GuestRequests[Method]["args"],
   ): Promise<GuestRequests[Method]["result"]> {
-    if (this.thread === undefined) return Promise.reject(this.wrongState(method));
-    return this.thread.call(method, this.name, args);
+    if (this.life === undefined) return Promise.reject(this.wrongState(method));
+    return this.life.thread.call(method, this.name, args);
   }
 
-  private async endsWithin(milliseconds: number): Promise<boolean> {
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<boolean>((resolve) => {
-      timer = setTimeout(() => resolve(false), milliseconds);
-    });
-    const inTime = await Promise.race([this.whenEnded.then(() => true), late]);
-    clearTimeout(timer);
-    return inTime;
-  }
-
-  private require(what: string, ...states: VmState[]): void {
-    if (!states.includes(this.state)) throw this.wrongState(what);
+  private require(command: VmCommand): void {
+    if (nextVmState(this.shown, command) === undefined) throw this.wrongState(command);
   }
 
   private wrongState(what: string): LifecycleError {
-    return new LifecycleError("E_VM_STATE", `can't ${what} VM ${this.name}: it is ${this.state}`);
-  }
-
-  private snapshotPath(name: string, kind: "old" | "new" = "old"): string {
-    if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/.test(name))
-      throw new LifecycleError(
-        "E_SNAPSHOT_UNKNOWN",
-        `${name} is no name for a snapshot: use letters, digits, . _ and -`,
-      );
-    const path = join(this.host.folder, "snapshots", `${name}${SNAPSHOT}`);
-    if (kind === "old" && !existsSync(path)) {
-      const names = this.snapshots().map((snapshot) => snapshot.name);
-      throw new LifecycleError(
-        "E_SNAPSHOT_UNKNOWN",
-        `VM ${this.name} has no snapshot ${name}; ${names.length === 0 ? "it has none" : `it has ${names.join(", ")}`}`,
-      );
-    }
-    return path;
-  }
-}
-
-/** Names of the files in a folder; none if it can't be read. */
-function filesOf(folder: string): string[] {
-  try {
-    return readdirSync(folder);
-  } catch {
-    return [];
-  }
-}
-
-/** What is known of a file; undefined if it can't be looked at. */
-function statsOf(path: string): Stats | undefined {
-  try {
-    return statSync(path);
-  } catch {
-    return undefined;
+    return new LifecycleError("E_VM_STATE", `can't ${what} VM ${this.name}: it is ${this.shown}`);
   }
 }

@@ -1,25 +1,29 @@
 /**
- * The thread's side of a VM's life: makes guests, runs them, and does what the daemon asks. A program calls
- * {@link serveGuests} with the function that composes its machines, and is then a thread's program.
+ * The thread's side of VMs' lives: passes what the daemon asks to the VM's life (`vm-life.ts`), and tells the daemon
+ * what becomes of it. A program calls {@link serveGuests} with the function that composes its machines, and is then a
+ * thread's program.
  *
- * A guest that fails with an exception ends the thread, and with it the VMs that share it (clones and their original,
- * a group): nothing can be said about the memory that they have in common.
+ * A guest whose run ends with an error that has a `code` takes nothing with it: the VMs that share its thread (clones
+ * and their original, a group) go on. Any other exception is a broken invariant somewhere below, and then the engine
+ * and the memory that they have in common can't be trusted: the thread ends, and all its VMs have crashed.
  */
-import { type MessagePort, parentPort, workerData } from "node:worker_threads";
+import { parentPort, workerData } from "node:worker_threads";
 import { ControlTable, SharedGate } from "../../cpu/control-table.js";
 import { stealIn } from "../../cpu/dispatcher.js";
 import { currentThread, monotonicNanoseconds } from "../../cpu/node/thread-time.js";
 import { ConsoleOutput } from "../console-output.js";
 import { LifecycleError } from "../errors.js";
 import type { Guest, GuestSurroundings, MakeGuest } from "../guest-port.js";
-import type { GuestInput, GuestNews, GuestRequest, GuestThreadData } from "../protocol.js";
+import type { GuestFigures, GuestInput, GuestNews, GuestRequest, GuestThreadData } from "../protocol.js";
+import { VmLife } from "../vm-life.js";
 import { ThreadMemory } from "./thread-memory.js";
 
 /** Milliseconds between two offers of input that the guest did not take: the pause doubles from the least to the most. */
 const [LEAST_RETRY, MOST_RETRY] = [2, 64];
 
+/** A VM of the thread, with what surrounds its guest. */
 interface Served {
-  readonly guest: Guest;
+  readonly life: VmLife;
   readonly console: ConsoleOutput;
   /** Bounded by the daemon, which is told what has been taken. */
   readonly input: Uint8Array[];
@@ -36,31 +40,40 @@ const LEISURE = 100;
 export function serveGuests(make: MakeGuest, prepare: () => Promise<void> = async () => {}): void {
   if (parentPort === null)
     throw new LifecycleError("E_GUEST", "this program is a thread of the daemon's: start hyperfile daemon");
-  const server = new GuestServer(parentPort, workerData as GuestThreadData, make);
-  server.listen();
+  const server = new GuestServer(parentPort, workerData as GuestThreadData, make, (error) =>
+    setImmediate(() => {
+      throw error;
+    }),
+  );
   // What fails here fails again, and is told, when it is needed.
   setTimeout(() => server.isVacant && prepare().catch(() => {}), LEISURE);
 }
 
-class GuestServer {
-  private readonly guests = new Map<string, Served>();
+/** The daemon, as a thread hears and tells it. */
+export interface DaemonPort {
+  on(event: "message", listener: (message: GuestRequest | GuestInput) => void): unknown;
+  postMessage(news: GuestNews): void;
+}
+
+/** Serves a daemon. */
+export class GuestServer {
+  private readonly vms = new Map<string, Served>();
   private readonly table: ControlTable;
   private readonly memory: ThreadMemory;
   private place: unknown;
 
+  /** @param fail ends the thread with an error: nothing in it can be trusted any more */
   constructor(
-    private readonly port: MessagePort,
+    private readonly port: DaemonPort,
     data: GuestThreadData,
     private readonly make: MakeGuest,
+    private readonly fail: (error: Error) => void,
   ) {
     this.table = new ControlTable(data.table);
     this.memory = new ThreadMemory(data.swapFolder, (vm, figures) =>
       this.tell({ kind: "memory", vm, figures }),
     );
-  }
-
-  listen(): void {
-    this.port.on("message", (message: GuestRequest | GuestInput) => {
+    port.on("message", (message) => {
       if (message.kind === "request") void this.answer(message);
       else this.take(message);
     });
@@ -85,76 +98,125 @@ class GuestServer {
     }
   }
 
-  private async obey(request: GuestRequest): Promise<unknown> {
+  private obey(request: GuestRequest): Promise<unknown> {
     const { vm, method } = request;
     switch (method) {
-      case "create": {
-        const { spec, folder, slot, restore } = (request as GuestRequest<"create">).args;
-        const console = new ConsoleOutput((bytes) => this.tell({ kind: "console", vm, bytes }));
-        const guest = await this.make(spec, this.surroundings(vm, console, slot), {
-          folder,
-          place: this.place,
-          ...(restore === undefined ? {} : { restore }),
-        });
-        console.holds(guest);
-        guest.resize(spec.console.columns, spec.console.rows);
-        this.guests.set(vm, { guest, console, input: [], retry: undefined });
-        this.memory.add(vm, guest.memory);
-        return undefined;
+      case "start":
+        return this.start(vm, (request as GuestRequest<"start">).args);
+      case "clone":
+        return this.clone(vm, (request as GuestRequest<"clone">).args);
+      case "pause":
+        return this.served(vm).life.pause();
+      case "resume":
+        return this.served(vm).life.resume();
+      case "reset":
+        return this.reset(this.served(vm));
+      case "shutdown":
+        return this.served(vm).life.shutdown();
+      case "stop": {
+        const { reason, patience } = (request as GuestRequest<"stop">).args;
+        return this.served(vm).life.stop(reason, patience);
       }
-      case "clone": {
-        const { name, slot } = (request as GuestRequest<"clone">).args;
-        const started = performance.now();
-        const console = new ConsoleOutput((bytes) => this.tell({ kind: "console", vm: name, bytes }));
-        const guest = await this.served(vm).guest.clone(name, this.surroundings(name, console, slot));
-        console.holds(guest);
-        this.guests.set(name, { guest, console, input: [], retry: undefined });
-        this.memory.add(name, guest.memory);
-        return { milliseconds: performance.now() - started };
-      }
-      case "run":
-        void this.run(vm);
-        return undefined;
-      case "stop":
-        this.served(vm).guest.stop((request as GuestRequest<"stop">).args.reason);
-        return undefined;
       case "snapshot":
-        return this.served(vm).guest.saveTo((request as GuestRequest<"snapshot">).args.path);
-      case "figures": {
-        const { guest } = this.served(vm);
-        return { memory: guest.memoryFigures(), counters: guest.counters(), retired: guest.retired() };
-      }
-      default:
-        this.served(vm).guest[method]();
-        return undefined;
+        return this.served(vm).life.snapshot((request as GuestRequest<"snapshot">).args.path);
+      case "figures":
+        return this.figures(vm);
+      case "ping":
+        return Promise.resolve(undefined);
     }
   }
 
-  private served(vm: string): Served {
-    const served = this.guests.get(vm);
-    if (served === undefined) throw new LifecycleError("E_VM_UNKNOWN", `this thread has no VM ${vm}`);
-    return served;
+  private async start(vm: string, args: GuestRequest<"start">["args"]): Promise<void> {
+    const { spec, folder, slot, restore } = args;
+    const { life, surroundings } = this.admit(vm, slot);
+    await life.start(async () => {
+      const guest = await this.make(spec, surroundings, { folder, place: this.place });
+      try {
+        if (restore !== undefined) await guest.restoreFrom(restore);
+        guest.resize(spec.console.columns, spec.console.rows);
+      } catch (error) {
+        guest.free();
+        throw error;
+      }
+      return this.lookAfter(vm, life, guest);
+    });
   }
 
-  private surroundings(vm: string, console: ConsoleOutput, slot: number): GuestSurroundings {
+  private async clone(vm: string, args: GuestRequest<"clone">["args"]): Promise<unknown> {
+    const source = this.served(vm).life;
+    const { life, surroundings } = this.admit(args.name, args.slot);
+    let milliseconds = 0;
+    await life.start(async () => {
+      const twin = await source.clone(async (guest) => {
+        const began = performance.now();
+        const copy = await guest.clone(args.name, surroundings);
+        milliseconds = performance.now() - began;
+        return copy;
+      });
+      return this.lookAfter(args.name, life, twin);
+    });
+    return { milliseconds };
+  }
+
+  private async reset({ life, console }: Served): Promise<void> {
+    await life.reset();
+    // What it printed before is told before the answer.
+    console.flush();
+  }
+
+  private async figures(vm: string): Promise<GuestFigures> {
+    const guest = this.served(vm).life.present;
+    if (guest === undefined) throw new LifecycleError("E_VM_STATE", `VM ${vm} is not there yet`);
+    return { memory: guest.memoryFigures(), counters: guest.counters(), retired: guest.retired() };
+  }
+
+  /** A life that begins. */
+  private admit(vm: string, slot: number): { life: VmLife; surroundings: GuestSurroundings } {
+    if (this.vms.has(vm)) throw new LifecycleError("E_VM_STATE", `this thread has a VM ${vm} already`);
+    const console = new ConsoleOutput((bytes) => this.tell({ kind: "console", vm, bytes }));
+    const life = new VmLife(vm, {
+      state: (state) => this.tell({ kind: "state", vm, state }),
+      ended: (state, end) => {
+        const served = this.vms.get(vm);
+        this.vms.delete(vm);
+        clearTimeout(served?.retry);
+        this.memory.remove(vm);
+        console.flush();
+        this.tell({ kind: "ended", vm, state, end });
+      },
+      broke: (error) => this.distrust(vm, error),
+    });
+    this.vms.set(vm, { life, console, input: [], retry: undefined });
     this.table.setThread(slot, currentThread());
-    return {
+    const surroundings = {
       console,
-      gate: (retired) => this.memory.gate(vm, new SharedGate(this.table, slot, retired)),
+      gate: (retired: () => number) => this.memory.gate(vm, new SharedGate(this.table, slot, retired)),
       steal: () => stealIn(this.table, slot, monotonicNanoseconds()),
     };
+    return { life, surroundings };
   }
 
-  private async run(vm: string): Promise<void> {
-    const served = this.served(vm);
-    // Rejects only where the machine itself is broken; then the thread is, too.
-    const end = await served.guest.run();
-    served.console.flush();
-    this.guests.delete(vm);
-    clearTimeout(served.retry);
-    this.memory.remove(vm);
-    served.guest.free();
-    this.tell({ kind: "ended", vm, end });
+  /** The memory of a guest whose life may be over already is nobody's to look after. */
+  private lookAfter(vm: string, life: VmLife, guest: Guest): Guest {
+    const served = this.vms.get(vm);
+    if (served?.life !== life) return guest;
+    served.console.holds(guest);
+    this.memory.add(vm, guest.memory);
+    return guest;
+  }
+
+  /** A guest has failed: with an exception that nobody meant to throw, others may have been hurt. */
+  private distrust(vm: string, error: unknown): void {
+    const { code, message } = error as { code?: unknown; message?: string };
+    const others = [...this.vms.keys()].filter((name) => name !== vm);
+    if (typeof code === "string" || others.length === 0) return;
+    this.fail(new Error(`VM ${vm} broke what it shared: ${message ?? String(error)}`, { cause: error }));
+  }
+
+  private served(vm: string): Served {
+    const served = this.vms.get(vm);
+    if (served === undefined) throw new LifecycleError("E_VM_UNKNOWN", `this thread has no VM ${vm}`);
+    return served;
   }
 
   private take(message: GuestInput): void {
@@ -162,7 +224,7 @@ class GuestServer {
       this.place = message.place;
       return;
     }
-    const served = this.guests.get(message.vm);
+    const served = this.vms.get(message.vm);
     // Keys typed at a VM that has just ended are for nobody.
     if (served === undefined) return;
     if (message.kind === "memory") {
@@ -170,7 +232,7 @@ class GuestServer {
       return;
     }
     if (message.kind === "resize") {
-      served.guest.resize(message.columns, message.rows);
+      served.life.present?.resize(message.columns, message.rows);
       return;
     }
     if (message.kind === "heard") {
@@ -185,7 +247,7 @@ class GuestServer {
     served.retry = undefined;
     let all = 0;
     for (let first = served.input[0]; first !== undefined; first = served.input[0]) {
-      const taken = served.guest.receive(first);
+      const taken = served.life.present?.receive(first) ?? 0;
       all += taken;
       if (taken < first.length) {
         served.input[0] = first.subarray(taken);

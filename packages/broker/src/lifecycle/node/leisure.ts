@@ -1,0 +1,45 @@
+/**
+ * What happens when there has been nothing to do for a while: what was kept for the next VM is given back, and then the
+ * engine collects what nobody holds any more. It would not do so by itself, since nothing asks for memory at rest.
+ */
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
+
+/** Milliseconds between giving things back and collecting: threads end meanwhile. */
+const COLLECT_AFTER_MS = 2000;
+
+/** A wait for leisure. */
+export class Leisure {
+  private timer: NodeJS.Timeout | undefined;
+
+  /**
+   * @param afterMs milliseconds of the wait
+   * @param rest gives back what can be given back; must not throw
+   */
+  constructor(
+    private readonly afterMs: number,
+    private readonly rest: () => void,
+  ) {}
+
+  /** There is nothing to do from now on. */
+  begin(): void {
+    this.timer ??= setTimeout(() => {
+      this.rest();
+      this.timer = setTimeout(collect, COLLECT_AFTER_MS).unref();
+    }, this.afterMs).unref();
+  }
+
+  /** There is something to do. */
+  end(): void {
+    clearTimeout(this.timer);
+    this.timer = undefined;
+  }
+}
+
+/** Collects garbage in this thread. */
+function collect(): void {
+  setFlagsFromString("--expose-gc");
+  const gc = runInNewContext("gc") as (options?: { type: "major"; execution: "sync" }) => void;
+  setFlagsFromString("--no-expose-gc");
+  gc();
+}

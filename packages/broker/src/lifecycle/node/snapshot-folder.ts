@@ -1,0 +1,81 @@
+/** The snapshots of one VM: files in a folder of its own, named as the user named them. */
+import { mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { LifecycleError } from "../errors.js";
+
+/** A snapshot of a VM. */
+export interface SnapshotInfo {
+  readonly name: string;
+  readonly bytes: number;
+  /** Milliseconds since 1970. */
+  readonly at: number;
+}
+
+/** Ending of snapshot files, and of those that are being written. */
+const SNAPSHOT = ".snapshot";
+const IN_PROGRESS = ".snapshot-in-progress";
+
+/** A folder of snapshots. */
+export class SnapshotFolder {
+  /**
+   * @param path of the folder; made when the first snapshot is
+   * @param vm whose snapshots they are, for messages
+   */
+  constructor(
+    readonly path: string,
+    private readonly vm: string,
+  ) {}
+
+  /** Its snapshots, the oldest first. What is no file, or can't be looked at, is none. */
+  list(): SnapshotInfo[] {
+    return this.files()
+      .filter((file) => file.endsWith(SNAPSHOT))
+      .flatMap((file) => {
+        const stat = statSync(join(this.path, file), { throwIfNoEntry: false });
+        if (stat === undefined || !stat.isFile()) return [];
+        return [{ name: file.slice(0, -SNAPSHOT.length), bytes: stat.size, at: stat.mtimeMs }];
+      })
+      .sort((one, other) => one.at - other.at);
+  }
+
+  /** Path of a snapshot that is there. @throws LifecycleError `E_SNAPSHOT_UNKNOWN` with the names of those that are */
+  find(name: string): string {
+    const path = this.pathOf(name);
+    const names = this.list().map((snapshot) => snapshot.name);
+    if (names.includes(name)) return path;
+    throw new LifecycleError(
+      "E_SNAPSHOT_UNKNOWN",
+      `VM ${this.vm} has no snapshot ${name}; ${names.length === 0 ? "it has none" : `it has ${names.join(", ")}`}`,
+    );
+  }
+
+  /** Path for a snapshot to be written. @throws LifecycleError `E_SNAPSHOT_UNKNOWN` if the name is none */
+  place(name: string): string {
+    const path = this.pathOf(name);
+    mkdirSync(this.path, { recursive: true, mode: 0o700 });
+    return path;
+  }
+
+  /** Removes what was being written when a daemon was killed. Call it only while no snapshot is being made. */
+  sweep(): void {
+    for (const file of this.files())
+      if (file.endsWith(IN_PROGRESS)) rmSync(join(this.path, file), { force: true });
+  }
+
+  private files(): string[] {
+    try {
+      return readdirSync(this.path);
+    } catch {
+      // It is not made yet, or may not be read: either way there is nothing to show.
+      return [];
+    }
+  }
+
+  private pathOf(name: string): string {
+    if (/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/.test(name)) return join(this.path, `${name}${SNAPSHOT}`);
+    throw new LifecycleError(
+      "E_SNAPSHOT_UNKNOWN",
+      `${name} is no name for a snapshot: use letters, digits, . _ and -`,
+    );
+  }
+}

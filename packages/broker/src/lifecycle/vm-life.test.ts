@@ -1,0 +1,227 @@
+/** One VM's life with a guest whose every step can fail, hang or be late, alone and with commands that meet. */
+import { describe, expect, it } from "vitest";
+import { nextTurn, Script, ScriptedGuest, type StepPlan } from "../../test/scripted-guest.js";
+import type { GuestEnd, GuestMemoryParts } from "./guest-port.js";
+import { VmLife } from "./vm-life.js";
+import { nextVmState, type VmCommand, type VmState, vmTransitions } from "./vm-states.js";
+
+const noMemory = {} as GuestMemoryParts;
+const noRam = { free() {}, copy: () => ({ memory: noMemory, ram: noRam }) };
+
+/** A life with its accounts. */
+class Trial {
+  readonly script = new Script();
+  readonly told: VmState[] = ["starting"];
+  readonly ends: GuestEnd[] = [];
+  readonly broken: unknown[] = [];
+  readonly twins: ScriptedGuest[] = [];
+  guest: ScriptedGuest | undefined;
+  readonly life = new VmLife("vm", {
+    state: (state) => void this.told.push(state),
+    ended: (state, end) => {
+      this.told.push(state);
+      this.ends.push(end);
+    },
+    broke: (error) => void this.broken.push(error),
+  });
+
+  start(): Promise<void> {
+    return this.life.start(async () => {
+      await this.script.step("make");
+      this.guest = new ScriptedGuest(this.script, undefined, noMemory, noRam);
+      return this.guest;
+    });
+  }
+
+  /** Gives a command; `done`, or the code of its refusal. */
+  give(command: Exclude<VmCommand, "start">): Promise<string> {
+    const { life } = this;
+    const orders: Record<typeof command, () => Promise<unknown>> = {
+      pause: () => life.pause(),
+      resume: () => life.resume(),
+      reset: () => life.reset(),
+      snapshot: () => life.snapshot("path"),
+      clone: async () => {
+        const twin = await life.clone((guest) => guest.clone("twin", undefined as never));
+        this.twins.push(twin as ScriptedGuest);
+      },
+      shutdown: () => life.shutdown(),
+      stop: () => life.stop("stopped", 20),
+    };
+    return orders[command]().then(
+      () => "done",
+      (error: { code: string }) => error.code,
+    );
+  }
+
+  /** Brings the life to a state. */
+  async reach(state: "running" | "paused" | "stopping"): Promise<this> {
+    await this.start();
+    if (state === "paused") await this.life.pause();
+    if (state === "stopping") await this.life.shutdown();
+    expect(this.life.state).toBe(state);
+    return this;
+  }
+
+  /** What must be so whenever nothing is under way. */
+  check(what: string): void {
+    const { life, script, guest } = this;
+    const isOver = this.ends.length > 0;
+    expect(this.ends.length, what).toBeLessThanOrEqual(1);
+    expect(this.told.at(-1), what).toBe(life.state);
+    this.told.slice(1).forEach((state, at) => {
+      const ways = Object.values(vmTransitions[this.told[at]!]);
+      expect(ways, `${what}: ${this.told.join(", ")}`).toContain(state);
+    });
+    expect(["off", "crashed"].includes(life.state), what).toBe(isOver);
+    expect(script.alive - this.twins.length, what).toBe(isOver ? 0 : 1);
+    expect(script.misuses, what).toEqual([]);
+    if (!isOver) expect(guest?.stills, what).toBe(life.state === "paused" ? 1 : 0);
+  }
+}
+
+const commands = ["pause", "resume", "reset", "snapshot", "clone", "shutdown", "stop"] as const;
+const plans: readonly StepPlan[] = ["done", "late", "fails"];
+
+describe("a life", () => {
+  it.each(["running", "paused", "stopping"] as const)(
+    "that is %s takes the commands of the table, and refuses the others by name",
+    async (state) => {
+      for (const command of commands) {
+        const trial = await new Trial().reach(state);
+        const next = nextVmState(state, command);
+        const answer = await trial.give(command);
+        if (next === undefined) {
+          expect(answer, command).toBe("E_VM_STATE");
+          expect(trial.life.state).toBe(state);
+        } else {
+          expect(answer, command).toBe("done");
+          expect(trial.life.state).toBe(command === "stop" ? "off" : next);
+        }
+        trial.check(`${command} while ${state}`);
+      }
+    },
+  );
+
+  it("is refused with the maker's own error, and leaves nothing, if the guest can't be made or loaded", async () => {
+    for (const step of ["make", "load"] as const) {
+      const trial = new Trial();
+      trial.script.plans = { [step]: "fails" };
+      const [started, paused] = [trial.start(), trial.give("pause")];
+      await expect(started, step).rejects.toMatchObject({ code: "E_SCRIPT" });
+      expect(await paused).toBe("E_SCRIPT");
+      expect(trial.told, step).toEqual(["starting", "off"]);
+      expect(trial.broken).toEqual([]);
+      trial.check(step);
+    }
+  });
+
+  it("stays as it was when a step fails: a failed snapshot or clone lets the guest go on", async () => {
+    for (const state of ["running", "paused"] as const)
+      for (const [command, step] of [
+        ["snapshot", "save"],
+        ["clone", "clone"],
+        ["reset", "reset"],
+      ] as const) {
+        const trial = await new Trial().reach(state);
+        trial.script.plans = { [step]: "fails" };
+        const isAllowed = nextVmState(state, command) !== undefined;
+        expect(await trial.give(command)).toBe(isAllowed ? "E_SCRIPT" : "E_VM_STATE");
+        expect(trial.life.state).toBe(state);
+        trial.check(`${command} fails while ${state}`);
+        trial.script.plans = {};
+        expect(await trial.give(state === "running" ? "pause" : "resume")).toBe("done");
+        trial.check(`after ${command} has failed while ${state}`);
+      }
+  });
+
+  it("pauses after a snapshot that is under way, and stays paused", async () => {
+    const trial = await new Trial().reach("running");
+    trial.script.plans = { save: "hangs" };
+    const [saved, paused] = [trial.give("snapshot"), trial.give("pause")];
+    await nextTurn();
+    expect([trial.life.state, trial.guest?.stills]).toEqual(["running", 1]);
+    trial.script.letGo();
+    expect(await Promise.all([saved, paused])).toEqual(["done", "done"]);
+    expect(trial.life.state).toBe("paused");
+    trial.check("paused after a snapshot");
+  });
+
+  it("ends when it is told to, whatever hangs, and gives its memory back when nothing reads it any more", async () => {
+    for (const [command, step] of [
+      ["snapshot", "save"],
+      ["clone", "clone"],
+    ] as const) {
+      const trial = await new Trial().reach("running");
+      trial.script.plans = { [step]: "hangs" };
+      const [hanging, waiting] = [trial.give(command), trial.give("pause")];
+      await nextTurn();
+      expect(await trial.give("stop")).toBe("done");
+      expect(await Promise.all([hanging, waiting])).toEqual(["E_VM_STATE", "E_VM_STATE"]);
+      expect(trial.life.state).toBe("off");
+      expect(trial.script.alive, "the guest is being read").toBe(1);
+      trial.script.letGo();
+      for (let turn = 0; turn < 5; turn++) await nextTurn();
+      trial.check(`${command} that hangs`);
+    }
+    const making = new Trial();
+    making.script.plans = { make: "hangs" };
+    const started = making.start();
+    await nextTurn();
+    expect(await making.give("stop")).toBe("done");
+    await expect(started).rejects.toMatchObject({ code: "E_VM_STATE" });
+    making.script.letGo();
+    for (let turn = 0; turn < 5; turn++) await nextTurn();
+    making.check("a guest that is made after its life is over");
+  });
+
+  it("is over once, with the reason, if the guest ends by itself, breaks, or throws", async () => {
+    for (const [end, state] of [
+      [{ kind: "off", status: 3 }, "off"],
+      [{ kind: "error", status: 1, message: "stuck" }, "crashed"],
+    ] as const) {
+      const trial = await new Trial().reach("running");
+      trial.guest!.finish(end);
+      for (let turn = 0; turn < 3; turn++) await nextTurn();
+      expect(trial.ends).toEqual([end]);
+      expect(trial.life.state).toBe(state);
+      expect(await trial.give("pause")).toBe("E_VM_STATE");
+      expect(await trial.give("stop")).toBe("done");
+      trial.check(end.kind);
+    }
+    const trial = await new Trial().reach("paused");
+    trial.script.plans = { run: "fails" };
+    trial.guest!.finish({ kind: "off", status: 0 });
+    for (let turn = 0; turn < 3; turn++) await nextTurn();
+    expect(trial.ends).toEqual([{ kind: "error", status: 1, message: "run has failed" }]);
+    expect(trial.broken).toMatchObject([{ code: "E_SCRIPT" }]);
+    trial.check("throws");
+  });
+
+  it("is never in a state that lies, for all pairs of commands at once and every step done, late or failing", async () => {
+    let pairs = 0;
+    for (const state of ["running", "paused"] as const)
+      for (const first of commands)
+        for (const second of commands)
+          for (const save of plans)
+            for (const turns of [0, 1, 2]) {
+              const trial = await new Trial().reach(state);
+              trial.script.plans = { save, clone: save, reset: save };
+              const what = `${first}, ${turns} turns later ${second}, while ${state}, steps ${save}`;
+              const answers = [trial.give(first)];
+              for (let turn = 0; turn < turns; turn++) await nextTurn();
+              answers.push(trial.give(second));
+              const [one, two] = await Promise.all(answers);
+              await nextTurn();
+              trial.check(what);
+              // A command that was done took effect, unless the other one came after it.
+              if (two === "done" && second === "pause") expect(trial.life.state, what).toBe("paused");
+              if (two === "done" && second === "resume") expect(trial.life.state, what).toBe("running");
+              if (one === "done" && two !== "done" && first === "pause")
+                expect(trial.life.state, what).toBe("paused");
+              if (first === "stop" || second === "stop") expect(trial.life.state, what).toBe("off");
+              pairs++;
+            }
+    expect(pairs).toBe(2 * 7 * 7 * 3 * 3);
+  });
+});

@@ -1,0 +1,81 @@
+/**
+ * The life of a VM as a state machine, written as data: what a VM can be, what can be asked of it then, and what it is
+ * afterwards. A pair that the table lacks is refused, by name, and changes nothing.
+ *
+ * ```
+ *            start            begun            pause
+ *   off ----------> starting -------> running -------> paused
+ *   crashed             |               | ^--- resume ---'|
+ *      ^                | stop          | stop, shutdown  | stop
+ *      |                v               v                 |
+ *      '---------- stopping <-----------+-----------------'
+ *        ended, broke, refused
+ * ```
+ *
+ * - The thread that runs the VM owns its state (`vm-life.ts`); the daemon shows what that thread said last, and owns
+ *   `off`, `crashed` and the time until the thread has been asked.
+ * - Commands of one VM take effect one after another, in the order of their coming. Only `stop` does not wait: it ends
+ *   what is under way, and what waits is refused.
+ * - A command that fails leaves the state as it was.
+ * - `snapshot` and `clone` let the guest stand still while they last, for themselves. That is not `paused`, which a user has asked for, and which a VM stays in until he takes it back.
+ */
+
+/** States of a VM. */
+export const vmStates = ["off", "starting", "running", "paused", "stopping", "crashed"] as const;
+
+/** A state of a VM. `crashed` is `off` after the guest or its thread failed. */
+export type VmState = (typeof vmStates)[number];
+
+/** What can be asked of a VM. `clone` is asked of the original; `shutdown` announces that its guest will end. */
+export const vmCommands = [
+  "start",
+  "pause",
+  "resume",
+  "reset",
+  "snapshot",
+  "clone",
+  "shutdown",
+  "stop",
+] as const;
+
+export type VmCommand = (typeof vmCommands)[number];
+
+/**
+ * What happens to a VM: its start has succeeded (`begun`) or not (`refused`), its run is over (`ended`), or can't go on
+ * (`broke`).
+ */
+export const vmHappenings = ["begun", "refused", "ended", "broke"] as const;
+
+export type VmHappening = (typeof vmHappenings)[number];
+
+/** Where each state leads. */
+export const vmTransitions: {
+  readonly [State in VmState]: { readonly [Event in VmCommand | VmHappening]?: VmState };
+} = {
+  off: { start: "starting" },
+  crashed: { start: "starting" },
+  starting: { begun: "running", stop: "stopping", refused: "off", ended: "off", broke: "crashed" },
+  running: {
+    pause: "paused",
+    reset: "running",
+    snapshot: "running",
+    clone: "running",
+    shutdown: "stopping",
+    stop: "stopping",
+    ended: "off",
+    broke: "crashed",
+  },
+  paused: {
+    resume: "running",
+    snapshot: "paused",
+    clone: "paused",
+    stop: "stopping",
+    ended: "off",
+    broke: "crashed",
+  },
+  stopping: { stop: "stopping", refused: "off", ended: "off", broke: "crashed" },
+};
+
+/** The state after a command or a happening; undefined where it is not allowed. */
+export const nextVmState = (state: VmState, event: VmCommand | VmHappening): VmState | undefined =>
+  vmTransitions[state][event];
