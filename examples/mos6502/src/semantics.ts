@@ -5,9 +5,8 @@
  * hold a value whose bit 7 is the flag, `z` one that is zero if the flag is set. What a later instruction overwrites
  * unread, the translator's passes remove, and what it reads is one operation away. `c`, `d` and `i` are 0 or 1.
  *
- * A store may leave the block after itself (it changed code, or a device asked for it), so every operation does its
- * one store last. What pushes two bytes pushes them at once, through a window in which the stack's page appears twice
- * in a row: a push at its lower end wraps around to its upper end.
+ * What pushes two bytes pushes them at once, through a window in which the stack's page appears twice in a row: a push
+ * at its lower end wraps around to its upper end.
  */
 import type { Field, Helper, Target, Type, Value } from "@hyperfile/decoder";
 import { BlockBuilder, stateShape } from "@hyperfile/decoder";

@@ -62,6 +62,32 @@ describe.each(tiers)("a machine in tier %s", (tier) => {
     }
   });
 
+  it("jumps to subroutines from the stack's page, whose return addresses change the code that runs", () => {
+    const machine = new Machine({ tier, hotThreshold: 20, verify: "all" });
+    machine.load(0x300, Uint8Array.of(0xe8, 0x60)); // inx, rts
+    const code = Uint8Array.of(0x20, 0x00, 0x03, 0xc8, 0x4c, 0x40, 0x01); // loop: jsr $300, iny, jmp loop
+    machine.load(0x140, code);
+    machine.pc = 0x140;
+    machine.cpu.set("s", 0xff);
+    for (let round = 0; round < 200; round++) {
+      machine.run(1); // the JSR
+      expect([machine.pc, machine.cpu.get("s"), machine.cycles]).toEqual([0x300, 0xfd, 19 * round + 6]);
+      expect([machine.peek(0x1ff), machine.peek(0x1fe)]).toEqual([0x01, 0x42]);
+      machine.run(13); // INX, RTS, INY, JMP
+      expect([machine.pc, machine.cpu.get("x"), machine.cpu.get("y")]).toEqual([
+        0x140,
+        (round + 1) & 0xff,
+        (round + 1) & 0xff,
+      ]);
+    }
+    // Here the return address lands on the JSR's own operand.
+    machine.load(0x1fb, Uint8Array.of(0x20, 0x00, 0x03));
+    machine.pc = 0x1fb;
+    machine.cpu.set("s", 0xfd);
+    machine.run(1);
+    expect([machine.pc, machine.peek(0x1fd), machine.peek(0x1fc)]).toEqual([0x300, 0x01, 0xfd]);
+  });
+
   it("takes an NMI after the instruction that the run ends with", () => {
     const times: number[] = [];
     const source = `

@@ -21,7 +21,7 @@ import {
   TLB_SIZE,
 } from "../src/memory/layout.js";
 import { LinearMemory } from "../src/memory/linear-memory.js";
-import { amoKinds } from "../src/mmu/ports.js";
+import { amoKinds, lateName } from "../src/mmu/ports.js";
 
 /** An environment that notes the addresses of all accesses. */
 export class RecordingEnvironment extends TestEnvironment {
@@ -172,7 +172,11 @@ export class JsMachine {
     return {
       ...runtimeBindings(memory, word("resultHigh"), this.flagsOffset / 4),
       ...this.slowPaths(),
-      ...Object.fromEntries(this.helpers.map((helper) => [helper.name, this.helper(helper)])),
+      ...Object.fromEntries(
+        this.helpers.flatMap((helper) =>
+          [helper.name, lateName(helper.name)].map((name) => [name, this.helper(helper)]),
+        ),
+      ),
     };
   }
 
@@ -302,6 +306,7 @@ export class JsMachine {
         this.poke(address, width, operand(width, rest));
         return 0;
       });
+      paths[lateName(`st${width}`)] = paths[`st${width}`]!;
       if (width < 32) continue;
       paths[`lr${width}`] = guarded(`lr${width}`, (address) => {
         this.reserved = address;
@@ -320,6 +325,8 @@ export class JsMachine {
           return this.give(old, width === 64);
         })(...rest);
     }
+    // No store or helper leaves a note here.
+    paths.settle = () => 0;
     paths.raise = (cause, ...rest) => {
       const site = rest.pop()!;
       return this.leave("raise", site, [BigInt(cause!), pattern(rest[0]!, rest[1] ?? 0)]);

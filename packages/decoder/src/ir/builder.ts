@@ -87,7 +87,6 @@ export class BlockBuilder {
 
   /**
    * Takes `units`, an i32 that is not negative and `most` at most, from the budget beside what the instruction costs.
-   * A store to a device may leave the block after itself, so what an instruction charges comes before its last store.
    */
   charge(units: Value, most: number): void {
     this.append({ op: "charge", type: null, args: [units], most });

@@ -113,6 +113,7 @@ export class Engine {
   readonly tier: Exclude<Tier, "auto">;
   private readonly budgetWord: number;
   private readonly exitWord: number;
+  private readonly lateWord: number;
   private readonly inRegionsWord: number;
   private readonly fetchWord: number;
   private readonly pcWord: number;
@@ -133,6 +134,7 @@ export class Engine {
     this.words = memory.i32;
     this.budgetWord = headerWord(hartOffset, "budget");
     this.exitWord = headerWord(hartOffset, "exit");
+    this.lateWord = headerWord(hartOffset, "late");
     this.inRegionsWord = headerWord(hartOffset, "inRegions");
     this.fetchWord = headerWord(hartOffset, "tlbFetch");
     this.pcWord = this.slotWord("pc");
@@ -246,6 +248,7 @@ export class Engine {
     this.atBreakpoint = false;
     while (words[budgetWord]! > 0) {
       if (words[exitWord] !== Exit.none) {
+        this.takeLate();
         if (words[exitWord] !== Exit.redirect) return;
         words[exitWord] = Exit.none;
         counters.exitsRedirect++;
@@ -273,7 +276,16 @@ export class Engine {
       counters.interpreted += before - words[budgetWord]! - translated;
       this.handle(reason);
     }
+    this.takeLate();
     if (words[exitWord] === Exit.redirect) words[exitWord] = Exit.none;
+  }
+
+  /** An instruction that a fault has ended early may have left a note: what it asks for holds all the same. */
+  private takeLate(): void {
+    const { words, exitWord, lateWord } = this;
+    if (words[lateWord] === Exit.none) return;
+    words[exitWord] = Math.max(words[exitWord]!, words[lateWord]!);
+    words[lateWord] = Exit.none;
   }
 
   /**
@@ -388,6 +400,7 @@ export class Engine {
     words.fill(0, scratch >> 2, (scratch + PAGE_SIZE) >> 2);
     words[this.budgetWord] = 0;
     words[this.exitWord] = Exit.none;
+    words[this.lateWord] = Exit.none;
   }
 
   /** Word index of a slot. */

@@ -17,6 +17,7 @@ import { MemoryAccess } from "../mmu/access.js";
 import {
   type AddressTranslator,
   type CallSite,
+  lateName,
   lengthAt,
   type MmioBus,
   unretiredAfter,
@@ -88,6 +89,7 @@ export class CpuError extends Error {
 const HART_OFFSET = 0;
 const budgetWord = (HART_OFFSET + header.budget) >> 2;
 const exitWord = (HART_OFFSET + header.exit) >> 2;
+const lateWord = (HART_OFFSET + header.late) >> 2;
 const DEFAULT_CODE_PAGES = 256;
 const accessKinds = ["read", "write", "fetch"] as const;
 /** More than any CPU takes without an instruction between them. */
@@ -249,6 +251,7 @@ export class FlatCpu {
     this.granted = budget;
     words[budgetWord] = budget;
     words[exitWord] = Exit.none;
+    words[lateWord] = Exit.none;
     this.interrupt();
     this.engine.run();
     this.deliverFault();
@@ -344,18 +347,22 @@ export class FlatCpu {
       ? (cause: number, lo: number, hi: number, site: CallSite) =>
           this.trap(cause, this.unsigned(lo, hi), site)
       : (cause: number, lo: number, site: CallSite) => this.trap(cause, lo >>> 0, site);
-    const wrapped = helpersOf(this.frontEnd).map((helper) => {
+    const wrapped = helpersOf(this.frontEnd).flatMap((helper) => {
       const run = given[helper.name];
       if (run === undefined)
         throw new CpuError(`${this.frontEnd.name} calls ${helper.name}: give it in helpers`);
       if (helper.result !== null && helper.effects.exits)
         throw new CpuError(`${helper.name} has a result and may exit: declare one of the two only`);
-      return [helper.name, this.wrap(helper, run)];
+      return [
+        [helper.name, this.wrap(helper, run, false)],
+        [lateName(helper.name), this.wrap(helper, run, true)],
+      ] as const;
     });
     return { ...Object.fromEntries(wrapped), raise };
   }
 
-  private wrap({ name, effects }: Helper, run: CpuHelper): (...args: number[]) => number {
+  /** @param isLate whether the instruction goes on after the call, unless the helper sets the program counter */
+  private wrap({ name, effects }: Helper, run: CpuHelper, isLate: boolean): (...args: number[]) => number {
     const { words } = this;
     const at = this.wordOf("pc", 0);
     return (...args) => {
@@ -370,6 +377,11 @@ export class FlatCpu {
       this.giveBack(-unretiredAt(site));
       this.staying = undefined;
       if (words[exitWord] === Exit.none || !effects.exits) return result ?? 0;
+      if (isLate && !this.jumped) {
+        words[lateWord] = Math.max(words[lateWord]!, words[exitWord]!);
+        words[exitWord] = Exit.none;
+        return 0;
+      }
       if (!this.jumped) this.pc = this.pc + lengthAt(site);
       this.giveBack(unretiredAfter(site));
       return 0;

@@ -40,6 +40,8 @@ export const header = {
   reservedHigh: 36,
   /** Guest instructions that ran in regions, modulo 2^32. */
   inRegions: 40,
+  /** What `exit` becomes where the current instruction ends; 0 if it need not end the block. See {@link Exit}. */
+  late: 44,
 } as const;
 
 /** Byte offset of the guest state (the front end's slots) in a hart block. */

@@ -6,7 +6,8 @@
  * precise: the program counter names the current instruction, and where a trap or an early exit leaves the block,
  * the instructions that have not retired are given back to the budget. Loads leave the block only by a trap;
  * stores also after themselves, when they changed code that the block may still be about to run, or when a device
- * made an interrupt ready. Atomics never leave after themselves, because their result is still to be written by the
+ * made an interrupt ready. Where the instruction goes on after the store, the store is late: it leaves a note, and the
+ * block calls `settle` where the instruction ends (`passes/late-exits.ts`). Atomics never leave after themselves, because their result is still to be written by the
  * block: code that they change in the rest of that block takes effect when the block is next entered, as
  * architectures allow before an instruction that synchronises fetches with stores.
  *
@@ -20,6 +21,7 @@ import {
   AccessKind,
   type AddressTranslator,
   type CallSite,
+  lateName,
   lengthAt,
   type MmioBus,
   unretiredAfter,
@@ -63,12 +65,18 @@ export class MemoryAccess {
   private readonly pageBytes: number;
   private readonly budgetWord: number;
   private readonly exitWord: number;
+  private readonly lateWord: number;
   private readonly highWord: number;
   private readonly reservation: Int32Array;
   /** Byte offset in linear memory of the last address that was found in RAM. */
   private place = 0;
   /** Its guest-physical address; {@link NO_CODE} if the TLB knew it, and so that stores need not be reported. */
   private gpa = 0;
+  /** The same of the first part of a misaligned access. */
+  private firstPlace = 0;
+  private firstGpa = 0;
+  /** Whether the store that is being done is late. */
+  private isLate = false;
   /** Two 32-bit words and what they are together: for misaligned accesses and 64-bit swaps. */
   private readonly pair = new Int32Array(2);
   private readonly pairBytes = new Uint8Array(this.pair.buffer);
@@ -85,6 +93,7 @@ export class MemoryAccess {
     this.pageBytes = options.pageBytes ?? PAGE_SIZE;
     this.budgetWord = (hartOffset + header.budget) >> 2;
     this.exitWord = (hartOffset + header.exit) >> 2;
+    this.lateWord = (hartOffset + header.late) >> 2;
     this.highWord = (hartOffset + header.resultHigh) >> 2;
     this.reservation = memory.i32.subarray(
       (hartOffset + header.reserved) >> 2,
@@ -105,6 +114,11 @@ export class MemoryAccess {
       st16: (lo, hi, value, site) => this.store(lo!, hi!, 2, value!, 0, site!),
       st32: (lo, hi, value, site) => this.store(lo!, hi!, 4, value!, 0, site!),
       st64: (lo, hi, low, high, site) => this.store(lo!, hi!, 8, low!, high!, site!),
+      [lateName("st8")]: (lo, hi, value, site) => this.storeLate(lo!, hi!, 1, value!, 0, site!),
+      [lateName("st16")]: (lo, hi, value, site) => this.storeLate(lo!, hi!, 2, value!, 0, site!),
+      [lateName("st32")]: (lo, hi, value, site) => this.storeLate(lo!, hi!, 4, value!, 0, site!),
+      [lateName("st64")]: (lo, hi, low, high, site) => this.storeLate(lo!, hi!, 8, low!, high!, site!),
+      settle: (site) => this.settle(site!),
       amo32: (kind, lo, hi, value, site) => this.amo32(kind!, lo!, hi!, value!, site!),
       amo64: (kind, lo, hi, low, high, site) => this.amo64(kind!, lo!, hi!, low!, high!, site!),
       lr32: (lo, hi, site) => this.loadReserved(lo!, hi!, 4, site!),
@@ -166,6 +180,22 @@ export class MemoryAccess {
     return 0;
   }
 
+  private storeLate(
+    lo: number,
+    hi: number,
+    size: 1 | 2 | 4 | 8,
+    low: number,
+    high: number,
+    site: CallSite,
+  ): 0 {
+    this.isLate = true;
+    try {
+      return this.store(lo, hi, size, low, high, site);
+    } finally {
+      this.isLate = false;
+    }
+  }
+
   private writeRam(size: 1 | 2 | 4 | 8, low: number, high: number): void {
     const { place } = this;
     switch (size) {
@@ -184,13 +214,17 @@ export class MemoryAccess {
     }
   }
 
-  /** Misaligned accesses are done byte by byte, after both pages have been translated. */
+  /**
+   * Misaligned accesses are done byte by byte, after both pages have been translated; where a device is among them, in
+   * aligned pieces as large as they go, as QEMU does.
+   */
   private loadMisaligned(lo: number, hi: number, size: number, site: CallSite): number {
     this.counters.misaligned++;
     const inFirst = Math.min(size, this.pageBytes - (lo & (this.pageBytes - 1)));
-    if (!this.resolveRam(AccessKind.read, lo, hi, inFirst, site)) return 0;
-    const first = this.place;
-    if (inFirst < size && !this.resolveSecond(AccessKind.read, lo, hi, inFirst, size, site)) return 0;
+    const places = this.resolveBoth(AccessKind.read, lo, hi, inFirst, size, site);
+    if (places === Place.fault) return 0;
+    if (places === Place.device) return this.loadPieces(lo, hi, size, site);
+    const first = this.firstPlace;
     const second = this.place - inFirst;
     const { pair, pairBytes, bytes } = this;
     pair[0] = 0;
@@ -209,10 +243,11 @@ export class MemoryAccess {
   ): 0 {
     this.counters.misaligned++;
     const inFirst = Math.min(size, this.pageBytes - (lo & (this.pageBytes - 1)));
-    if (!this.resolveRam(AccessKind.write, lo, hi, inFirst, site)) return 0;
-    const first = this.place;
-    const firstGpa = this.gpa;
-    if (inFirst < size && !this.resolveSecond(AccessKind.write, lo, hi, inFirst, size, site)) return 0;
+    const places = this.resolveBoth(AccessKind.write, lo, hi, inFirst, size, site);
+    if (places === Place.fault) return 0;
+    if (places === Place.device) return this.storePieces(lo, hi, size, low, high, site);
+    const first = this.firstPlace;
+    const firstGpa = this.firstGpa;
     const second = this.place - inFirst;
     const { pair, pairBytes, bytes } = this;
     pair[0] = low;
@@ -225,33 +260,97 @@ export class MemoryAccess {
     return 0;
   }
 
-  /** Resolves the part of a misaligned access that lies in the next page. */
-  private resolveSecond(
+  /**
+   * Resolves a misaligned access, `inFirst` bytes of which lie in the first page: RAM, or a fault that was raised, or a
+   * device if either part is one. Leaves the first part's place in `firstPlace` and `firstGpa`.
+   */
+  private resolveBoth(
     kind: AccessKind,
     lo: number,
     hi: number,
     inFirst: number,
     size: number,
     site: CallSite,
-  ): boolean {
+  ): Place {
+    const first = this.resolveKnown(kind, lo, hi, inFirst, site);
+    this.firstPlace = this.place;
+    this.firstGpa = this.gpa;
+    if (first === Place.fault || inFirst === size) return first;
     // Bringing the second page in must not push the first one out.
-    this.options.guest.pool.pin(this.place);
-    const next = (lo + inFirst) | 0;
-    return this.resolveRam(kind, next, this.wide && next === 0 ? (hi + 1) | 0 : hi, size - inFirst, site);
+    if (first === Place.ram) this.options.guest.pool.pin(this.place);
+    const second = this.resolveKnown(
+      kind,
+      (lo + inFirst) | 0,
+      this.highAt(lo, hi, inFirst),
+      size - inFirst,
+      site,
+    );
+    return second === Place.ram ? first : second;
   }
 
-  /** Resolves a misaligned or atomic access to bytes of one page. Devices do not take them. */
-  private resolveRam(kind: AccessKind, lo: number, hi: number, bytes: number, site: CallSite): boolean {
-    const { tlb, translator } = this.options;
-    const known = tlb.lookup(kind, lo, hi);
-    if (known >= 0) {
-      this.place = known;
-      this.gpa = NO_CODE;
-      return true;
+  /** High half of the address `distance` bytes after an address. */
+  private highAt(lo: number, hi: number, distance: number): number {
+    return this.wide && (lo + distance) >>> 0 < lo >>> 0 ? (hi + 1) | 0 : hi;
+  }
+
+  /** Resolves a misaligned or atomic access to bytes of one page, which the TLB may know. */
+  private resolveKnown(kind: AccessKind, lo: number, hi: number, bytes: number, site: CallSite): Place {
+    const known = this.options.tlb.lookup(kind, lo, hi);
+    if (known < 0) return this.resolve(kind, lo, hi, bytes, site);
+    this.place = known;
+    this.gpa = NO_CODE;
+    return Place.ram;
+  }
+
+  /** A misaligned load of which a device has part: its pieces in the order of their addresses. */
+  private loadPieces(lo: number, hi: number, size: number, site: CallSite): number {
+    const { pair, pairBytes } = this;
+    const read = new Uint8Array(8);
+    for (let at = 0; at < size; ) {
+      const piece = pieceAt(lo + at, size - at);
+      const low = (lo + at) | 0;
+      const high = this.highAt(lo, hi, at);
+      const place = this.resolveKnown(AccessKind.read, low, high, piece, site);
+      if (place === Place.fault) return 0;
+      const value = place === Place.ram ? this.readRam(piece) : this.askDevice(low, high, piece, site);
+      if (value === undefined) return 0;
+      for (let byte = 0; byte < piece; byte++) read[at + byte] = value >> (8 * byte);
+      at += piece;
     }
-    const place = this.resolve(kind, lo, hi, bytes, site);
+    pairBytes.set(read);
+    if (size === 8) this.words[this.highWord] = pair[1]!;
+    return pair[0]!;
+  }
+
+  private storePieces(lo: number, hi: number, size: number, low: number, high: number, site: CallSite): 0 {
+    const { translator } = this.options;
+    const value = new Uint8Array(new Int32Array([low, high]).buffer);
+    let leaves = false;
+    for (let at = 0; at < size; ) {
+      const piece = pieceAt(lo + at, size - at);
+      const pieceLow = (lo + at) | 0;
+      const pieceHigh = this.highAt(lo, hi, at);
+      const place = this.resolveKnown(AccessKind.write, pieceLow, pieceHigh, piece, site);
+      if (place === Place.fault) return 0;
+      let bits = 0;
+      for (let byte = 0; byte < piece; byte++) bits |= value[at + byte]! << (8 * byte);
+      if (place === Place.ram) {
+        this.writeRam(piece, bits, 0);
+        leaves = this.takeCodeMoved() || leaves;
+        leaves = this.reportCode(this.gpa, piece, true) || leaves;
+      } else if (!this.tellDevice(pieceLow, pieceHigh, piece, bits, 0, site)) return 0;
+      at += piece;
+    }
+    if (leaves || translator.interruptReady() || this.words[this.exitWord] !== Exit.none)
+      this.leaveAfter(site);
+    return 0;
+  }
+
+  /** Resolves an atomic access to bytes of one page. Devices do not take them. */
+  private resolveRam(kind: AccessKind, lo: number, hi: number, bytes: number, site: CallSite): boolean {
+    const place = this.resolveKnown(kind, lo, hi, bytes, site);
     if (place === Place.device) {
-      translator.accessFault(kind, lo, hi);
+      this.options.translator.accessFault(kind, lo, hi);
       this.giveBack(unretiredAt(site));
     }
     return place === Place.ram;
@@ -260,6 +359,11 @@ export class MemoryAccess {
   // -- devices
 
   private readDevice(lo: number, hi: number, size: 1 | 2 | 4 | 8, site: CallSite): number {
+    return this.askDevice(lo, hi, size, site) ?? 0;
+  }
+
+  /** What the device at `gpa` answers, its high half in the header; undefined after raising a fault. */
+  private askDevice(lo: number, hi: number, size: 1 | 2 | 4 | 8, site: CallSite): number | undefined {
     const { bus, translator } = this.options;
     this.counters.mmioReads++;
     const { gpa } = this;
@@ -271,7 +375,7 @@ export class MemoryAccess {
     if (low === undefined || high === undefined) {
       translator.accessFault(AccessKind.read, lo, hi);
       this.giveBack(unretiredAt(site));
-      return 0;
+      return undefined;
     }
     this.words[this.highWord] = high | 0;
     return low | 0;
@@ -285,6 +389,20 @@ export class MemoryAccess {
     high: number,
     site: CallSite,
   ): void {
+    if (!this.tellDevice(lo, hi, size, low, high, site)) return;
+    if (this.options.translator.interruptReady() || this.words[this.exitWord] !== Exit.none)
+      this.leaveAfter(site);
+  }
+
+  /** Writes to the device at `gpa`; false after raising a fault. */
+  private tellDevice(
+    lo: number,
+    hi: number,
+    size: 1 | 2 | 4 | 8,
+    low: number,
+    high: number,
+    site: CallSite,
+  ): boolean {
     const { bus, translator } = this.options;
     this.counters.mmioWrites++;
     const { gpa } = this;
@@ -296,9 +414,9 @@ export class MemoryAccess {
     if (!done) {
       translator.accessFault(AccessKind.write, lo, hi);
       this.giveBack(unretiredAt(site));
-      return;
+      return false;
     }
-    if (translator.interruptReady() || this.words[this.exitWord] !== Exit.none) this.leaveAfter(site);
+    return true;
   }
 
   // -- atomics
@@ -444,14 +562,29 @@ export class MemoryAccess {
     this.words[this.budgetWord] = this.words[this.budgetWord]! + units;
   }
 
-  /** Leaves the block after the current instruction, which has retired. */
+  /** An instruction ends that left a note to leave after it. */
+  private settle(site: CallSite): 0 {
+    const { words, exitWord, lateWord } = this;
+    this.enter(site);
+    words[exitWord] = words[lateWord]!;
+    words[lateWord] = Exit.none;
+    this.leaveAfter(site);
+    return 0;
+  }
+
+  /** Leaves the block after the current instruction, which has retired, or notes that it has to. */
   private leaveAfter(site: CallSite): void {
-    const { words, pcWord } = this;
+    const { words, pcWord, exitWord, lateWord } = this;
+    if (this.isLate) {
+      words[lateWord] = Math.max(words[lateWord]!, words[exitWord]!, Exit.redirect);
+      words[exitWord] = Exit.none;
+      return;
+    }
     const next = (words[pcWord]! + lengthAt(site)) | 0;
     if (this.wide && next >>> 0 < words[pcWord]! >>> 0) words[pcWord + 1] = (words[pcWord + 1]! + 1) | 0;
     words[pcWord] = next;
     this.giveBack(unretiredAfter(site));
-    if (words[this.exitWord] === Exit.none) words[this.exitWord] = Exit.redirect;
+    if (words[exitWord] === Exit.none) words[exitWord] = Exit.redirect;
   }
 
   /** Translates `bytes` bytes of one page; in RAM, leaves their place in linear memory and fills the TLB. */
@@ -496,6 +629,12 @@ export class MemoryAccess {
     const moved = this.takeCodeMoved();
     if (this.reportCode(this.gpa, size, true) || moved) this.leaveAfter(site);
   }
+}
+
+/** Bytes of the largest aligned piece at an address, of `bytes` at most; devices take 4 at once. */
+function pieceAt(address: number, bytes: number): 1 | 2 | 4 {
+  if ((address & 1) !== 0 || bytes < 2) return 1;
+  return (address & 2) !== 0 || bytes < 4 ? 2 : 4;
 }
 
 /** Stands for the address of a page that the write TLB holds: it is RAM without code. */

@@ -12,23 +12,26 @@ export type AccessKind = (typeof AccessKind)[keyof typeof AccessKind];
 
 /**
  * Where in a translation a slow path was called from, packed into one int32 so that the call stays small:
- * bits 0-11 the instruction's offset in its page, bits 12-14 its length in bytes, bits 15-19 what it costs, bits
- * 20-31 what the instructions of the block cost that are charged to the budget but have not retired, this one included.
+ * bits 0-11 the instruction's offset in its page, bits 12-15 its length in bytes, bits 16-20 what it costs, bits
+ * 21-31 what the instructions of the block cost that are charged to the budget but have not retired, this one included.
  */
 export type CallSite = number;
 
-/** Packs a {@link CallSite}; `cost` is 1 to 31, `unretired` at most 4095. */
+/** Packs a {@link CallSite}; `length` is 1 to 15, `cost` 1 to 31, `unretired` at most 2047: 64 instructions at most. */
 export const callSite = (pageOffset: number, length: number, unretired: number, cost = 1): CallSite =>
-  (unretired << 20) | (cost << 15) | (length << 12) | (pageOffset & 0xfff);
+  (unretired << 21) | (cost << 16) | (length << 12) | (pageOffset & 0xfff);
+
+/** Under what name the slow path of a late store, or the helper of a late call, is bound: see `passes/late-exits.ts`. */
+export const lateName = (name: string): string => `late_${name}`;
 
 /** Length in bytes of the instruction at a call site. */
-export const lengthAt = (site: CallSite): number => (site >>> 12) & 7;
+export const lengthAt = (site: CallSite): number => (site >>> 12) & 15;
 
 /** Budget units that are charged for the instruction at a call site and for those after it in its block. */
-export const unretiredAt = (site: CallSite): number => site >>> 20;
+export const unretiredAt = (site: CallSite): number => site >>> 21;
 
 /** Budget units that are charged for the instructions after the one at a call site. */
-export const unretiredAfter = (site: CallSite): number => (site >>> 20) - ((site >>> 15) & 31);
+export const unretiredAfter = (site: CallSite): number => (site >>> 21) - ((site >>> 16) & 31);
 
 /** Read-modify-write operations by the number that emitted code passes to the slow path. */
 export const amoKinds = ["swap", "add", "xor", "and", "or", "min", "max", "minu", "maxu"] as const;

@@ -4,9 +4,11 @@
  *   set x[5], %1 ; (nothing that can leave the block or read slots) ; set x[5], %2   =>   the first goes
  *
  * Whatever may leave the block or raise an exception sees all slots: loads, stores, atomics, `trapif`, calls that
- * read slots or exit, and the block's own exit. A `get` sees its slot.
+ * read slots or exit, the end of an instruction with a late store or call, and the block's own exit. A `get` sees its
+ * slot.
  */
 import { type Block, type Operation, opcodes, type Value } from "@hyperfile/decoder";
+import { lateExits } from "./late-exits.js";
 import { Rewriter } from "./rewriter.js";
 
 /** Removes what has no effect. */
@@ -14,11 +16,13 @@ export function eliminateDead(block: Block): Block {
   const { operations } = block;
   const live = new Uint8Array(operations.length);
   const overwritten = new Map<string, Set<number>>();
+  const { ends } = lateExits(block);
   for (let position = operations.length - 1; position >= 0; position--) {
     const operation = operations[position]!;
     if (!isNeeded(operation, live[position] === 1, overwritten)) continue;
     live[position] = 1;
     for (const arg of operation.args) live[arg] = 1;
+    if (ends.has(position)) overwritten.clear();
   }
   const rewriter = new Rewriter(block);
   operations.forEach((operation, old) => {

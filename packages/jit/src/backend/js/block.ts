@@ -23,7 +23,7 @@ import {
 import { type header, PAGE_SIZE, STATE_OFFSET } from "../../memory/layout.js";
 import { callSite } from "../../mmu/ports.js";
 import { knownTarget } from "../../region/graph.js";
-import { type EmitterHost, headerWord, JsEmitter } from "./emitter.js";
+import { type EmitterHost, headerWord, JsEmitter, takeLate } from "./emitter.js";
 import type { Values } from "./values.js";
 
 /** Greatest charge that an instruction may take beside what it costs, as a mask. */
@@ -65,6 +65,13 @@ export function emitBlock(block: Block, context: BlockContext): string {
     const carry = distance > 0 ? `((${low} >>> 0) < (pc >>> 0) | 0)` : `-((${low} >>> 0) > (pc >>> 0) | 0)`;
     return [low, `(ph + ${carry} | 0)`];
   };
+  const savePc = (distance: number): string => {
+    const [lo, hi] = pc(distance);
+    return `I[${pcWord}] = ${lo};${context.wideAddresses ? ` I[${pcWord + 1}] = ${hi};` : ""}`;
+  };
+  /** Statements that leave where the last instruction left a note. */
+  const leaveLate = (save: string): string =>
+    `if (I[${word("late")}] !== 0) { ${takeLate(context.hartOffset)} ${save} return null; }`;
   /** Statements that continue at `target`. */
   const goTo = (target: Target): string => {
     const distance = target as number;
@@ -74,9 +81,7 @@ export function emitBlock(block: Block, context: BlockContext): string {
       const next = context.chain ? `P[${place >> context.granularity}]` : "null";
       return `I[${pcWord}] = pc + ${distance}; return ${next};`;
     }
-    const [lo, hi] = pc(distance);
-    const high = context.wideAddresses ? ` I[${pcWord + 1}] = ${hi};` : "";
-    return `I[${pcWord}] = ${lo};${high} return ${context.chain ? "jump()" : "null"};`;
+    return `${savePc(distance)} return ${context.chain ? "jump()" : "null"};`;
   };
 
   const host: EmitterHost = {
@@ -100,15 +105,25 @@ export function emitBlock(block: Block, context: BlockContext): string {
     fieldIndex: () => {
       throw new Error("a field index in a block: fields are known here");
     },
-    exit: (operation: Operation, values: Values) => {
+    exit: (operation: Operation, values: Values, isLate: boolean) => {
       const [taken, notTaken] = operation.targets ?? [];
-      if (operation.op === "jump") values.line(goTo(taken!));
-      else if (operation.op === "branch") {
+      if (operation.op === "jump") {
+        if (isLate) values.line(leaveLate(savePc(taken as number)));
+        values.line(goTo(taken!));
+      } else if (operation.op === "branch") {
         const test = values.condition(operation.args[0]!);
+        if (isLate) {
+          const [yes, no] = [savePc(taken as number), savePc(notTaken as number)];
+          values.line(leaveLate(`if (${test}) { ${yes} } else { ${no} }`));
+        }
         values.line(`if (${test}) { ${goTo(taken!)} }`);
         values.line(goTo(notTaken!));
       } else if (operation.op === "jumpr") {
         const target = operation.args[0]!;
+        if (isLate) {
+          const high = context.wideAddresses ? ` I[${pcWord + 1}] = ${values.atomHigh(target)};` : "";
+          values.line(leaveLate(`I[${pcWord}] = ${values.atom(target)};${high}`));
+        }
         const known = context.wideAddresses ? undefined : knownTarget(block, operation);
         if (known !== undefined && context.chain) {
           // In the page that the block is in there is no look-up to do; which page that is, shows when it runs.
@@ -122,7 +137,7 @@ export function emitBlock(block: Block, context: BlockContext): string {
         values.line(
           `I[${pcWord}] = ${values.lo(target)};${high} return ${context.chain ? "jump()" : "null"};`,
         );
-      } else values.line("return null;");
+      } else values.line(isLate ? `${leaveLate("")} return null;` : "return null;");
     },
   };
   const emitter = new JsEmitter(

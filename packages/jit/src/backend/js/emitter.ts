@@ -17,7 +17,8 @@ import {
   type Value,
 } from "@hyperfile/decoder";
 import { header, PAGE_SIZE, STATE_OFFSET, TLB_ENTRIES } from "../../memory/layout.js";
-import { amoKinds } from "../../mmu/ports.js";
+import { amoKinds, lateName } from "../../mmu/ports.js";
+import { type LateExits, lateExits } from "../../passes/late-exits.js";
 import { staleReads } from "../../passes/stale-reads.js";
 import { emitFloat, wantedNumbers } from "./float-emitter.js";
 import { emitNarrow } from "./narrow-integers.js";
@@ -48,8 +49,11 @@ export interface EmitterHost {
   field(name: string): string;
   /** Word offset of element `field` of a slot array whose elements have `words` words (templates only). */
   fieldIndex(name: string, words: 1 | 2): string;
-  /** Statements for the block's exit. */
-  exit(operation: Operation, values: Values): void;
+  /**
+   * Statements for the block's exit.
+   * @param isLate whether the last instruction may have left a note in `header.late`: it leaves then
+   */
+  exit(operation: Operation, values: Values, isLate: boolean): void;
   /** End of the names of values, where several blocks share a function. */
   readonly suffix?: string;
   /** Locals with a slot's low and high half and, where it is kept as a double, its number; else that is empty. */
@@ -68,6 +72,7 @@ export class JsEmitter {
   private readonly values: Values;
   /** Reads of slots in locals that must be copied, since the slot changes before their last use. */
   private readonly stale: Uint8Array | undefined;
+  private readonly late: LateExits;
   private print = (line: string): void => {
     this.lines.push(line);
   };
@@ -94,6 +99,7 @@ export class JsEmitter {
     this.values = new Values(block, this.headerWord("resultHigh"), host.suffix ?? "", wanted, (line) =>
       this.print(line),
     );
+    this.late = lateExits(block);
     // A value may be repeated under another name: each pure operation counts as printed inside its users.
     if (host.slotLocals !== undefined)
       this.stale = staleReads(block, ({ op }) => opcodes.get(op)!.kind === "pure");
@@ -129,6 +135,7 @@ export class JsEmitter {
     const { op, args } = operation;
     switch (op) {
       case "insn":
+        if (this.late.ends.has(this.values.current)) this.settle();
         return this.host.mark(operation.at!);
       case "charge":
         return this.values.line(this.host.charge(this.values.lo(args[0]!)));
@@ -192,7 +199,7 @@ export class JsEmitter {
       case "branch":
       case "jumpr":
       case "leave":
-        return this.host.exit(operation, this.values);
+        return this.host.exit(operation, this.values, this.late.ends.has(this.values.current));
       default:
         if (/^(f[a-z]|bits|[iu](32|64)tof)/.test(op))
           return emitFloat(this.values, operation, this.host.flagsWord);
@@ -277,6 +284,19 @@ export class JsEmitter {
 
   // -- memory and helpers
 
+  /** The current instruction ends: leaves if a late store or call wants it. */
+  private settle(): void {
+    const { host } = this;
+    this.values.line(
+      `if (I[${this.headerWord("late")}] !== 0) { ${host.beforeSlowPath()} settle(${host.site()}); ${host.bail()} }`,
+    );
+  }
+
+  /** The name of a slow path or helper, as the current operation calls it. */
+  private callee(name: string): string {
+    return this.late.operations.has(this.values.current) ? lateName(name) : name;
+  }
+
   private emitLoad(operation: Operation): void {
     const { current } = this.values;
     const { width, signed, type } = operation;
@@ -330,7 +350,7 @@ export class JsEmitter {
           ? `const p = ${fast.place} >>> 2; I[p] = ${value[0]}; I[p + 1] = ${value[1]};`
           : `${this.element(width!, false, fast.place)} = ${value[0]};`;
     this.values.line(
-      `{ ${fast.prepare} if (${fast.test}) { ${write} } else { ${this.host.beforeSlowPath()} st${width}(${[low, high, ...value, this.host.site()].join(", ")}); if (I[${this.headerWord("exit")}] !== 0) { ${this.host.bail()} } } }`,
+      `{ ${fast.prepare} if (${fast.test}) { ${write} } else { ${this.host.beforeSlowPath()} ${this.callee(`st${width}`)}(${[low, high, ...value, this.host.site()].join(", ")}); if (I[${this.headerWord("exit")}] !== 0) { ${this.host.bail()} } } }`,
     );
   }
 
@@ -363,7 +383,7 @@ export class JsEmitter {
     if (spills || exits) this.values.line(this.host.beforeSlowPath());
     if (spills) this.values.line(this.host.spill?.() ?? "");
     this.helperCall(
-      helper.name,
+      this.callee(helper.name),
       operation.args.flatMap((arg) => this.values.operand(arg)),
       operation.type,
     );
@@ -391,6 +411,12 @@ export class JsEmitter {
     }
   }
 }
+
+/** Statements that turn a note of a late store or call into an exit. */
+export const takeLate = (hartOffset: number): string => {
+  const late = `I[${headerWord(hartOffset, "late")}]`;
+  return `I[${headerWord(hartOffset, "exit")}] = ${late}; ${late} = 0;`;
+};
 
 /** The names in an expression. */
 const names = (text: string): string[] => text.match(/[A-Za-z_$][\w$]*/g) ?? [];

@@ -9,6 +9,7 @@ import { costOf, type FrontEnd, type Operation, opcodes, type Template } from "@
 import { STATE_OFFSET, TLB_ENTRIES } from "../../memory/layout.js";
 import { callSite } from "../../mmu/ports.js";
 import { eliminateDead } from "../../passes/eliminate-dead.js";
+import { lateExits } from "../../passes/late-exits.js";
 import {
   type EntryFormat,
   type EntryFormats,
@@ -16,7 +17,7 @@ import {
   InterpreterExit,
   OPCODE_BITS,
 } from "../entry-format.js";
-import { type EmitterHost, headerWord, JsEmitter } from "./emitter.js";
+import { type EmitterHost, headerWord, JsEmitter, takeLate } from "./emitter.js";
 import type { Values } from "./values.js";
 
 /** Constants that the generated code needs. */
@@ -69,8 +70,8 @@ export function isCold(template: Template): boolean {
   const target = last.targets?.[0];
   const fallsThrough = last.op === "jump" && typeof target === "object" && target.field === "length";
   if (!fallsThrough && last.op !== "leave" && last.op !== "trap") return false;
-  // The loop has the budget in a local.
-  if (operations.some(({ op }) => op === "charge")) return false;
+  // The loop has the budget in a local, and knows where the instruction that ends leads.
+  if (operations.some(({ op }) => op === "charge") || lateExits(template.block).ends.size > 0) return false;
   return operations.some(({ op }) => {
     const { kind } = opcodes.get(op)!;
     return kind === "call" || kind === "float" || coldOperations.has(op);
@@ -168,7 +169,23 @@ export function emitInterpreter(context: InterpreterContext, { all: formats }: E
   const low = scale === 0 ? "ip + d | 0" : `(ip >> ${scale}) + d | 0`;
   const save = `I[${pcWord}] = ${low}; ${budget} = n;`;
   const reload = `tr = I[${headerWord(hartOffset, "tlbRead")}] >> 2; tw = I[${headerWord(hartOffset, "tlbWrite")}] >> 2;`;
-  const advance = (length: number) => `ip = ip + ${length << scale} | 0; continue;`;
+  const late = `I[${headerWord(hartOffset, "late")}]`;
+  /** From the place of an entry outside the page to the program counter. */
+  const cross = [
+    `pl = ${low};`,
+    ...(wide
+      ? [
+          "if ((pl - pv | 0) >= 0) ph = ph + ((pl >>> 0) < (pv >>> 0) | 0) | 0;",
+          "else ph = ph - ((pl >>> 0) > (pv >>> 0) | 0) | 0;",
+        ]
+      : []),
+  ];
+  const savePc = `I[${pcWord}] = pl;${wide ? ` I[${pcWord + 1}] = ph;` : ""}`;
+  /** Leaves at `pl` where the instruction left a note. */
+  const leaveLate = (toPc: string): string =>
+    `if (${late} !== 0) { ${takeLate(hartOffset)} ${toPc} ${savePc} ${budget} = n; return ${InterpreterExit.done}; }`;
+  const advance = (length: number, isLate = false) =>
+    `ip = ip + ${length << scale} | 0; ${isLate ? `${leaveLate(cross.join(" "))} ` : ""}continue;`;
 
   /** What an instruction costs beyond the one unit that the loop takes. */
   const charge = (format: EntryFormat): string[] => {
@@ -185,11 +202,12 @@ export function emitInterpreter(context: InterpreterContext, { all: formats }: E
     pc: () => [`(${low})`, "ph"],
     field: (name) => fieldText(format, name),
     fieldIndex: (name, words) => fieldIndexText(format, name, words),
-    exit: (operation: Operation, values: Values) => {
+    exit: (operation: Operation, values: Values, isLate: boolean) => {
+      const check = isLate ? ` ${leaveLate(cross.join(" "))}` : "";
       const go = (target: unknown) => {
         const { field } = target as { field: string };
-        if (field === "length") return advance(format.length);
-        return `ip = ip + ${bytes(fieldText(format, field))} | 0; break;`;
+        if (field === "length") return advance(format.length, isLate);
+        return `ip = ip + ${bytes(fieldText(format, field))} | 0;${check} break;`;
       };
       const [taken, notTaken] = operation.targets ?? [];
       if (operation.op === "jump") values.line(go(taken));
@@ -198,11 +216,14 @@ export function emitInterpreter(context: InterpreterContext, { all: formats }: E
         // What follows a branch that is not taken may be the start of a block: regions want to know how often it ran.
         if ((notTaken as { field?: string }).field === "length") {
           const next = `ip = ip + ${format.length << scale} | 0;`;
-          values.line(`${next} C[ip >> 1] = C[ip >> 1] + 1 | 0; continue;`);
+          values.line(`${next}${check} C[ip >> 1] = C[ip >> 1] + 1 | 0; continue;`);
         } else values.line(go(notTaken));
       } else if (operation.op === "jumpr") {
         const target = operation.args[0]!;
-        values.line(`pl = ${values.lo(target)};${wide ? ` ph = ${values.hi(target)};` : ""} continue enter;`);
+        const there = `pl = ${values.lo(target)};${wide ? ` ph = ${values.hi(target)};` : ""}`;
+        values.line(`${there}${isLate ? ` ${leaveLate("")}` : ""} continue enter;`);
+      } else if (isLate) {
+        values.line(`if (${late} !== 0) { ${takeLate(hartOffset)} } return ${InterpreterExit.done};`);
       } else values.line(`return ${InterpreterExit.done};`);
     },
   });
@@ -283,8 +304,7 @@ ${[...handlers, ...coldCalls].join("\n")}
         if (c >= hot) { ${save} return ${InterpreterExit.hot}; }
         continue;
       }
-      pl = ${low};
-      ${wide ? "if ((pl - pv | 0) >= 0) ph = ph + ((pl >>> 0) < (pv >>> 0) | 0) | 0;\n      else ph = ph - ((pl >>> 0) > (pv >>> 0) | 0) | 0;" : ""}
+      ${cross.join("\n      ")}
       continue enter;
     }
   }

@@ -39,7 +39,7 @@ import { callSite } from "../../mmu/ports.js";
 import { fixedTarget, knownTarget } from "../../region/graph.js";
 import type { StructuredEdge, StructuredNode } from "../../region/structure.js";
 import { CHARGE_MASK } from "./block.js";
-import { type EmitterHost, headerWord, JsEmitter } from "./emitter.js";
+import { type EmitterHost, headerWord, JsEmitter, takeLate } from "./emitter.js";
 import type { Values } from "./values.js";
 
 /** What a region's code depends on besides its blocks. */
@@ -327,31 +327,51 @@ class RegionPrinter {
     this.close();
   }
 
-  private printEnding(at: StructuredNode, operation: Operation, values: Values): void {
+  /** Leaves with the program counter that `save` stores, if the last instruction left a note. */
+  private leaveLate(values: Values, save: string): void {
+    const budget = `${this.word("budget")} = n;`;
+    values.line(
+      `if (${this.word("late")} !== 0) { ${takeLate(this.context.hartOffset)} ${budget} ${save} break bail; }`,
+    );
+  }
+
+  private printEnding(at: StructuredNode, operation: Operation, values: Values, isLate: boolean): void {
     const { context } = this;
     const { edges, node } = at;
+    const saved = (edge: StructuredEdge) => this.savePc(this.address(placeOf(edge)));
     const jumps =
       fixedTarget(node.block, operation, context.granularity) !== undefined ||
       (context.pageAddress !== undefined && knownTarget(node.block, operation) !== undefined);
-    if (operation.op === "jump" || jumps) this.printEdge(edges[0]!);
-    else if (operation.op === "branch") {
+    if (operation.op === "jump" || jumps) {
+      if (isLate) this.leaveLate(values, saved(edges[0]!));
+      this.printEdge(edges[0]!);
+    } else if (operation.op === "branch") {
+      const [taken, notTaken] = edges as readonly [StructuredEdge, StructuredEdge];
+      if (isLate) {
+        const test = values.condition(operation.args[0]!);
+        this.leaveLate(values, `if (${test}) { ${saved(taken)} } else { ${saved(notTaken)} }`);
+      }
       this.printBranch(values.condition(operation.args[0]!), edges[0]!, edges[1]!);
     } else if (operation.op === "jumpr") {
       const target = operation.args[0]!;
       const [expected] = edges;
       const found = [values.atom(target), context.wideAddresses ? values.atomHigh(target) : "ph"];
       // The program counter may be anywhere: both halves are saved.
-      const save = `I[${this.pcWord}] = ${found[0]};${context.wideAddresses ? ` I[${this.pcWord + 1}] = ${found[1]};` : ""} break leave;`;
+      const there = `I[${this.pcWord}] = ${found[0]};${context.wideAddresses ? ` I[${this.pcWord + 1}] = ${found[1]};` : ""}`;
+      if (isLate) this.leaveLate(values, there);
+      const save = `${there} break leave;`;
       if (expected === undefined) {
         values.line(save);
         return;
       }
-      const place = expected.kind === "exit" ? expected.place : expected.to.node.place;
-      const [low, high] = this.address(place);
+      const [low, high] = this.address(placeOf(expected));
       const differs = context.wideAddresses ? ` || ${found[1]} !== ${high}` : "";
       values.line(`if (${found[0]} !== ${low}${differs}) { ${save} }`);
       this.printEdge(expected);
-    } else values.line("break bail;");
+    } else {
+      if (isLate) values.line(`if (${this.word("late")} !== 0) { ${takeLate(context.hartOffset)} }`);
+      values.line("break bail;");
+    }
   }
 
   private hostOf(at: StructuredNode): EmitterHost {
@@ -388,7 +408,10 @@ class RegionPrinter {
         return slot === undefined ? undefined : [slot.low, slot.high, slot.number];
       },
       flagsWord: this.context.flagsOffset === undefined ? undefined : this.context.flagsOffset >> 2,
-      exit: (operation, values) => this.printEnding(at, operation, values),
+      exit: (operation, values, isLate) => this.printEnding(at, operation, values, isLate),
     };
   }
 }
+
+/** Where an edge leads. */
+const placeOf = (edge: StructuredEdge): number => (edge.kind === "exit" ? edge.place : edge.to.node.place);

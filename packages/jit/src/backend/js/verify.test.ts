@@ -7,7 +7,9 @@ import { EmissionError, EmissionVerifier } from "./verify.js";
 
 const names = [
   ..."I B U S H D F C P".split(" "),
-  ..."imul clz32 mulhu32 bswap32 clz64 div64 rotl64 ld8u ld8s ld16s ld32 ld64 st8 st32 st64".split(" "),
+  ..."imul clz32 mulhu32 bswap32 clz64 div64 rotl64 ld8u ld8s ld16s ld32 ld64 st8 st32 st64 late_st8 late_st64 settle".split(
+    " ",
+  ),
   ..."amo64 lr64 sc64 raise ecall fadd_f64 toDouble lowOf abs fused decode jump".split(" "),
 ];
 const verifier = new EmissionVerifier(new Set(names));

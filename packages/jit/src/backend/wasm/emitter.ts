@@ -18,9 +18,10 @@ import {
   type Wide,
 } from "@hyperfile/decoder";
 import { header, TLB_ENTRIES } from "../../memory/layout.js";
-import { amoKinds } from "../../mmu/ports.js";
+import { amoKinds, lateName } from "../../mmu/ports.js";
 import { type AccessGroup, accessGroups, type GroupMember } from "../../passes/access-groups.js";
 import { useCounts } from "../../passes/eliminate-dead.js";
+import { type LateExits, lateExits } from "../../passes/late-exits.js";
 import { staleReads } from "../../passes/stale-reads.js";
 import { floatFunction } from "../js/float-emitter.js";
 import { type FunctionWriter, Op, ValueType } from "./encoder.js";
@@ -59,8 +60,11 @@ export interface WasmHost {
   /** Local with the byte offset of the TLB for loads, and for stores. */
   readonly tlbRead: number;
   readonly tlbWrite: number;
-  /** Code for the block's exit. */
-  exit(operation: Operation, emitter: WasmEmitter): void;
+  /**
+   * Code for the block's exit.
+   * @param isLate whether the last instruction may have left a note in `header.late`: it leaves then
+   */
+  exit(operation: Operation, emitter: WasmEmitter, isLate: boolean): void;
 }
 
 /** What the code depends on besides the block. */
@@ -84,6 +88,7 @@ export class WasmEmitter implements ValueWriter {
   private readonly uses: Uint16Array;
   private readonly stale: Uint8Array;
   private readonly members: readonly (GroupMember | undefined)[];
+  private readonly late: LateExits;
   private readonly locals = new Map<Value, number>();
   /** Groups whose first access has been printed, with the local of the place of their lowest address; 0: unknown. */
   private readonly places = new Map<AccessGroup, number>();
@@ -96,6 +101,7 @@ export class WasmEmitter implements ValueWriter {
     private readonly host: WasmHost,
   ) {
     const { uses, stale, members } = analysisOf(block);
+    this.late = lateExits(block);
     this.uses = uses;
     this.stale = stale;
     this.members = members;
@@ -186,6 +192,7 @@ export class WasmEmitter implements ValueWriter {
     const { writer, host } = this;
     switch (op) {
       case "insn":
+        if (this.late.ends.has(position)) this.settle();
         host.mark(operation.at!);
         return;
       case "charge":
@@ -227,7 +234,7 @@ export class WasmEmitter implements ValueWriter {
       case "branch":
       case "jumpr":
       case "leave":
-        host.exit(operation, this);
+        host.exit(operation, this, this.late.ends.has(position));
         return;
       default:
         if (opcodes.get(op)!.kind === "float" || op === "fclass") this.emitFloat(operation, position);
@@ -488,6 +495,11 @@ export class WasmEmitter implements ValueWriter {
     this.locals.set(position, result);
   }
 
+  /** The name of a slow path or helper, as the operation at a position calls it. */
+  private callee(name: string, position: Value): string {
+    return this.late.operations.has(position) ? lateName(name) : name;
+  }
+
   private emitStore(operation: Operation, position: Value): void {
     const { writer, host } = this;
     const width = operation.width!;
@@ -519,7 +531,7 @@ export class WasmEmitter implements ValueWriter {
       count += 1;
     }
     host.site();
-    writer.call(`st${width}`, new Array(count + 1).fill(i32), [i32]);
+    writer.call(this.callee(`st${width}`, position), new Array(count + 1).fill(i32), [i32]);
     writer.op(Op.drop);
     this.leaveIfAsked();
     this.forgetPlaces();
@@ -581,6 +593,33 @@ export class WasmEmitter implements ValueWriter {
     this.locals.set(position, result);
   }
 
+  /** The current instruction ends: leaves if a late store or call wants it. */
+  private settle(): void {
+    const { writer, host, context } = this;
+    writer.loadAt(Op.i32_load, context.hartOffset + header.late);
+    writer.ifUnlikely();
+    host.beforeSlowPath();
+    host.site();
+    writer.call("settle", [i32], [i32]);
+    writer.op(Op.drop);
+    host.bail();
+    writer.end();
+  }
+
+  /** Begins `if (a late store or call left a note) {`, and makes an exit of the note. */
+  beginLate(): void {
+    const { writer, context } = this;
+    const late = context.hartOffset + header.late;
+    writer.loadAt(Op.i32_load, late);
+    writer.ifUnlikely();
+    writer.i32(0);
+    writer.loadAt(Op.i32_load, late);
+    writer.memory(Op.i32_store, context.hartOffset + header.exit);
+    writer.i32(0);
+    writer.i32(0);
+    writer.memory(Op.i32_store, late);
+  }
+
   private leaveIfAsked(): void {
     const { writer, host, context } = this;
     writer.loadAt(Op.i32_load, context.hartOffset + header.exit);
@@ -605,7 +644,8 @@ export class WasmEmitter implements ValueWriter {
       count += this.isWide(arg) ? 2 : 1;
     }
     host.site();
-    writer.call(helper.name, new Array(count).fill(i32), operation.type === null ? [] : [i32]);
+    const name = this.callee(helper.name, position);
+    writer.call(name, new Array(count).fill(i32), operation.type === null ? [] : [i32]);
     this.takeResult(operation, position);
     if (exits) {
       writer.loadAt(Op.i32_load, this.context.hartOffset + header.exit);

@@ -437,19 +437,28 @@ class InterpreterWriter {
       return state + offset + (index ?? 0) * stride;
     };
     const isWide = (operation: Operation) => slots.get(operation.slot!)!.stride === 8;
-    const forward = () => {
+    /** Leaves at the program counter that `save` stores with the budget, if the instruction left a note. */
+    const leaveLate = (emitter: WasmEmitter, save: () => void) => {
+      emitter.beginLate();
+      save();
+      leave();
+      writer.end();
+    };
+    const forward = (late: WasmEmitter | undefined) => {
       this.addTo(locals.ip, format.length << this.shift);
+      if (late !== undefined) leaveLate(late, () => this.save());
       writer.br(this.next);
     };
-    const go = (target: unknown) => {
+    const go = (target: unknown, late: WasmEmitter | undefined) => {
       const { field } = target as { field: string };
-      if (field === "length") return forward();
+      if (field === "length") return forward(late);
       writer.get(locals.ip);
       this.pushField(format, field);
       writer.i32(this.shift);
       writer.op(Op.i32_shl);
       writer.op(Op.i32_add);
       writer.set(locals.ip);
+      if (late !== undefined) leaveLate(late, () => this.save());
       writer.br(this.taken);
     };
     return {
@@ -488,20 +497,30 @@ class InterpreterWriter {
       },
       tlbRead: locals.tlbRead,
       tlbWrite: locals.tlbWrite,
-      exit: (operation, emitter) => {
+      exit: (operation, emitter, isLate) => {
         const [taken, notTaken] = operation.targets ?? [];
-        if (operation.op === "jump") go(taken);
+        const late = isLate ? emitter : undefined;
+        if (operation.op === "jump") go(taken, late);
         else if (operation.op === "branch") {
           emitter.push(operation.args[0]!);
           writer.if();
-          go(taken);
+          go(taken, late);
           writer.end();
-          go(notTaken);
+          go(notTaken, late);
         } else if (operation.op === "jumpr") {
           emitter.push(operation.args[0]!);
           writer.set(locals.pc);
+          if (isLate) {
+            leaveLate(emitter, () => {
+              this.savePc(() => writer.get(locals.pc));
+              this.saveBudget();
+            });
+          }
           writer.br(this.enter);
-        } else leave();
+        } else {
+          if (isLate) leaveLate(emitter, () => {});
+          leave();
+        }
       },
     };
   }

@@ -360,16 +360,43 @@ class RegionWriter {
     writer.end();
   }
 
-  private writeEnding(at: StructuredNode, labels: Labels, operation: Operation, emitter: WasmEmitter): void {
+  /** Leaves with the program counter that `save` stores, if the last instruction left a note. */
+  private leaveLate(emitter: WasmEmitter, save: () => void): void {
+    emitter.beginLate();
+    save();
+    this.writer.br(this.leave);
+    this.writer.end();
+  }
+
+  private writeEnding(
+    at: StructuredNode,
+    labels: Labels,
+    operation: Operation,
+    emitter: WasmEmitter,
+    isLate: boolean,
+  ): void {
     const { writer, context, temporaries } = this;
+    const saveEdge = (edge: StructuredEdge) => this.savePc(() => this.pushPlace(placeOf(edge)));
     const { edges, node } = at;
     const jump =
       fixedTarget(node.block, operation, context.granularity) !== undefined ||
       (context.pageAddress !== undefined && knownTarget(node.block, operation) !== undefined);
     if (operation.op === "jump" || jump) {
+      if (isLate) this.leaveLate(emitter, () => saveEdge(edges[0]!));
       temporaries.release();
       this.writeEdge(edges[0]!, labels);
     } else if (operation.op === "branch") {
+      if (isLate) {
+        const condition = emitter.inLocal(operation.args[0]!);
+        this.leaveLate(emitter, () => {
+          writer.get(condition);
+          writer.if();
+          saveEdge(edges[0]!);
+          writer.else();
+          saveEdge(edges[1]!);
+          writer.end();
+        });
+      }
       emitter.push(operation.args[0]!);
       temporaries.release();
       this.writeBranch(edges[0]!, edges[1]!, labels);
@@ -377,9 +404,10 @@ class RegionWriter {
       const target = operation.args[0]!;
       const local = emitter.inLocal(target);
       const [expected] = edges;
+      if (isLate) this.leaveLate(emitter, () => this.savePc(() => writer.get(local)));
       if (expected !== undefined) {
         writer.get(local);
-        this.pushPlace(returnPlace(expected));
+        this.pushPlace(placeOf(expected));
         writer.op(context.wideAddresses ? Op.i64_ne : Op.i32_ne);
         writer.ifUnlikely();
       }
@@ -391,6 +419,10 @@ class RegionWriter {
         this.writeEdge(expected, labels);
       }
     } else {
+      if (isLate) {
+        emitter.beginLate();
+        writer.end();
+      }
       temporaries.release();
       writer.br(this.bail);
     }
@@ -454,10 +486,10 @@ class RegionWriter {
       },
       tlbRead: this.tlbRead,
       tlbWrite: this.tlbWrite,
-      exit: (operation, emitter) => this.writeEnding(at, labels, operation, emitter),
+      exit: (operation, emitter, isLate) => this.writeEnding(at, labels, operation, emitter, isLate),
     };
   }
 }
 
-const returnPlace = (edge: StructuredEdge): number =>
-  edge.kind === "exit" ? edge.place : edge.to.node.place;
+/** Where an edge leads. */
+const placeOf = (edge: StructuredEdge): number => (edge.kind === "exit" ? edge.place : edge.to.node.place);
