@@ -1,7 +1,7 @@
 /** Pools: the worked cases of VMware's documentation, admission, and the division of a capacity. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { ResourceTree } from "./resource-tree.js";
+import { MOST_POOL_DEPTH, type ResourceNode, ResourceTree } from "./resource-tree.js";
 import { type Claim, waterFill } from "./water-fill.js";
 
 describe("expandable reservations (VMware's two worked cases, in GHz)", () => {
@@ -131,6 +131,89 @@ describe("admission", () => {
         }
       }),
     );
+  });
+});
+
+/** What each node claims, worked out from what reports say of the others. */
+function claimsAnew(tree: ResourceTree): Map<string, number> {
+  const nodes = tree.nodes();
+  const claimOf = ({ name, isPool, allotment, admitted, parent }: ResourceNode): number => {
+    const { reservation, expandable } = allotment;
+    if (!isPool) return admitted ? reservation : 0;
+    if (!expandable || parent === undefined) return reservation;
+    const inside = nodes.filter((node) => node.parent === name).map(claimOf);
+    return Math.max(
+      reservation,
+      inside.reduce((sum, claim) => sum + claim, 0),
+    );
+  };
+  return new Map(nodes.map((node) => [node.name, claimOf(node)]));
+}
+
+describe("many pools and clients", () => {
+  it("claim what they would if it were added up anew (any changes)", () => {
+    const step = fc.record({
+      kind: fc.constantFrom("admit", "retire", "configure", "remove"),
+      client: fc.integer({ min: 0, max: 99 }),
+      // Tenths are not exact: their sums show what rounding does.
+      reservation: fc.integer({ min: 0, max: 9 }).map((tenths) => tenths / 10),
+    });
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 400 }), (steps) => {
+        const tree = new ResourceTree(1000, "cores");
+        tree.addPool("p1", { reservation: 1 });
+        tree.addPool("p2", { reservation: 0.3 }, "p1");
+        tree.addPool("p3", { reservation: 30, expandable: false }, "p2");
+        for (const { kind, client, reservation } of steps) {
+          // Most are in one pool, whose sum is not made anew with every change.
+          const [name, pool] = [`c${client}`, client < 80 ? "p2" : client < 90 ? "p3" : "root"];
+          if (!tree.hasClient(name)) tree.addClient(name, { reservation }, pool);
+          if (kind === "admit") tree.admit(name);
+          else if (kind === "retire") tree.retire(name);
+          else if (kind === "configure") tree.configure(name, { reservation });
+          else tree.removeClient(name);
+        }
+        const expected = claimsAnew(tree);
+        for (const { name, claim } of tree.nodes()) expect(claim).toBeCloseTo(expected.get(name)!, 9);
+      }),
+      { numRuns: 50 },
+    );
+  });
+
+  it("are asked once each for what they can use, however deep they are", () => {
+    const tree = new ResourceTree(8, "cores");
+    for (let depth = 1; depth <= MOST_POOL_DEPTH; depth++) {
+      tree.addPool(`p${depth}`, { reservation: 0.1 }, depth === 1 ? "root" : `p${depth - 1}`);
+      tree.addClient(`c${depth}`, { reservation: 0.01 }, `p${depth}`);
+      tree.admit(`c${depth}`);
+    }
+    let asked = 0;
+    const parts = tree.entitlements(() => {
+      asked++;
+      return 1;
+    });
+    expect(asked).toBe(MOST_POOL_DEPTH);
+    expect([...parts.values()].reduce((sum, part) => sum + part, 0)).toBeCloseTo(8);
+  });
+
+  it("have a greatest depth", () => {
+    const tree = new ResourceTree(1, "cores");
+    for (let depth = 1; depth <= MOST_POOL_DEPTH; depth++)
+      tree.addPool(`p${depth}`, {}, depth === 1 ? "root" : `p${depth - 1}`);
+    expect(() => tree.addPool("deep", {}, `p${MOST_POOL_DEPTH}`)).toThrow(
+      "pool deep would be in 65 others: 64 are possible",
+    );
+    tree.addClient("vm", {}, `p${MOST_POOL_DEPTH}`);
+  });
+
+  it("are admitted in a step for each pool above them: thousands are no work", { timeout: 20_000 }, () => {
+    const tree = new ResourceTree(1000, "cores");
+    for (let at = 0; at < 10_000; at++) tree.addPool(`p${at}`, { reservation: 0.01 });
+    for (let at = 0; at < 50_000; at++) {
+      tree.addClient(`c${at}`, { reservation: 0.01 }, "p7");
+      tree.admit(`c${at}`);
+    }
+    expect(tree.available("root")).toBeCloseTo(1000 - 9_999 * 0.01 - 500, 6);
   });
 });
 

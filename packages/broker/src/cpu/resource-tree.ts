@@ -8,6 +8,9 @@
  *
  * Invariant: for every pool, the claims of its children are within its reservation, or within what its ancestors can
  * spare where it is expandable; so a reservation that was admitted can be honoured at any time.
+ *
+ * Every node keeps its claim and every pool the sum of its children's, so that a change costs a step for each pool
+ * above it, however many nodes there are.
  */
 import { ResourceError } from "./errors.js";
 import { type Claim, waterFill } from "./water-fill.js";
@@ -39,14 +42,24 @@ export const DEFAULT_POOL: PoolAllotment = {
   expandable: true,
 };
 
+/** How deep pools may be nested. */
+export const MOST_POOL_DEPTH = 64;
+
 interface Node {
   readonly name: string;
   readonly isPool: boolean;
   readonly parent: Node | undefined;
+  /** Pools around it. */
+  readonly depth: number;
   readonly children: Set<Node>;
   allotment: PoolAllotment;
   /** Clients: whether it counts for admission. */
   admitted: boolean;
+  /** What it takes of its parent's reservation. */
+  claim: number;
+  /** What its children take of its own, and how often that has changed since it was added up. */
+  claims: number;
+  changes: number;
 }
 
 /** A pool or client as reports show it. */
@@ -63,6 +76,8 @@ export interface ResourceNode {
 
 /** Rounding of sums of decimal fractions must not refuse what fits exactly. */
 const TOLERANCE = 1e-9;
+/** Children up to which a sum is made anew with every change, so that it has no rounding of earlier ones. */
+const FEW_CHILDREN = 64;
 
 /** Pools and clients over one capacity. */
 export class ResourceTree {
@@ -84,22 +99,39 @@ export class ResourceTree {
       name: rootName,
       isPool: true,
       parent: undefined,
+      depth: 0,
       children: new Set(),
       allotment: { shares: 1, reservation: capacity, limit: capacity, expandable: false },
       admitted: true,
+      claim: capacity,
+      claims: 0,
+      changes: 0,
     };
     this.pools.set(rootName, this.root);
   }
 
   /**
    * Makes a pool inside `parent`.
-   * @throws ResourceError if the name is taken, the parent unknown or the figures impossible (`E_ALLOTMENT`), or the
-   *   reservation can't be kept (`E_ADMISSION`)
+   * @throws ResourceError if the name is taken, the parent unknown or at the greatest depth (`E_POOL_DEPTH`), the figures
+   *   impossible (`E_ALLOTMENT`), or the reservation can't be kept (`E_ADMISSION`)
    */
   addPool(name: string, allotment: Partial<PoolAllotment> = {}, parent = this.root.name): void {
     if (this.pools.has(name)) throw new ResourceError("E_NAME_TAKEN", `there is a pool ${name} already`);
     const node = this.makeNode(name, true, { ...DEFAULT_POOL, ...allotment }, parent);
-    this.attach(node, () => this.pools.set(name, node));
+    if (node.depth > MOST_POOL_DEPTH) {
+      throw new ResourceError(
+        "E_POOL_DEPTH",
+        `pool ${name} would be in ${node.depth} others: ${MOST_POOL_DEPTH} are possible`,
+      );
+    }
+    node.parent!.children.add(node);
+    this.settle(node);
+    const refusal = this.refusal(node);
+    if (refusal !== undefined) {
+      this.detach(node);
+      throw refusal;
+    }
+    this.pools.set(name, node);
   }
 
   /**
@@ -121,15 +153,18 @@ export class ResourceTree {
     const node = this.client(name);
     if (node.admitted) return;
     node.admitted = true;
+    this.settle(node);
     const refusal = this.refusal(node);
     if (refusal === undefined) return;
-    node.admitted = false;
+    this.retire(name);
     throw refusal;
   }
 
   /** Gives back a client's reservation. */
   retire(name: string): void {
-    this.client(name).admitted = false;
+    const node = this.client(name);
+    node.admitted = false;
+    this.settle(node);
   }
 
   /**
@@ -142,16 +177,17 @@ export class ResourceTree {
     const after = { ...before, ...change };
     checkAllotment(node, after);
     node.allotment = after;
+    this.settle(node);
     const refusal = this.refusal(node);
     if (refusal === undefined) return;
     node.allotment = before;
+    this.settle(node);
     throw refusal;
   }
 
   /** Forgets a client. */
   removeClient(name: string): void {
-    const node = this.client(name);
-    node.parent!.children.delete(node);
+    this.detach(this.client(name));
     this.clients.delete(name);
   }
 
@@ -167,7 +203,7 @@ export class ResourceTree {
     if (inside !== undefined) {
       throw new ResourceError("E_POOL_BUSY", `pool ${name} still holds ${inside.name}: remove that first`);
     }
-    node.parent.children.delete(node);
+    this.detach(node);
     this.pools.delete(name);
   }
 
@@ -200,8 +236,8 @@ export class ResourceTree {
   nodes(): ResourceNode[] {
     const list: ResourceNode[] = [];
     const visit = (node: Node): void => {
-      const { name, isPool, allotment, admitted } = node;
-      list.push({ name, isPool, parent: node.parent?.name, allotment, admitted, claim: claimOf(node) });
+      const { name, isPool, allotment, admitted, claim } = node;
+      list.push({ name, isPool, parent: node.parent?.name, allotment, admitted, claim });
       for (const child of node.children) visit(child);
     };
     visit(this.root);
@@ -219,16 +255,16 @@ export class ResourceTree {
    * @returns the part of every client with a demand, by name
    */
   entitlements(demand: (client: string) => number): Map<string, number> {
+    const claims = new Map<Node, Claim>();
+    demandOf(this.root, demand, claims);
     const parts = new Map<string, number>();
     const divide = (amount: number, pool: Node): void => {
-      const wanting = [...pool.children]
-        .map((node) => ({ node, claim: this.demandOf(node, demand) }))
-        .filter(({ claim }) => claim.most > 0);
+      const wanting = [...pool.children].filter((node) => claims.get(node)!.most > 0);
       const amounts = waterFill(
         amount,
-        wanting.map(({ claim }) => claim),
+        wanting.map((node) => claims.get(node)!),
       );
-      for (const [at, { node }] of wanting.entries()) {
+      for (const [at, node] of wanting.entries()) {
         if (node.isPool) divide(amounts[at]!, node);
         else parts.set(node.name, amounts[at]!);
       }
@@ -237,43 +273,39 @@ export class ResourceTree {
     return parts;
   }
 
-  private demandOf(node: Node, demand: (client: string) => number): Claim {
-    const { shares, reservation, limit } = node.allotment;
-    if (!node.isPool) {
-      const most = Math.min(limit, demand(node.name));
-      return { shares, least: Math.min(reservation, most), most };
-    }
-    let [least, most] = [0, 0];
-    for (const child of node.children) {
-      const claim = this.demandOf(child, demand);
-      least += claim.least;
-      most += claim.most;
-    }
-    most = Math.min(most, limit);
-    return { shares, least: Math.min(Math.max(least, reservation), most), most };
-  }
-
   private makeNode(name: string, isPool: boolean, allotment: PoolAllotment, parent: string): Node {
+    const around = this.pool(parent);
     const node: Node = {
       name,
       isPool,
-      parent: this.pool(parent),
+      parent: around,
+      depth: around.depth + 1,
       children: new Set(),
       allotment,
       admitted: isPool,
+      claim: 0,
+      claims: 0,
+      changes: 0,
     };
     checkAllotment(node, allotment);
     return node;
   }
 
-  private attach(node: Node, register: () => void): void {
-    node.parent!.children.add(node);
-    const refusal = this.refusal(node);
-    if (refusal !== undefined) {
-      node.parent!.children.delete(node);
-      throw refusal;
+  /** Brings the claims at a node and above it up to date. */
+  private settle(node: Node): void {
+    for (let at: Node = node; ; at = at.parent) {
+      const before = at.claim;
+      at.claim = claimOf(at);
+      if (at.claim === before || at.parent === undefined) return;
+      addUp(at.parent, at.claim - before);
     }
-    register();
+  }
+
+  private detach(node: Node): void {
+    const parent = node.parent!;
+    parent.children.delete(node);
+    addUp(parent, -node.claim);
+    this.settle(parent);
   }
 
   private pool(name: string): Node {
@@ -296,10 +328,10 @@ export class ResourceTree {
       pool = pool.parent
     ) {
       const { reservation, limit, expandable } = pool.allotment;
-      const claims = sumOfClaims(pool);
+      const { claims } = pool;
       const most = expandable ? limit : reservation;
       if (claims <= most + TOLERANCE) continue;
-      const wanted = pool === node ? claims : claimOf(childOnPath(node, pool));
+      const wanted = pool === node ? claims : childOnPath(node, pool).claim;
       const left = Math.max(0, most - (claims - wanted));
       const why = expandable
         ? `its limit is ${this.shown(limit)}`
@@ -330,21 +362,47 @@ function childOnPath(node: Node, pool: Node): Node {
 
 /** What a node takes of its parent's reservation. */
 function claimOf(node: Node): number {
-  if (!node.isPool) return node.admitted ? node.allotment.reservation : 0;
   const { reservation, expandable } = node.allotment;
-  return expandable ? Math.max(reservation, sumOfClaims(node)) : reservation;
+  if (node.parent === undefined) return reservation;
+  if (!node.isPool) return node.admitted ? reservation : 0;
+  return expandable ? Math.max(reservation, node.claims) : reservation;
 }
 
-function sumOfClaims(pool: Node): number {
-  let sum = 0;
-  for (const child of pool.children) sum += claimOf(child);
-  return sum;
+/** One of a pool's children claims so much more. */
+function addUp(pool: Node, change: number): void {
+  pool.claims += change;
+  pool.changes++;
+  if (pool.children.size > FEW_CHILDREN && pool.changes < pool.children.size) return;
+  pool.changes = 0;
+  pool.claims = 0;
+  for (const { claim } of pool.children) pool.claims += claim;
+}
+
+/** What a node can use of its parent, and everything in it of its own; each client is asked once. */
+function demandOf(node: Node, demand: (client: string) => number, claims: Map<Node, Claim>): Claim {
+  const { shares, reservation, limit } = node.allotment;
+  let claim: Claim;
+  if (node.isPool) {
+    let [least, most] = [0, 0];
+    for (const child of node.children) {
+      const part = demandOf(child, demand, claims);
+      least += part.least;
+      most += part.most;
+    }
+    most = Math.min(most, limit);
+    claim = { shares, least: Math.min(Math.max(least, reservation), most), most };
+  } else {
+    const most = Math.min(limit, demand(node.name));
+    claim = { shares, least: Math.min(reservation, most), most };
+  }
+  claims.set(node, claim);
+  return claim;
 }
 
 /** What a pool can still promise. */
 function spare(pool: Node): number {
   const { reservation, limit, expandable } = pool.allotment;
-  const claims = sumOfClaims(pool);
+  const { claims } = pool;
   const own = Math.max(0, reservation - claims);
   if (!expandable || pool.parent === undefined) return own;
   return Math.max(0, Math.min(own + spare(pool.parent), limit - claims));
