@@ -1,6 +1,7 @@
 /** Checks a Hyperfile against its published JSON schema and words what is wrong. */
 import { Ajv, type ErrorObject, type ValidateFunction } from "ajv";
 import type { FieldPath, HyperfileDocument } from "./document.js";
+import { shortened } from "./message-text.js";
 import { hyperfileSchema } from "./schema.js";
 import { hint } from "./suggest.js";
 
@@ -20,8 +21,8 @@ export function checkShape(document: HyperfileDocument): boolean {
   if (validate(document.value)) return true;
   const seen = new Set<string>();
   for (const error of validate.errors ?? []) {
+    if (error.keyword === "propertyNames") continue;
     const problem = describe(error);
-    if (problem === undefined) continue;
     // Several rules can refuse one value; the first says enough.
     const key = JSON.stringify(problem.path);
     if (seen.has(key)) continue;
@@ -33,12 +34,12 @@ export function checkShape(document: HyperfileDocument): boolean {
 
 interface Problem {
   readonly path: FieldPath;
-  readonly message: string;
+  readonly message: () => string;
   readonly at: "value" | "name";
 }
 
-/** Path and message of one of the validator's errors; undefined for those that only repeat another. */
-function describe(error: ErrorObject): Problem | undefined {
+/** Path and message of one of the validator's errors. */
+function describe(error: ErrorObject): Problem {
   const path = pathOf(error.instancePath);
   const params = error.params as Readonly<Record<string, unknown>>;
   const rules = (error.parentSchema ?? {}) as Readonly<Record<string, unknown>>;
@@ -49,34 +50,37 @@ function describe(error: ErrorObject): Problem | undefined {
       const valid = Object.keys((rules.properties as object | undefined) ?? {});
       return {
         path: [...path, name],
-        message: `unknown field; ${hint(name, valid, "valid fields")}`,
+        message: () => `unknown field; ${hint(name, valid, "valid fields")}`,
         at: "name",
       };
     }
     case "required": {
       const name = String(params.missingProperty);
-      return { path, message: `${name} is missing here`, at };
+      return { path, message: () => `${name} is missing here`, at };
     }
     case "minProperties":
-      return { path, message: "nothing is declared here: add at least one", at };
-    case "propertyNames":
-      return undefined;
+      return { path, message: () => "nothing is declared here: add at least one", at };
     case "enum": {
       const valid = (params.allowedValues as unknown[]).map(String);
       return {
         path,
-        message: `${shown(error.data)} is unknown; ${hint(String(error.data), valid, "valid")}`,
+        message: () => `${shown(error.data)} is unknown; ${hint(wordOf(error.data), valid, "valid")}`,
         at,
       };
     }
     case "type":
-      return { path, message: `${shown(error.data)} is not ${expectation(rules)}`, at };
+      return { path, message: () => `${shown(error.data)} is not ${expectation(rules)}`, at };
+    case "not": {
+      const name = error.propertyName;
+      const message = () => "this name has a meaning in JavaScript: choose another";
+      return name === undefined ? { path, message, at } : { path: [...path, name], message, at: "name" };
+    }
     default: {
       if (error.propertyName !== undefined) {
         const name = error.propertyName;
-        return { path: [...path, name], message: `the name is not ${expectation(rules)}`, at: "name" };
+        return { path: [...path, name], message: () => `the name is not ${expectation(rules)}`, at: "name" };
       }
-      return { path, message: `${shown(error.data)} is not ${expectation(rules)}`, at };
+      return { path, message: () => `${shown(error.data)} is not ${expectation(rules)}`, at };
     }
   }
 }
@@ -94,8 +98,15 @@ function shown(value: unknown): string {
   if (value === null) return "nothing";
   if (Array.isArray(value)) return "a list";
   if (typeof value === "object") return "a mapping";
-  return typeof value === "string" ? (value === "" ? "an empty text" : `"${value}"`) : String(value);
+  return typeof value === "string"
+    ? value === ""
+      ? "an empty text"
+      : `"${shortened(value)}"`
+    : String(value);
 }
+
+/** A value as a word to compare with others. */
+const wordOf = (value: unknown): string => (typeof value === "object" ? "" : String(value));
 
 const typeWords: Readonly<Record<string, string>> = {
   object: "a mapping of names to values",

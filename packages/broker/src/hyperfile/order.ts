@@ -14,19 +14,30 @@ export function startOrder(items: readonly OrderedItem[]): { order: string[]; ci
   const byName = new Map(items.map((item) => [item.name, item]));
   const order: string[] = [];
   const state = new Map<string, "open" | "done">();
-  let circle: string[] = [];
-  const visit = (name: string, path: readonly string[]): void => {
-    const item = byName.get(name);
-    if (item === undefined || state.get(name) === "done" || circle.length > 0) return;
-    if (state.get(name) === "open") {
-      circle = path.slice(path.indexOf(name));
-      return;
+  for (const first of items) {
+    /** The way from the first to the one that is looked at, each with what it looks at next. */
+    const way: { readonly item: OrderedItem; next: number }[] = [];
+    const enter = (item: OrderedItem): void => {
+      state.set(item.name, "open");
+      way.push({ item, next: 0 });
+    };
+    if (!state.has(first.name)) enter(first);
+    for (let last = way.at(-1); last !== undefined; last = way.at(-1)) {
+      const name = last.item.after[last.next++];
+      if (name === undefined) {
+        way.pop();
+        state.set(last.item.name, "done");
+        order.push(last.item.name);
+        continue;
+      }
+      const other = byName.get(name);
+      if (other === undefined) continue;
+      if (state.get(name) === "open") {
+        const names = way.map(({ item }) => item.name);
+        return { order: items.map((item) => item.name), circle: names.slice(names.indexOf(name)) };
+      }
+      if (!state.has(name)) enter(other);
     }
-    state.set(name, "open");
-    for (const other of item.after) visit(other, [...path, name]);
-    state.set(name, "done");
-    order.push(name);
-  };
-  for (const { name } of items) visit(name, []);
-  return circle.length > 0 ? { order: items.map(({ name }) => name), circle } : { order, circle };
+  }
+  return { order, circle: [] };
 }

@@ -461,8 +461,124 @@ describe("mistakes", () => {
     ],
     [
       "aliases that multiply without end",
-      `a: &a [x, x, x, x, x, x, x, x, x]\nb: &b [*a, *a, *a, *a, *a, *a, *a, *a]\nc: &c [*b, *b, *b, *b, *b, *b, *b, *b]\nd: [*c, *c, *c, *c, *c, *c, *c, *c]\n`,
-      "1 : the file can't be read: Excessive alias count indicates a resource exhaustion attack",
+      ["a", "b", "c", "d", "e", "f"]
+        .map(
+          (name, at, all) =>
+            `${name}: &${name} [${at === 0 ? "x" : `*${all[at - 1]}`}${`, ${at === 0 ? "x" : `*${all[at - 1]}`}`.repeat(9)}]\n`,
+        )
+        .join(""),
+      "5 : the file has more than 100000 values up to here, counting what aliases stand for: divide it",
+    ],
+    [
+      "an alias inside its own anchor",
+      "vms:\n  a: &a { kernel: embedded, cpu: *a }\n",
+      "2 : *a stands inside its own anchor",
+    ],
+    [
+      "a name that is no text",
+      "vms:\n  [a]: { kernel: embedded }\n  ? { b: c }\n  : {}\n",
+      "2 : a name is a text: this is a list, a mapping or an alias",
+      "3 : a name is a text: this is a list, a mapping or an alias",
+    ],
+    ["a bracket that closes none", "vms: ]\n", "1 : this bracket or brace closes none: remove it"],
+    [
+      "brackets without end",
+      `vms: ${"[".repeat(1e6)}`,
+      "1 : more than 32 mappings and lists are in each other here",
+    ],
+    [
+      "lists without end",
+      `vms: \n ${"- ".repeat(5e5)}`,
+      "2 : more than 32 mappings and lists are in each other here",
+    ],
+    [
+      "lines further and further in",
+      Array.from({ length: 1000 }, (_, depth) => `${" ".repeat(depth)}a:\n`).join(""),
+      "33 : more than 32 mappings and lists are in each other here",
+    ],
+    [
+      "more than a megabyte",
+      `# ${"x".repeat(2 ** 20)}`,
+      "1 : the file has 1048578 characters: at most 1048576 are read",
+    ],
+    [
+      "a time of nothing",
+      vm("time: 0s"),
+      "4 vms.web.time: a time of 0s is impossible: give from 1ms to 87600h, or leave it out",
+    ],
+    [
+      "a time without end",
+      vm(`time: ${"9".repeat(400)}h`),
+      `4 vms.web.time: a time of ${"9".repeat(60)}… is impossible: give from 1ms to 87600h, or leave it out`,
+    ],
+    [
+      "no time for a command",
+      vm("provision: [x, { run: y, timeout: 0.5ms }]"),
+      "4 vms.web.provision[1].timeout: a time of 0.5ms is impossible: give from 1ms to 87600h, or leave it out",
+    ],
+    [
+      "a log of nothing",
+      vm("console: { log: 0K }"),
+      "4 vms.web.console.log: 0K is impossible here: give from 4K to 1048576G",
+    ],
+    [
+      "memory of nothing",
+      vm("memory: 0K"),
+      "4 vms.web.memory: 0K of memory is impossible: a machine can have from 1M to 2G",
+    ],
+    [
+      "a host of nothing",
+      `host: { memory: 0K }\n${vm()}`,
+      "1 host.memory: 0K is impossible here: give from 1M to 1048576G",
+    ],
+    [
+      "a limit of no memory",
+      vm("memory: { size: 64M, limit: 0K }"),
+      "4 vms.web.memory.limit: a limit of 0K would let it have nothing: give more",
+    ],
+    [
+      "a reservation without end",
+      `pools:\n  a: { memory: { reservation: ${"9".repeat(400)}G } }\n${vm()}`,
+      `2 pools.a.memory.reservation: a reservation of ${"9".repeat(60)}… is more than there can be: give less`,
+    ],
+    [
+      "cores without end",
+      vm("cpu: { reservation: .inf }"),
+      "4 vms.web.cpu.reservation: Infinity is not a number of cores, such as 0.5, or a part of one, such as 50%",
+    ],
+    ...["constructor", "__proto__", "toString", "hasOwnProperty"].map((name): [string, string, string] => [
+      `${name} as a kernel`,
+      vm().replace("embedded", name),
+      `3 vms.web.kernel: there is no kernel ${name}; kernels: embedded, debian (a file has a slash in its name)`,
+    ]),
+    [
+      "names of JavaScript as names of everything",
+      "pools: { constructor: {} }\nimages: { constructor: { file: x } }\nkernels: { constructor: { file: x } }\nvms: { constructor: { kernel: embedded, group: constructor } }\n",
+      "1 pools.constructor: this name has a meaning in JavaScript: choose another",
+      "2 images.constructor: this name has a meaning in JavaScript: choose another",
+      "3 kernels.constructor: this name has a meaning in JavaScript: choose another",
+      "4 vms.constructor: this name has a meaning in JavaScript: choose another",
+      "4 vms.constructor.group: this name has a meaning in JavaScript: choose another",
+    ],
+    [
+      "names of JavaScript as references",
+      vm("pool: constructor", "after: __proto__", "disks: [constructor]"),
+      "5 vms.web.after: there is no VM __proto__; VMs: web",
+      "4 vms.web.pool: there is no pool constructor; pools: root",
+      "6 vms.web.disks[0]: there is no image constructor; there are no images",
+    ],
+    [
+      "names of JavaScript as fields",
+      `${vm("constructor: 1", "__proto__: { kernel: embedded }", "cpu: { __proto__: { shares: 5 } }")}\n__proto__: { vms: 1 }\n`,
+      "7 __proto__: unknown field; valid fields: name, host, pools, images, kernels, vms",
+      "4 vms.web.constructor: unknown field; valid fields: kernel, program, firmware, initrd, append, isa, memory, cpu, pool, console, disks, provision and 10 more",
+      "5 vms.web.__proto__: unknown field; valid fields: kernel, program, firmware, initrd, append, isa, memory, cpu, pool, console, disks, provision and 10 more",
+      "6 vms.web.cpu.__proto__: unknown field; valid fields: shares, reservation, limit",
+    ],
+    [
+      "a merge of names of JavaScript",
+      "vms:\n  web: { kernel: embedded, <<: { __proto__: { memory: 1G } } }\n",
+      "2 vms.web.__proto__: unknown field; valid fields: kernel, program, firmware, initrd, append, isa, memory, cpu, pool, console, disks, provision and 10 more",
     ],
   ];
   it.each(cases)("%s", async (_what, text, ...expected) => {
@@ -476,6 +592,96 @@ describe("mistakes", () => {
       /^fleet\.yaml:4:5: vms\.web\.memroy: unknown field; did you mean memory\? \(and 2 more\)$/,
     );
   });
+});
+
+/** Files that look for work: each of about a megabyte or as many names as may be, on the thread that reads it. */
+describe("a file made to cost time", () => {
+  const lines = (count: number, line: (at: number) => string) =>
+    Array.from({ length: count }, (_, at) => line(at)).join("");
+  const vms = (count: number, fields: (at: number) => string) =>
+    `vms:\n${lines(count, (at) => `  v${at}: { kernel: embedded, ${fields(at)} }\n`)}`;
+  it.each<[string, string, number | RegExp]>([
+    ["one name again and again", "a: 1\n".repeat(20_000), /already .* \(and 19998 more\)/],
+    ["a megabyte of one name", "a: 1\n".repeat(209_715), /too many names and values/],
+    [
+      "1,500 aliases of no anchor",
+      `x: &anchor 1\n${lines(1500, (at) => `k${at}: *anchr\n`)}`,
+      /mean anchor\? \(and 1499 more\)/,
+    ],
+    [
+      "2,000 nested pools",
+      `pools:\n${lines(2000, (at) => `  p${at}: { pool: ${at === 0 ? "root" : `p${at - 1}`}, cpu: { reservation: 1 } }\n`)}${vm()}`,
+      /pools.p64.pool: it would be in 64 other pools/,
+    ],
+    [
+      "2,000 pools beside each other",
+      `pools:\n${lines(2000, (at) => `  p${at}: { cpu: { reservation: 0.001 } }\n`)}${vm()}`,
+      1,
+    ],
+    ["3,000 VMs", vms(3000, () => "autostart: false"), 3000],
+    [
+      "3,000 VMs in a row",
+      vms(3000, (at) =>
+        `after: v${Math.max(0, at - 1)}x`.replace(at === 0 ? /.*/ : "x", at === 0 ? "memory: 1M" : ""),
+      ),
+      3000,
+    ],
+    [
+      "3,000 VMs in a circle",
+      vms(3000, (at) => `after: v${(at + 1) % 3000}`),
+      /starts after itself: v0 -> v1 -> .* -> \.\.\. -> v0/,
+    ],
+    [
+      "3,000 VMs after what there isn't",
+      vms(3000, (at) => `after: w${at}`),
+      /there is no VM w0; did you mean v0\? \(and 2999 more\)/,
+    ],
+    [
+      "3,000 merges of one mapping",
+      `vms:\n  v: &v { kernel: embedded }\n${lines(3000, (at) => `  v${at}: { <<: *v }\n`)}`,
+      3001,
+    ],
+    [
+      "a merge of much into much",
+      `a: &a {${lines(3000, (at) => ` k${at}: 1,`)} }\n${lines(3000, (at) => `b${at}: { <<: *a }\n`)}`,
+      /counting what aliases stand for/,
+    ],
+    [
+      "fields that there aren't",
+      `vms: { v: { kernel: embedded, ${lines(15_000, (at) => `f${at}: 1, `)} } }`,
+      /\(and 14999 more\)/,
+    ],
+    ["brackets that close nothing", "]".repeat(1e6), /closes none/],
+    ["commas in a list", `vms: [${",".repeat(1e5)}]`, /./],
+    ["tabs", "\ta: 1\n".repeat(15_000), /a tab indents/],
+    [
+      "a long word",
+      `vms: { v: { kernel: ${"x".repeat(9e5)} } }`,
+      /there is no kernel x{60}…; kernels: embedded, debian/,
+    ],
+    ["documents", "---\n".repeat(50_000), /./],
+  ])("%s", { timeout: 30_000 }, async (_, text, expected) => {
+    const reading = readHyperfile(text, "fleet.yaml", { cores: 1e6, memoryBytes: 2 ** 50 });
+    if (typeof expected === "number") expect((await reading).vms).toHaveLength(expected);
+    else {
+      const error = (await reading.catch((one: unknown) => one)) as HyperfileError;
+      expect(error.message).toMatch(expected);
+      expect(error.problems.length).toBeLessThanOrEqual(51);
+      for (const { message, field } of error.problems)
+        expect(message.length + field.length).toBeLessThan(1000);
+    }
+  });
+
+  it("has its mistakes counted beyond those that are told", async () => {
+    const error = (await read("a: 1\n".repeat(1000)).catch((one: unknown) => one)) as HyperfileError;
+    expect(error.problems).toHaveLength(51);
+    expect(error.problems.at(-1)).toMatchObject({ field: "", message: "and 949 more: mend these first" });
+  });
+});
+
+it("mistakes do nothing to a terminal", async () => {
+  const [complaint] = await complaints('vms: { "\\e[2J\\n": { kernel: embedded } }\n');
+  expect(complaint).toMatch(/^1 vms\.\\x1b\[2J\\x0a: the name is not a name/);
 });
 
 describe("the published schema", () => {

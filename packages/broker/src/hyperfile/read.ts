@@ -9,10 +9,12 @@ import {
   type Allotment,
   DEFAULT_ALLOTMENT,
   DEFAULT_POOL,
+  MOST_POOL_DEPTH,
   type PoolAllotment,
   ResourceTree,
 } from "../cpu/resource-tree.js";
 import type { FieldPath, HyperfileDocument } from "./document.js";
+import { shortened } from "./message-text.js";
 import { startOrder } from "./order.js";
 import { hint } from "./suggest.js";
 import {
@@ -27,11 +29,23 @@ import {
   type ShellKind,
   type VmSpec,
 } from "./types.js";
-import { formatSize, parseCores, parseDuration, parseShares, parseSize } from "./units.js";
+import {
+  formatSize,
+  MOST_DURATION,
+  MOST_SIZE,
+  parseCores,
+  parseDuration,
+  parseShares,
+  parseSize,
+} from "./units.js";
 
 /** Least and most memory of a guest: room for a small program; RAM begins at 2 GiB, and RV32 ends at 4 GiB. */
 const [LEAST_MEMORY, MOST_MEMORY] = [2 ** 20, 2 ** 31];
 const PAGE = 4096;
+/** Least size of a console log: it is kept in two parts. */
+const LEAST_LOG = 4096;
+/** Characters of a file's name, and VMs or pools of a circle, that a message shows. */
+const [LONGEST_FILE, MOST_IN_CIRCLE] = [200, 8];
 /** Default time for a provisioning command: five minutes. */
 const PROVISION_TIMEOUT_MS = 300_000;
 const DEFAULT_LOG_BYTES = 16 * 2 ** 20;
@@ -72,7 +86,7 @@ export async function readHyperfile(
   ]);
   const document = new HyperfileDocument(text, file);
   const stop = (): void => {
-    if (document.problems.length > 0) throw new HyperfileError(document.problems);
+    if (document.problems.length > 0) throw new HyperfileError(document.problems, document.omitted);
   };
   stop();
   checkShape(document);
@@ -84,6 +98,8 @@ export async function readHyperfile(
 
 class Reader {
   private top: Raw = {};
+  /** Names that others refer to. */
+  private names = { pools: new Set<string>(), vms: new Set<string>(), images: new Set<string>() };
   /** VM that writes to an image, by image. */
   private readonly writers = new Map<string, string>();
   private lacks: readonly string[] = [];
@@ -95,6 +111,11 @@ class Reader {
 
   read(top: Raw, size: HostSize): HyperfileSpec {
     this.top = top;
+    this.names = {
+      pools: new Set([ROOT_POOL, ...Object.keys(raw(top.pools))]),
+      vms: new Set(Object.keys(raw(top.vms))),
+      images: new Set(Object.keys(raw(top.images))),
+    };
     this.lacks = size.lacks ?? [];
     const host = raw(top.host);
     const pools = this.pools();
@@ -102,7 +123,7 @@ class Reader {
     for (const [name, kernel] of Object.entries(raw(top.kernels)))
       this.files(raw(kernel), ["kernels", name], ["file", "initrd", "firmware"]);
     const cores = host.cores as number | undefined;
-    const memoryBytes = host.memory === undefined ? undefined : parseSize(host.memory as string)!;
+    const memoryBytes = this.size(host.memory, ["host", "memory"], LEAST_MEMORY);
     const order = this.ordered(
       vms.map(({ name, after }) => ({ name, after })),
       (name) => ["vms", name, "after"],
@@ -118,20 +139,19 @@ class Reader {
       name: top.name as string | undefined,
       host: { cores, memoryBytes },
       pools,
-      vms: order.map((name) => vms.find((vm) => vm.name === name)!),
+      vms: inOrder(vms, order),
     };
   }
 
   private pools(): PoolSpec[] {
     const declared = Object.entries(raw(this.top.pools));
-    const valid = [ROOT_POOL, ...declared.map(([name]) => name)];
     const pools = declared.map(([name, value]): PoolSpec => {
       const path = ["pools", name];
       if (name === ROOT_POOL)
         this.document.add(path, "this name stands for the whole host: choose another", "name");
       const fields = raw(value);
       const parent = (fields.pool as string | undefined) ?? ROOT_POOL;
-      this.reference(parent, valid, [...path, "pool"], "pool");
+      this.reference(parent, this.names.pools, [...path, "pool"], "pool");
       return {
         name,
         parent,
@@ -144,7 +164,23 @@ class Reader {
       (name) => ["pools", name, "pool"],
       "is inside itself",
     );
-    return order.map((name) => pools.find((pool) => pool.name === name)!);
+    const ordered = inOrder(pools, order);
+    this.depths(ordered);
+    return ordered;
+  }
+
+  /** Pools, those around others first, are not nested too deeply. */
+  private depths(pools: readonly PoolSpec[]): void {
+    const depths = new Map([[ROOT_POOL, 0]]);
+    for (const { name, parent } of pools) {
+      const depth = (depths.get(parent) ?? 0) + 1;
+      depths.set(name, depth);
+      if (depth === MOST_POOL_DEPTH + 1)
+        this.document.add(
+          ["pools", name, "pool"],
+          `it would be in ${depth - 1} other pools: at most ${MOST_POOL_DEPTH - 1} are possible`,
+        );
+    }
   }
 
   private vm(name: string, fields: Raw): VmSpec {
@@ -154,14 +190,13 @@ class Reader {
     const named =
       kernels[fields.kernel as string] === undefined ? undefined : raw(kernels[fields.kernel as string]);
     const boot = this.boot(fields, path, named);
-    const vms = Object.keys(raw(this.top.vms));
     const after = [(fields.after as string | string[] | undefined) ?? []].flat();
     for (const [at, other] of after.entries()) {
       const field = Array.isArray(fields.after) ? [...path, "after", at] : [...path, "after"];
-      this.reference(other, vms, field, "VM");
+      this.reference(other, this.names.vms, field, "VM");
     }
     const pool = (fields.pool as string | undefined) ?? ROOT_POOL;
-    this.reference(pool, [ROOT_POOL, ...Object.keys(raw(this.top.pools))], [...path, "pool"], "pool");
+    this.reference(pool, this.names.pools, [...path, "pool"], "pool");
     const { memoryBytes, memory } = this.memory(fields.memory, [...path, "memory"]);
     const console = raw(fields.console);
     const isa = (fields.isa ?? named?.isa) as string | undefined;
@@ -179,11 +214,11 @@ class Reader {
         "a disposable VM is gone when it stops: leave restart out, or disposable",
       );
     }
-    const provision = ((fields.provision as unknown[] | undefined) ?? []).map((step) => {
+    const provision = ((fields.provision as unknown[] | undefined) ?? []).map((step, at) => {
       const { run, timeout, status } = typeof step === "string" ? ({ run: step } as Raw) : raw(step);
       return {
         run: run as string,
-        timeoutMs: timeout === undefined ? PROVISION_TIMEOUT_MS : parseDuration(timeout as string)!,
+        timeoutMs: this.duration(timeout, [...path, "provision", at, "timeout"]) ?? PROVISION_TIMEOUT_MS,
         status: (status as number | undefined) ?? 0,
       };
     });
@@ -206,7 +241,7 @@ class Reader {
       console: {
         columns: (console.columns as number | undefined) ?? 80,
         rows: (console.rows as number | undefined) ?? 24,
-        logBytes: console.log === undefined ? DEFAULT_LOG_BYTES : parseSize(console.log as string)!,
+        logBytes: this.size(console.log, [...path, "console", "log"], LEAST_LOG) ?? DEFAULT_LOG_BYTES,
       },
       disks: ((fields.disks as unknown[] | undefined) ?? []).map((disk, at) =>
         this.disk(disk, [...path, "disks", at]),
@@ -220,7 +255,7 @@ class Reader {
       shutdown:
         (fields.shutdown as string | undefined) ??
         (boot.program === undefined ? shutdownCommands[shell] : undefined),
-      timeLimitMs: fields.time === undefined ? undefined : parseDuration(fields.time as string)!,
+      timeLimitMs: this.duration(fields.time, [...path, "time"]),
       deterministic: (fields.deterministic as boolean | undefined) ?? false,
       tier: (fields.tier as VmSpec["tier"] | undefined) ?? "auto",
     };
@@ -289,7 +324,8 @@ class Reader {
       const valid = [...builtinKernels, ...Object.keys(raw(this.top.kernels))];
       document.add(
         [...path, "kernel"],
-        `there is no kernel ${kernel}; ${hint(kernel, valid, "kernels")} (a file has a slash in its name)`,
+        () =>
+          `there is no kernel ${shortened(kernel)}; ${hint(kernel, valid, "kernels")} (a file has a slash in its name)`,
       );
     } else this.files(fields, path, ["kernel"]);
     return { ...parts, kernel: { file: kernel } };
@@ -302,7 +338,7 @@ class Reader {
       if (file === undefined || this.isFile(file)) continue;
       this.document.add(
         [...path, name],
-        `there is no file ${file}: names are taken from the folder of the Hyperfile`,
+        `there is no file ${shortened(file, LONGEST_FILE)}: names are taken from the folder of the Hyperfile`,
       );
     }
   }
@@ -311,12 +347,7 @@ class Reader {
     const fields: Raw = typeof value === "string" ? { image: value } : raw(value);
     const images = raw(this.top.images);
     const image = fields.image as string;
-    this.reference(
-      image,
-      Object.keys(images),
-      typeof value === "string" ? path : [...path, "image"],
-      "image",
-    );
+    this.reference(image, this.names.images, typeof value === "string" ? path : [...path, "image"], "image");
     const declared = raw(images[image]);
     const readonly = ((fields.readonly ?? declared.readonly) as boolean | undefined) ?? false;
     const overlay = ((fields.overlay ?? declared.overlay) as boolean | undefined) ?? false;
@@ -343,11 +374,15 @@ class Reader {
 
   private memory(value: unknown, path: FieldPath): { memoryBytes: number; memory: Allotment } {
     const isObject = typeof value === "object" && value !== null;
-    const fields: Raw = isObject ? raw(value) : value === undefined ? {} : { size: value };
-    const memoryBytes = fields.size === undefined ? DEFAULT_MEMORY_BYTES : parseSize(fields.size as string)!;
+    const fields: Raw = isObject ? raw(value) : value === undefined ? nothing : { size: value };
     const at = isObject ? [...path, "size"] : path;
+    // A size too large for anything is too large for a machine.
+    const memoryBytes = fields.size === undefined ? DEFAULT_MEMORY_BYTES : readSize(fields.size);
     if (memoryBytes < LEAST_MEMORY || memoryBytes > MOST_MEMORY) {
-      this.document.add(at, `${fields.size} of memory is impossible: a machine can have from 1M to 2G`);
+      this.document.add(
+        at,
+        `${shortened(String(fields.size))} of memory is impossible: a machine can have from 1M to 2G`,
+      );
     } else if (memoryBytes % PAGE !== 0) {
       this.document.add(at, `${fields.size} of memory is impossible: memory comes in pages of 4K`);
     }
@@ -378,20 +413,54 @@ class Reader {
   private bounds(fields: Raw, path: FieldPath, read: (value: unknown) => number) {
     const reservation = fields.reservation === undefined ? 0 : read(fields.reservation);
     const limit = fields.limit === undefined ? Infinity : read(fields.limit);
-    if (limit === 0)
-      this.document.add([...path, "limit"], "a limit of 0 would let it have nothing: give more");
+    if (reservation === Infinity)
+      this.document.add(
+        [...path, "reservation"],
+        `a reservation of ${shortened(String(fields.reservation))} is more than there can be: give less`,
+      );
+    else if (limit === 0)
+      this.document.add(
+        [...path, "limit"],
+        `a limit of ${shortened(String(fields.limit))} would let it have nothing: give more`,
+      );
     else if (reservation > limit) {
       this.document.add(
         [...path, "reservation"],
-        `a reservation of ${fields.reservation} is above the limit of ${fields.limit}`,
+        `a reservation of ${shortened(String(fields.reservation))} is above the limit of ${shortened(String(fields.limit))}`,
       );
     }
     return { reservation, limit };
   }
 
-  private reference(name: string, valid: readonly string[], path: FieldPath, what: string): void {
-    if (valid.includes(name)) return;
-    this.document.add(path, `there is no ${what} ${name}; ${hint(name, valid, `${what}s`)}`);
+  /** A size of at least so many bytes; undefined if none is given, or it is impossible. */
+  private size(value: unknown, path: FieldPath, least: number): number | undefined {
+    if (value === undefined) return undefined;
+    const bytes = parseSize(value as string);
+    if (bytes !== undefined && bytes >= least) return bytes;
+    const [from, to] = [formatSize(least), formatSize(MOST_SIZE)];
+    this.document.add(path, `${shortened(value as string)} is impossible here: give from ${from} to ${to}`);
+    return undefined;
+  }
+
+  /** A time in milliseconds; undefined if none is given, or it is impossible. */
+  private duration(value: unknown, path: FieldPath): number | undefined {
+    if (value === undefined) return undefined;
+    const milliseconds = parseDuration(value as string);
+    if (milliseconds !== undefined && milliseconds >= 1) return milliseconds;
+    const most = MOST_DURATION / 3_600_000;
+    this.document.add(
+      path,
+      `a time of ${shortened(value as string)} is impossible: give from 1ms to ${most}h, or leave it out`,
+    );
+    return undefined;
+  }
+
+  private reference(name: string, valid: ReadonlySet<string>, path: FieldPath, what: string): void {
+    if (valid.has(name)) return;
+    this.document.add(
+      path,
+      () => `there is no ${what} ${shortened(name)}; ${hint(name, [...valid], `${what}s`)}`,
+    );
   }
 
   /** Names so that each comes after those that it names; a circle is a problem at its first member. */
@@ -403,7 +472,10 @@ class Reader {
     const { order, circle } = startOrder(items);
     const [first] = circle;
     if (first !== undefined)
-      this.document.add(field(first), `${first} ${what}: ${circle.join(" -> ")} -> ${first}`);
+      this.document.add(field(first), () => {
+        const shown = circle.length > MOST_IN_CIRCLE ? [...circle.slice(0, MOST_IN_CIRCLE), "..."] : circle;
+        return `${first} ${what}: ${shown.join(" -> ")} -> ${first}`;
+      });
     return order;
   }
 
@@ -435,6 +507,17 @@ class Reader {
   }
 }
 
-const raw = (value: unknown): Raw => (value ?? {}) as Raw;
+const nothing: Raw = Object.freeze(Object.create(null));
+const raw = (value: unknown): Raw => (value ?? nothing) as Raw;
 const readCores = (value: unknown): number => parseCores(value as number | string)!;
-const readSize = (value: unknown): number => parseSize(value as string)!;
+/** A size; more than any is as good as no limit, and refused as a reservation. */
+const readSize = (value: unknown): number => parseSize(value as string) ?? Infinity;
+
+/** Items in the order of their names. */
+function inOrder<Item extends { readonly name: string }>(
+  items: readonly Item[],
+  names: readonly string[],
+): Item[] {
+  const byName = new Map(items.map((item) => [item.name, item]));
+  return names.map((name) => byName.get(name)!);
+}

@@ -1,4 +1,10 @@
-/** The nearest valid word for a mistyped one. */
+/** The nearest valid word for a mistyped one. What is looked at and shown of many or long words is bounded. */
+import { shortened } from "./message-text.js";
+
+/** Longest word that can be a mistyped one. */
+const LONGEST_WORD = 64;
+/** Valid words that are compared with a mistyped one, and that a message lists. */
+const [MOST_COMPARED, MOST_LISTED] = [1000, 12];
 
 /** Edits (insert, delete, replace, swap of neighbours) between two words. */
 export function editDistance(one: string, other: string): number {
@@ -22,13 +28,17 @@ export function editDistance(one: string, other: string): number {
 
 /** The valid word that `word` was probably meant to be, or undefined where none is near. */
 export function nearest(word: string, valid: readonly string[]): string | undefined {
+  if (word.length > LONGEST_WORD) return undefined;
   const wanted = word.toLowerCase();
   const most = Math.max(1, Math.floor(wanted.length / 3));
   let [best, least] = [undefined as string | undefined, most + 1];
-  for (const candidate of valid) {
+  for (const candidate of valid.slice(0, MOST_COMPARED)) {
+    if (candidate.length > LONGEST_WORD) continue;
     const other = candidate.toLowerCase();
     // A beginning or an end of the word is near, however long the rest is.
     const isPart = wanted.length >= 3 && (other.startsWith(wanted) || wanted.startsWith(other));
+    // Each character more or less is an edit.
+    if (!isPart && Math.abs(other.length - wanted.length) >= least) continue;
     const distance = isPart ? Math.min(most, editDistance(wanted, other)) : editDistance(wanted, other);
     if (distance < least) [best, least] = [candidate, distance];
   }
@@ -39,5 +49,8 @@ export function nearest(word: string, valid: readonly string[]): string | undefi
 export function hint(word: string, valid: readonly string[], what: string): string {
   const suggestion = nearest(word, valid);
   if (suggestion !== undefined) return `did you mean ${suggestion}?`;
-  return valid.length === 0 ? `there are no ${what}` : `${what}: ${valid.join(", ")}`;
+  if (valid.length === 0) return `there are no ${what}`;
+  const rest = valid.length - MOST_LISTED;
+  const listed = valid.slice(0, MOST_LISTED).map((one) => shortened(one));
+  return `${what}: ${listed.join(", ")}${rest > 0 ? ` and ${rest} more` : ""}`;
 }

@@ -116,16 +116,26 @@ export function problemLine({ file, line, column, field, message }: HyperfilePro
   return `${file}:${line}:${column}: ${field === "" ? "" : `${field}: `}${message}`;
 }
 
-/** A Hyperfile that can't be used; `problems` has all that was found. */
+/**
+ * A Hyperfile that can't be used. `problems` has what was found, up to a limit; where there is more, the last of it says
+ * how much.
+ */
 export class HyperfileError extends Error {
   override readonly name = "HyperfileError";
   readonly code = "E_HYPERFILE";
+  readonly problems: readonly HyperfileProblem[];
 
-  constructor(readonly problems: readonly HyperfileProblem[]) {
+  /** @param omitted how many mistakes were found that are not in `problems` */
+  constructor(problems: readonly HyperfileProblem[], omitted = 0) {
     const [first] = problems;
-    const rest = problems.length - 1;
+    const rest = problems.length - 1 + omitted;
     super(
       `${first === undefined ? "the Hyperfile can't be used" : problemLine(first)}${rest > 0 ? ` (and ${rest} more)` : ""}`,
     );
+    const last = problems.at(-1);
+    this.problems =
+      omitted === 0 || last === undefined
+        ? problems
+        : [...problems, { ...last, field: "", message: `and ${omitted} more: mend these first` }];
   }
 }

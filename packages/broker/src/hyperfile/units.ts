@@ -6,16 +6,21 @@ const timeUnits: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000,
 /** Words for numbers of shares. */
 export const shareWords = { low: NORMAL_SHARES / 2, normal: NORMAL_SHARES, high: NORMAL_SHARES * 2 } as const;
 
-/** `256M` or `1.5GiB` in bytes; undefined for other text. */
+/** The most that sizes and times can say: 1 PiB, and ten years. */
+export const [MOST_SIZE, MOST_DURATION] = [2 ** 50, 87_600 * 3_600_000];
+
+/** `256M` or `1.5GiB` in whole bytes; undefined for other text, and for more than {@link MOST_SIZE}. */
 export function parseSize(text: string): number | undefined {
   const match = /^(\d+(?:\.\d+)?)([KMG])(?:i?B)?$/.exec(text);
-  return match === null ? undefined : Math.round(Number(match[1]) * sizeUnits[match[2]!]!);
+  const bytes = match === null ? NaN : Math.round(Number(match[1]) * sizeUnits[match[2]!]!);
+  return bytes <= MOST_SIZE ? bytes : undefined;
 }
 
-/** `10ms`, `30s`, `5m` or `1h` in milliseconds; undefined for other text. */
+/** `10ms`, `30s`, `5m` or `1h` in milliseconds; undefined for other text, and for more than {@link MOST_DURATION}. */
 export function parseDuration(text: string): number | undefined {
   const match = /^(\d+(?:\.\d+)?)(ms|s|m|h)$/.exec(text);
-  return match === null ? undefined : Number(match[1]) * timeUnits[match[2]!]!;
+  const milliseconds = match === null ? NaN : Number(match[1]) * timeUnits[match[2]!]!;
+  return milliseconds <= MOST_DURATION ? milliseconds : undefined;
 }
 
 /** A number of cores, or a part of one as `50%`; undefined for other values. */
