@@ -11,6 +11,7 @@ const allowedPackages = {
   jit: ["@hyperfile/decoder", "acorn"],
   devices: [],
   broker: ["@bokuweb/zstd-wasm", "ajv", "ws", "yaml"],
+  machine: ["@hyperfile/broker", "@hyperfile/devices", "@hyperfile/jit"],
 };
 /** Folders that may not import from other folders of their package. */
 const closedFolders = ["packages/decoder/src/ir"];

@@ -1,13 +1,12 @@
 /** Puts a machine under GDB: the stub halts and resumes the run loop, and looks into the CPU while it stands. */
-import type { DebugTarget, Vm } from "@hyperfile/broker";
+import type { DebugTarget } from "@hyperfile/broker";
 import type { GdbServer } from "@hyperfile/broker/node";
-import { type RiscvCpu, RiscvDebug } from "@hyperfile/jit";
+import { RiscvDebug } from "@hyperfile/jit";
+import type { RiscvVirt } from "@hyperfile/machine";
 import { CliError } from "./errors.js";
 
 /** A machine under a debugger. */
 export interface Debugger {
-  /** The run loop calls it after each slice: a breakpoint halts the machine. */
-  afterSlice(): void;
   /** The machine has ended. */
   exited(): void;
 }
@@ -16,7 +15,8 @@ export interface Debugger {
  * Listens for a debugger; the machine is halted until one lets it run.
  * @throws CliError `E_GDB` when the port can't be had
  */
-export async function attachDebugger(cpu: RiscvCpu, vm: Vm, port: number): Promise<Debugger> {
+export async function attachDebugger(machine: RiscvVirt, port: number): Promise<Debugger> {
+  const { cpu, loop: vm } = machine;
   const look = new RiscvDebug(cpu);
   let stopped: ((reason: "breakpoint" | "halted" | "exited") => void) | undefined;
   const tell = (reason: "breakpoint" | "halted" | "exited") => {
@@ -63,12 +63,12 @@ export async function attachDebugger(cpu: RiscvCpu, vm: Vm, port: number): Promi
       cause,
     });
   }
+  machine.observe(() => {
+    if (!cpu.engine.atBreakpoint) return;
+    vm.pause();
+    tell("breakpoint");
+  });
   return {
-    afterSlice() {
-      if (!cpu.engine.atBreakpoint) return;
-      vm.pause();
-      tell("breakpoint");
-    },
     exited() {
       tell("exited");
       server.close();

@@ -3,14 +3,9 @@
  * be tested with a machine of their own.
  */
 import type { DumpOptions, ExplainedStage, ProfileReport, Tier } from "@hyperfile/jit";
+import type { NamedBytes } from "@hyperfile/machine";
 
-/** A file's content with the name that messages use for it. */
-export interface NamedBytes {
-  /** The file name, as the user gave it. */
-  name: string;
-  /** Its content. */
-  bytes: Uint8Array;
-}
+export type { NamedBytes } from "@hyperfile/machine";
 
 /** How many of the emitted functions are parsed and verified before they run. */
 export type VerifyEmitted = "all" | "sampled" | "off";

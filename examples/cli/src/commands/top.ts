@@ -1,7 +1,6 @@
 /** `hyperfile top`: where a VM spends its time, from the profile that it writes while it runs. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { isAlive, type Profile, profileOfProcess, readProfile } from "../profile-file.js";
-import { symbolFinder, symbolsIn } from "../symbols.js";
 import { readNamedFile } from "./options.js";
 
 /** The options of `top`. */
@@ -40,10 +39,7 @@ export async function top(
 ): Promise<number> {
   const { topLines } = await import("../top.js");
   const file = /^\d+$/.test(name) ? profileOfProcess(Number(name)) : name;
-  const symbolAt =
-    flags.symbols === undefined
-      ? undefined
-      : symbolFinder(await symbolsIn(await readNamedFile("symbols", flags.symbols)));
+  const symbolAt = flags.symbols === undefined ? undefined : await finderOf(flags.symbols);
   let shown = "";
   for (;;) {
     const profile = readLatest(file);
@@ -69,4 +65,10 @@ function readLatest(file: string): Profile {
   if (profile.state === "ended" || isAlive(profile.pid)) return profile;
   // The process may have written its last profile between the reading and the asking.
   return { ...readProfile(file), state: "ended" };
+}
+
+/** Finds names by a file of symbols; what reads it is loaded only here. */
+async function finderOf(name: string) {
+  const { symbolFinder, symbolsIn } = await import("@hyperfile/machine");
+  return symbolFinder(symbolsIn(await readNamedFile("symbols", name)));
 }

@@ -1,15 +1,7 @@
 /** What a VM of a Hyperfile boots: its files read, its kernel found, its width known. */
 import { resolve } from "node:path";
 import type { VmSpec } from "@hyperfile/broker";
-import {
-  type BootPlan,
-  bootPlan,
-  checkInitrd,
-  isElf,
-  parseElf,
-  parseKernel,
-  programPlan,
-} from "@hyperfile/devices";
+import type { BootImages } from "@hyperfile/machine";
 import { readNamedFile } from "../commands/options.js";
 import { elfWidth } from "../commands/run.js";
 import { prepareDebianGuest } from "../debian/guest.js";
@@ -23,11 +15,7 @@ const silent = { begin() {}, update() {}, end() {} };
 /** The files of one VM. */
 export interface BootFiles {
   readonly xlen: 32 | 64;
-  readonly append: string;
-  readonly kernel?: NamedBytes;
-  readonly initrd?: NamedBytes;
-  readonly firmware?: NamedBytes;
-  readonly program?: NamedBytes;
+  readonly images: BootImages;
 }
 
 /**
@@ -54,11 +42,13 @@ export async function readBootFiles(spec: VmSpec, folder: string): Promise<BootF
   const append = [builtin === "debian" ? "console=ttyS0" : "", boot.append].filter((part) => part !== "");
   return {
     xlen: spec.xlen ?? declared ?? 64,
-    append: append.join(" "),
-    ...(kernel === undefined ? {} : { kernel }),
-    ...(initrd === undefined ? {} : { initrd }),
-    ...(firmware === undefined ? {} : { firmware }),
-    ...(program === undefined ? {} : { program }),
+    images: {
+      append: append.join(" "),
+      ...(kernel === undefined ? {} : { kernel }),
+      ...(initrd === undefined ? {} : { initrd }),
+      ...(firmware === undefined ? {} : { firmware }),
+      ...(program === undefined ? {} : { program }),
+    },
   };
 }
 
@@ -72,31 +62,4 @@ async function kernelOf(
   if (kernel.builtin === "embedded") return [await readEmbeddedGuest(), undefined];
   const debian = await prepareDebianGuest({ verify: false, refresh: false, progress: silent });
   return [await readNamedFile("kernel", debian.kernel), await readNamedFile("initrd", debian.initrd)];
-}
-
-/**
- * What goes where in the machine's memory.
- * @throws the image's errors, for files that are no kernel, program or initrd, or don't fit
- */
-export function planBoot(
-  files: BootFiles,
-  ramBytes: number,
-  deviceTree: (initrd: { start: number; end: number } | undefined) => Uint8Array,
-): BootPlan {
-  const { program, kernel, initrd, firmware, xlen } = files;
-  if (program !== undefined) return programPlan(parseElf(program.bytes, program.name), ramBytes);
-  if (kernel === undefined) throw new CliError("E_USAGE", "nothing to boot: declare a kernel or a program");
-  if (initrd !== undefined) checkInitrd(initrd.bytes, initrd.name);
-  const firmwareParts =
-    firmware === undefined || !isElf(firmware.bytes)
-      ? firmware?.bytes
-      : parseElf(firmware.bytes, firmware.name).segments;
-  return bootPlan({
-    xlen,
-    ramBytes,
-    kernel: parseKernel(kernel.bytes, kernel.name),
-    deviceTree,
-    ...(initrd === undefined ? {} : { initrd: initrd.bytes }),
-    ...(firmwareParts === undefined ? {} : { firmware: firmwareParts }),
-  });
 }

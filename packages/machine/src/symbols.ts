@@ -1,7 +1,8 @@
 /** Finds the function that a guest address lies in, from the symbols of an ELF file or from a list of them. */
+import { isElf, parseElf } from "@hyperfile/devices";
 import type { ProfileSymbol } from "@hyperfile/jit";
-import { CliError } from "./errors.js";
-import type { NamedBytes } from "./machine-types.js";
+import type { NamedBytes } from "./boot.js";
+import { MachineError } from "./errors.js";
 
 /** Names that assemblers and linkers make up, which mark places inside functions (RISC-V ELF psABI, mapping symbols). */
 const INTERNAL = /^(?:\$|\.L)/;
@@ -32,11 +33,10 @@ export function symbolFinder(
 const LISTED = /^([0-9a-f]{4,16}) [a-z?] (\S+)/i;
 
 /**
- * Addresses by name from a file.
- * @throws CliError `E_FILE` if it has none
+ * Addresses by name from a file: an ELF file, or a list of symbols.
+ * @throws MachineError `E_SYMBOLS` if it has none
  */
-export async function symbolsIn({ name, bytes }: NamedBytes): Promise<ReadonlyMap<string, bigint>> {
-  const { isElf, parseElf } = await import("@hyperfile/devices");
+export function symbolsIn({ name, bytes }: NamedBytes): ReadonlyMap<string, bigint> {
   const symbols = isElf(bytes)
     ? parseElf(bytes, name).symbols
     : new Map(
@@ -48,8 +48,8 @@ export async function symbolsIn({ name, bytes }: NamedBytes): Promise<ReadonlyMa
           .map((match): [string, bigint] => [match[2]!, BigInt(`0x${match[1]}`)]),
       );
   if (symbols.size > 0) return symbols;
-  throw new CliError(
-    "E_FILE",
+  throw new MachineError(
+    "E_SYMBOLS",
     `${name} has no symbols: give an ELF file that isn't stripped, or a System.map`,
   );
 }

@@ -1,0 +1,19 @@
+/** Errors of the machine package. */
+
+/**
+ * What went wrong: `E_BOOT` for images that don't make a machine together, `E_SYMBOLS` for a file that has none,
+ * `E_IDENTITY` for a saved identity of another shape.
+ */
+export type MachineErrorCode = "E_BOOT" | "E_SYMBOLS" | "E_IDENTITY";
+
+/** A machine that can't be made or restored: one line that names the thing and the remedy. */
+export class MachineError extends Error {
+  override readonly name = "MachineError";
+
+  constructor(
+    readonly code: MachineErrorCode,
+    message: string,
+  ) {
+    super(message);
+  }
+}

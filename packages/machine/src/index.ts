@@ -1,0 +1,6 @@
+export type { BootImages, NamedBytes } from "./boot.js";
+export * from "./errors.js";
+export { isaString, type Xlen } from "./isa.js";
+export * from "./machine.js";
+export * from "./riscv-virt.js";
+export * from "./symbols.js";

@@ -1,0 +1,477 @@
+/**
+ * The machine: one RISC-V hart on a board compatible with QEMU's `virt`, with the built-in firmware, clock, console,
+ * entropy and balloon, put together once for all that run machines.
+ *
+ * Its state is that of its parts, by name, and its memory; restoring the parts, in their order, from a snapshot or
+ * from another machine makes it go on from there in place of booting. It then has an identity of its own.
+ */
+import {
+  balloonMemory,
+  type CpuGate,
+  cloneParts,
+  LazyPages,
+  type MachineClock,
+  type PlainRecord,
+  RealClock,
+  type SnapshotMachine,
+  type SnapshotPart,
+  VirtualClock,
+  Vm,
+} from "@hyperfile/broker";
+import {
+  type BootPlan,
+  type ConsoleBackend,
+  ConsoleInput,
+  type PowerEvent,
+  type VirtBoard,
+  type VirtioBalloon,
+  type VirtioConsole,
+  type VirtioFactory,
+  virtBoard,
+  virtioBalloon,
+  virtioConsole,
+  virtioRng,
+  wallClockFrom,
+} from "@hyperfile/devices";
+import {
+  type Dump,
+  type MachineMemory,
+  mergeTraces,
+  modeLetters,
+  NO_STEAL_AREA,
+  type Profiler,
+  RiscvCpu,
+  type RiscvCpuOptions,
+  riscvMemory,
+  supervisorBinary,
+  watchCpu,
+  writeStealTime,
+} from "@hyperfile/jit";
+import { type BootImages, type OpenImages, openImages, planImages, widthOf } from "./boot.js";
+import { MachineError } from "./errors.js";
+import { Htif } from "./htif.js";
+import { MachineIdentity } from "./identity.js";
+import { isaString, pagingOf, type Xlen } from "./isa.js";
+import type { Machine, MachineEnd } from "./machine.js";
+import { SliceConsole } from "./slice-console.js";
+import { machineStatistics } from "./statistics.js";
+
+/** Devices that the machine knows how to make. */
+export type VirtDevice = "console" | "entropy" | "balloon";
+
+/** What a machine is made from. */
+export interface RiscvVirtOptions
+  extends Pick<RiscvCpuOptions, "tier" | "verify" | "chain" | "hotThreshold"> {
+  /** Bytes of RAM, a multiple of 4096. */
+  readonly ramBytes: number;
+  /** What it boots; a machine without it can only go on from a state, or be started by hand through its `cpu`. */
+  readonly boot?: BootImages;
+  /** Width of the registers in bits; that of an ELF file among the images unless given, and 64 where there is none. */
+  readonly xlen?: Xlen;
+  /** Where the guest's output goes; nowhere unless given. */
+  readonly console?: ConsoleBackend;
+  /** Devices for the virtio slots, in order; all that the machine knows unless given. Yours are made by a factory. */
+  readonly devices?: readonly (VirtDevice | VirtioFactory)[];
+  /**
+   * What guest time follows. `host`: the host's clock. `virtual`: the instructions that the guest retires, which makes a
+   * run repeat exactly. `host` unless given.
+   */
+  readonly clock?: "host" | "virtual";
+  /** What a machine in virtual time has its random numbers and its generation from; two names, two machines. */
+  readonly name?: string;
+  /** Whether regions are compiled by other threads of the host; unless given, only where runs need not repeat. */
+  readonly background?: boolean;
+  /** Memory that is there already, in a pool with other machines'; one of its own unless given. */
+  readonly memory?: MachineMemory;
+  /** Another machine in the same pool, to take turns on its engine. */
+  readonly beside?: RiscvVirt;
+  /** Where it asks for leave to run; it counts the instructions that `retired` gives. */
+  readonly gate?: (retired: () => number) => CpuGate;
+  /** Nanoseconds in which the guest wanted to run and did not; guests are told of them where it is given. */
+  readonly steal?: () => number;
+  /** Most guest instructions that it runs: its run then ends with the reason `instructions`. */
+  readonly instructions?: number;
+  /** Instructions between two looks at timers and devices; found by measurement unless given. */
+  readonly slice?: number;
+  /** What a guest's reset does: boots it again, or ends the run. `boot` unless given. */
+  readonly onReset?: "boot" | "end";
+  /** Receiver of what the translator does. */
+  readonly dump?: Dump;
+  /** Takes a profile. */
+  readonly profiler?: Profiler;
+}
+
+/** What a clone does not have from its original. */
+export type CloneOptions = Pick<RiscvVirtOptions, "name" | "console" | "gate" | "steal">;
+
+/** Where the calendar of a machine in virtual time begins: 2026-01-01T00:00:00Z in milliseconds. */
+const VIRTUAL_EPOCH = 1_767_225_600_000;
+/** Instructions between two looks at `tohost`: small programs end at once. */
+const HTIF_SLICE = 5_000;
+/** Instructions of a slice in virtual time: the host's speed must not show. */
+const VIRTUAL_SLICE = 50_000;
+/** Entropy for the kernel's generator, in bytes. */
+const SEED_BYTES = 32;
+/** Milliseconds between two batches of a restored machine's pages. */
+const LAZY_STEP = 5;
+const ALL_DEVICES: readonly VirtDevice[] = ["console", "entropy", "balloon"];
+
+/**
+ * Makes a machine.
+ * @throws ImageError for images that are none or don't fit, MachineError `E_BOOT` for some that don't go together,
+ *   MemoryError for memory that can't be had, BoardError for more devices than slots
+ * @example
+ * const machine = riscvVirt({ ramBytes: 1 << 20, boot: { code: Uint8Array.of(0x6f, 0, 0, 0) }, instructions: 1000 });
+ * const end = await machine.run(); // { kind: "stopped", reason: "instructions" }
+ */
+export function riscvVirt(options: RiscvVirtOptions): RiscvVirt {
+  return new RiscvVirt(options);
+}
+
+/** A machine; {@link riscvVirt} makes one. */
+export class RiscvVirt implements Machine {
+  readonly xlen: Xlen;
+  readonly cpu: RiscvCpu;
+  readonly board: VirtBoard;
+  readonly clock: MachineClock;
+  readonly memory: MachineMemory;
+  /** The run loop. */
+  readonly loop: Vm;
+  /** What snapshots are made from and restored to. It must stand still meanwhile. */
+  readonly state: SnapshotMachine;
+  /** The memory balloon; undefined without one. */
+  readonly balloon: VirtioBalloon | undefined;
+  private readonly console: SliceConsole;
+  private readonly hvc: VirtioConsole | undefined;
+  private readonly identity: MachineIdentity;
+  private readonly htif: Htif | undefined;
+  private readonly images: OpenImages | undefined;
+  /** What the next power-on puts into memory, where it is worked out already. */
+  private plan: BootPlan | undefined;
+  /** Memory and registers hold a state to go on from. */
+  private hasState = false;
+  private isStuck = false;
+  private lazy: ReturnType<typeof setTimeout> | undefined;
+  private steal = 0;
+  private observer: (() => void) | undefined;
+
+  constructor(
+    private readonly options: RiscvVirtOptions,
+    original?: RiscvVirt,
+  ) {
+    const { ramBytes, boot, clock = "host" } = options;
+    const isVirtual = clock === "virtual";
+    this.images = original === undefined ? boot && openImages(boot) : original.images;
+    this.xlen =
+      original?.xlen ??
+      (this.images === undefined ? (options.xlen ?? 64) : widthOf(boot!, this.images, options.xlen));
+    this.memory = options.memory ?? riscvMemory({ ramBytes });
+    this.clock = isVirtual ? new VirtualClock(() => this.cpu.retired()) : new RealClock();
+    this.identity = new MachineIdentity(options.name ?? "", isVirtual, () => {
+      this.hasState = true;
+    });
+
+    this.console = new SliceConsole(options.console ?? { write: () => {} }, () => this.cpu.stop());
+    const { console } = this;
+    const input = new ConsoleInput();
+    const names = options.devices ?? ALL_DEVICES;
+    this.hvc = names.includes("console") ? virtioConsole({ backend: console, input }) : undefined;
+    this.balloon = names.includes("balloon")
+      ? virtioBalloon({ memory: balloonMemory(this.memory.guest) })
+      : undefined;
+    const makers: Readonly<Record<VirtDevice, () => VirtioFactory>> = {
+      console: () => this.hvc!.factory,
+      entropy: () => virtioRng({ entropy: this.identity.entropy }),
+      balloon: () => this.balloon!.factory,
+    };
+    this.board = virtBoard({
+      memory: this.memory.guest,
+      ramBytes,
+      harts: [{ setPending: (cause, level) => this.interrupt(cause, level) }],
+      clock: this.clock,
+      console,
+      input,
+      virtio: names.map((device) => (typeof device === "string" ? makers[device]() : device)),
+      ...(isVirtual ? { wallClock: wallClockFrom(VIRTUAL_EPOCH, this.clock) } : {}),
+      onPower: (event) => this.power(event),
+    });
+    this.cpu = this.makeCpu(isVirtual);
+    this.htif = this.makeHtif();
+    const slice =
+      options.slice ?? (this.htif !== undefined ? HTIF_SLICE : isVirtual ? VIRTUAL_SLICE : undefined);
+    this.loop = new Vm({
+      hart: {
+        run: (budget) => this.slice(budget),
+        pollTimer: () => this.cpu.pollTimer(),
+        deadline: () => this.cpu.deadline(),
+        wakeReady: () => this.cpu.wakeReady(),
+        retired: () => this.cpu.retired(),
+      },
+      board: {
+        tick: () => this.tick(),
+        deadline: () => this.board.deadline(),
+        flush: () => this.board.flush(),
+        reset: () => this.board.reset(),
+      },
+      clock: this.clock,
+      load: () => this.load(),
+      ...(options.gate === undefined ? {} : { gate: options.gate(() => this.cpu.retired()) }),
+      ...(slice === undefined ? {} : { slice }),
+    });
+    const slots = names.map((device) => (typeof device === "string" ? device : "other")).join(" ");
+    this.state = {
+      config: {
+        xlen: this.xlen,
+        ramBytes,
+        board: "virt",
+        devices: slots,
+        time: isVirtual ? "virtual" : "host",
+      },
+      memory: this.memory.guest,
+      parts: {
+        cpu: this.cpu as unknown as SnapshotPart,
+        clock: this.clock,
+        board: {
+          save: () => this.board.save() as PlainRecord,
+          restore: (state) => this.board.restore(state as Parameters<VirtBoard["restore"]>[0]),
+        },
+        identity: this.identity,
+      },
+    };
+    // What does not fit is told now, and not when it is powered on.
+    if (original === undefined) this.plan = this.makePlan();
+  }
+
+  async run(): Promise<MachineEnd> {
+    if (this.hasState) this.bringPagesIn();
+    try {
+      const end = await this.loop.run();
+      this.board.flush();
+      const isStuck = this.isStuck && end.kind === "stopped";
+      return isStuck ? { kind: "stuck", message: this.cpu.describeStuck() } : end;
+    } finally {
+      clearTimeout(this.lazy);
+    }
+  }
+
+  pause(): void {
+    this.loop.pause();
+  }
+
+  resume(): void {
+    this.loop.resume();
+  }
+
+  hold(): void {
+    this.loop.hold();
+  }
+
+  release(): void {
+    this.loop.release();
+  }
+
+  stop(reason: string): void {
+    this.loop.stop(reason);
+  }
+
+  reset(): void {
+    this.loop.requestPower({ kind: "reset" });
+  }
+
+  receive(bytes: Uint8Array): number {
+    const taken = this.board.receive(bytes);
+    this.loop.wake();
+    return taken;
+  }
+
+  resize(columns: number, rows: number): void {
+    this.hvc?.resize(columns, rows);
+  }
+
+  retired(): number {
+    return this.cpu.retired();
+  }
+
+  statistics(): Record<string, unknown> {
+    return machineStatistics(this.cpu, this.board, this.loop.counters);
+  }
+
+  /**
+   * A machine in the same state, which shares this one's memory by copy-on-write and takes turns on its engine. This one
+   * stands still meanwhile.
+   * @throws MemoryError if there is no frame left
+   */
+  clone(options: CloneOptions = {}): RiscvVirt {
+    const { console: _, gate: __, steal: ___, name: ____, ...same } = this.options;
+    this.board.flush();
+    const twin = new RiscvVirt({ ...same, ...options, memory: this.cpu.shareMemory(), beside: this }, this);
+    cloneParts(this.state, twin.state);
+    return twin;
+  }
+
+  /** Gives its memory back to the pool, after its run has ended. */
+  free(): void {
+    clearTimeout(this.lazy);
+    this.cpu.core.park();
+    this.memory.guest.free();
+  }
+
+  /** Is called after each slice from now on, while the guest stands between two instructions. */
+  observe(afterSlice: () => void): void {
+    this.observer = afterSlice;
+  }
+
+  /** Puts what it boots into memory, and the hart at its entry: what power-on does. Not while it runs. */
+  load(): void {
+    if (this.hasState) {
+      // At power-on a machine goes on from its state; when it is reset it boots.
+      this.hasState = false;
+      return;
+    }
+    this.steal = 0;
+    const plan = this.plan ?? this.makePlan();
+    // Another boot has other random numbers.
+    this.plan = undefined;
+    if (plan === undefined)
+      throw new MachineError("E_BOOT", "nothing to boot: give the machine a kernel, a program or code");
+    const { guest } = this.memory;
+    guest.clearTouched();
+    for (const { what, gpa, bytes } of plan.placements) {
+      if (guest.write(gpa, bytes)) continue;
+      throw new MachineError(
+        "E_BOOT",
+        `the ${what} of ${bytes.length} bytes does not fit at 0x${gpa.toString(16)}: give the machine more memory than ${guest.bytes / 2 ** 20} MiB, or free some of the host's`,
+      );
+    }
+    this.cpu.start({
+      pcLo: plan.entry | 0,
+      pcHi: Math.floor(plan.entry / 2 ** 32),
+      mode: plan.mode,
+      args: plan.args,
+    });
+  }
+
+  private makeCpu(isVirtual: boolean): RiscvCpu {
+    const { options, images, memory } = this;
+    const { dump, profiler, steal } = options;
+    const traces = [dump?.trace, profiler?.trace].filter((trace) => trace !== undefined);
+    const sbi = supervisorBinary({
+      harts: () => [this.cpu.hart],
+      memory: memory.guest,
+      console: this.board.firmware,
+      onPower: (event) => this.power(event),
+      stealTime: steal !== undefined && !isVirtual,
+    });
+    const inMachineMode =
+      images !== undefined && (images.firmware !== undefined || images.kernel === undefined);
+    const cpu = new RiscvCpu({
+      xlen: this.xlen,
+      memory,
+      bus: this.board.bus,
+      clock: this.clock,
+      tier: options.tier ?? "auto",
+      background: options.background ?? !isVirtual,
+      ...(options.verify === undefined ? {} : { verify: options.verify }),
+      ...(options.chain === undefined ? {} : { chain: options.chain }),
+      ...(options.hotThreshold === undefined ? {} : { hotThreshold: options.hotThreshold }),
+      ...(traces.length === 0 ? {} : { trace: mergeTraces(...traces) }),
+      ...(options.beside === undefined ? {} : { core: options.beside.cpu.core }),
+      ...(inMachineMode ? {} : { sbi }),
+    });
+    if (dump !== undefined) watchCpu(dump, cpu);
+    profiler?.watch({
+      frontEnd: cpu.frontEnd,
+      engine: cpu.engine,
+      memory: memory.memory,
+      pcLow: () => cpu.hart.pcLow,
+      pcHigh: () => cpu.hart.pcHigh,
+      mode: () => modeLetters[cpu.hart.state.mode] ?? "?",
+      run: (budget) => cpu.run(budget),
+      retired: () => cpu.retired(),
+    });
+    return cpu;
+  }
+
+  private makeHtif(): Htif | undefined {
+    const { symbols } = this.images?.program ?? {};
+    const [tohost, fromhost] = [symbols?.get("tohost"), symbols?.get("fromhost")];
+    if (tohost === undefined) return undefined;
+    const print = (bytes: Uint8Array) => {
+      this.board.flush();
+      this.console.write(bytes);
+    };
+    return new Htif(
+      this.memory.guest,
+      Number(tohost),
+      fromhost === undefined ? undefined : Number(fromhost),
+      print,
+      (status) => this.power({ kind: "off", status }),
+    );
+  }
+
+  private makePlan(): BootPlan | undefined {
+    const { images, xlen } = this;
+    if (images === undefined) return undefined;
+    return planImages(images, xlen, this.options.ramBytes, (initrd) =>
+      this.board.deviceTree({
+        isa: isaString(xlen),
+        mmu: pagingOf(xlen),
+        bootargs: images.append,
+        rngSeed: this.identity.random(SEED_BYTES),
+        ...(initrd === undefined ? {} : { initrd }),
+      }),
+    );
+  }
+
+  private interrupt(cause: number, level: boolean): void {
+    this.cpu.hart.setPending(cause, level);
+    // While the machine is put together there is no run loop that could sleep.
+    if (level) this.loop?.interrupt();
+  }
+
+  private power(event: PowerEvent): void {
+    const ends = event.kind === "reset" && this.options.onReset === "end";
+    this.loop.requestPower(ends ? { kind: "off", status: 0 } : event);
+    this.cpu.stop();
+  }
+
+  private tick(): void {
+    this.console.begin();
+    this.board.tick();
+    this.hvc?.drain();
+  }
+
+  private slice(budget: number): "budget" | "wait" | "stop" {
+    const { cpu, options } = this;
+    // A console still has output from the slice before: it comes before the next instruction.
+    if (this.console.full()) return "stop";
+    const { stealArea } = cpu.hart.state;
+    if (stealArea !== NO_STEAL_AREA && options.steal !== undefined)
+      this.tellSteal(stealArea, options.steal());
+    const { instructions = Infinity } = options;
+    const most = Math.max(1, Math.min(budget, instructions - cpu.retired()));
+    const end = (options.profiler ?? cpu).run(most);
+    this.htif?.poll();
+    if (cpu.engine.stuck) {
+      this.isStuck = true;
+      this.loop.stop("stuck");
+    } else if (cpu.retired() >= instructions) this.loop.stop("instructions");
+    this.observer?.();
+    return end;
+  }
+
+  private tellSteal(area: number, steal: number): void {
+    if (steal === this.steal) return;
+    this.steal = steal;
+    writeStealTime(this.memory.guest, area, steal);
+  }
+
+  /** Brings the pages that a restored guest has not used yet out of the snapshot, while it runs. */
+  private bringPagesIn(): void {
+    const pages = new LazyPages(this.memory.guest);
+    const step = () => {
+      this.lazy = pages.step() ? setTimeout(step, LAZY_STEP) : undefined;
+    };
+    step();
+  }
+}

@@ -1,0 +1,153 @@
+/** The one machine: run, paused, reset, saved, restored, cloned, limited. */
+import { readFileSync } from "node:fs";
+import { encodeMachine, restoreMachine, zstdCodec } from "@hyperfile/broker";
+import { assemble } from "@hyperfile/decoder";
+import { RAM_BASE } from "@hyperfile/devices";
+import { guestIn, riscvPool } from "@hyperfile/jit";
+import { describe, expect, it } from "vitest";
+import { type MachineEnd, type RiscvVirt, type RiscvVirtOptions, riscvVirt } from "../src/index.js";
+
+const MEBIBYTE = 1 << 20;
+const code = (source: string) => assemble(source, { xlen: 64, origin: RAM_BASE }).bytes;
+
+/** Collects what a machine prints. */
+class Terminal {
+  text = "";
+  private readonly decoder = new TextDecoder();
+
+  write(bytes: Uint8Array): void {
+    this.text += this.decoder.decode(bytes, { stream: true });
+  }
+}
+
+/** Prints the word in `a1` and powers off with status 3. */
+const HELLO = `
+        la   a0, text
+        li   a1, 0x10000000
+1:      lbu  a2, 0(a0)
+        beqz a2, 2f
+        sb   a2, 0(a1)
+        addi a0, a0, 1
+        j    1b
+2:      li   a0, 0x100000
+        li   a1, 0x33333
+        sw   a1, 0(a0)
+        j    .
+text:   .asciz "hello"
+`;
+
+describe("a machine", () => {
+  it("runs bare code to its power-off", async () => {
+    const console = new Terminal();
+    const machine = riscvVirt({ ramBytes: MEBIBYTE, boot: { code: code(HELLO) }, console });
+    expect(await machine.run()).toEqual({ kind: "off", status: 3 });
+    expect(console.text).toBe("hello");
+    expect(machine.statistics()).toMatchObject({ guestInstructions: machine.retired() });
+  });
+
+  it("ends at its limit of instructions, exactly; where it is stuck it says why", async () => {
+    const limited = riscvVirt({
+      ramBytes: MEBIBYTE,
+      boot: { code: code("1: j 1b\n") },
+      instructions: 123_457,
+    });
+    expect(await limited.run()).toEqual({ kind: "stopped", reason: "instructions" });
+    expect(limited.retired()).toBe(123_457);
+    const stuck = riscvVirt({ ramBytes: MEBIBYTE, boot: { code: code(".word 0\n") } });
+    const end = (await stuck.run()) as Extract<MachineEnd, { kind: "stuck" }>;
+    expect(end.kind).toBe("stuck");
+    expect(end.message).toMatch(/illegal instruction at 0x80000000/);
+  });
+
+  it("boots again when it is reset, or ends, as its owner wants", async () => {
+    const source = "li a0, 0x100000\n li a1, 0x7777\n sw a1, 0(a0)\n j .\n";
+    const ends = riscvVirt({ ramBytes: MEBIBYTE, boot: { code: code(source) }, onReset: "end" });
+    expect(await ends.run()).toEqual({ kind: "off", status: 0 });
+    const boots = riscvVirt({ ramBytes: MEBIBYTE, boot: { code: code(source) } });
+    boots.observe(() => {
+      if (boots.loop.counters.resets === 3) boots.stop("enough");
+    });
+    expect(await boots.run()).toEqual({ kind: "stopped", reason: "enough" });
+  });
+
+  it("refuses what does not make a machine, in one line", () => {
+    const image = { name: "k", bytes: new Uint8Array(10) };
+    for (const [boot, message] of [
+      [{}, "nothing to boot: give a kernel, a program or code"],
+      [
+        { code: code(HELLO), program: image },
+        "more than one thing to boot: give a kernel, a program or code",
+      ],
+      [
+        { code: code(HELLO), initrd: image },
+        "firmware and initrd go with a kernel: give one, or leave them out",
+      ],
+      [{ code: new Uint8Array(5000) }, "5000 bytes of code for 4096 bytes of RAM: give it more"],
+    ] as const)
+      expect(() => riscvVirt({ ramBytes: 4096, boot })).toThrow(
+        expect.objectContaining({ code: "E_BOOT", message }),
+      );
+  });
+
+  it("announces its hart and its devices in the device tree, and takes devices of others", async () => {
+    const machine = riscvVirt({ ramBytes: MEBIBYTE, boot: { code: code(HELLO) }, devices: ["entropy"] });
+    expect(Object.keys(machine.board.save())).toContain("virtio0:rng");
+    expect(machine.balloon).toBeUndefined();
+    expect(machine.state.config).toEqual({
+      xlen: 64,
+      ramBytes: MEBIBYTE,
+      board: "virt",
+      devices: "entropy",
+      time: "host",
+    });
+  });
+});
+
+const kernel = {
+  name: "guest64.elf",
+  bytes: readFileSync(new URL("../../../examples/guest/bin/guest64.elf", import.meta.url)),
+};
+const RAM = 16 * MEBIBYTE;
+
+describe("the embedded guest on it", () => {
+  /** Runs a machine until its console has `text`. */
+  async function until(machine: RiscvVirt, terminal: Terminal, text: string): Promise<void> {
+    machine.observe(() => {
+      if (terminal.text.includes(text)) machine.stop("seen");
+    });
+    const guard = setTimeout(() => machine.stop("too late"), 60_000);
+    expect(await machine.run()).toEqual({ kind: "stopped", reason: "seen" });
+    clearTimeout(guard);
+  }
+
+  it("goes on where it was saved, in another machine and in clones, each on its own console", async () => {
+    const codec = await zstdCodec();
+    const pool = riscvPool({ frameBytes: 64 * MEBIBYTE });
+    const options = (console: Terminal): RiscvVirtOptions => ({
+      ramBytes: RAM,
+      boot: { kernel },
+      console,
+      memory: guestIn(pool, { ramBytes: RAM, ramBase: RAM_BASE }),
+    });
+    const terminals = [new Terminal(), new Terminal(), new Terminal()] as const;
+    const original = riscvVirt(options(terminals[0]));
+    await until(original, terminals[0], "guest# ");
+    const bytes = Buffer.concat(encodeMachine(original.state, codec).pieces);
+    const clone = original.clone({ console: terminals[1] });
+    const restored = riscvVirt({ ...options(terminals[2]), beside: original });
+    restoreMachine(bytes, restored.state, codec, { lazy: true });
+    for (const [machine, terminal, word] of [
+      [clone, terminals[1], "clone"],
+      [restored, terminals[2], "restored"],
+    ] as const) {
+      machine.receive(new TextEncoder().encode(`echo I am ${word}\rpoweroff 7\r`));
+      expect(await machine.run()).toEqual({ kind: "off", status: 7 });
+      expect(terminal.text).toContain(`I am ${word}`);
+      expect(terminal.text).not.toContain("WRONG");
+    }
+    expect(terminals[0].text).not.toContain("I am");
+    for (const machine of [original, clone, restored]) machine.free();
+    pool.pool.bury();
+    expect(pool.pool.used).toBeLessThanOrEqual(1);
+  });
+});
