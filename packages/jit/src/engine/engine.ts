@@ -123,8 +123,12 @@ export class Engine {
   private passing: bigint | undefined;
   private readonly verifier: EmissionVerifier;
   private readonly straddle = new Uint8Array(16);
-  private failedFetchAt = -1;
-  /** The hart can't go on: fetching its trap handler raises a trap. Its program counter names the handler. */
+  /** After the last failed fetch: budget, place of the fetch TLB, which tells the mode, and the handler's address. */
+  private readonly failedFetch = new Int32Array(4);
+  /**
+   * The hart can't go on: fetching its trap handler raises a trap, which leads to the same handler in the same mode, and
+   * no interrupt can come. Its program counter names the handler.
+   */
   stuck = false;
   /** The run ended at a breakpoint, before its instruction. */
   atBreakpoint = false;
@@ -243,7 +247,7 @@ export class Engine {
    */
   run(): void {
     const { words, budgetWord, exitWord, counters } = this;
-    this.failedFetchAt = -1;
+    this.failedFetch[0] = -1;
     this.stuck = false;
     this.atBreakpoint = false;
     while (words[budgetWord]! > 0) {
@@ -463,21 +467,44 @@ export class Engine {
       options.tlb.flush();
       return this.noteFailedFetch();
     }
-    const rest = words[this.budgetWord]! - 1;
-    words[this.budgetWord] = 1;
-    this.handle(this.interpret(NEVER, 0));
-    words[this.budgetWord] = words[this.budgetWord]! + rest;
+    // Where it leads to is looked up by the next turn of the run loop, which sees the budget first.
+    if (this.runOne(0) === InterpreterExit.crossing) this.stepAlone();
     options.tlb.flush();
   }
 
-  /** Two failed fetches with no instruction between them: the trap handler itself can't be fetched. */
+  /**
+   * Runs one instruction: that at the program counter, or the scratch entry at a word index. What remains of the budget
+   * is withheld from the hart's owner as well, so that counters and clocks read exactly.
+   */
+  private runOne(scratch: number): number {
+    const { words, budgetWord, options, counters } = this;
+    const withheld = words[budgetWord]! - 1;
+    options.translator.withhold(withheld);
+    words[budgetWord] = 1;
+    const reason = this.interpret(NEVER, scratch);
+    counters.interpreted += 1 - words[budgetWord]!;
+    words[budgetWord] = words[budgetWord]! + withheld;
+    options.translator.withhold(-withheld);
+    return reason;
+  }
+
+  /**
+   * Two failed fetches of one handler in one mode, with no instruction between them and no interrupt that could come:
+   * each leads to the next.
+   */
   private noteFailedFetch(): void {
-    const { words } = this;
-    if (this.failedFetchAt === words[this.budgetWord]) {
+    const { words, failedFetch } = this;
+    const now = [
+      words[this.budgetWord]!,
+      words[this.fetchWord]!,
+      words[this.pcWord]!,
+      this.wide ? words[this.pcWord + 1]! : 0,
+    ];
+    if (now.every((word, at) => word === failedFetch[at]) && !this.options.translator.mayBeInterrupted()) {
       this.stuck = true;
       words[this.exitWord] = Exit.stop;
     }
-    this.failedFetchAt = words[this.budgetWord]!;
+    failedFetch.set(now);
   }
 
   /** Translates what follows the first unit of the instruction at an address; a fault is raised. */
@@ -537,11 +564,7 @@ export class Engine {
       for (let at = inFirst; at < straddle.length; at++) straddle[at] = u8[second + at - inFirst]!;
       insn = options.frontEnd.decode(straddle, 0, straddle.length, offset)!;
     }
-    const before = words[this.budgetWord]!;
-    words[this.budgetWord] = 1;
-    this.interpret(NEVER, this.codePages.writeScratch(insn));
-    words[this.budgetWord] = words[this.budgetWord]! + before - 1;
-    this.counters.interpreted += 1;
+    this.runOne(this.codePages.writeScratch(insn));
   }
 
   /** Byte offset of the frame that an address is fetched from; -1 if it can't be: the fault is raised. */

@@ -322,6 +322,11 @@ export class FlatCpu {
         this.raise({ kind: accessKinds[kind], cause: 0, value: this.unsigned(lo, hi) }),
       interruptReady: () => !this.isTraining && (options.interruptReady?.(this) ?? false),
       takeInterrupt: () => this.takeInterrupt(),
+      // Its owner alone knows what may come.
+      mayBeInterrupted: () => true,
+      withhold: (units) => {
+        this.granted -= units;
+      },
     };
     return translator;
   }

@@ -59,6 +59,13 @@ export interface AddressTranslator {
   interruptReady(): boolean;
   /** Takes the interrupt that is ready, if any: enters its handler, sets `header.exit`, and returns true. */
   takeInterrupt(): boolean;
+  /** Whether some interrupt would be taken before the next instruction if it became pending. */
+  mayBeInterrupted(): boolean;
+  /**
+   * The budget in the header is to be smaller by `units` than what the owner has granted is left (below zero: to be
+   * larger again), without anything having run: instructions that run by themselves get a budget of their own.
+   */
+  withhold(units: number): void;
 }
 
 /** Memory-mapped devices as a hart sees them. */

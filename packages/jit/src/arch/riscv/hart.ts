@@ -241,6 +241,10 @@ export class RiscvHart implements AddressTranslator {
     return this.state.retiredBefore + this.granted - this.words[this.budgetWord]!;
   }
 
+  withhold(units: number): void {
+    this.granted -= units;
+  }
+
   // -- interrupts
 
   /** Sets or clears the pending bit of an interrupt; devices call it. */
@@ -257,10 +261,19 @@ export class RiscvHart implements AddressTranslator {
   interruptReady(): boolean {
     const { state } = this;
     const pending = (state.lines | state.software) & state.mie;
-    if (pending === 0) return false;
-    const toMachine = pending & ~state.mideleg;
+    return pending !== 0 && this.isTakable(pending);
+  }
+
+  mayBeInterrupted(): boolean {
+    return this.isTakable(this.state.mie);
+  }
+
+  /** Whether one of these interrupts, enabled each, would be taken now (privileged manual, 3.1.6.1 and 3.1.9). */
+  private isTakable(causes: number): boolean {
+    const { state } = this;
+    const toMachine = causes & ~state.mideleg;
     if (toMachine !== 0 && (state.mode < Mode.machine || (state.status & Status.mie) !== 0)) return true;
-    const toSupervisor = pending & state.mideleg;
+    const toSupervisor = causes & state.mideleg;
     return (
       toSupervisor !== 0 &&
       (state.mode < Mode.supervisor || (state.mode === Mode.supervisor && (state.status & Status.sie) !== 0))
