@@ -13,10 +13,12 @@ const code = (source: string) => assemble(source, { xlen: 64, origin: RAM_BASE }
 /** Collects what a machine prints. */
 class Terminal {
   text = "";
+  onText: () => void = () => {};
   private readonly decoder = new TextDecoder();
 
   write(bytes: Uint8Array): void {
     this.text += this.decoder.decode(bytes, { stream: true });
+    this.onText();
   }
 }
 
@@ -112,9 +114,7 @@ const RAM = 16 * MEBIBYTE;
 describe("the embedded guest on it", () => {
   /** Runs a machine until its console has `text`. */
   async function until(machine: RiscvVirt, terminal: Terminal, text: string): Promise<void> {
-    machine.observe(() => {
-      if (terminal.text.includes(text)) machine.stop("seen");
-    });
+    terminal.onText = () => terminal.text.includes(text) && machine.stop("seen");
     const guard = setTimeout(() => machine.stop("too late"), 60_000);
     expect(await machine.run()).toEqual({ kind: "stopped", reason: "seen" });
     clearTimeout(guard);
