@@ -74,6 +74,7 @@ export async function runSandboxed(program: Uint8Array, limits: SandboxLimits = 
     console: { write: print },
     wallClock: () => 0,
     onPower,
+    onWake: () => vm.interrupt(),
   });
   const cpu: RiscvCpu = new RiscvCpu({
     xlen: elf.xlen,

@@ -8,6 +8,7 @@
 import {
   bootPlan,
   type ConsoleBackend,
+  ConsoleInput,
   parseKernel,
   type VirtBoard,
   type VirtioBalloon,
@@ -116,7 +117,8 @@ export class TestVm {
       this.off = true;
       cpu().stop();
     };
-    const hvc = virtioConsole({ backend: console });
+    const input = new ConsoleInput();
+    const hvc = virtioConsole({ backend: console, input });
     this.balloon = virtioBalloon({ memory: balloonMemory(memory.guest) });
     const rng = virtioRng({ entropy: (bytes) => this.random(bytes) });
     this.board = virtBoard({
@@ -125,6 +127,7 @@ export class TestVm {
       harts: [{ setPending: (cause, level) => cpu().hart.setPending(cause, level) }],
       clock: this.clock,
       console,
+      input,
       virtio: [hvc.factory, rng, ...(options.balloon === true ? [this.balloon.factory] : [])],
       wallClock: wallClockFrom(EPOCH, this.clock),
       onPower,
@@ -142,7 +145,7 @@ export class TestVm {
       sbi: supervisorBinary({
         harts: () => [cpu().hart],
         memory: memory.guest,
-        console: { write: (bytes) => console.write(bytes), read: () => new Uint8Array(0) },
+        console: this.board.firmware,
         onPower,
       }),
     });

@@ -187,13 +187,15 @@ export class RiscvVirt implements Machine {
     this.board = virtBoard({
       memory: this.memory.guest,
       ramBytes,
-      harts: [{ setPending: (cause, level) => this.interrupt(cause, level) }],
+      harts: [{ setPending: (cause, level) => this.cpu.hart.setPending(cause, level) }],
       clock: this.clock,
       console,
       input,
       virtio: names.map((device) => (typeof device === "string" ? makers[device]() : device)),
       ...(isVirtual ? { wallClock: wallClockFrom(VIRTUAL_EPOCH, this.clock) } : {}),
       onPower: (event) => this.power(event),
+      // While the machine is put together there is no run loop that could sleep.
+      onWake: () => this.loop?.interrupt(),
     });
     this.cpu = this.makeCpu(isVirtual);
     this.htif = this.makeHtif();
@@ -421,12 +423,6 @@ export class RiscvVirt implements Machine {
         ...(initrd === undefined ? {} : { initrd }),
       }),
     );
-  }
-
-  private interrupt(cause: number, level: boolean): void {
-    this.cpu.hart.setPending(cause, level);
-    // While the machine is put together there is no run loop that could sleep.
-    if (level) this.loop?.interrupt();
   }
 
   private power(event: PowerEvent): void {
