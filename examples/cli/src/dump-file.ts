@@ -1,5 +1,5 @@
 /** Where dumps go: a file, or standard error. Text is gathered and written in large pieces. */
-import { closeSync, openSync, writeSync } from "node:fs";
+import { closeSync, openSync, writeFileSync } from "node:fs";
 import { CliError, fileErrorReason } from "./errors.js";
 
 const GATHERED_CHARACTERS = 1 << 16;
@@ -7,7 +7,7 @@ const GATHERED_CHARACTERS = 1 << 16;
 /** A place for text. */
 export interface TextSink {
   write(text: string): void;
-  /** Writes what was gathered, and closes the file. */
+  /** Writes what was gathered, and closes the file. @throws CliError `E_DUMP` */
   close(): void;
 }
 
@@ -26,16 +26,19 @@ export function openDumpSink(name: string | undefined, error: (text: string) => 
   };
   const file = attempt(() => openSync(name, "w"));
   return gather(
-    (text) => attempt(() => void writeSync(file, text)),
-    () => closeSync(file),
+    // All of it: a write to a disk that fills takes a part and says so only to who looks.
+    (text) => attempt(() => writeFileSync(file, text)),
+    () => attempt(() => closeSync(file)),
   );
 }
 
 function gather(write: (text: string) => void, close: () => void): TextSink {
   let gathered = "";
   const flush = () => {
-    if (gathered !== "") write(gathered);
+    const text = gathered;
+    // Once: what can't be written now is not tried again at the end.
     gathered = "";
+    if (text !== "") write(text);
   };
   return {
     write(text) {
@@ -43,8 +46,11 @@ function gather(write: (text: string) => void, close: () => void): TextSink {
       if (gathered.length >= GATHERED_CHARACTERS) flush();
     },
     close() {
-      flush();
-      close();
+      try {
+        flush();
+      } finally {
+        close();
+      }
     },
   };
 }

@@ -72,6 +72,13 @@ const reasons: Readonly<Record<string, string>> = {
   ENOSPC: "no space left on the device",
   EROFS: "the file system is read-only",
   EEXIST: "a file is in the way",
+  EFBIG: "the file would be larger than is allowed",
+  EDQUOT: "the disk quota is used up",
+  EIO: "the device reports an error",
+  EMFILE: "too many files are open",
+  ENFILE: "too many files are open on this computer",
+  ELOOP: "its links go in a circle",
+  ENAMETOOLONG: "the name is too long",
 };
 
 /** The reason of a failed file operation in words, for the end of a one-line message. */

@@ -2,7 +2,7 @@
  * The profile of a run as a file of JSON. The running VM writes it anew every second, whole and under its name only
  * when complete, so that a reader at any time finds one that can be parsed.
  */
-import { readFileSync, renameSync, unlinkSync, writeFileSync } from "node:fs";
+import { readFileSync, renameSync, statSync, unlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { ProfileReport } from "@hyperfile/jit";
@@ -38,10 +38,15 @@ export const profileOfProcess = (pid: number): string => join(tmpdir(), `hyperfi
  */
 export function writeProfile(name: string, profile: Profile): void {
   const partial = `${name}.${process.pid}.partial`;
+  const text = `${JSON.stringify(profile)}\n`;
   try {
+    if (isOther(name)) {
+      writeFileSync(name, text);
+      return;
+    }
     removeIfThere(partial);
     // A new file of our own: nobody can have put a link in its place.
-    writeFileSync(partial, `${JSON.stringify(profile)}\n`, { flag: "wx", mode: 0o600 });
+    writeFileSync(partial, text, { flag: "wx", mode: 0o600 });
     renameSync(partial, name);
   } catch (error) {
     removeIfThere(partial);
@@ -49,6 +54,12 @@ export function writeProfile(name: string, profile: Profile): void {
       cause: error,
     });
   }
+}
+
+/** Whether a name stands for something that a file must not take the place of: a device, a pipe. */
+function isOther(name: string): boolean {
+  const found = statSync(name, { throwIfNoEntry: false });
+  return found !== undefined && !found.isFile() && !found.isDirectory();
 }
 
 function removeIfThere(name: string): void {

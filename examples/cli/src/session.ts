@@ -3,6 +3,7 @@
  * the statistics, and turns the way the run ended into the program's exit status.
  */
 import { type FileHandle, open } from "node:fs/promises";
+import { LongTimer } from "@hyperfile/broker/client";
 import type { DumpOptions } from "@hyperfile/jit";
 import { openDumpSink } from "./dump-file.js";
 import { CliError, errorLine, fileErrorReason } from "./errors.js";
@@ -91,15 +92,15 @@ export async function runSession(
     write = (bytes) => terminal.write(bytes);
     const { timeout } = options;
     const timer =
-      timeout === undefined ? undefined : setTimeout(() => machine.stop("timeout"), timeout * 1000);
+      timeout === undefined ? undefined : new LongTimer(timeout * 1000, () => machine.stop("timeout"));
     let end: MachineEnd;
     try {
       end = await machine.run();
     } finally {
-      clearTimeout(timer);
+      timer?.clear();
       terminal.close();
-      profile?.end();
     }
+    profile?.end();
     await statistics?.write(machine.statistics());
     return reportEnd(end, timeout, streams);
   } finally {
@@ -108,7 +109,11 @@ export async function runSession(
   }
 }
 
-/** Writes a machine's profile now and then, until it is told that the run has ended. */
+/**
+ * Writes a machine's profile now and then, until it is told that the run has ended. A profile that can't be written ends
+ * no run: the end throws what was in the way.
+ * @throws CliError `E_PROFILE`, also from `end`
+ */
 function keepProfile(name: string, program: string, machine: Machine, streams: Streams): { end(): void } {
   const write = (state: Profile["state"]) => {
     const report = machine.profile();
@@ -126,7 +131,13 @@ function keepProfile(name: string, program: string, machine: Machine, streams: S
   };
   write("running");
   streams.error(`hyperfile: the profile is in ${name}; see it with hyperfile top --follow ${name}\n`);
-  const timer = setInterval(() => write("running"), PROFILE_INTERVAL);
+  const timer = setInterval(() => {
+    try {
+      write("running");
+    } catch {
+      // A disk that is full now may have room a second later; the last profile is what counts.
+    }
+  }, PROFILE_INTERVAL);
   return {
     end() {
       clearInterval(timer);
@@ -174,6 +185,12 @@ async function openStatistics(
         throw fail(error);
       }
     },
-    close: () => handle.close(),
+    async close() {
+      try {
+        await handle.close();
+      } catch (error) {
+        throw fail(error);
+      }
+    },
   };
 }

@@ -32,6 +32,8 @@ export interface TerminalOutput {
   columns?: number | undefined;
   /** Height in characters, on a terminal. */
   rows?: number | undefined;
+  /** Why a write failed, after which nothing more is written. */
+  failure?: Error | undefined;
   write(bytes: Uint8Array): unknown;
   on(event: "resize", listener: () => void): unknown;
   on(event: "error", listener: (error: Error) => void): unknown;

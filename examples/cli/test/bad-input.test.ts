@@ -11,6 +11,7 @@ import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { packInitramfs } from "@hyperfile/devices";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { elfOf } from "./elf-file.js";
 
 const program = fileURLToPath(new URL("../bin/hyperfile.mjs", import.meta.url));
 const guest64 = fileURLToPath(new URL("../../guest/bin/guest64.elf", import.meta.url));
@@ -67,45 +68,6 @@ async function file(name: string, bytes: Uint8Array | string): Promise<string> {
   const path = join(folder, name);
   await writeFile(path, bytes);
   return path;
-}
-
-interface Segment {
-  readonly gpa: number;
-  readonly words: readonly number[];
-  readonly memoryBytes?: number;
-  readonly offset?: number;
-}
-
-/** An ELF file of RV64 code with these segments, entered at the first. */
-function elfOf(...segments: readonly Segment[]): Uint8Array {
-  const content = 64 + 56 * segments.length;
-  const total = segments.reduce((sum, { words }) => sum + 4 * words.length, content);
-  const bytes = new Uint8Array(total);
-  const view = new DataView(bytes.buffer);
-  bytes.set([0x7f, 0x45, 0x4c, 0x46, 2, 1, 1]);
-  view.setUint16(16, 2, true);
-  view.setUint16(18, 243, true);
-  view.setUint32(20, 1, true);
-  view.setBigUint64(24, BigInt(segments[0]!.gpa), true);
-  view.setBigUint64(32, 64n, true);
-  view.setUint16(52, 64, true);
-  view.setUint16(54, 56, true);
-  view.setUint16(56, segments.length, true);
-  let at = content;
-  segments.forEach(({ gpa, words, memoryBytes, offset }, index) => {
-    const header = 64 + 56 * index;
-    view.setUint32(header, 1, true);
-    view.setUint32(header + 4, 7, true);
-    const sizes = [offset ?? at, gpa, gpa, 4 * words.length, memoryBytes ?? 4 * words.length];
-    sizes.forEach((value, field) => {
-      view.setBigUint64(header + 8 + 8 * field, BigInt(value), true);
-    });
-    words.forEach((word, position) => {
-      view.setInt32(at + 4 * position, word, true);
-    });
-    at += 4 * words.length;
-  });
-  return bytes;
 }
 
 const START = 0x80000000;

@@ -36,14 +36,18 @@ export function parseMemorySize(text: string): number {
   return bytes;
 }
 
+/** The longest time that can be given in seconds: ten years, as in a Hyperfile. */
+const maximumSeconds = 87_600 * 3600;
+
 /**
- * A positive number of seconds.
- * @throws InvalidArgumentError for anything else, and for more than 24 days, which a timer can't hold
+ * A positive number of seconds, of at least a millisecond.
+ * @throws InvalidArgumentError for anything else, and for more than ten years
  */
 export function parseSeconds(text: string): number {
   const seconds = /^\d+(?:\.\d+)?$/.test(text.trim()) ? Number(text) : 0;
-  if (!(seconds > 0)) throw new InvalidArgumentError("Give a positive number of seconds.");
-  if (seconds > 2_000_000) throw new InvalidArgumentError("At most 2000000 seconds are possible.");
+  if (!(seconds >= 0.001)) throw new InvalidArgumentError("Give a positive number of seconds.");
+  if (seconds > maximumSeconds)
+    throw new InvalidArgumentError(`At most ${maximumSeconds} seconds are possible.`);
   return seconds;
 }
 

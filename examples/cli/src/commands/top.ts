@@ -21,6 +21,8 @@ export interface TopFlags {
 export interface TopOutput {
   readonly isTTY?: boolean | undefined;
   readonly rows?: number | undefined;
+  /** Why nothing can be written to it any more. */
+  readonly failure?: Error | undefined;
 }
 
 /** Moves to the upper left corner and clears the screen from there (ECMA-48, CUP and ED). */
@@ -54,7 +56,7 @@ export async function top(
     const text = `${(live ? lines.slice(0, (output.rows ?? lines.length + 1) - 1) : lines).join("\n")}\n`;
     if (text !== shown) write(output.isTTY === true && flags.follow ? CLEAR_SCREEN + text : text);
     shown = text;
-    if (!flags.follow || ended) return 0;
+    if (!flags.follow || ended || output.failure !== undefined) return 0;
     await sleep(profile.interval);
   }
 }

@@ -84,7 +84,7 @@ export class FleetActions {
       return;
     }
     const connection = await this.client.console(vm, (part) => output.write(part), { tail: bytes });
-    await connection.closed;
+    await Promise.race([connection.closed, lost(output)]);
   }
 
   /** Prints events: the kept ones, or with `follow` those and what comes, until the daemon ends. */
@@ -96,7 +96,10 @@ export class FleetActions {
       if (name === undefined || event.name === name)
         this.surroundings.write(`${json ? JSON.stringify(event) : eventLine(event)}\n`);
     };
-    if (follow) for await (const event of this.client.events(0)) show(event);
+    const followed = async () => {
+      for await (const event of this.client.events(0)) show(event);
+    };
+    if (follow) await Promise.race([followed(), lost(this.surroundings.streams.output)]);
     else for (const event of await this.client.pastEvents()) show(event);
   }
 
@@ -165,6 +168,7 @@ export class FleetActions {
       over = true;
     };
     process.once("SIGINT", end);
+    void lost(streams.output).then(end);
     while (!over) {
       write(`\x1b[H\x1b[2J${await screen()}\nCtrl-C ends\n`);
       await new Promise((resolve) => setTimeout(resolve, REFRESH_MS));
@@ -177,6 +181,12 @@ export class FleetActions {
     return attach(this.client, vm, this.surroundings.streams);
   }
 }
+
+/** Resolves when nothing can be written any more, which the program's status tells of. */
+const lost = (output: Streams["output"]): Promise<void> =>
+  new Promise((resolve) => {
+    output.on("error", () => resolve());
+  });
 
 async function attach(client: DaemonClient, vm: string, streams: Streams): Promise<void> {
   let write: (bytes: Uint8Array) => void = (bytes) => void streams.output.write(bytes);
