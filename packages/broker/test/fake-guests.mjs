@@ -1,6 +1,6 @@
 // A thread's program whose guests are small: a console with a shell like the embedded guest's, and a hart that only
 // counts. Commands: echo, remember and recall, fill PAGES and check (its memory), hog, flood MEBIBYTES (without end if
-// no number is given), off STATUS, crash, and anything else fails with status 1.
+// no number is given), deaf (reads no more), off STATUS, crash, and anything else fails with status 1.
 import { readFile, writeFile } from "node:fs/promises";
 import { guestIn, PAGE_SIZE, poolAt } from "../../jit/dist/index.js";
 import { RealClock, Vm } from "../dist/index.js";
@@ -37,6 +37,7 @@ class FakeGuest {
     this.count = 0;
     this.isBusy = false;
     this.flood = 0;
+    this.isDeaf = false;
     this.isBroken = false;
     this.memoryText = "";
     this.vm = new Vm({
@@ -77,6 +78,7 @@ class FakeGuest {
   }
 
   receive(bytes) {
+    if (this.isDeaf) return 0;
     for (const char of new TextDecoder().decode(bytes)) {
       this.print(char === "\n" ? "\r\n" : char);
       if (char !== "\n") {
@@ -99,6 +101,7 @@ class FakeGuest {
     else if (name === "fill") this.fill(Number(rest[0]));
     else if (name === "check") this.print(`${this.wrongPages()} wrong of ${this.filled}\r\n`);
     else if (name === "flood") this.flood = rest[0] === undefined ? Infinity : Number(rest[0]) * 256;
+    else if (name === "deaf") this.isDeaf = true;
     else if (name === "hog") this.isBusy = true;
     else if (name === "poweroff" || name === "off")
       this.vm.requestPower({ kind: "off", status: Number(rest[0] ?? 0) });

@@ -299,7 +299,7 @@ export const operations = [
     method: "get",
     path: "/v1/vms/{vm}/console",
     summary:
-      'A VM\'s console over WebSocket: binary messages are bytes of the console, text messages are JSON such as {"columns": 80, "rows": 24}',
+      'A VM\'s console over WebSocket: binary messages are bytes of the console; text messages are JSON: {"columns": 80, "rows": 24} to the VM, {"dropped": 4096} to a client that does not read so many bytes in time',
     query: { tail: { ...integer, description: "Bytes of the log to begin with" } },
     answer: { schema: object({}), description: "Answers over HTTP only that it needs an upgrade." },
   },
@@ -322,7 +322,8 @@ export const operations = [
     id: "events",
     method: "get",
     path: "/v1/events",
-    summary: "Events as they happen (server-sent events), after those since a number",
+    summary:
+      "Events as they happen (server-sent events), after those since a number; one of kind events.dropped stands for those that a client was too slow for",
     query: { since: integer },
     answer: {
       type: "text/event-stream",

@@ -29,7 +29,7 @@ export function sampleOf({
   memory,
   counters = {},
   instructions = 0,
-}: VmView): VmSample | undefined {
+}: Pick<VmView, "accounts" | "memory" | "counters" | "instructions">): VmSample | undefined {
   if (accounts === undefined || memory === undefined) return undefined;
   const { used, ready, waiting, idle, steal } = accounts;
   let io = 0;

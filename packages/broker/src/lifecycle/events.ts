@@ -24,15 +24,17 @@ export interface FleetEvent {
     | "pool.defined"
     | "pool.changed"
     | "pool.removed"
-    | "daemon.failed";
+    | "daemon.failed"
+    /** To one reader, in place of events that it was too slow for. */
+    | "events.dropped";
   /** The VM or pool. */
   readonly name: string;
   /** One line more, where there is something to say. */
   readonly message?: string;
 }
 
-/** Events that are kept for those who come late. */
-const KEPT = 1000;
+/** Events that are kept for those who come late, and characters of a message. */
+const [KEPT, MOST_MESSAGE] = [1000, 2000];
 
 /** Numbers events, keeps the last ones and tells listeners. */
 export class EventLog {
@@ -50,19 +52,25 @@ export class EventLog {
       at: this.now(),
       kind,
       name,
-      ...(message === undefined ? {} : { message }),
+      ...(message === undefined ? {} : { message: message.slice(0, MOST_MESSAGE) }),
     };
     this.kept.push(event);
     if (this.kept.length > KEPT) this.kept.shift();
     for (const listener of this.listeners) listener(event);
   }
 
-  /** The kept events after a number. */
-  since(id: number): FleetEvent[] {
-    return this.kept.filter((event) => event.id > id);
+  /** Number of the last event; 0 before the first. */
+  get last(): number {
+    return this.next - 1;
   }
 
-  /** Calls `listener` for each event from now on; the result ends that. */
+  /** The kept events after a number. */
+  since(id: number): FleetEvent[] {
+    const first = this.next - this.kept.length;
+    return this.kept.slice(Math.max(0, id + 1 - first));
+  }
+
+  /** Calls `listener`, which must not throw, for each event from now on; the result ends that. */
   listen(listener: (event: FleetEvent) => void): () => void {
     this.listeners.add(listener);
     return () => this.listeners.delete(listener);

@@ -62,7 +62,7 @@ export function parseSettings(assignments: readonly string[]): VmChange {
       change.restart = value;
       continue;
     }
-    const parse = quantities[name];
+    const parse = Object.hasOwn(quantities, name) ? quantities[name] : undefined;
     if (parse === undefined)
       throw new LifecycleError(
         "E_SETTING",

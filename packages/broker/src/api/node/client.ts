@@ -30,6 +30,9 @@ export interface ConsoleConnection {
   readonly closed: Promise<string>;
 }
 
+/** Bytes of a message to a console: the daemon takes no longer ones. */
+const MESSAGE = 65_536;
+
 /** A client. */
 export class DaemonClient {
   /** @param socket path of the daemon's socket */
@@ -146,19 +149,35 @@ export class DaemonClient {
 
   /**
    * Connects to a VM's console.
-   * @param options `tail`: bytes of the log to begin with
+   * @param write takes its output; nothing more is read while a promise that it gives is pending. The daemon drops what
+   *   is not read in time
+   * @param options `tail`: bytes of the log to begin with; `dropped` takes the number of bytes that were dropped, which
+   *   else become a line of the output
    */
   async console(
     name: string,
-    write: (bytes: Uint8Array) => void,
-    options: { readonly tail?: number } = {},
+    write: (bytes: Uint8Array) => unknown,
+    options: { readonly tail?: number; readonly dropped?: (bytes: number) => void } = {},
   ): Promise<ConsoleConnection> {
     const query = options.tail === undefined ? "" : `?tail=${options.tail}`;
     // Most programs need no console, and would load the library for nothing.
     const { WebSocket } = await import("ws");
     const socket = new WebSocket(`ws+unix:${this.socket}:${place(name)}/console${query}`);
     socket.binaryType = "nodebuffer";
-    socket.on("message", (data) => write(new Uint8Array(data as Buffer)));
+    const take = (bytes: Uint8Array) => {
+      const written = write(bytes);
+      if (!(written instanceof Promise)) return;
+      socket.pause();
+      void written.finally(() => socket.resume());
+    };
+    const tellDropped =
+      options.dropped ??
+      ((bytes) =>
+        take(new TextEncoder().encode(`\r\n[${bytes} bytes were dropped: they were not read in time]\r\n`)));
+    socket.on("message", (data, isBinary) => {
+      if (isBinary) take(new Uint8Array(data as Buffer));
+      else tellDropped((JSON.parse(data.toString()) as { dropped: number }).dropped);
+    });
     return new Promise((resolve, reject) => {
       const closed = new Promise<string>((end) => {
         socket.on("close", (_code, reason) => end(reason.toString()));
@@ -169,7 +188,10 @@ export class DaemonClient {
       socket.on("error", (error) => reject(this.unreachable(error)));
       socket.on("open", () =>
         resolve({
-          send: (bytes) => socket.send(bytes, { binary: true }),
+          send: (bytes) => {
+            for (let at = 0; at < bytes.length; at += MESSAGE)
+              socket.send(bytes.subarray(at, at + MESSAGE), { binary: true });
+          },
           resize: (columns, rows) => socket.send(JSON.stringify({ columns, rows })),
           close: () => socket.close(),
           closed,

@@ -3,14 +3,13 @@ import { mkdir, mkdtemp, readdir, rm, stat, symlink, writeFile } from "node:fs/p
 import { request } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { HostMemory, type ThreadPlace } from "@hyperfile/jit";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { startDaemon } from "../../../test/daemon-host.js";
 import { DaemonClient } from "../../api/node/client.js";
 import { type Operation, operations } from "../../api/operations.js";
 import type { MemoryView } from "../../api/types.js";
 import type { FleetEvent } from "../../lifecycle/events.js";
-import type { HostFrames } from "../../memory/ports.js";
-import { Daemon } from "./daemon.js";
+import type { Daemon } from "./daemon.js";
 
 let folder: string;
 let daemon: Daemon;
@@ -25,31 +24,9 @@ afterEach(async () => {
   await rm(folder, { recursive: true });
 });
 
-/** Machine memory for guests without translations. */
-function makeNode(frameBytes: number): HostFrames {
-  const memory = new HostMemory(frameBytes);
-  return {
-    frames: memory.frames,
-    get free() {
-      return memory.free;
-    },
-    enter: () => memory.enter({ arenaBytes: 4096 }),
-    leave: (place) => memory.leave(place as ThreadPlace),
-  };
-}
-
 async function start(memoryBytes = 2 ** 32): Promise<void> {
-  const socket = join(folder, "run", "daemon.sock");
-  daemon = await Daemon.start({
-    socket,
-    folder: join(folder, "state"),
-    threadProgram: new URL("../../../test/fake-guests.mjs", import.meta.url),
-    version: "1.2.3",
-    cores: 2,
-    memory: { memoryBytes, mostNodeBytes: 3 * 2 ** 30, makeNode },
-    sampleMs: 50,
-  });
-  client = new DaemonClient(socket);
+  daemon = await startDaemon(folder, { memoryBytes });
+  client = new DaemonClient(join(folder, "run", "daemon.sock"));
 }
 
 const up = (text: string, restart = false) =>

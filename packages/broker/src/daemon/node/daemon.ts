@@ -3,22 +3,26 @@
  *
  * Access is a matter of the file system: the socket lies in a folder of mode 0700 and has mode 0600. So there is no
  * other authentication, and the server never listens on a network.
+ *
+ * Clients may be slow, broken or gone: each has a limited time to ask, a fixed amount of memory, and every socket has a
+ * listener for its errors.
  */
 import { chmodSync, existsSync, mkdirSync, unlinkSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { connect, type Socket } from "node:net";
 import { dirname } from "node:path";
-import { Readable } from "node:stream";
-import { pipeline } from "node:stream/promises";
-import { WebSocketServer } from "ws";
-import { type Operation, type OperationId, operations } from "../../api/operations.js";
 import { HostScheduler } from "../../cpu/node/host-scheduler.js";
 import type { HostSize } from "../../hyperfile/read.js";
-import { HyperfileError, problemLine } from "../../hyperfile/types.js";
 import { Fleet } from "../../lifecycle/node/fleet.js";
 import { HostMemoryBroker, type HostMemoryOptions } from "../../memory/host-memory-broker.js";
+import { History } from "../history.js";
 import { renderMetrics } from "../metrics.js";
-import { type ApiRequest, allVms, type DaemonParts, History, handlers, poolViews } from "./handlers.js";
+import { errorAnswer, jsonList, send, sendParts, withBody } from "./answers.js";
+import { ConsoleSockets } from "./console-sockets.js";
+import { streamEvents } from "./event-stream.js";
+import { allVms, type DaemonParts, handlers, poolViews } from "./handlers.js";
+import { countIn, type Place, RequestError, route } from "./routes.js";
+import { Sampler } from "./sampler.js";
 
 /** What a daemon is made from. */
 export interface DaemonOptions {
@@ -45,46 +49,40 @@ export class DaemonError extends Error {
   override readonly name = "DaemonError";
 
   constructor(
-    readonly code: "E_DAEMON_RUNNING" | "E_SOCKET",
+    readonly code: "E_DAEMON_RUNNING" | "E_SOCKET" | "E_STATE",
     message: string,
   ) {
     super(message);
   }
 }
 
-/** Most bytes of a request's body. */
-const MOST_BODY = 4 * 2 ** 20;
 /** Most bytes that a Unix socket's path has on Linux, with its end. */
 const MOST_SOCKET_PATH = 107;
 const DEFAULT_TAIL = 65_536;
+const DEFAULT_SECONDS = 60;
 const DEFAULT_SAMPLE_MS = 1000;
+/** Connections at a time; streams of events, and requests that may take long, among them. */
+const [MOST_CONNECTIONS, MOST_STREAMS, MOST_LONG] = [512, 128, 128];
+/** What a client has for a request, in milliseconds: for its head, all of it, and between two looks at that. */
+const TIMES = { headersTimeout: 10_000, requestTimeout: 30_000, connectionsCheckingInterval: 5000 };
+/** Milliseconds in which a client must take the refusal of its upgrade. */
+const REFUSAL_MS = 5000;
+/** Milliseconds that the end waits for VMs, and then for answers on their way. */
+const [STOP_MS, LINGER_MS] = [5000, 50];
 
-/** HTTP status for an error's code; 500 for the others. */
-const statusOf: Readonly<Record<string, number>> = {
-  E_HYPERFILE: 422,
-  E_SETTING: 400,
-  E_REQUEST: 400,
-  E_ALLOTMENT: 400,
-  E_VM_UNKNOWN: 404,
-  E_SNAPSHOT_UNKNOWN: 404,
-  E_POOL_UNKNOWN: 404,
-  E_NOT_FOUND: 404,
-  E_ADMISSION: 409,
-  E_NAME_TAKEN: 409,
-  E_VM_STATE: 409,
-  E_POOL_BUSY: 409,
-  E_EXEC: 409,
-  E_PROVISION: 409,
-  E_EXEC_TIMEOUT: 504,
-};
+/** Operations that wait for guests and disks; the others are answered whatever these do. */
+const longOperations: ReadonlySet<string> = new Set(["up", "startVm", "snapshotVm", "cloneVm", "execVm"]);
 
 /** A daemon. */
 export class Daemon {
   readonly fleet: Fleet;
   private readonly server: Server;
-  private readonly sockets = new WebSocketServer({ noServer: true, maxPayload: 2 ** 20 });
+  private readonly consoles = new ConsoleSockets();
   private readonly parts: DaemonParts;
-  private readonly history: History;
+  private readonly history = new History();
+  private readonly sampler: Sampler;
+  private long = 0;
+  private streams = 0;
   private noteClosed: () => void = () => {};
   /** Resolves when the daemon has ended. */
   readonly closed = new Promise<void>((resolve) => {
@@ -107,10 +105,9 @@ export class Daemon {
       folder: options.folder,
       threadProgram: options.threadProgram,
     });
-    this.history = new History(this.fleet);
+    this.sampler = new Sampler(this.fleet, this.history, options.sampleMs ?? DEFAULT_SAMPLE_MS);
     this.parts = {
       fleet: this.fleet,
-      history: this.history,
       info: () => ({
         version: options.version,
         pid: process.pid,
@@ -120,8 +117,11 @@ export class Daemon {
       }),
       shutdown: () => void this.close(),
     };
-    this.server = createServer((request, response) => void this.answer(request, response));
+    this.server = createServer(TIMES, (request, response) => void this.answer(request, response));
+    this.server.maxConnections = MOST_CONNECTIONS;
     this.server.on("upgrade", (request, socket, head) => this.upgrade(request, socket as Socket, head));
+    this.server.on("clientError", (_error, socket) => refuseRaw(socket as Socket, 400, "Bad Request", ""));
+    this.server.on("connect", (_request, socket) => refuseRaw(socket as Socket, 405, "Not Allowed", ""));
   }
 
   /**
@@ -140,23 +140,23 @@ export class Daemon {
       await scheduler.close();
       throw new DaemonError("E_SOCKET", `can't listen at ${options.socket}: ${(error as Error).message}`);
     }
-    daemon.history.start(options.sampleMs ?? DEFAULT_SAMPLE_MS);
+    daemon.sampler.start();
     return daemon;
   }
 
-  /** Stops all VMs by force and ends. */
+  /** Stops all VMs by force and ends. A VM that can't be stopped does not keep it for more than some seconds. */
   async close(): Promise<void> {
     if (this.closing) return this.closed;
     this.closing = true;
-    this.history.stop();
-    await this.fleet.close();
-    for (const client of this.sockets.clients) client.terminate();
+    this.sampler.stop();
+    await within(STOP_MS, this.fleet.close());
+    this.consoles.close();
     await new Promise<void>((resolve) => {
       this.server.close(() => resolve());
       // Streams of events would keep it open; the answer that is on its way is given its time.
-      setTimeout(() => this.server.closeAllConnections(), 50);
+      setTimeout(() => this.server.closeAllConnections(), LINGER_MS);
     });
-    await this.scheduler.close();
+    await within(STOP_MS, this.scheduler.close());
     this.noteClosed();
   }
 
@@ -172,32 +172,61 @@ export class Daemon {
     } finally {
       process.umask(mask);
     }
+    this.server.on("error", (error) => this.fleet.events.add("daemon.failed", "server", error.message));
     chmodSync(socket, 0o600);
   }
 
   private async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    // What breaks a connection is told to its other end, and ends only what was asked on it.
+    request.on("error", () => {});
+    response.on("error", () => {});
     try {
-      const { operation, ...place } = route(request);
-      if (operation.id === "events") return this.streamEvents(request, response, place.query);
-      const body = operation.body === undefined ? {} : await readBody(request);
-      const apiRequest: ApiRequest = { ...place, body };
-      if (operation.id === "metrics")
-        return send(response, 200, await this.metrics(), "text/plain; version=0.0.4");
-      if (operation.id === "logsVm") {
-        const vm = this.fleet.vm(place.path.vm!);
-        const bytes = Number(place.query.get("bytes") ?? DEFAULT_TAIL);
-        const tail = await vm.log.tail(bytes);
-        response.writeHead(200, { "content-type": "application/octet-stream" });
-        await pipeline(Readable.from(tail.parts()), response);
+      await this.answerPlace(route(request.method ?? "GET", request.url ?? "/"), request, response);
+    } catch (error) {
+      if (response.headersSent) {
+        response.destroy();
         return;
       }
-      if (operation.id === "consoleVm")
-        throw requestError("E_REQUEST", "a console is a WebSocket: ask for an upgrade of the connection");
-      const handler = handlers[operation.id as keyof typeof handlers];
-      send(response, 200, JSON.stringify(await handler(apiRequest, this.parts)), "application/json");
-    } catch (error) {
       const { status, text } = errorAnswer(error);
-      if (!response.headersSent) send(response, status, text, "application/json");
+      send(response, status, text, "application/json");
+    }
+  }
+
+  private async answerPlace(
+    { operation: { id, body }, path, query }: Place,
+    request: IncomingMessage,
+    response: ServerResponse,
+  ): Promise<void> {
+    switch (id) {
+      case "events":
+        return this.answerEvents(request, response, query);
+      case "metrics":
+        return send(response, 200, await this.metrics(), "text/plain; version=0.0.4");
+      case "history": {
+        const seconds = countIn(query, "seconds", DEFAULT_SECONDS, Number.MAX_SAFE_INTEGER);
+        const samples = this.history.since(Date.now() - seconds * 1000);
+        return sendParts(response, jsonList(samples), "application/json");
+      }
+      case "logsVm": {
+        const vm = this.fleet.vm(path.vm!);
+        const tail = await vm.log.tail(countIn(query, "bytes", DEFAULT_TAIL, Number.MAX_SAFE_INTEGER));
+        return sendParts(response, tail.parts(), "application/octet-stream");
+      }
+      case "consoleVm":
+        throw new RequestError("E_REQUEST", "a console is a WebSocket: ask for an upgrade of the connection");
+    }
+    const isLong = longOperations.has(id);
+    if (isLong && this.long >= MOST_LONG)
+      throw new RequestError("E_BUSY", `${MOST_LONG} requests that take long are under way: try again`);
+    if (isLong) this.long++;
+    try {
+      const act = async (given: Readonly<Record<string, unknown>>) => {
+        const answer = await handlers[id]({ path, query, body: given }, this.parts);
+        send(response, 200, JSON.stringify(answer), "application/json");
+      };
+      await (body === undefined ? act({}) : withBody(request, act));
+    } finally {
+      if (isLong) this.long--;
     }
   }
 
@@ -212,148 +241,57 @@ export class Daemon {
     });
   }
 
-  private streamEvents(request: IncomingMessage, response: ServerResponse, query: URLSearchParams): void {
-    const { events } = this.fleet;
-    response.writeHead(200, { "content-type": "text/event-stream", "cache-control": "no-store" });
+  private answerEvents(request: IncomingMessage, response: ServerResponse, query: URLSearchParams): void {
+    if (this.streams >= MOST_STREAMS)
+      throw new RequestError("E_BUSY", `${MOST_STREAMS} streams of events are open: close one`);
     // A client that reconnects says which event it had last, as the standard has it.
-    const since = Number(request.headers["last-event-id"] ?? query.get("since") ?? Number.MAX_SAFE_INTEGER);
-    const write = (event: { readonly id: number }) =>
-      response.write(`id: ${event.id}\ndata: ${JSON.stringify(event)}\n\n`);
-    response.write(": hyperfile events\n\n");
-    for (const event of events.since(since)) write(event);
-    response.on("close", events.listen(write));
+    const since = request.headers["last-event-id"];
+    if (typeof since === "string") query.set("since", since);
+    const from = countIn(query, "since", Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER);
+    this.streams++;
+    response.on("close", () => this.streams--);
+    streamEvents(response, this.fleet.events, from);
   }
 
   private upgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
+    // Node has taken its own listener away.
+    socket.on("error", () => socket.destroy());
     try {
-      const { operation, path, query } = route(request);
-      if (operation.id !== "consoleVm") throw requestError("E_REQUEST", "only consoles are WebSockets");
+      const { operation, path, query } = route(request.method ?? "GET", request.url ?? "/");
+      if (operation.id !== "consoleVm") throw new RequestError("E_REQUEST", "only consoles are WebSockets");
       const vm = this.fleet.vm(path.vm!);
-      this.sockets.handleUpgrade(request, socket, head, (client) => {
-        const tail = Number(query.get("tail") ?? 0);
-        // Before what was printed before, nothing that is printed now.
-        let waiting: Uint8Array[] | undefined = [];
-        const unwatch = vm.watch((bytes) =>
-          waiting === undefined ? client.send(bytes) : waiting.push(bytes),
-        );
-        void vm.log
-          .tail(tail)
-          .then(async (end) => {
-            for await (const part of end.parts()) client.send(part);
-          })
-          .catch(() => {})
-          .then(() => {
-            for (const bytes of waiting!) client.send(bytes);
-            waiting = undefined;
-          });
-        const unlisten = this.fleet.events.listen(({ kind, name }) => {
-          if (name === vm.name && (kind === "vm.off" || kind === "vm.crashed")) client.close(1000, kind);
-        });
-        client.on("message", (data, isBinary) => {
-          try {
-            hearClient(vm, data as Buffer, isBinary);
-          } catch (error) {
-            client.close(1008, (error as Error).message.slice(0, 120));
-          }
-        });
-        client.on("error", () => client.terminate());
-        client.on("close", () => {
-          unwatch();
-          unlisten();
-        });
-      });
+      const tail = countIn(query, "tail", 0, Number.MAX_SAFE_INTEGER);
+      this.consoles.serve(request, socket, head, vm, this.fleet.events, tail);
     } catch (error) {
       const { status, text } = errorAnswer(error);
-      socket.end(
-        `HTTP/1.1 ${status} Refused\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(text)}\r\nconnection: close\r\n\r\n${text}`,
-      );
+      refuseRaw(socket, status, "Refused", text);
     }
   }
 }
 
-/** A message of a console's client: bytes to type, or the size of its terminal. */
-function hearClient(
-  vm: { type(bytes: Uint8Array): void; resize(columns: number, rows: number): void },
-  data: Buffer,
-  isBinary: boolean,
-): void {
-  if (isBinary) {
-    vm.type(new Uint8Array(data));
+/** Answers on a socket that HTTP has let go, and ends it. */
+function refuseRaw(socket: Socket, status: number, reason: string, text: string): void {
+  socket.on("error", () => socket.destroy());
+  // After an answer, another one would be taken for a part of it.
+  if (!socket.writable || socket.bytesWritten > 0) {
+    socket.destroySoon();
     return;
   }
-  const { columns, rows } = JSON.parse(data.toString()) as Record<string, unknown>;
-  const isSize = (value: unknown): value is number =>
-    Number.isInteger(value) && Number(value) > 0 && Number(value) <= 1000;
-  if (!isSize(columns) || !isSize(rows))
-    throw requestError("E_REQUEST", "columns and rows are whole numbers from 1 to 1000");
-  vm.resize(columns, rows);
-}
-
-const patterns = (operations as readonly Operation[]).map((operation) => ({
-  operation: operation as Operation & { id: OperationId },
-  pattern: new RegExp(`^${operation.path.replaceAll(".", "\\.").replace(/\{(\w+)\}/g, "(?<$1>[^/]+)")}$`),
-}));
-
-/** The operation that a request asks for. */
-function route(request: IncomingMessage): {
-  readonly operation: Operation & { id: OperationId };
-  readonly path: Record<string, string>;
-  readonly query: URLSearchParams;
-} {
-  const { pathname, searchParams } = new URL(request.url ?? "/", "http://localhost");
-  const method = (request.method ?? "GET").toLowerCase();
-  const here = patterns.filter(({ pattern }) => pattern.test(pathname));
-  const found = here.find(({ operation }) => operation.method === method);
-  if (found === undefined) {
-    const methods = here.map(({ operation }) => operation.method.toUpperCase()).join(", ");
-    throw requestError(
-      "E_NOT_FOUND",
-      here.length === 0
-        ? `there is nothing at ${pathname}: see /v1/openapi.json`
-        : `${pathname} takes ${methods}, not ${method.toUpperCase()}`,
-    );
-  }
-  const groups = found.pattern.exec(pathname)?.groups ?? {};
-  const path = Object.fromEntries(
-    Object.entries(groups).map(([name, value]) => [name, decodeURIComponent(value)]),
+  socket.setTimeout(REFUSAL_MS, () => socket.destroy());
+  socket.end(
+    `HTTP/1.1 ${status} ${reason}\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(text)}\r\nconnection: close\r\n\r\n${text}`,
+    () => socket.destroySoon(),
   );
-  return { operation: found.operation, path, query: searchParams };
 }
 
-async function readBody(request: IncomingMessage): Promise<Record<string, unknown>> {
-  const parts: Buffer[] = [];
-  let bytes = 0;
-  for await (const part of request as AsyncIterable<Buffer>) {
-    bytes += part.length;
-    if (bytes > MOST_BODY) throw requestError("E_REQUEST", `the request has more than ${MOST_BODY} bytes`);
-    parts.push(part);
-  }
-  if (bytes === 0) return {};
-  let value: unknown;
-  try {
-    value = JSON.parse(Buffer.concat(parts).toString("utf8"));
-  } catch (error) {
-    throw requestError("E_REQUEST", `the request is not JSON: ${(error as Error).message}`);
-  }
-  if (typeof value !== "object" || value === null || Array.isArray(value))
-    throw requestError("E_REQUEST", "the request is not a JSON object");
-  return value as Record<string, unknown>;
-}
-
-const requestError = (code: string, message: string): Error => Object.assign(new Error(message), { code });
-
-function errorAnswer(error: unknown): { status: number; text: string } {
-  const { code = "E_INTERNAL", message = String(error) } = error as { code?: string; message?: string };
-  const problems = error instanceof HyperfileError ? error.problems.map(problemLine) : undefined;
-  return {
-    status: statusOf[code] ?? 500,
-    text: JSON.stringify({ code, message, ...(problems === undefined ? {} : { problems }) }),
-  };
-}
-
-function send(response: ServerResponse, status: number, body: string | Buffer, type: string): void {
-  response.writeHead(status, { "content-type": type, "content-length": Buffer.byteLength(body) });
-  response.end(body);
+/** Waits for a promise, but not longer than so many milliseconds. */
+async function within(milliseconds: number, promise: Promise<unknown>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, milliseconds);
+  });
+  await Promise.race([promise.catch(() => {}), late]);
+  clearTimeout(timer);
 }
 
 /** Makes sure that the socket's path is free: of a daemon that runs, and of the file that a killed one left. */

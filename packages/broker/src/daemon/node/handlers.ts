@@ -1,13 +1,13 @@
 /** What the daemon does for each operation of its API that answers with JSON. */
 import type { OperationId } from "../../api/operations.js";
 import { openApiDocument } from "../../api/operations.js";
-import type { DaemonView, PoolView, Sample, VmView } from "../../api/types.js";
+import type { DaemonView, PoolView, VmView } from "../../api/types.js";
 import { LifecycleError } from "../../lifecycle/errors.js";
 import type { Fleet } from "../../lifecycle/node/fleet.js";
 import type { ManagedVm } from "../../lifecycle/node/managed-vm.js";
 import { parseSettings } from "../../lifecycle/settings.js";
 import { PAGE_SIZE } from "../../memory/ports.js";
-import { accountsView, allotmentView, sampleOf } from "../views.js";
+import { accountsView, allotmentView } from "../views.js";
 
 /** A request, taken apart. */
 export interface ApiRequest {
@@ -20,15 +20,16 @@ export interface ApiRequest {
 /** What handlers act on. */
 export interface DaemonParts {
   readonly fleet: Fleet;
-  readonly history: History;
   info(): DaemonView;
   shutdown(): void;
 }
 
 /** Operations that don't answer with JSON; the server has them. */
-export type StreamOperation = "events" | "metrics" | "logsVm" | "consoleVm";
+export type StreamOperation = "events" | "metrics" | "logsVm" | "consoleVm" | "history";
 
 const DEFAULT_EXEC_MS = 60_000;
+/** Longest time that a timer holds, in milliseconds. */
+const MOST_MS = 2 ** 31 - 1;
 
 /** The handlers. */
 export const handlers: {
@@ -68,7 +69,7 @@ export const handlers: {
   stopVm: ({ path, body }, { fleet }) =>
     fleet
       .vm(path.vm!)
-      .stop(body.force === true, typeof body.timeoutMs === "number" ? body.timeoutMs : undefined)
+      .stop(body.force === true, timeOf(body, undefined))
       .then(nothing),
   pauseVm: ({ path }, { fleet }) => fleet.vm(path.vm!).pause().then(nothing),
   resumeVm: ({ path }, { fleet }) => fleet.vm(path.vm!).resume().then(nothing),
@@ -77,11 +78,8 @@ export const handlers: {
   cloneVm: ({ path, body }, { fleet }) =>
     fleet.clone(path.vm!, textOf(body, "name"), parseSettings(textsOf(body, "settings", []))),
   execVm: ({ path, body }, { fleet }) =>
-    fleet
-      .vm(path.vm!)
-      .exec(textOf(body, "command"), typeof body.timeoutMs === "number" ? body.timeoutMs : DEFAULT_EXEC_MS),
+    fleet.vm(path.vm!).exec(textOf(body, "command"), timeOf(body, DEFAULT_EXEC_MS)),
   listPools: (_, { fleet }) => poolViews(fleet),
-  history: ({ query }, { history }) => history.last(Number(query.get("seconds") ?? 60)),
   pastEvents: (_, { fleet }) => fleet.events.since(0),
   shutdown: (_, parts) => {
     parts.shutdown();
@@ -105,14 +103,23 @@ function textsOf(body: Readonly<Record<string, unknown>>, name: string, otherwis
   return value as string[];
 }
 
+function timeOf<Otherwise extends number | undefined>(
+  { timeoutMs }: Readonly<Record<string, unknown>>,
+  otherwise: Otherwise,
+): number | Otherwise {
+  if (timeoutMs === undefined) return otherwise;
+  if (typeof timeoutMs !== "number" || !(timeoutMs > 0 && timeoutMs <= MOST_MS))
+    throw new LifecycleError("E_SETTING", `the request's timeoutMs must be a number from 1 to ${MOST_MS}`);
+  return timeoutMs;
+}
+
 /** All VMs as the API shows them. */
 export function allVms(fleet: Fleet): Promise<VmView[]> {
   return Promise.all(fleet.list().map((vm) => viewOf(fleet, vm)));
 }
 
 async function viewOf(fleet: Fleet, vm: ManagedVm): Promise<VmView> {
-  const figures = await vm.figures();
-  const report = fleet.cpuOf(vm.name);
+  const { accounts, activity, ...figures } = await runningFigures(fleet, vm);
   const { spec, end } = vm;
   return {
     name: vm.name,
@@ -126,6 +133,20 @@ async function viewOf(fleet: Fleet, vm: ManagedVm): Promise<VmView> {
     memoryBytes: spec.memoryBytes,
     cpu: allotmentView(spec.cpu),
     memoryAllotment: allotmentView(spec.memory),
+    ...(accounts === undefined ? {} : { accounts, activity }),
+    ...figures,
+    snapshots: vm.snapshots(),
+  };
+}
+
+/** The figures that only a running VM has. */
+export type RunningFigures = Pick<VmView, "accounts" | "activity" | "instructions" | "memory" | "counters">;
+
+/** A running VM's figures; those that can be had. */
+export async function runningFigures(fleet: Fleet, vm: ManagedVm): Promise<RunningFigures> {
+  const figures = await vm.figures();
+  const report = fleet.cpuOf(vm.name);
+  return {
     ...(report === undefined ? {} : { accounts: accountsView(report.accounts), activity: report.state }),
     ...(figures === undefined
       ? {}
@@ -134,7 +155,6 @@ async function viewOf(fleet: Fleet, vm: ManagedVm): Promise<VmView> {
           memory: { ...figures.memory, ...memoryTarget(fleet, vm.name) },
           counters: figures.counters,
         }),
-    snapshots: vm.snapshots(),
   };
 }
 
@@ -160,43 +180,4 @@ export function poolViews(fleet: Fleet): PoolView[] {
       claim,
       available: fleet.scheduler.available(name),
     }));
-}
-
-/** Samples that are kept: an hour of them. */
-const KEPT = 3600;
-
-/** The last samples of all VMs. */
-export class History {
-  private readonly samples: Sample[] = [];
-  private timer: NodeJS.Timeout | undefined;
-
-  constructor(private readonly fleet: Fleet) {}
-
-  /** Takes a sample now and then; the process may end all the same. */
-  start(everyMs: number): void {
-    this.timer = setInterval(() => void this.take(), everyMs);
-    this.timer.unref();
-  }
-
-  stop(): void {
-    clearInterval(this.timer);
-  }
-
-  /** The samples of the last seconds. */
-  last(seconds: number): Sample[] {
-    const from = Date.now() - seconds * 1000;
-    return this.samples.filter(({ at }) => at >= from);
-  }
-
-  /** Takes a sample. */
-  async take(): Promise<void> {
-    const views = await allVms(this.fleet);
-    const vms = views.flatMap((view) => {
-      const sample = sampleOf(view);
-      return sample === undefined ? [] : [[view.name, sample] as const];
-    });
-    if (vms.length === 0) return;
-    this.samples.push({ at: Date.now(), vms: Object.fromEntries(vms) });
-    if (this.samples.length > KEPT) this.samples.shift();
-  }
 }

@@ -88,6 +88,8 @@ interface Life {
   /** A question for figures that is not answered yet. */
   asking: { readonly answer: Promise<void>; readonly since: number } | undefined;
 }
+/** Milliseconds for which sizes of a console are gathered. */
+const RESIZE_MS = 20;
 
 /** A VM. */
 export class ManagedVm {
@@ -110,6 +112,8 @@ export class ManagedVm {
     this.thread?.send({ kind: "input", vm: this.name, bytes }),
   );
   private readonly watchers = new Set<(bytes: Uint8Array) => void>();
+  private size = { columns: 0, rows: 0 };
+  private resizing: NodeJS.Timeout | undefined;
 
   /**
    * @param spec what the Hyperfile says; changed by settings
@@ -250,9 +254,13 @@ export class ManagedVm {
     return this.input.write(bytes);
   }
 
-  /** Its console has this size in characters. */
+  /** Its console has this size in characters. Its thread is told of the last one only, now and then. */
   resize(columns: number, rows: number): void {
-    this.life?.thread.send({ kind: "resize", vm: this.name, columns, rows });
+    this.size = { columns, rows };
+    this.resizing ??= setTimeout(() => {
+      this.resizing = undefined;
+      this.life?.thread.send({ kind: "resize", vm: this.name, ...this.size });
+    }, RESIZE_MS);
   }
 
   /** What its memory may be has changed. */

@@ -1,0 +1,150 @@
+/**
+ * Answers over HTTP. What a client does not read costs a fixed amount and a limited time: long answers are made as they
+ * are read, and a connection that takes nothing for a while is cut off.
+ */
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { HyperfileError, problemLine } from "../../hyperfile/types.js";
+import { RequestError } from "./routes.js";
+
+/** Milliseconds in which a client must take something of an answer. */
+const STALL_MS = 30_000;
+/** Most bytes of a request's body, and of all bodies that are read or in use. */
+const [MOST_BODY, MOST_BODIES] = [4 * 2 ** 20, 64 * 2 ** 20];
+
+/** HTTP statuses of errors by their code; other codes of ours mean that the state of things forbids it. */
+const statuses = new Map([
+  ["E_HYPERFILE", 422],
+  ["E_FILE", 422],
+  ["E_SETTING", 400],
+  ["E_REQUEST", 400],
+  ["E_ALLOTMENT", 400],
+  ["E_VM_UNKNOWN", 404],
+  ["E_SNAPSHOT_UNKNOWN", 404],
+  ["E_POOL_UNKNOWN", 404],
+  ["E_NOT_FOUND", 404],
+  ["E_BUSY", 503],
+  ["E_EXEC_TIMEOUT", 504],
+  ["E_DISK", 507],
+]);
+const CONFLICT = 409;
+
+/** An error as it is answered. */
+export interface ErrorAnswer {
+  readonly status: number;
+  readonly text: string;
+}
+
+/** What to answer for an error. */
+export function errorAnswer(error: unknown): ErrorAnswer {
+  const { code, message } = asOurs(error);
+  const problems = error instanceof HyperfileError ? error.problems.map(problemLine) : undefined;
+  return {
+    status: statuses.get(code) ?? (code === "E_INTERNAL" ? 500 : CONFLICT),
+    text: JSON.stringify({ code, message, ...(problems === undefined ? {} : { problems }) }),
+  };
+}
+
+function asOurs(error: unknown): { readonly code: string; readonly message: string } {
+  const { code, message, syscall, path } = error as {
+    code?: unknown;
+    message?: string;
+    syscall?: string;
+    path?: string;
+  };
+  // Of the daemon's own files, since those that a user names have errors of their own.
+  if (syscall !== undefined)
+    return {
+      code: "E_DISK",
+      message: `the daemon can't ${syscall} ${path ?? "a file of its own"}: ${message}`,
+    };
+  if (typeof code === "string" && code.startsWith("E_")) return { code, message: message ?? code };
+  return { code: "E_INTERNAL", message: message ?? String(error) };
+}
+
+/** Sends a whole answer. */
+export function send(response: ServerResponse, status: number, body: string | Buffer, type: string): void {
+  response.writeHead(status, { "content-type": type, "content-length": Buffer.byteLength(body) });
+  cutOffWhenStalled(response);
+  response.end(body);
+}
+
+/** Sends an answer part by part, each when the client has room for it. */
+export async function sendParts(
+  response: ServerResponse,
+  parts: AsyncIterable<Uint8Array | string> | Iterable<string>,
+  type: string,
+): Promise<void> {
+  response.writeHead(200, { "content-type": type });
+  cutOffWhenStalled(response);
+  for await (const part of parts) {
+    if (response.destroyed) return;
+    if (!response.write(part)) await roomIn(response);
+  }
+  response.end();
+}
+
+/** Waits until a client has taken some of an answer, or is gone. */
+function roomIn(response: ServerResponse): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      response.off("drain", done).off("close", done);
+      resolve();
+    };
+    response.on("drain", done).on("close", done);
+  });
+}
+
+/** Values as a JSON list, one element at a time. */
+export function* jsonList(values: Iterable<unknown>): Iterable<string> {
+  let separator = "[";
+  for (const value of values) {
+    yield separator + JSON.stringify(value);
+    separator = ",";
+  }
+  yield separator === "[" ? "[]" : "]";
+}
+
+/** Node ends a connection that times out, and takes the time back when the answer is out. */
+function cutOffWhenStalled(response: ServerResponse): void {
+  response.socket?.setTimeout(STALL_MS);
+}
+
+let bodies = 0;
+
+/**
+ * A request's body as JSON, for the time of an action; an empty object if there is none.
+ * @throws RequestError `E_REQUEST` if it is too large, or no JSON object; `E_BUSY` if others have too much under way
+ */
+export async function withBody<Result>(
+  request: IncomingMessage,
+  action: (body: Readonly<Record<string, unknown>>) => Promise<Result>,
+): Promise<Result> {
+  let bytes = 0;
+  try {
+    const parts: Buffer[] = [];
+    for await (const part of request as AsyncIterable<Buffer>) {
+      bytes += part.length;
+      bodies += part.length;
+      if (bytes > MOST_BODY)
+        throw new RequestError("E_REQUEST", `the request has more than ${MOST_BODY} bytes`);
+      if (bodies > MOST_BODIES)
+        throw new RequestError("E_BUSY", "too many large requests are under way: try again");
+      parts.push(part);
+    }
+    return await action(bytes === 0 ? {} : parseBody(Buffer.concat(parts)));
+  } finally {
+    bodies -= bytes;
+  }
+}
+
+function parseBody(bytes: Buffer): Readonly<Record<string, unknown>> {
+  let value: unknown;
+  try {
+    value = JSON.parse(bytes.toString("utf8"));
+  } catch (error) {
+    throw new RequestError("E_REQUEST", `the request is not JSON: ${(error as Error).message}`);
+  }
+  if (typeof value !== "object" || value === null || Array.isArray(value))
+    throw new RequestError("E_REQUEST", "the request is not a JSON object");
+  return value as Record<string, unknown>;
+}

@@ -1,0 +1,330 @@
+/** Clients that are slow, broken, malicious or gone: the daemon answers the others, and each costs a fixed amount. */
+import { mkdtemp, rm } from "node:fs/promises";
+import { request } from "node:http";
+import { connect, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import fc from "fast-check";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { WebSocket } from "ws";
+import { startDaemon } from "../../../test/daemon-host.js";
+import { DaemonClient } from "../../api/node/client.js";
+import { type Operation, operations } from "../../api/operations.js";
+import type { Daemon } from "./daemon.js";
+
+let folder: string;
+let daemon: Daemon;
+let client: DaemonClient;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "hyperfile-clients-"));
+  daemon = await startDaemon(folder);
+  client = new DaemonClient(join(folder, "run", "daemon.sock"));
+  const text =
+    "vms: { web: { kernel: embedded }, deaf: { kernel: embedded }, any: { kernel: embedded }, mute: { kernel: embedded } }";
+  await client.up({ text, file: "Hyperfile", folder: "/home/user/shop" });
+});
+afterAll(async () => {
+  await daemon.close();
+  await rm(folder, { recursive: true });
+});
+
+const wait = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
+/** One HTTP request as it stands. */
+function raw(method: string, path: string, body = ""): Promise<{ status: number; text: string }> {
+  return new Promise((resolve, reject) => {
+    const headers = { "content-length": Buffer.byteLength(body) };
+    const sent = request({ socketPath: client.socket, method, path, headers, agent: false }, (response) => {
+      let text = "";
+      response.on("data", (part) => (text += part));
+      response.on("end", () => resolve({ status: response.statusCode!, text }));
+    });
+    sent.on("error", reject);
+    sent.end(body);
+  });
+}
+
+/** A connection that asks for something and is then left to the test. */
+function connected(text: string): Promise<Socket> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(client.socket, () => {
+      socket.write(text);
+      resolve(socket);
+    });
+    socket.on("error", reject);
+  });
+}
+const upgradeOf = (path: string) =>
+  `GET ${path} HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n`;
+
+describe("requests", () => {
+  it.each([
+    ["GET", "//", "", 404, "E_NOT_FOUND"],
+    ["GET", "http://[", "", 404, "E_NOT_FOUND"],
+    ["GET", "/v1/vms/%ZZ", "", 400, "E_REQUEST"],
+    ["GET", "/v1/vms/__proto__", "", 404, "E_VM_UNKNOWN"],
+    ["PATCH", "/v1/vms/web", '{"settings":["toString="]}', 400, "E_SETTING"],
+    ["PATCH", "/v1/vms/web", '{"settings":["__proto__=1"]}', 400, "E_SETTING"],
+    ["PATCH", "/v1/vms/web", '{"settings":["cpu.constructor=1"]}', 400, "E_SETTING"],
+    ["PATCH", "/v1/vms/web", '{"settings":{"length":1}}', 400, "E_SETTING"],
+    ["PATCH", "/v1/pools/constructor", '{"settings":["cpu.shares=1"]}', 404, "E_POOL_UNKNOWN"],
+    ["POST", "/v1/projects/constructor/down", "", 404, "E_VM_UNKNOWN"],
+    ["GET", "/v1/vms/web/logs?bytes=NaN", "", 400, "E_REQUEST"],
+    ["GET", "/v1/vms/web/logs?bytes=-1", "", 400, "E_REQUEST"],
+    ["GET", "/v1/history?seconds=1e999", "", 400, "E_REQUEST"],
+    ["GET", "/v1/events?since=x", "", 400, "E_REQUEST"],
+    ["POST", "/v1/vms/web/exec", '{"command":"echo","timeoutMs":1e300}', 400, "E_SETTING"],
+    ["POST", "/v1/vms/web/stop", '{"timeoutMs":-1}', 400, "E_SETTING"],
+    ["POST", "/v1/vms/web/start", '{"snapshot":"../../x"}', 404, "E_SNAPSHOT_UNKNOWN"],
+  ])("%s %s %s are refused with what is wrong", async (method, path, body, status, code) => {
+    const answer = await raw(method, path, body);
+    expect(JSON.parse(answer.text)).toMatchObject({ code });
+    expect(answer.status).toBe(status);
+  });
+
+  it("of any kind are answered, and never as an error of the daemon's", async () => {
+    const places = (operations as readonly Operation[]).filter(
+      // These two end what the others need, and the last does not end by itself.
+      ({ id }) => id !== "shutdown" && id !== "removeVm" && id !== "events",
+    );
+    const word = fc.oneof(
+      fc.constantFrom(
+        "any",
+        "nobody",
+        "__proto__",
+        "constructor",
+        "toString",
+        "other",
+        "root",
+        "..",
+        "%",
+        "%00",
+        "%2F",
+        "a//b",
+      ),
+      fc.string({ maxLength: 8 }).map(encodeURIComponent),
+      fc.webPath(),
+    );
+    const place = fc.tuple(fc.constantFrom(...places), word, word).map(([operation, one, other]) => ({
+      method: operation.method.toUpperCase(),
+      path: operation.path.replace("{vm}", () => one).replace(/\{\w+\}/, () => other),
+    }));
+    const anywhere = fc.record({
+      method: fc.constantFrom("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"),
+      path: fc.oneof(
+        fc.webPath().map((path) => `/${path}`),
+        word.map((text) => `/v1/${text}`),
+      ),
+    });
+    const query = fc.oneof(
+      fc.constant(""),
+      fc.webQueryParameters().map((text) => `?${text}`),
+      fc.constantFrom("?bytes=9e9", "?seconds=-1", "?tail=x", "?since=1", "?seconds=999999999999999", "?%ZZ"),
+    );
+    const setting = fc.oneof(
+      fc.constantFrom(
+        "cpu.shares=1000",
+        "toString=",
+        "memory.limit=1G",
+        "restart=never",
+        "cpu.limit=none",
+        "=",
+        "a=b",
+      ),
+      fc.string(),
+    );
+    const body = fc.oneof(
+      fc.constant(""),
+      fc.json(),
+      fc.string(),
+      fc.record({ settings: fc.array(setting, { maxLength: 3 }) }).map((value) => JSON.stringify(value)),
+      fc
+        .record({
+          text: fc.constantFrom(
+            "vms: {}",
+            "vms: { __proto__: { kernel: embedded } }",
+            "pools: 1",
+            "[",
+            "vms: { web: 1 }",
+          ),
+          file: fc.string({ maxLength: 4 }),
+          folder: fc.constantFrom("/home/user/other", "", "\0", "relative"),
+          name: fc.string({ maxLength: 4 }),
+          snapshot: fc.string({ maxLength: 4 }),
+          timeoutMs: fc.constantFrom(1, 0, null, "1", 1e99),
+          command: fc.constantFrom("echo", "\0", "nonsense"),
+        })
+        .map((value) => JSON.stringify(value)),
+    );
+    await fc.assert(
+      fc.asyncProperty(
+        fc.oneof(place, place, anywhere),
+        query,
+        body,
+        async ({ method, path }, search, text) => {
+          const sendable = path.replace(/[^!-~]/g, "").replace(/[?#].*/, "");
+          const { status } = await raw(method, sendable + search, text);
+          expect([sendable, status, status >= 200 && status !== 500]).toEqual([sendable, status, true]);
+        },
+      ),
+      { numRuns: 150 },
+    );
+    expect((await raw("GET", "/v1/version")).status).toBe(200);
+  }, 120_000);
+
+  it("that are malformed, or half of one, are ended without an error", async () => {
+    for (const text of [
+      "nonsense\r\n\r\n",
+      "GET / HTTP/1.1\r\nbad header\r\n\r\n",
+      `GET /${"x".repeat(40_000)} HTTP/1.1\r\n\r\n`,
+    ]) {
+      const socket = await connected(text);
+      await new Promise((resolve) => socket.on("close", resolve).resume());
+    }
+    for (let count = 0; count < 50; count++) {
+      (await connected("POST /v1/up HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n{")).destroy();
+      (await connected("CONNECT x:1 HTTP/1.1\r\nhost: x\r\n\r\n")).destroy();
+    }
+    expect((await raw("GET", "/v1/version")).status).toBe(200);
+  });
+
+  it("that take long are limited, and the others are answered meanwhile", async () => {
+    await client.exec("mute", "deaf", 1000).catch(() => {});
+    const waiting = Array.from({ length: 160 }, () =>
+      client.exec("mute", "echo", 60_000).then(
+        () => "done",
+        ({ code }) => code as string,
+      ),
+    );
+    while ((await raw("POST", "/v1/vms/web/exec", '{"command":"echo"}')).status !== 503) await wait(5);
+    expect((await client.vms()).length).toBeGreaterThan(1);
+    await client.stop("mute", { force: true });
+    const results = await Promise.all(waiting);
+    expect(new Set(results)).toEqual(new Set(["E_EXEC", "E_BUSY"]));
+    expect(results.filter((result) => result === "E_BUSY").length).toBeGreaterThanOrEqual(32);
+    expect((await client.exec("web", "echo well")).output).toBe("well\n");
+  }, 60_000);
+});
+
+describe("WebSockets", () => {
+  it("that are refused and whose clients vanish end nothing", async () => {
+    for (let round = 0; round < 10; round++) {
+      const sockets = await Promise.all(
+        Array.from({ length: 30 }, (_, at) =>
+          connected(upgradeOf(at % 3 === 0 ? "/v1/vms/nobody/console" : at % 3 === 1 ? "/v1/vms" : "/%ZZ")),
+        ),
+      );
+      for (const socket of sockets) socket.destroy();
+    }
+    expect((await raw("GET", "/v1/version")).status).toBe(200);
+  });
+
+  it("with messages too large, in too many parts, or without sense are closed", async () => {
+    const open = (): Promise<WebSocket> =>
+      new Promise((resolve) => {
+        const socket = new WebSocket(`ws+unix:${client.socket}:/v1/vms/web/console`);
+        socket.on("open", () => resolve(socket));
+        socket.on("error", () => {});
+      });
+    const codeOf = async (act: (socket: WebSocket) => void) => {
+      const socket = await open();
+      const closed = new Promise<number>((resolve) => socket.on("close", resolve));
+      act(socket);
+      return closed;
+    };
+    expect(await codeOf((socket) => socket.send(new Uint8Array(2 ** 20)))).toBe(1009);
+    const parts = (socket: WebSocket) => {
+      for (let part = 0; part < 1000; part++) socket.send("", { fin: false });
+    };
+    expect(await codeOf(parts)).toBe(1008);
+    for (const text of ["null", "[]", "{", '{"columns":0,"rows":1}', '{"columns":1e9,"rows":1}'])
+      expect(await codeOf((socket) => socket.send(text))).toBe(1008);
+  });
+
+  it("that nobody reads lose output and are told how much; others get all of it", async () => {
+    const MEBIBYTES = 24;
+    const slow = new WebSocket(`ws+unix:${client.socket}:/v1/vms/web/console`);
+    await new Promise((resolve) => slow.on("open", resolve));
+    slow.pause();
+    let fast = 0;
+    const other = await client.console("web", (bytes) => {
+      fast += bytes.length;
+    });
+    const before = fast;
+    await client.exec("web", `flood ${MEBIBYTES}`);
+    while (fast - before < MEBIBYTES * 2 ** 20) await wait(5);
+    other.close();
+    let [got, dropped] = [0, 0];
+    slow.on("message", (data, isBinary) => {
+      if (isBinary) got += (data as Buffer).length;
+      else dropped += JSON.parse(data.toString()).dropped;
+    });
+    slow.resume();
+    while (dropped === 0) await wait(5);
+    expect(got).toBeLessThan(4 * 2 ** 20);
+    expect(got + dropped).toBeGreaterThanOrEqual(MEBIBYTES * 2 ** 20);
+    // What comes now is there again.
+    const old = got;
+    await client.exec("web", "echo again");
+    while (got === old) await wait(5);
+    slow.terminate();
+  }, 60_000);
+
+  it("that send to a VM that does not read are held, and the VM and its daemon are well", async () => {
+    await client.exec("deaf", "echo;deaf").catch(() => {});
+    const socket = new WebSocket(`ws+unix:${client.socket}:/v1/vms/deaf/console`);
+    await new Promise((resolve) => socket.on("open", resolve));
+    let sent = 0;
+    for (let count = 0; count < 256; count++)
+      socket.send(new Uint8Array(65_536), (error) => {
+        if (error === undefined || error === null) sent++;
+      });
+    await wait(500);
+    const held = sent;
+    await wait(300);
+    expect(sent).toBe(held);
+    expect(held * 65_536).toBeLessThan(2 ** 20);
+    await client.stop("deaf", { force: true });
+    socket.terminate();
+  }, 60_000);
+});
+
+describe("event streams", () => {
+  it("that nobody reads cost nothing, and tell what was missed", async () => {
+    const socket = await connected("GET /v1/events HTTP/1.1\r\nhost: x\r\n\r\n");
+    socket.pause();
+    await wait(100);
+    const first = daemon.fleet.events.last + 1;
+    const COUNT = 20_000;
+    for (let count = 0; count < COUNT; count++) {
+      daemon.fleet.events.add("vm.changed", "web", "x".repeat(100));
+      if (count % 1000 === 0) await wait(1);
+    }
+    let text = "";
+    socket.on("data", (part) => (text += part));
+    socket.resume();
+    const last = first + COUNT - 1;
+    while (!text.includes(`id: ${last}\n`)) await wait(5);
+    socket.destroy();
+    const events = [...text.matchAll(/^data: (.*)$/gm)].map(([, json]) => JSON.parse(json!));
+    const seen = events.filter(({ kind, id }) => kind === "vm.changed" && id >= first).length;
+    const missed = events
+      .filter(({ kind }) => kind === "events.dropped")
+      .reduce((sum, { message }) => sum + Number(/^\d+/.exec(message)![0]), 0);
+    expect(missed).toBeGreaterThan(COUNT / 2);
+    expect(seen + missed).toBe(COUNT);
+  });
+
+  it("are limited in number, and clients that are gone make room", async () => {
+    const open = () => connected("GET /v1/events HTTP/1.1\r\nhost: x\r\n\r\n");
+    const sockets = await Promise.all(Array.from({ length: 128 }, open));
+    await wait(200);
+    expect(await raw("GET", "/v1/events")).toMatchObject({ status: 503 });
+    for (const socket of sockets) socket.destroy();
+    await wait(200);
+    const again = await open();
+    await new Promise((resolve) => again.once("data", resolve));
+    again.destroy();
+  });
+});
