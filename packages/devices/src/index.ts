@@ -10,6 +10,7 @@ export * from "./fdt/errors.js";
 export * from "./fdt/fdt.js";
 export type { FdtReservation } from "./fdt/format.js";
 export * from "./fdt/parse.js";
+export * from "./generation/vm-generation.js";
 export * from "./image/boot.js";
 export { type Compression, compressionOf } from "./image/compression.js";
 export * from "./image/elf.js";

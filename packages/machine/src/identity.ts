@@ -7,11 +7,9 @@
  * goes on as if nothing had been, and under another name with numbers of that name.
  */
 import type { PlainRecord, SnapshotPart } from "@hyperfile/broker";
+import { GENERATION_BYTES } from "@hyperfile/devices";
 import { type FillRandom, RepeatableEntropy } from "./entropy.js";
 import { MachineError } from "./errors.js";
-
-/** Bytes of a generation identifier. */
-export const GENERATION_BYTES = 16;
 
 /** The last of a machine's parts to be restored: it acts on the others. */
 export class MachineIdentity implements SnapshotPart {

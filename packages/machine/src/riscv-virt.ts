@@ -22,6 +22,7 @@ import {
   type BootPlan,
   type ConsoleBackend,
   ConsoleInput,
+  GENERATION_BYTES,
   type PowerEvent,
   type VirtBoard,
   type VirtioBalloon,
@@ -167,8 +168,9 @@ export class RiscvVirt implements Machine {
       (this.images === undefined ? (options.xlen ?? 64) : widthOf(boot!, this.images, options.xlen));
     this.memory = options.memory ?? riscvMemory({ ramBytes });
     this.clock = isVirtual ? new VirtualClock(() => this.cpu.retired()) : new RealClock();
-    this.identity = new MachineIdentity(options.name ?? "", isVirtual, () => {
+    this.identity = new MachineIdentity(options.name ?? "", isVirtual, (generation) => {
       this.hasState = true;
+      if (generation !== undefined) this.board.generation.renew(generation);
     });
 
     this.console = new SliceConsole(options.console ?? { write: () => {} }, () => this.cpu.stop());
@@ -197,6 +199,7 @@ export class RiscvVirt implements Machine {
       // While the machine is put together there is no run loop that could sleep.
       onWake: () => this.loop?.interrupt(),
     });
+    this.board.generation.begin(this.identity.random(GENERATION_BYTES));
     this.cpu = this.makeCpu(isVirtual);
     this.htif = this.makeHtif();
     const slice =

@@ -6,6 +6,7 @@
  */
 import { BoardError } from "../../errors.js";
 import { cells64, type FdtNode, flattenTree } from "../../fdt/fdt.js";
+import { GENERATION_BYTES } from "../../generation/vm-generation.js";
 import { PLIC_SOURCES } from "../../irq/plic.js";
 import { FINISHER_PASS, FINISHER_RESET } from "../../power/test-finisher.js";
 import { RAM_BASE, TIMEBASE_FREQUENCY, VIRTIO_SLOTS, virtIrq, virtMap } from "./memory-map.js";
@@ -145,6 +146,15 @@ export function virtDeviceTree(options: VirtTreeOptions): Uint8Array {
           "interrupt-parent": plicPhandle,
           reg: reg(virtMap.rtc),
           compatible: "google,goldfish-rtc",
+        },
+      },
+      {
+        name: at("vmgenid", virtMap.generation.base),
+        properties: {
+          interrupts: virtIrq.generation,
+          "interrupt-parent": plicPhandle,
+          reg: reg({ base: virtMap.generation.base, size: GENERATION_BYTES }),
+          compatible: "microsoft,vmgenid",
         },
       },
       {

@@ -1,4 +1,7 @@
-/** Where things are on the board: the addresses and interrupt numbers of QEMU's `virt` machine. */
+/**
+ * Where things are on the board: the addresses and interrupt numbers of QEMU's `virt` machine, and for what that has not,
+ * places that are free there.
+ */
 
 /** A range of guest-physical addresses in bytes. */
 export interface Range {
@@ -10,6 +13,7 @@ export interface Range {
 export const virtMap = {
   test: { base: 0x100000, size: 0x1000 },
   rtc: { base: 0x101000, size: 0x1000 },
+  generation: { base: 0x102000, size: 0x1000 },
   clint: { base: 0x2000000, size: 0x10000 },
   plic: { base: 0xc000000, size: 0x600000 },
   uart: { base: 0x10000000, size: 0x100 },
@@ -27,6 +31,7 @@ export const virtIrq = {
   firstVirtio: 1,
   uart: 10,
   rtc: 11,
+  generation: 12,
 } as const;
 
 /** Ticks of the time base a second. */

@@ -85,7 +85,7 @@ describe("the board", () => {
     expect(bus.read(0x2004004, 4)).toBe(0xffffffff);
     expect(bus.read(PLIC, 4)).toBe(0);
     expect(bus.read(UART + 5, 1)).toBe(0x60);
-    for (const gpa of [0, 0xfffff, 0x102000, 0x2010000, 0xc600000, 0x10000100, 0x10009000, 0x80000000]) {
+    for (const gpa of [0, 0xfffff, 0x103000, 0x2010000, 0xc600000, 0x10000100, 0x10009000, 0x80000000]) {
       expect(bus.read(gpa, 4), gpa.toString(16)).toBeUndefined();
       expect(bus.write(gpa, 4, 0)).toBe(false);
     }

@@ -10,6 +10,7 @@ import { Clint } from "../../clint/clint.js";
 import { ConsoleInput } from "../../console/console-input.js";
 import { FirmwareConsole } from "../../console/firmware-console.js";
 import { BoardError } from "../../errors.js";
+import { VmGeneration } from "../../generation/vm-generation.js";
 import { Plic } from "../../irq/plic.js";
 import type {
   Clock,
@@ -71,6 +72,8 @@ export interface VirtBoard {
   readonly uart: Ns16550;
   readonly clint: Clint;
   readonly plic: Plic;
+  /** Which machine this is; its owner renews it when it gets the state of another. */
+  readonly generation: VmGeneration;
   /** The console of a built-in SBI. */
   readonly firmware: FirmwareConsole;
   /** Offers console input, which goes to one of the consoles; returns how many bytes were taken, from the front. */
@@ -113,6 +116,7 @@ export function virtBoard(options: VirtBoardOptions): VirtBoard {
   const uart = new Ns16550("uart0", plic.line(virtIrq.uart), options.console, input);
   const firmware = new FirmwareConsole(input, options.console, () => uart.flush());
   const rtc = new GoldfishRtc(plic.line(virtIrq.rtc), options.wallClock ?? Date.now, clock);
+  const generation = new VmGeneration(plic.line(virtIrq.generation));
   const place = (range: Range, device: MmioDevice): void => {
     bus.attach(range.base, range.size, device);
     parts.set(device.name, device);
@@ -120,6 +124,7 @@ export function virtBoard(options: VirtBoardOptions): VirtBoard {
   for (const part of [input, firmware]) parts.set(part.name, part);
   place(virtMap.test, new TestFinisher(options.onPower));
   place(virtMap.rtc, rtc);
+  place(virtMap.generation, generation);
   place(virtMap.clint, clint);
   place(virtMap.uart, uart);
   for (let slot = 0; slot < VIRTIO_SLOTS; slot++) {
@@ -136,6 +141,7 @@ export function virtBoard(options: VirtBoardOptions): VirtBoard {
     uart,
     clint,
     plic,
+    generation,
     firmware,
     receive: (bytes) => input.receive(bytes),
     flush: () => uart.flush(),
