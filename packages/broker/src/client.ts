@@ -1,6 +1,7 @@
 /** What a program needs that only talks to the daemon: a fifth of the package, and so of the time to load it. */
 export * from "./api/node/client.js";
 export * from "./api/types.js";
+export { holderOf, type StateHolder } from "./daemon/node/state-lock.js";
 export { type HyperfileProblem, problemLine } from "./hyperfile/types.js";
 export { formatSize } from "./hyperfile/units.js";
 export type { FleetEvent } from "./lifecycle/events.js";

@@ -201,8 +201,9 @@ describe("requests", () => {
     expect((await client.vms()).length).toBeGreaterThan(1);
     await client.stop("mute", { force: true });
     const results = await Promise.all(waiting);
-    expect(new Set(results)).toEqual(new Set(["E_EXEC", "E_BUSY"]));
-    expect(results.filter((result) => result === "E_BUSY").length).toBeGreaterThanOrEqual(32);
+    // None hangs, and none was done: those that were let in ended with their VM.
+    for (const result of results) expect(["E_EXEC", "E_VM_STATE", "E_BUSY"]).toContain(result);
+    expect(results.filter((result) => result === "E_EXEC").length).toBeGreaterThan(100);
     expect((await client.exec("web", "echo well")).output).toBe("well\n");
   }, 60_000);
 });

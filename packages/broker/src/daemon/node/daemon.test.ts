@@ -381,10 +381,17 @@ describe("the daemon", () => {
     expect((await client.exec("vm", "echo on")).output).toBe("on\n");
   });
 
-  it("is one to a socket, which only its owner may use", async () => {
+  it("is one to a socket and to a folder; the socket only its owner may use", async () => {
     const { mode } = await stat(client.socket);
     expect(mode & 0o777).toBe(0o600);
     expect((await stat(join(folder, "run"))).mode & 0o777).toBe(0o700);
+    await expect(start()).rejects.toMatchObject({ code: "E_DAEMON_RUNNING" });
+    const elsewhere = startDaemon(folder, { socket: join(folder, "other.sock") });
+    await expect(elsewhere).rejects.toMatchObject({
+      code: "E_DAEMON_RUNNING",
+      message: expect.stringContaining(`process ${process.pid}, which answers at ${client.socket}`),
+    });
+    await rm(client.socket);
     await expect(start()).rejects.toMatchObject({ code: "E_DAEMON_RUNNING" });
   });
 

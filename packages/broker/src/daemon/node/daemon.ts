@@ -9,7 +9,7 @@
  */
 import { chmodSync, existsSync, mkdirSync, unlinkSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import { connect, type Socket } from "node:net";
+import type { Socket } from "node:net";
 import { dirname } from "node:path";
 import { HostScheduler } from "../../cpu/node/host-scheduler.js";
 import type { HostSize } from "../../hyperfile/read.js";
@@ -23,6 +23,7 @@ import { streamEvents } from "./event-stream.js";
 import { allVms, type DaemonParts, handlers, poolViews } from "./handlers.js";
 import { countIn, type Place, RequestError, route } from "./routes.js";
 import { Sampler } from "./sampler.js";
+import { answers, StateLock } from "./state-lock.js";
 
 /** What a daemon is made from. */
 export interface DaemonOptions {
@@ -44,7 +45,7 @@ export interface DaemonOptions {
   readonly sampleMs?: number;
 }
 
-/** Another daemon answers at the socket, or the socket can't be made. */
+/** Another daemon answers at the socket or has the state folder, or one of them can't be made. */
 export class DaemonError extends Error {
   override readonly name = "DaemonError";
 
@@ -93,6 +94,7 @@ export class Daemon {
   private constructor(
     private readonly options: DaemonOptions,
     private readonly scheduler: HostScheduler,
+    private readonly lock: StateLock,
   ) {
     this.fleet = new Fleet({
       scheduler,
@@ -126,18 +128,22 @@ export class Daemon {
 
   /**
    * Starts a daemon.
-   * @throws DaemonError `E_DAEMON_RUNNING` if one answers at the socket, `E_SOCKET` if it can't be made
+   * @throws DaemonError `E_DAEMON_RUNNING` if one answers at the socket or has the state folder, `E_SOCKET` and `E_STATE`
+   *   if these can't be made
    */
   static async start(options: DaemonOptions): Promise<Daemon> {
     await freeSocket(options.socket);
+    const lock = await takeState(options);
     const { cores, quantumMs } = options;
     const scheduler = await HostScheduler.start({ cores, ...(quantumMs === undefined ? {} : { quantumMs }) });
-    const daemon = new Daemon(options, scheduler);
-    await daemon.fleet.recall();
+    const daemon = new Daemon(options, scheduler, lock);
     try {
+      await daemon.fleet.recall();
       await daemon.listen();
     } catch (error) {
+      await daemon.fleet.close();
       await scheduler.close();
+      lock.release();
       throw new DaemonError("E_SOCKET", `can't listen at ${options.socket}: ${(error as Error).message}`);
     }
     daemon.sampler.start();
@@ -157,6 +163,7 @@ export class Daemon {
       setTimeout(() => this.server.closeAllConnections(), LINGER_MS);
     });
     await within(STOP_MS, this.scheduler.close());
+    this.lock.release();
     this.noteClosed();
   }
 
@@ -294,6 +301,21 @@ async function within(milliseconds: number, promise: Promise<unknown>): Promise<
   clearTimeout(timer);
 }
 
+/** Takes the state folder. */
+async function takeState({ folder, socket }: DaemonOptions): Promise<StateLock> {
+  let taken: Awaited<ReturnType<typeof StateLock.take>>;
+  try {
+    taken = await StateLock.take(folder, socket);
+  } catch (error) {
+    throw new DaemonError("E_STATE", `can't use the state folder ${folder}: ${(error as Error).message}`);
+  }
+  if (taken instanceof StateLock) return taken;
+  throw new DaemonError(
+    "E_DAEMON_RUNNING",
+    `a daemon has the state folder ${folder} already: process ${taken.pid}, which answers at ${taken.socket}; end it (kill ${taken.pid}), or choose another folder (HYPERFILE_STATE)`,
+  );
+}
+
 /** Makes sure that the socket's path is free: of a daemon that runs, and of the file that a killed one left. */
 async function freeSocket(path: string): Promise<void> {
   if (Buffer.byteLength(path) > MOST_SOCKET_PATH)
@@ -302,14 +324,6 @@ async function freeSocket(path: string): Promise<void> {
       `the socket's path ${path} is too long: at most ${MOST_SOCKET_PATH} bytes`,
     );
   if (!existsSync(path)) return;
-  const answers = await new Promise<boolean>((resolve) => {
-    const socket = connect(path);
-    socket.once("connect", () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.once("error", () => resolve(false));
-  });
-  if (answers) throw new DaemonError("E_DAEMON_RUNNING", `a daemon answers at ${path} already`);
+  if (await answers(path)) throw new DaemonError("E_DAEMON_RUNNING", `a daemon answers at ${path} already`);
   unlinkSync(path);
 }
