@@ -107,14 +107,30 @@ describe("with a Hyperfile", () => {
   });
 
   it("set acts on the running VM", async () => {
-    expect((await hyperfile("set", "web", "cpu.shares=4000")).status).toBe(0);
+    expect(await hyperfile("set", "web", "cpu.shares=4000", "restart=on-failure")).toEqual({
+      status: 0,
+      output: "web: cpu.shares 1000 -> 4000\nweb: restart never -> on-failure\n",
+      errors: "",
+    });
+    expect((await hyperfile("set", "web", "restart=never", "cpu.shares=4000")).output).toBe(
+      "web: restart on-failure -> never\nweb: cpu.shares stays 4000\n",
+    );
     const vms = JSON.parse((await hyperfile("ps", "--json")).output);
     expect(vms.find(({ name }: { name: string }) => name === "web").cpu.shares).toBe(4000);
     expect((await hyperfile("ps")).output).toMatch(/^web +shop +front +running +\S+ +4000 /m);
     expect((await hyperfile("set", "web", "cpu.shars=1")).errors).toBe(
       "hyperfile: there is no setting cpu.shars; did you mean cpu.shares?\n",
     );
-    expect((await hyperfile("set", "pool:shop/front", "cpu.limit=1")).status).toBe(0);
+    expect((await hyperfile("set", "web", "toString=")).errors).toMatch(
+      /^hyperfile: there is no setting toString; settings: /,
+    );
+    expect((await hyperfile("set", "pool:shop/front", "cpu.limit=1")).output).toBe(
+      "pool:shop/front: cpu.limit none -> 1\n",
+    );
+    expect((await hyperfile("set", "web", "cpu.limit=64", "memory.limit=1G")).output).toBe(
+      "web: cpu.limit none -> 64 (in effect 1: the limit of pool shop/front)\nweb: memory.limit none -> 1G (in effect 32M: all the memory that it has)\n",
+    );
+    await hyperfile("set", "web", "cpu.limit=none", "memory.limit=none");
     expect((await hyperfile("ps", "--pools")).output).toMatch(/^shop\/front +shop +2000 +0 +1 /m);
   });
 

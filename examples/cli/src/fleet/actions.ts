@@ -2,7 +2,13 @@
 import { existsSync } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
 import { basename, dirname, resolve } from "node:path";
-import { ApiError, type DaemonClient, type FleetEvent, type UpReport } from "@hyperfile/broker/client";
+import {
+  ApiError,
+  type DaemonClient,
+  type FleetEvent,
+  type PoolView,
+  type UpReport,
+} from "@hyperfile/broker/client";
 import type { FleetSurroundings } from "../commands/fleet.js";
 import { CliError, fileErrorReason, systemErrorCode } from "../errors.js";
 import type { Streams } from "../session.js";
@@ -11,12 +17,15 @@ import { clientOfRunningDaemon, daemonClient } from "./daemon-client.js";
 import { hostSize } from "./host-size.js";
 import { renderReport } from "./report.js";
 import type { DaemonFlags } from "./run-daemon.js";
+import { ownerOfPool, ownerOfVm, type SettingsOwner, settingsReport } from "./settings-report.js";
 import { poolTable, vmTable } from "./tables.js";
 import { renderTop, TOP_SECONDS } from "./top.js";
 
 /** Names under which a Hyperfile is looked for. */
 const fileNames = ["Hyperfile", "Hyperfile.yaml", "hyperfile.yaml", "hyperfile.yml"];
 const REFRESH_MS = 1000;
+/** What tells a pool from a VM on the command line. */
+const POOL_PREFIX = "pool:";
 const MOST_HISTORY_SECONDS = 3600;
 
 /** The actions of one run of the program. */
@@ -124,9 +133,27 @@ export class FleetActions {
     this.surroundings.write(`${name} is a copy of ${vm}, made in ${milliseconds.toFixed(1)} ms\n`);
   }
 
+  /** Changes settings, and tells each before and after. */
   async set(name: string, settings: string[]): Promise<void> {
-    if (name.startsWith("pool:")) await this.client.setPool(name.slice("pool:".length), settings);
-    else await this.client.set(name, settings);
+    const { client } = this;
+    const names = settings.map((setting) => setting.split("=", 1)[0]!);
+    const isPool = name.startsWith(POOL_PREFIX);
+    const pools = await client.pools();
+    let [before, after]: (SettingsOwner | undefined)[] = [];
+    if (isPool) {
+      const pool = name.slice(POOL_PREFIX.length);
+      const found = (all: readonly PoolView[]) => all.find((one) => one.name === pool);
+      before = found(pools) && ownerOfPool(found(pools)!);
+      // The daemon says what is wrong with a name.
+      await client.setPool(pool, settings);
+      const now = found(await client.pools());
+      after = now && ownerOfPool(now);
+    } else {
+      before = ownerOfVm(await client.vm(name));
+      after = ownerOfVm(await client.set(name, settings));
+    }
+    if (before !== undefined && after !== undefined)
+      this.surroundings.write(settingsReport(names, before, { ...after, name }, pools));
   }
 
   async report(file: string, { seconds }: { seconds: number }): Promise<void> {

@@ -74,6 +74,7 @@ export const components: Readonly<Record<string, Schema>> = {
       message: text,
       startedAt: number,
       restarts: integer,
+      restart: { enum: ["never", "on-failure", "always"] },
       memoryBytes: integer,
       cpu: ref("Allotment"),
       memoryAllotment: { ...ref("Allotment"), description: "In bytes" },

@@ -1,5 +1,6 @@
 /** What the API's answers hold, for clients in TypeScript; the schemas are in `operations.ts`. */
 import type { CpuState } from "../cpu/accounts.js";
+import type { VmSpec } from "../hyperfile/types.js";
 import type { GuestMemoryUsage } from "../lifecycle/guest-port.js";
 
 /** An allotment as JSON has it. */
@@ -43,6 +44,8 @@ export interface VmView {
   /** Milliseconds since 1970. */
   readonly startedAt?: number;
   readonly restarts: number;
+  /** When it is started again after its end. */
+  readonly restart: VmSpec["restart"];
   readonly memoryBytes: number;
   readonly cpu: AllotmentView;
   readonly memoryAllotment: AllotmentView;

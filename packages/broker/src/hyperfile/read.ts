@@ -509,7 +509,8 @@ class Reader {
 
 const nothing: Raw = Object.freeze(Object.create(null));
 const raw = (value: unknown): Raw => (value ?? nothing) as Raw;
-const readCores = (value: unknown): number => parseCores(value as number | string)!;
+/** Cores; more than any number is as good as no limit, and refused as a reservation. */
+const readCores = (value: unknown): number => parseCores(value as number | string) ?? Infinity;
 /** A size; more than any is as good as no limit, and refused as a reservation. */
 const readSize = (value: unknown): number => parseSize(value as string) ?? Infinity;
 

@@ -27,7 +27,8 @@ export function parseDuration(text: string): number | undefined {
 export function parseCores(value: number | string): number | undefined {
   if (typeof value === "number") return value >= 0 && value < Infinity ? value : undefined;
   const match = /^(\d+(?:\.\d+)?)(%?)$/.exec(value);
-  return match === null ? undefined : Number(match[1]) / (match[2] === "%" ? 100 : 1);
+  const cores = match === null ? NaN : Number(match[1]) / (match[2] === "%" ? 100 : 1);
+  return cores < Infinity ? cores : undefined;
 }
 
 /** A number of shares, or a word for one; undefined for other values. */

@@ -3,6 +3,7 @@
  * two specifications: what of a change can be applied to a running VM, and what needs a new start.
  */
 import type { Allotment } from "../cpu/resource-tree.js";
+import { shortened } from "../hyperfile/message-text.js";
 import { hint } from "../hyperfile/suggest.js";
 import type { VmSpec } from "../hyperfile/types.js";
 import { parseCores, parseShares, parseSize } from "../hyperfile/units.js";
@@ -22,18 +23,18 @@ const orNone =
     text === "none" ? Infinity : parse(text);
 
 /** What can be set, each with its reader. */
-const quantities: Readonly<Record<string, Parse>> = {
-  "cpu.shares": parseShares,
-  "cpu.reservation": parseCores,
-  "cpu.limit": orNone(parseCores),
-  "memory.shares": parseShares,
-  "memory.reservation": parseSize,
-  "memory.limit": orNone(parseSize),
-};
+const quantities = new Map<string, Parse>([
+  ["cpu.shares", parseShares],
+  ["cpu.reservation", parseCores],
+  ["cpu.limit", orNone(parseCores)],
+  ["memory.shares", parseShares],
+  ["memory.reservation", parseSize],
+  ["memory.limit", orNone(parseSize)],
+]);
 const restarts = ["never", "on-failure", "always"] as const;
 
 /** Names of the settings that can be changed while a VM runs. */
-export const settingNames = [...Object.keys(quantities), "restart"];
+export const settingNames = [...quantities.keys(), "restart"];
 
 /**
  * Reads assignments such as `cpu.shares=4000`; `none` stands for no limit.
@@ -50,27 +51,31 @@ export function parseSettings(assignments: readonly string[]): VmChange {
     if (name === undefined || text === undefined)
       throw new LifecycleError(
         "E_SETTING",
-        `${assignment} is no setting: give NAME=VALUE, such as cpu.shares=4000`,
+        `${shortened(assignment)} is no setting: give NAME=VALUE, such as cpu.shares=4000`,
       );
     if (name === "restart") {
       const value = restarts.find((word) => word === text);
       if (value === undefined)
         throw new LifecycleError(
           "E_SETTING",
-          `restart=${text} is impossible; ${hint(text, restarts, "valid")}`,
+          `restart=${shortened(text)} is impossible; ${hint(text, restarts, "valid")}`,
         );
       change.restart = value;
       continue;
     }
-    const parse = Object.hasOwn(quantities, name) ? quantities[name] : undefined;
+    const parse = quantities.get(name);
     if (parse === undefined)
       throw new LifecycleError(
         "E_SETTING",
-        `there is no setting ${name}; ${hint(name, settingNames, "settings")}`,
+        `there is no setting ${shortened(name)}; ${hint(name, settingNames, "settings")}`,
       );
     const value = parse(text);
-    if (value === undefined)
-      throw new LifecycleError("E_SETTING", `${name}=${text} is impossible: give ${example(name)}`);
+    // A limit of nothing would let a VM have nothing.
+    if (value === undefined || (value === 0 && name.endsWith(".limit")))
+      throw new LifecycleError(
+        "E_SETTING",
+        `${name}=${shortened(text)} is impossible: give ${example(name)}`,
+      );
     const [resource, figure] = name.split(".") as ["cpu" | "memory", string];
     change[resource] = { ...change[resource], [figure]: value };
   }

@@ -130,6 +130,7 @@ async function viewOf(fleet: Fleet, vm: ManagedVm): Promise<VmView> {
     ...(end?.message === undefined ? {} : { message: end.message }),
     ...(vm.startedAt === undefined ? {} : { startedAt: vm.startedAt }),
     restarts: vm.restarts,
+    restart: spec.restart,
     memoryBytes: spec.memoryBytes,
     cpu: allotmentView(spec.cpu),
     memoryAllotment: allotmentView(spec.memory),
