@@ -197,6 +197,43 @@ describe("bare-metal programs", () => {
     expectSound(result, MIB);
   });
 
+  /** What a linker makes of `-Ttext=0x80000000`: one segment from the file's first byte, a page before RAM. */
+  function linkedWithHeaders(before: Uint8Array, code: Uint8Array): Uint8Array {
+    const contentAt = 64 + 56;
+    const content = new Uint8Array(0x1000 - contentAt + code.length);
+    content.set(before);
+    content.set(code, 0x1000 - contentAt);
+    const file = buildElf({ entry: RAM, segments: [{ gpa: RAM - 0x1000, bytes: content }] });
+    const view = new DataView(file.buffer);
+    view.setBigUint64(64 + 8, 0n, true);
+    for (const at of [32, 40]) view.setBigUint64(64 + at, BigInt(file.length), true);
+    return file;
+  }
+
+  test("whose first page is the file's headers below RAM are loaded from RAM on, as QEMU does", () => {
+    const code = Uint8Array.of(0x13, 0, 0, 0, 0x6f, 0, 0, 0);
+    const file = linkedWithHeaders(new Uint8Array(0), code);
+    const result = programPlan(parseElf(file, "prog.elf"), MIB);
+    expect(result).toMatchObject({ entry: RAM, mode: 3 });
+    expect(result.placements).toEqual([{ what: "program", gpa: RAM, bytes: code, memoryBytes: code.length }]);
+    expect(plan({ kernel: parseKernel(file, "vmlinux") }).placements[0]).toMatchObject({
+      gpa: RAM,
+      bytes: code,
+    });
+    const firmware = parseElf(file, "fw.elf").segments;
+    expect(plan({ firmware }).placements.find(({ what }) => what === "firmware")).toMatchObject({
+      gpa: RAM,
+      bytes: code,
+    });
+  });
+
+  test("with something else below RAM are refused, and told how to link", () => {
+    const file = linkedWithHeaders(Uint8Array.of(1), Uint8Array.of(0x13, 0, 0, 0));
+    expect(failure(() => programPlan(parseElf(file, "prog.elf"), MIB)).message).toBe(
+      "the program is linked to 0x7ffff000, RAM begins at 0x80000000: link it to an address in RAM; -Wl,-N keeps its parts together, without a page before them",
+    );
+  });
+
   test("are refused where RAM does not reach", () => {
     const segments = [{ gpa: RAM, bytes: new Uint8Array(4), memoryBytes: 2 * MIB + 1 }];
     const elf = parseElf(buildElf({ segments }), "prog.elf");

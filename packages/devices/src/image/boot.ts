@@ -120,7 +120,9 @@ export function bootPlan(options: BootOptions): BootPlan {
  * @throws ImageError as {@link bootPlan}
  */
 export function programPlan(elf: ElfFile, ramBytes: number): BootPlan {
-  const placements = elf.segments.map((segment) => placeSegment("program", segment, 0));
+  const placements = elf.segments.map((segment) =>
+    placeSegment("program", withoutHeadersBelowRam(segment), 0),
+  );
   checkOverlaps(placements);
   checkSize(placements, up(Math.max(...placements.map(end))), ramBytes);
   return { entry: elf.entryGpa, mode: 3, args: [0, 0, 0], placements };
@@ -130,10 +132,28 @@ function placeSegment(what: string, segment: ElfSegment, shift: number): Placeme
   return { what, gpa: segment.gpa + shift, bytes: segment.bytes, memoryBytes: segment.memoryBytes };
 }
 
+/**
+ * A segment without the file's headers, where those lie below RAM: linkers put them into a page before a text at the
+ * start of RAM (`-Ttext=0x80000000`). QEMU loads what is in RAM of such a file, too.
+ */
+function withoutHeadersBelowRam(segment: ElfSegment): ElfSegment {
+  const below = RAM_BASE - segment.gpa;
+  if (below <= 0 || below > segment.headerBytes || below >= segment.memoryBytes) return segment;
+  return {
+    ...segment,
+    gpa: RAM_BASE,
+    va: segment.va + BigInt(below),
+    bytes: segment.bytes.subarray(below),
+    memoryBytes: segment.memoryBytes - below,
+    headerBytes: segment.headerBytes - below,
+  };
+}
+
 function placeKernel(kernel: Kernel, xlen: 32 | 64): { entry: number; placements: Placement[] } {
   if (kernel.kind === "elf") {
     const { segments, entryGpa } = kernel.elf;
-    return { entry: entryGpa, placements: segments.map((segment) => placeSegment("kernel", segment, 0)) };
+    const placements = segments.map((segment) => placeSegment("kernel", withoutHeadersBelowRam(segment), 0));
+    return { entry: entryGpa, placements };
   }
   const { bytes, textOffset, imageBytes } = kernel;
   const entry = RAM_BASE + (textOffset === 0 ? kernelOffset(xlen) : textOffset);
@@ -147,10 +167,11 @@ function placeFirmware(firmware: BootOptions["firmware"]): Placement[] {
     const memoryBytes = Math.max(firmware.length, FIRMWARE_ROOM);
     return [{ what: "firmware", gpa: RAM_BASE, bytes: firmware, memoryBytes }];
   }
+  const segments = firmware.map(withoutHeadersBelowRam);
   // Position-independent firmware is linked at zero, and moves itself.
-  const lowest = Math.min(...firmware.map(({ gpa }) => gpa));
+  const lowest = Math.min(...segments.map(({ gpa }) => gpa));
   const shift = lowest < RAM_BASE ? RAM_BASE - lowest : 0;
-  return firmware.map((segment) => placeSegment("firmware", segment, shift));
+  return segments.map((segment) => placeSegment("firmware", segment, shift));
 }
 
 const namedInitrd = (initrd: Uint8Array | undefined): Placement[] =>
@@ -178,7 +199,7 @@ function checkSize(placements: readonly Placement[], needed: number, ramBytes: n
   if (outside !== undefined) {
     throw new ImageError(
       "E_DOES_NOT_FIT",
-      `the ${outside.what} is linked to ${hex(outside.gpa)}, RAM begins at ${hex(RAM_BASE)}: link it to an address in RAM`,
+      `the ${outside.what} is linked to ${hex(outside.gpa)}, RAM begins at ${hex(RAM_BASE)}: link it to an address in RAM${end(outside) > RAM_BASE ? "; -Wl,-N keeps its parts together, without a page before them" : ""}`,
     );
   }
   if (needed <= RAM_BASE + down(ramBytes)) return;

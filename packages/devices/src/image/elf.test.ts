@@ -44,8 +44,16 @@ describe.each([32, 64] as const)("ELF%i", (xlen) => {
         bytes: bytes(1, 2, 3, 4, 5, 6, 7, 8),
         memoryBytes: 8,
         executable: true,
+        headerBytes: 0,
       },
-      { gpa: 0x80001000, va: 0x40001000n, bytes: bytes(9, 9), memoryBytes: 0x100, executable: true },
+      {
+        gpa: 0x80001000,
+        va: 0x40001000n,
+        bytes: bytes(9, 9),
+        memoryBytes: 0x100,
+        executable: true,
+        headerBytes: 0,
+      },
     ]);
     expect(elf.symbols).toEqual(
       new Map([

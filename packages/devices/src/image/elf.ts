@@ -15,6 +15,8 @@ export interface ElfSegment {
   /** Bytes in memory; those past `bytes` are zero. */
   readonly memoryBytes: number;
   readonly executable: boolean;
+  /** Bytes at its front that are only the file's own headers, and zeros that fill a page. */
+  readonly headerBytes: number;
 }
 
 /** A parsed file. */
@@ -124,10 +126,18 @@ class ElfReader {
         bytes: this.file.subarray(offset, offset + fileBytes),
         memoryBytes,
         executable: (this.view.getUint32(at + (wide ? 4 : 24), true) & EXECUTABLE) !== 0,
+        headerBytes: offset === 0 ? this.headersIn(fileBytes, table + count * entrySize) : 0,
       });
     }
     if (found.length === 0) throw this.malformed("it has nothing to load: link it into a program first");
     return found;
+  }
+
+  /** Of the first `length` bytes of the file those that are headers, whose tables end at `tables`, and zeros after them. */
+  private headersIn(length: number, tables: number): number {
+    let end = Math.max(this.wide ? 64 : 52, tables);
+    while (end < length && this.file[end] === 0) end++;
+    return Math.min(end, length);
   }
 
   /** A program linked at virtual addresses starts at the physical address of its entry. */
