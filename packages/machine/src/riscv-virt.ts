@@ -152,6 +152,8 @@ export class RiscvVirt implements Machine {
   /** Memory and registers hold a state to go on from. */
   private hasState = false;
   private isStuck = false;
+  /** What is wrong with the snapshot that it goes on from, where that showed late. */
+  private damage: string | undefined;
   private lazy: ReturnType<typeof setTimeout> | undefined;
   private steal = 0;
   private observer: (() => void) | undefined;
@@ -242,6 +244,11 @@ export class RiscvVirt implements Machine {
         },
         identity: this.identity,
       },
+      onDamage: (error) => {
+        this.damage ??= error.message;
+        this.loop.stop("damaged");
+        this.cpu.stop();
+      },
     };
     // What does not fit is told now, and not when it is powered on.
     if (original === undefined) this.plan = this.makePlan();
@@ -252,6 +259,7 @@ export class RiscvVirt implements Machine {
     try {
       const end = await this.loop.run();
       this.board.flush();
+      if (this.damage !== undefined) return { kind: "stuck", message: this.damage };
       const isStuck = this.isStuck && end.kind === "stopped";
       return isStuck ? { kind: "stuck", message: this.cpu.describeStuck() } : end;
     } finally {

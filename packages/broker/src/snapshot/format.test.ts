@@ -91,6 +91,21 @@ describe("plain values", () => {
     expect(() => decodeValue(deep)).toThrow("nested too deeply");
     expect(() => decodeValue(Uint8Array.of(6, 255, 255, 255, 255))).toThrow("longer than the data");
   });
+
+  it("are read up to what their owner expects, counted over all depths", () => {
+    const many = (count: number) => encodeValue([Array(count).fill(null), { a: 1, b: [true, "x"] }]);
+    const limits = { bytes: 1000, values: 20 };
+    // The list, two in it, two fields, and two in the last of them.
+    expect(decodeValue(many(13), limits)).toHaveLength(2);
+    expect(() => decodeValue(many(14), limits)).toThrow("there are more values than can be");
+    expect(() => decodeValue(many(1000), limits)).toThrow("1046 bytes are more than the 1000 that are read");
+    const large = encodeValue(Array(0x10000).fill(null));
+    expect(() => decodeValue(large)).toThrow("there are more values than can be");
+    expect(() => decodeValue(encodeValue(new Uint8Array(0x100000)))).toThrow("are more than the 1048576");
+    expect(() => decodeValue(encodeValue({ ["x".repeat(257)]: 1 }))).toThrow("a name is too long");
+    const twice = Uint8Array.of(7, 2, 0, 0, 0, 1, 0, 0, 0, 97, 0, 1, 0, 0, 0, 97, 0);
+    expect(() => decodeValue(twice)).toThrow("there are two fields named a");
+  });
 });
 
 describe("zstd", () => {
@@ -132,8 +147,14 @@ describe("a snapshot file", () => {
       const file = new SnapshotFile(view, codec);
       expect(file.names).toEqual(sections.map(({ name }) => name));
       for (const { name, bytes: content } of sections)
-        expect(new Uint8Array(file.section(name))).toEqual(content);
+        expect(new Uint8Array(file.section(name, content.length))).toEqual(content);
       expect(file.record("machine")).toEqual({ config: { xlen: 64 } });
+      expect(file.lengthOf("memory/0")).toBe(65_536);
+      expect(() => file.section("memory/0", 65_535)).toThrow("has 65536 bytes, more than the 65535");
+      expect(() => file.record("machine", { bytes: 100, values: 2 })).toThrow(
+        "section machine can't be read",
+      );
+      expect(() => file.section("memory/1", 1)).toThrow("section memory/1 is missing");
     }
   });
 
@@ -201,6 +222,8 @@ describe("a snapshot file", () => {
       [{ ...entry, codec: "none", length: 5 }],
       [{ ...entry, codec: "lzma", length: 5 }],
       [{ ...entry, name: 5 }],
+      [{ ...entry, name: "two\nlines", length: 5 }],
+      [{ ...entry, name: "x".repeat(65), length: 5 }],
       [{ ...entry, length: 5, stored: 2 ** 52 }, entry],
     ] as PlainValue[]) {
       expect(crafted(entries).section).toBe("directory");

@@ -8,11 +8,21 @@
  * All integers are little-endian. Opening a snapshot verifies every byte of it, so a file that was cut off or
  * altered is refused, with the name of the section, before anything is restored. The first 24 bytes keep their
  * meaning in all versions: a file of another version is told from a damaged one.
+ *
+ * Checksums guard against accidents only. A crafted file has them right, so whoever reads a section says how long it may
+ * be, and nothing is decompressed or decoded beyond that.
  */
 import { xxh32 } from "./checksum.js";
-import type { SnapshotCodec } from "./codec.js";
+import { frameContentSize, type SnapshotCodec } from "./codec.js";
 import { damaged, SnapshotError } from "./errors.js";
-import { decodeValue, encodeValue, type PlainRecord, type PlainValue } from "./values.js";
+import {
+  DEFAULT_LIMITS,
+  decodeValue,
+  encodeValue,
+  type PlainRecord,
+  type PlainValue,
+  type ValueLimits,
+} from "./values.js";
 
 /** Version of the format; one that means something else gets another number. */
 export const SNAPSHOT_VERSION = 1;
@@ -21,8 +31,12 @@ const MAGIC = new TextEncoder().encode("HYPERSNP");
 const HEADER_BYTES = 24;
 /** Sections below this many bytes are not worth compressing. */
 const COMPRESS_FROM = 256;
-/** Longest section that is read: `length` of a crafted directory must not make the host reserve gigabytes. */
+/** Longest section that any reader may ask for. */
 const MAXIMUM_SECTION = 0x10000000;
+/** Names of sections, which stand in messages. */
+const NAME = /^[\w./:-]{1,64}$/;
+/** Largest directory that is read: that of 8 GiB of memory, none of it empty. */
+const DIRECTORY_LIMITS: ValueLimits = { bytes: 0x1000000, values: 0x100000 };
 
 /** A named piece of a snapshot. */
 export interface SnapshotSection {
@@ -108,12 +122,27 @@ export class SnapshotFile {
   }
 
   /**
-   * The content of a section.
-   * @throws SnapshotError `E_SNAPSHOT_DAMAGED` if it is missing, or is not what its entry says
+   * Bytes of a section's content, without reading it.
+   * @throws SnapshotError `E_SNAPSHOT_DAMAGED` if it is missing, or can't have that length
    */
-  section(name: string): Uint8Array {
+  lengthOf(name: string): number {
     const place = this.places.get(name);
     if (place === undefined) throw damaged(name, "is missing");
+    const { codec, length, at, stored } = place;
+    if (codec === "zstd" && frameContentSize(this.bytes.subarray(at, at + stored)) !== length)
+      throw damaged(name, "has another length");
+    return length;
+  }
+
+  /**
+   * The content of a section of at most `most` bytes.
+   * @throws SnapshotError `E_SNAPSHOT_DAMAGED` if it is missing, longer, or is not what its entry says
+   */
+  section(name: string, most: number): Uint8Array {
+    const place = this.places.get(name);
+    if (place === undefined) throw damaged(name, "is missing");
+    if (place.length > most)
+      throw damaged(name, `has ${place.length} bytes, more than the ${most} that it can have`);
     const stored = this.bytes.subarray(place.at, place.at + place.stored);
     if (place.codec === "none") return stored;
     try {
@@ -125,11 +154,10 @@ export class SnapshotFile {
 
   /**
    * The record that a section holds.
-   * @throws SnapshotError `E_SNAPSHOT_DAMAGED` if it holds none
+   * @throws SnapshotError `E_SNAPSHOT_DAMAGED` if it holds none, or a larger one than `limits` allow
    */
-  record(name: string): PlainRecord {
-    const bytes = this.section(name);
-    const value = read(name, bytes);
+  record(name: string, limits: ValueLimits = DEFAULT_LIMITS): PlainRecord {
+    const value = read(name, this.section(name, limits.bytes), limits);
     if (!isRecord(value)) throw damaged(name, "holds no record");
     return value;
   }
@@ -158,7 +186,7 @@ export class SnapshotFile {
 }
 
 function entriesOf(directory: Uint8Array): readonly DirectoryEntry[] {
-  const value = read("directory", directory);
+  const value = read("directory", directory, DIRECTORY_LIMITS);
   if (!Array.isArray(value)) throw damaged("directory", "holds no list");
   const names = new Set<string>();
   return value.map((entry: PlainValue) => {
@@ -168,7 +196,12 @@ function entriesOf(directory: Uint8Array): readonly DirectoryEntry[] {
       if (typeof number === "number" && Number.isInteger(number) && number >= 0) return number;
       throw damaged("directory", "has an impossible length");
     };
-    if (typeof name !== "string" || names.has(name) || (codec !== "none" && codec !== "zstd")) {
+    if (
+      typeof name !== "string" ||
+      !NAME.test(name) ||
+      names.has(name) ||
+      (codec !== "none" && codec !== "zstd")
+    ) {
       throw damaged("directory", "has an impossible entry");
     }
     names.add(name);
@@ -179,9 +212,9 @@ function entriesOf(directory: Uint8Array): readonly DirectoryEntry[] {
   });
 }
 
-function read(name: string, bytes: Uint8Array): PlainValue {
+function read(name: string, bytes: Uint8Array, limits: ValueLimits): PlainValue {
   try {
-    return decodeValue(bytes);
+    return decodeValue(bytes, limits);
   } catch (cause) {
     throw damaged(name, "can't be read", cause);
   }

@@ -9,13 +9,15 @@ import { xxh32Words } from "./checksum.js";
 import type { SnapshotCodec } from "./codec.js";
 import { damaged, SnapshotError } from "./errors.js";
 import { encodeSections, SnapshotFile, type SnapshotSection } from "./format.js";
-import { encodeValue, type PlainRecord } from "./values.js";
+import { encodeValue, type PlainRecord, type PlainValue, type ValueLimits } from "./values.js";
 
 /** Something with a state: a hart, a board, a clock. */
 export interface SnapshotPart {
   save(): PlainRecord;
-  /** Throws on a state of another shape. */
+  /** Throws on a state of another shape, with a `code` and one line that names the field. */
   restore(state: PlainRecord): void;
+  /** How large its state can be; a megabyte of 65,536 values unless given. */
+  readonly limits?: ValueLimits;
 }
 
 /** Keeps the bytes of pages; see `GuestMemory` of the jit package. */
@@ -51,6 +53,11 @@ export interface SnapshotMachine {
   /** Its parts by name, in the order in which they are restored: a hart before a clock that counts its instructions. */
   readonly parts: Readonly<Record<string, SnapshotPart>>;
   readonly memory: SnapshotMemory;
+  /**
+   * A page can't be read that was left in the snapshot: its checksum is right and its content is none, which no accident
+   * brings about. Called in the middle of the guest's access, which reads zeros: the machine must not run on after it.
+   */
+  readonly onDamage?: (error: SnapshotError) => void;
 }
 
 /** What a snapshot holds. */
@@ -66,9 +73,13 @@ const PAGE_SIZE = 4096;
 /** Pages in a section: enough to compress well, few enough that the use of one costs little time. */
 const CHUNK_PAGES = 16;
 /** Most pages in a section that are read. */
-const MOST_CHUNK_PAGES = 4096;
+const MOST_CHUNK_PAGES = 256;
+/** Bytes of the memory's map beside its lists of pages. */
+const MAP_BYTES = 1024;
 /** Decompressed chunks kept at hand. */
 const CHUNKS_KEPT = 16;
+/** Characters of a snapshot's value in a message. */
+const SHOWN = 80;
 const MACHINE = "machine";
 const MEMORY = "memory";
 const partName = (name: string): string => `state/${name}`;
@@ -133,8 +144,8 @@ function* sectionsOf(
 /**
  * Restores a machine from the bytes of a snapshot, which must stay as they are while pages are `lazy`.
  * @param options.lazy leaves pages in the snapshot until they are used
- * @throws SnapshotError, and the machine is as it was, if the snapshot is damaged or of another machine; what a part
- *   throws on a state that it does not understand, and the machine is then to be dropped
+ * @throws SnapshotError, and the machine is as it was, if the snapshot is damaged or of another machine; the same, with
+ *   what the part says, if a part refuses its state: the machine is then to be dropped
  */
 export function restoreMachine(
   bytes: Uint8Array,
@@ -145,14 +156,26 @@ export function restoreMachine(
   const file = new SnapshotFile(bytes, codec);
   checkMachine(file, machine);
   const { memory } = machine;
-  const { chunk, pages, ballooned } = readMap(file, memory);
-  const states = Object.keys(machine.parts).map((name) => [name, file.record(partName(name))] as const);
+  const { chunk, pages, ballooned } = readMap(file, memory, Object.keys(machine.parts));
+  const states = Object.entries(machine.parts).map(
+    ([name, { limits }]) => [name, file.record(partName(name), limits)] as const,
+  );
   memory.clearTouched();
   for (const page of ballooned) memory.balloonPage(page);
-  const pager = new SnapshotPages(file, pages.length, chunk);
+  const pager = new SnapshotPages(file, pages.length, chunk, machine.onDamage);
   if (options.lazy !== true || !memory.mapPager(pager, pages)) pager.writeAll(memory, pages);
-  for (const [name, state] of states) machine.parts[name]!.restore(state);
+  for (const [name, state] of states) restorePart(name, machine.parts[name]!, state);
   return { bytes: bytes.length, memory: pages.length * PAGE_SIZE, sections: file.names.length };
+}
+
+/** Restores a part; whatever it does not understand is the snapshot's fault. */
+function restorePart(name: string, part: SnapshotPart, state: PlainRecord): void {
+  try {
+    part.restore(state);
+  } catch (cause) {
+    if (cause instanceof SnapshotError) throw cause;
+    throw damaged(partName(name), `can't be restored: ${(cause as Error).message}`, cause);
+  }
 }
 
 /** Gives a machine the state of another one; its memory was made by sharing the other's. */
@@ -181,15 +204,19 @@ export class LazyPages {
 function checkMachine(file: SnapshotFile, machine: SnapshotMachine): void {
   const { config, parts } = file.record(MACHINE);
   if (!same(config, machine.config)) {
-    const fields = Object.keys(machine.config).filter(
-      (field) => !same((config as PlainRecord | null)?.[field], machine.config[field]),
+    const had = (config ?? {}) as PlainRecord;
+    const [field = "config"] = Object.keys(machine.config).filter(
+      (each) => !same(had[each], machine.config[each]),
     );
-    const [field = "config"] = fields;
-    throw otherMachine(
-      `has ${field} ${JSON.stringify((config as PlainRecord | null)?.[field])}, this machine ${JSON.stringify(machine.config[field])}`,
-    );
+    throw otherMachine(`has ${field} ${shown(had[field])}, this machine ${shown(machine.config[field])}`);
   }
-  if (!same(parts, Object.keys(machine.parts))) throw otherMachine(`has the parts ${String(parts)}`);
+  if (!same(parts, Object.keys(machine.parts))) throw otherMachine(`has the parts ${shown(parts)}`);
+}
+
+/** A value of the snapshot in a message: no longer than a line. */
+function shown(value: PlainValue | undefined): string {
+  const text = JSON.stringify(value) ?? "nothing";
+  return text.length > SHOWN ? `${text.slice(0, SHOWN)}...` : text;
 }
 
 const otherMachine = (how: string): SnapshotError =>
@@ -200,10 +227,11 @@ const same = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.str
 function readMap(
   file: SnapshotFile,
   memory: SnapshotMemory,
+  parts: readonly string[],
 ): { chunk: number; pages: readonly number[]; ballooned: readonly number[] } {
-  const record = file.record(MEMORY);
+  const record = file.record(MEMORY, { bytes: MAP_BYTES + 8 * memory.pages, values: 16 });
   if (record.base !== memory.base || record.bytes !== memory.bytes) {
-    throw otherMachine(`has ${String(record.bytes)} bytes of RAM at ${String(record.base)}`);
+    throw otherMachine(`has ${shown(record.bytes)} bytes of RAM at ${shown(record.base)}`);
   }
   const numbers = (field: string): readonly number[] => {
     const bytes = record[field];
@@ -219,11 +247,27 @@ function readMap(
   if (typeof chunk !== "number" || !Number.isInteger(chunk) || chunk < 1 || chunk > MOST_CHUNK_PAGES)
     throw damaged(MEMORY, "says nothing of its pages");
   const pages = numbers("pages");
-  for (let index = 0; index * chunk < pages.length; index++) {
-    if (!file.has(chunkName(index))) throw damaged(chunkName(index), "is missing");
+  const ballooned = numbers("ballooned");
+  const away = new Set(ballooned);
+  if (pages.some((page) => away.has(page))) throw damaged(MEMORY, "lists pages that the balloon has");
+  const chunks = Math.ceil(pages.length / chunk);
+  for (let index = 0; index < chunks; index++) {
+    const name = chunkName(index);
+    if (file.lengthOf(name) !== chunkBytes(index, pages.length, chunk))
+      throw damaged(name, "has another length");
   }
-  return { chunk, pages, ballooned: numbers("ballooned") };
+  const known = new Set([MACHINE, MEMORY, ...parts.map(partName)]);
+  for (const name of file.names) {
+    const number = /^memory\/(0|[1-9]\d*)$/.exec(name)?.[1];
+    if (known.has(name) || (number !== undefined && Number(number) < chunks)) continue;
+    throw damaged(name, "belongs to nothing");
+  }
+  return { chunk, pages, ballooned };
 }
+
+/** Bytes of a chunk. */
+const chunkBytes = (index: number, pages: number, chunk: number): number =>
+  Math.min(chunk, pages - index * chunk) * PAGE_SIZE;
 
 function numberBytes(numbers: readonly number[]): Uint8Array {
   const bytes = new Uint8Array(numbers.length * 4);
@@ -242,6 +286,7 @@ class SnapshotPages implements SnapshotPager {
     private readonly file: SnapshotFile,
     private readonly count: number,
     private readonly chunkPages: number,
+    private readonly onDamage: ((error: SnapshotError) => void) | undefined,
   ) {}
 
   /** A snapshot takes no pages. */
@@ -251,7 +296,13 @@ class SnapshotPages implements SnapshotPager {
 
   load(slot: number, target: Uint8Array): void {
     const start = (slot % this.chunkPages) * PAGE_SIZE;
-    target.set(this.chunk(Math.floor(slot / this.chunkPages)).subarray(start, start + PAGE_SIZE));
+    try {
+      target.set(this.chunk(Math.floor(slot / this.chunkPages)).subarray(start, start + PAGE_SIZE));
+    } catch (error) {
+      if (this.onDamage === undefined || !(error instanceof SnapshotError)) throw error;
+      target.fill(0);
+      this.onDamage(error);
+    }
   }
 
   retain(): void {
@@ -277,8 +328,8 @@ class SnapshotPages implements SnapshotPager {
   private chunk(number: number): Uint8Array {
     const known = this.kept.get(number);
     if (known !== undefined) return known;
-    const bytes = this.file.section(chunkName(number));
-    const expected = Math.min(this.chunkPages, this.count - number * this.chunkPages) * PAGE_SIZE;
+    const expected = chunkBytes(number, this.count, this.chunkPages);
+    const bytes = this.file.section(chunkName(number), expected);
     if (bytes.length !== expected) throw damaged(chunkName(number), "has another length");
     if (this.kept.size >= CHUNKS_KEPT)
       for (const oldest of this.kept.keys()) {

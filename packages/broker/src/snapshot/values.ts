@@ -4,6 +4,9 @@
  *
  *   0 null   1 false   2 true   3 number: f64   4 string: length, UTF-8   5 bytes: length, bytes
  *   6 list: length, values   7 record: length, then a string without its tag and a value each
+ *
+ * Reading is bounded before anything is reserved: a byte can stand for a value that takes a hundred in the host's
+ * memory, so whoever expects a value says how many values at most it is made of.
  */
 
 /** Plain data; it has the shape of devices' saved states. */
@@ -22,6 +25,19 @@ export type PlainRecord = { readonly [name: string]: PlainValue };
 const Tag = { null: 0, false: 1, true: 2, number: 3, string: 4, bytes: 5, list: 6, record: 7 } as const;
 /** Deepest nesting that is read: a snapshot is not to exhaust the stack. */
 const MAXIMUM_DEPTH = 64;
+/** Longest name of a field that is read, in bytes. */
+const MAXIMUM_NAME = 256;
+
+/** How large a value may be to be read. */
+export interface ValueLimits {
+  /** Bytes that it is encoded in. */
+  readonly bytes: number;
+  /** Values that it is made of, itself and those in its lists and records together. */
+  readonly values: number;
+}
+
+/** What is read unless its owner says otherwise. */
+export const DEFAULT_LIMITS: ValueLimits = { bytes: 0x100000, values: 0x10000 };
 
 /** Bytes of a value. */
 export function encodeValue(value: PlainValue): Uint8Array {
@@ -32,10 +48,12 @@ export function encodeValue(value: PlainValue): Uint8Array {
 
 /**
  * The value that bytes stand for.
- * @throws RangeError if they are not one value, whole
+ * @throws RangeError if they are not one value, whole, or more than `limits` allow
  */
-export function decodeValue(bytes: Uint8Array): PlainValue {
-  const reader = new Reader(bytes);
+export function decodeValue(bytes: Uint8Array, limits: ValueLimits = DEFAULT_LIMITS): PlainValue {
+  if (bytes.length > limits.bytes)
+    throw new RangeError(`${bytes.length} bytes are more than the ${limits.bytes} that are read`);
+  const reader = new Reader(bytes, limits.values);
   const value = reader.value(0);
   if (!reader.atEnd) throw new RangeError("bytes are left over");
   return value;
@@ -114,7 +132,12 @@ class Reader {
   private readonly view: DataView;
   private at = 0;
 
-  constructor(private readonly bytes: Uint8Array) {
+  /** @param left values that may still be read */
+  constructor(
+    private readonly bytes: Uint8Array,
+    private left: number,
+  ) {
+    this.left--;
     this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   }
 
@@ -142,10 +165,12 @@ class Reader {
       case Tag.list:
         return Array.from({ length: this.count() }, () => this.value(depth + 1));
       case Tag.record: {
-        const entries = Array.from(
-          { length: this.count() },
-          () => [this.text(), this.value(depth + 1)] as const,
-        );
+        const entries = new Map<string, PlainValue>();
+        for (let left = this.count(); left > 0; left--) {
+          const name = this.name();
+          if (entries.has(name)) throw new RangeError(`there are two fields named ${name}`);
+          entries.set(name, this.value(depth + 1));
+        }
         return Object.fromEntries(entries);
       }
       default:
@@ -157,7 +182,16 @@ class Reader {
   private count(): number {
     const count = this.length();
     if (count > this.bytes.length - this.at) throw new RangeError("a list is longer than the data");
+    if (count > this.left) throw new RangeError("there are more values than can be");
+    this.left -= count;
     return count;
+  }
+
+  private name(): string {
+    const start = this.at;
+    if (this.length() > MAXIMUM_NAME) throw new RangeError("a name is too long");
+    this.at = start;
+    return this.text();
   }
 
   private length(): number {

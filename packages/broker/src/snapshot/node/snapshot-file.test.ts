@@ -1,10 +1,24 @@
-import { mkdtemp, open, readdir, readFile, rename, rm, unlink, writeFile } from "node:fs/promises";
+import { execFileSync } from "node:child_process";
+import {
+  chmod,
+  mkdir,
+  mkdtemp,
+  open,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  symlink,
+  unlink,
+  writeFile,
+} from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import type { SnapshotMachine, SnapshotMemory } from "../machine.js";
 import type { PlainRecord } from "../values.js";
-import { restoreSnapshotFile, saveSnapshotFile } from "./snapshot-file.js";
+import { restoreSnapshotFile, saveSnapshotFile, sweepSnapshots } from "./snapshot-file.js";
 
 let folder: string;
 beforeEach(async () => {
@@ -128,4 +142,50 @@ it("says in one line what is wrong with a file", async () => {
   );
   await writeFile(path, "something else");
   await expect(restoreSnapshotFile(path, machineOf(0))).rejects.toMatchObject({ code: "E_SNAPSHOT_FORMAT" });
+});
+
+it.each([0o000, 0o022, 0o777])("is its owner's alone, whatever the umask says: %i", async (umask) => {
+  const path = join(folder, "vm.snapshot");
+  const before = process.umask(umask);
+  try {
+    await saveSnapshotFile(path, machineOf(1));
+  } finally {
+    process.umask(before);
+  }
+  expect((await stat(path)).mode & 0o777).toBe(0o600);
+  // Another machine's snapshot in its place is no more readable than the first.
+  await chmod(path, 0o644);
+  await saveSnapshotFile(path, machineOf(2));
+  expect((await stat(path)).mode & 0o777).toBe(0o600);
+});
+
+it("is read from regular files only, and nobody waits for anything else", async () => {
+  const fifo = join(folder, "fifo");
+  execFileSync("mkfifo", [fifo]);
+  await mkdir(join(folder, "folder"));
+  for (const path of [fifo, join(folder, "folder"), "/dev/zero"]) {
+    await expect(restoreSnapshotFile(path, machineOf(0))).rejects.toThrow(
+      `can't read the snapshot ${path}: it is no regular file`,
+    );
+  }
+  await writeFile(join(folder, "sparse"), "");
+  const sparse = await open(join(folder, "sparse"), "r+");
+  await sparse.truncate(2 ** 40);
+  await sparse.close();
+  await expect(restoreSnapshotFile(join(folder, "sparse"), machineOf(0))).rejects.toThrow(
+    "it has more than 8 GiB",
+  );
+});
+
+it("what a killed process left behind is swept, and nothing else", async () => {
+  const kept = join(folder, "vm.snapshot");
+  await saveSnapshotFile(kept, machineOf(1));
+  await writeFile(join(folder, "notes.snapshot-in-progress"), "whose name is not ours");
+  await writeFile(join(folder, ".4711-0.snapshot-in-progress"), "half a snapshot");
+  await symlink(kept, join(folder, ".4711-1.snapshot-in-progress"));
+  expect(await sweepSnapshots(folder)).toBe(2);
+  expect((await readdir(folder)).sort()).toEqual(["notes.snapshot-in-progress", "vm.snapshot"]);
+  expect(await sweepSnapshots(folder)).toBe(0);
+  expect(await sweepSnapshots(join(folder, "missing"))).toBe(0);
+  await expect(sweepSnapshots(kept)).rejects.toMatchObject({ code: "E_SNAPSHOT_FILE" });
 });
