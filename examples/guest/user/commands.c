@@ -69,6 +69,12 @@ static int mem(int argc, char **argv) {
   return 0;
 }
 
+static int uname(int argc, char **argv) {
+  (void)argc, (void)argv;
+  printf("Guest riscv%u\n", (unsigned)(8 * sizeof(long)));
+  return 0;
+}
+
 static int cpuinfo(int argc, char **argv) {
   (void)argc, (void)argv;
   struct system_info info;
@@ -144,6 +150,7 @@ static const struct command commands[] = {
   {"sleep", "SECONDS", "wait, with decimals if wanted", sleep_seconds},
   {"uptime", "", "time and events since boot", uptime},
   {"mem", "", "memory in use", mem},
+  {"uname", "", "name of this system and its architecture", uname},
   {"cpuinfo", "", "what the device tree and firmware say", cpuinfo},
   {"burn", "[MILLIONS]", "compute, and check the result", burn_command},
   {"touch", "KIB", "write memory and read it back", touch_command},
