@@ -28,12 +28,13 @@ export class StateReader {
     return value;
   }
 
-  /** A big integer, kept as decimal digits. */
-  bigint(field: string): bigint {
+  /** A big integer from `minimum` to before `end`, kept as decimal digits. */
+  bigint(field: string, minimum: bigint, end: bigint): bigint {
     const value = this.state[field];
-    if (typeof value !== "string" || !/^-?\d{1,40}$/.test(value))
-      throw this.mismatch(field, "a decimal integer");
-    return BigInt(value);
+    const found = typeof value === "string" && /^-?\d{1,40}$/.test(value) ? BigInt(value) : undefined;
+    if (found === undefined || found < minimum || found >= end)
+      throw this.mismatch(field, `a decimal integer from ${minimum} to before ${end}`);
+    return found;
   }
 
   /** A boolean. */

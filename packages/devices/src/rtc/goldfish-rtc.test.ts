@@ -119,7 +119,29 @@ test("save and restore keep the set time and the alarm", () => {
   clock.ticks = 5;
   copy.tick();
   expect(line.level).toBe(true);
-  expect(() => copy.restore({ ...rtc.save(), alarm: "soon" })).toThrow(
-    "saved state of rtc: alarm must be a decimal integer",
-  );
+  const saved = copy.save();
+  for (const [change, field] of [
+    [{ alarm: "soon" }, "alarm"],
+    [{ alarm: "-1" }, "alarm"],
+    [{ alarm: "18446744073709551616" }, "alarm"],
+    [{ offset: "9223372036854775808" }, "offset"],
+    [{ offset: "9".repeat(41) }, "offset"],
+    [{ offset: 5 }, "offset"],
+  ] as const) {
+    expect(() => copy.restore({ ...saved, ...change })).toThrow(
+      `saved state of rtc: ${field} must be a decimal integer from`,
+    );
+  }
+  expect(copy.save()).toEqual(saved);
+});
+
+test("a clock that is set past its end again and again can still be saved", () => {
+  for (let round = 0; round < 5; round++) {
+    write(TIME_LOW, TIME_HIGH, 0xffff_ffff_ffff_ff00n);
+    clock.ticks += 1000;
+    const copy = new GoldfishRtc(new FakeIrq(), wallClockFrom(EPOCH, clock), clock);
+    copy.restore(rtc.save());
+    expect(copy.save()).toEqual(rtc.save());
+    expect(copy.read(TIME_HIGH, 4)).toBe(rtc.read(TIME_HIGH, 4));
+  }
 });

@@ -21,6 +21,8 @@ const NANOSECONDS_PER_MILLISECOND = 1_000_000;
 const NANOSECONDS_PER_TICK = 100;
 const TICKS_PER_MILLISECOND = 10_000;
 const WORD_MAXIMUM = 0xffffffff;
+/** Past the last nanosecond that the registers can hold. */
+const TIME_END = 1n << 64n;
 
 /**
  * A wall clock that shows `epoch` (milliseconds since 1970) at power-on and runs with the machine's own clock:
@@ -64,7 +66,13 @@ export class GoldfishRtc implements MmioDevice {
     const milliseconds = this.wallClock();
     const whole = Math.floor(milliseconds);
     const rest = Math.round((milliseconds - whole) * NANOSECONDS_PER_MILLISECOND);
-    return BigInt(whole) * BigInt(NANOSECONDS_PER_MILLISECOND) + BigInt(rest) + this.offset;
+    const host = BigInt(whole) * BigInt(NANOSECONDS_PER_MILLISECOND) + BigInt(rest);
+    return BigInt.asUintN(64, host + this.offset);
+  }
+
+  /** Sets the clock so many nanoseconds ahead of what it shows. The clock has 64 bits, and so has the offset. */
+  private set(ahead: bigint): void {
+    this.offset = BigInt.asIntN(64, this.offset + ahead);
   }
 
   read(offset: number, size: AccessSize): number {
@@ -96,12 +104,12 @@ export class GoldfishRtc implements MmioDevice {
     switch (offset) {
       case 0x00: {
         const now = this.now();
-        this.offset += BigInt(value - low(now));
+        this.set(BigInt(value - low(now)));
         break;
       }
       case 0x04: {
         const now = this.now();
-        this.offset += BigInt(value - high(now)) << 32n;
+        this.set(BigInt(value - high(now)) << 32n);
         break;
       }
       case 0x08:
@@ -166,12 +174,15 @@ export class GoldfishRtc implements MmioDevice {
 
   restore(state: DeviceState): void {
     const reader = new StateReader(this.name, state);
-    this.offset = reader.bigint("offset");
-    this.alarm = BigInt.asUintN(64, reader.bigint("alarm"));
-    this.timeHigh = reader.integer("timeHigh", WORD_MAXIMUM);
-    this.armed = reader.boolean("armed");
-    this.enabled = reader.boolean("enabled");
-    this.pending = reader.boolean("pending");
+    const restored = {
+      offset: reader.bigint("offset", -TIME_END / 2n, TIME_END / 2n),
+      alarm: reader.bigint("alarm", 0n, TIME_END),
+      timeHigh: reader.integer("timeHigh", WORD_MAXIMUM),
+      armed: reader.boolean("armed"),
+      enabled: reader.boolean("enabled"),
+      pending: reader.boolean("pending"),
+    };
+    Object.assign(this, restored);
     this.tick();
   }
 }

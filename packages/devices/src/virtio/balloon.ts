@@ -200,7 +200,7 @@ class BalloonDevice implements VirtioDevice {
 
   restore(state: DeviceState): void {
     const reader = new StateReader(this.name, state);
-    const target = reader.integer("target", WORD);
+    const target = reader.integer("target", this.memory.pages);
     this.actual = reader.integer("actual", WORD);
     this.target = target;
     this.statistics = {};
