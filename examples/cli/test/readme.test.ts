@@ -19,7 +19,7 @@ const notRun: readonly (readonly [pattern: RegExp, reason: string])[] = [
     "measures for minutes; the experiments have runs of their own",
   ],
   [/^node examples\/(clones|side-by-side)\//, "needs Debian's packages"],
-  [/^npx hyperfile (console|top)$|^npx hyperfile console /, "stays on the terminal"],
+  [/hyperfile console /, "stays on the terminal"],
   [/--firmware fw_dynamic.bin/, "needs a build of OpenSBI"],
   [/--gdb /, "waits for a debugger"],
   [/--symbols System.map$/, "follows the run of a kernel of the reader's"],

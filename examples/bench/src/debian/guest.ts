@@ -99,7 +99,7 @@ async function preparePrograms(
   busybox: string,
 ): Promise<{ archive: string; versions: Record<string, string> }> {
   const folder = join(userCacheFolder(), `bench-${suite}-${architecture}`);
-  let manifest = await readPrepared(folder, false);
+  let manifest = await readPrepared(folder, () => false);
   if (manifest?.recipe !== recipe) {
     manifest = await replaceFolder(folder, async (temporary) => {
       const source = await hostDebianArchive();

@@ -306,7 +306,10 @@ export function aptFailure(tool: string, status: number | null, output: string):
     );
   }
   if (networkFailure.test(reason))
-    return new CliError("E_NETWORK", `can't reach the Debian archive: ${reason}`);
+    return new CliError(
+      "E_NETWORK",
+      `can't reach the Debian archive: ${reason}; check the network, and the proxy and sources that apt has`,
+    );
   return new CliError("E_APT", `${tool} failed: ${reason}`);
 }
 
@@ -338,7 +341,10 @@ async function runTool(tool: string, args: readonly string[], options: RunOption
     child.on("error", (error) => {
       reject(
         systemErrorCode(error) === "ENOENT"
-          ? new CliError("E_NO_APT", `no apt on this host: ${tool} is not installed`)
+          ? new CliError(
+              "E_NO_APT",
+              `no apt on this host: ${tool} is not installed; install apt, or boot the embedded guest`,
+            )
           : new CliError("E_APT", `can't run ${tool}: ${error.message}`, { cause: error }),
       );
     });

@@ -69,10 +69,13 @@ export function describeFile(bytes: Uint8Array): CachedFile {
 }
 
 /**
- * The manifest of the prepared folder, or undefined when there is none or a file of it is missing or has
- * another size. With `digests`, the content of every file is checked too.
+ * The manifest of the prepared folder, or undefined when there is none or a file of it is missing or has another size.
+ * @param checked whether the content of a file is checked, too
  */
-export async function readPrepared(folder: string, digests: boolean): Promise<Manifest | undefined> {
+export async function readPrepared(
+  folder: string,
+  checked: (path: string) => boolean,
+): Promise<Manifest | undefined> {
   let manifest: Manifest;
   try {
     manifest = JSON.parse(await readFile(join(folder, manifestName), "utf8"));
@@ -80,7 +83,7 @@ export async function readPrepared(folder: string, digests: boolean): Promise<Ma
     for (const [path, { size, sha256 }] of Object.entries(manifest.files)) {
       const file = join(folder, path);
       if ((await stat(file)).size !== size) return undefined;
-      if (digests && (await fileDigest(file)) !== sha256) return undefined;
+      if (checked(path) && (await fileDigest(file)) !== sha256) return undefined;
     }
   } catch {
     return undefined;

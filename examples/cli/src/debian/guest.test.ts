@@ -28,14 +28,14 @@ describe("the cache", () => {
   it("notices missing, cut and changed files", async () => {
     const bytes = Buffer.from("content");
     await writePrepared(folder, fields, new Map([["sub/file", bytes]]));
-    expect(await readPrepared(folder, true)).toMatchObject({ release: "1" });
+    expect(await readPrepared(folder, () => true)).toMatchObject({ release: "1" });
     await writeFile(join(folder, "sub/file"), "CONTENT");
-    expect(await readPrepared(folder, false)).toBeDefined();
-    expect(await readPrepared(folder, true)).toBeUndefined();
+    expect(await readPrepared(folder, () => false)).toBeDefined();
+    expect(await readPrepared(folder, () => true)).toBeUndefined();
     await writeFile(join(folder, "sub/file"), "cut");
-    expect(await readPrepared(folder, false)).toBeUndefined();
+    expect(await readPrepared(folder, () => false)).toBeUndefined();
     await writeFile(join(folder, "manifest.json"), "{");
-    expect(await readPrepared(folder, false)).toBeUndefined();
+    expect(await readPrepared(folder, () => false)).toBeUndefined();
   });
 
   it("leaves nothing of a preparation that fails, and keeps the old folder", async () => {
@@ -90,6 +90,61 @@ describe("the cache", () => {
     const second = await prepareDebianGuest({ progress: silentProgress, cacheFolder: folder, verify: true });
     expect(second).toEqual(first);
     await chmod(prepared, 0o755);
+  });
+});
+
+describe("a cached guest that is damaged", () => {
+  let folder: string;
+  let prepared: string;
+  const { PATH } = process.env;
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), "hyperfile-"));
+    prepared = join(folder, "debian-trixie-riscv64");
+    await mkdir(prepared);
+    const files: [string, Uint8Array][] = [
+      ["vmlinux", Buffer.from("image")],
+      ["initramfs.cpio", Buffer.from("outdated")],
+      ["busybox", Buffer.from("busybox program")],
+    ];
+    await writePrepared(prepared, fields, new Map(files));
+    // Its initial file system is built by this program, and is right then.
+    await prepareDebianGuest({ progress: silentProgress, cacheFolder: folder });
+    // A host without apt: nothing can be fetched.
+    process.env.PATH = folder;
+  });
+  afterEach(async () => {
+    process.env.PATH = PATH;
+    await rm(folder, { recursive: true });
+  });
+  const prepare = () => prepareDebianGuest({ progress: silentProgress, cacheFolder: folder });
+
+  it("is used while it is whole", async () => {
+    expect(await prepare()).toMatchObject({ cached: true });
+  });
+
+  it.each([
+    ["vmlinux", "IMAGE"],
+    ["vmlinux", "cut"],
+    ["manifest.json", "{"],
+  ])(
+    "in %s is noticed without being asked for, and said to be so where it can't be fetched",
+    async (file, text) => {
+      await writeFile(join(prepared, file), text);
+      await expect(prepare()).rejects.toMatchObject({
+        code: "E_NO_APT",
+        message: `the cached Debian in ${prepared} is damaged, and can't be fetched again: no apt on this host: apt-config is not installed; install apt, or boot the embedded guest`,
+      });
+      // What there was stays for another try.
+      expect(await readFile(join(prepared, file), "utf8")).toBe(text);
+    },
+  );
+
+  it("in the parts of an outdated initial file system is noticed before it is built of them", async () => {
+    const name = join(prepared, "manifest.json");
+    const old = { ...JSON.parse(await readFile(name, "utf8")), recipe: "old" };
+    await writeFile(name, JSON.stringify(old));
+    await writeFile(join(prepared, "busybox"), "BUSYBOX program");
+    await expect(prepare()).rejects.toThrow(/is damaged, and can't be fetched again/);
   });
 });
 

@@ -4,10 +4,11 @@
  * when only this program's part of the initramfs has changed, it is rebuilt from the cached files.
  */
 import { createHash } from "node:crypto";
+import { existsSync } from "node:fs";
 import { mkdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { packInitramfs } from "@hyperfile/devices";
-import { CliError } from "../errors.js";
+import { CliError, meansDebianIsUnavailable } from "../errors.js";
 import { hostDebianArchive, openApt } from "./apt.js";
 import { type Manifest, readPrepared, replaceFolder, userCacheFolder, writePrepared } from "./cache.js";
 import { decompressXz, type PackageFile, readPackageFiles } from "./deb.js";
@@ -34,7 +35,7 @@ export interface DebianGuestOptions {
   progress: Progress;
   /** The program's cache folder; the user's unless a test says otherwise. */
   cacheFolder?: string;
-  /** Check the digests of the cached files, not only their sizes. */
+  /** Check the digests of all cached files, not only of those that are booted. */
   verify?: boolean;
   /** Fetch the newest packages even when a guest is cached. */
   refresh?: boolean;
@@ -48,6 +49,8 @@ const kernelFile = "vmlinux";
 const initramfsFile = "initramfs.cpio";
 const busyboxFile = "busybox";
 const moduleFolder = "modules";
+/** Files that a guest boots from. */
+const booted: ReadonlySet<string> = new Set([kernelFile, initramfsFile]);
 
 /** Changes whenever the initramfs has to be built anew. */
 const recipe = createHash("sha256")
@@ -68,11 +71,25 @@ export async function prepareDebianGuest(options: DebianGuestOptions): Promise<D
     cached,
   });
   if (!options.refresh) {
-    const manifest = await readPrepared(folder, options.verify ?? false);
-    if (manifest) return guest(manifest.recipe === recipe ? manifest : await rebuild(folder, manifest), true);
+    const all = (): boolean => true;
+    // What is booted is always checked: a kernel with a wrong bit fails in ways that nobody understands.
+    const manifest = await readPrepared(folder, options.verify ? all : (path) => booted.has(path));
+    if (manifest?.recipe === recipe) return guest(manifest, true);
+    const parts = manifest && (await readPrepared(folder, all));
+    if (parts) return guest(await rebuild(folder, parts), true);
   }
-  const manifest = await replaceFolder(folder, (temporary) => fetchGuest(temporary, options.progress));
-  return guest(manifest, false);
+  const isDamaged = !options.refresh && existsSync(folder);
+  try {
+    const manifest = await replaceFolder(folder, (temporary) => fetchGuest(temporary, options.progress));
+    return guest(manifest, false);
+  } catch (error) {
+    if (!isDamaged || !meansDebianIsUnavailable(error)) throw error;
+    throw new CliError(
+      error.code,
+      `the cached Debian in ${folder} is damaged, and can't be fetched again: ${error.message}`,
+      { cause: error },
+    );
+  }
 }
 
 /** Builds the initramfs again out of the cached busybox and modules. */

@@ -39,7 +39,7 @@ export async function readBootFiles(spec: VmSpec, folder: string): Promise<BootF
     );
   }
   const builtin = boot.kernel !== undefined && "builtin" in boot.kernel ? boot.kernel.builtin : undefined;
-  const append = [builtin === "debian" ? "console=ttyS0" : "", boot.append].filter((part) => part !== "");
+  const append = [builtin === "debian" ? debianWords(spec) : "", boot.append].filter((part) => part !== "");
   return {
     xlen: spec.xlen ?? declared ?? 64,
     images: {
@@ -51,6 +51,10 @@ export async function readBootFiles(spec: VmSpec, folder: string): Promise<BootF
     },
   };
 }
+
+/** The command line of Debian's kernel: a serial line can't convey its size, so that its init script is told. */
+const debianWords = ({ console: { columns, rows } }: VmSpec): string =>
+  `console=ttyS0 hyperfile.size=${columns}x${rows}`;
 
 async function kernelOf(
   { boot }: VmSpec,

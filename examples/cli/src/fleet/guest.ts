@@ -44,6 +44,8 @@ export const makeGuest: MakeGuest = async (spec, surroundings, { folder, place }
       memory,
       ...(first === undefined ? {} : { beside: first }),
     });
+    // The size that a driver of the virtio console finds; who connects a terminal may change it.
+    machine.resize(spec.console.columns, spec.console.rows);
     thread.first ??= machine;
     return new MachineGuest(machine, pool.frames);
   } catch (error) {
