@@ -8,11 +8,15 @@ const system: Effects = { reads: true, writes: true, exits: true };
 
 /** Helpers of a hart whose integer registers have `xlen` bits. */
 export interface RiscvHelpers {
-  /** `csrrw(csr, value, rd)`: swaps; `rd` 0 means the old value is not wanted. Gives the old value. */
+  /**
+   * `csrrw(csr, value, rd)`: swaps. Gives the old value, and writes it to register `rd` itself where execution does not
+   * go on in the translation: the access may have changed where instructions are fetched from. In the low five bits of
+   * `rd`, 0 means no register.
+   */
   readonly csrrw: Helper;
-  /** `csrrs(csr, value, source)`: sets bits; `source` 0 (x0 or immediate 0) means no write at all. */
+  /** `csrrs(csr, value, rd, source)`: sets bits; `source` 0 (x0 or immediate 0) means no write at all. */
   readonly csrrs: Helper;
-  /** `csrrc(csr, value, source)`: clears bits; `source` as for `csrrs`. */
+  /** `csrrc(csr, value, rd, source)`: clears bits; `source` as for `csrrs`. */
   readonly csrrc: Helper;
   readonly ecall: Helper;
   readonly ebreak: Helper;
@@ -39,8 +43,8 @@ export function riscvHelpers(xlen: 32 | 64): RiscvHelpers {
   });
   return {
     csrrw: helper("csrrw", ["i32", x, "i32"], x),
-    csrrs: helper("csrrs", ["i32", x, "i32"], x),
-    csrrc: helper("csrrc", ["i32", x, "i32"], x),
+    csrrs: helper("csrrs", ["i32", x, "i32", "i32"], x),
+    csrrc: helper("csrrc", ["i32", x, "i32", "i32"], x),
     ecall: helper("ecall", [], null),
     ebreak: helper("ebreak", [], null),
     mret: helper("mret", [], null),

@@ -17,11 +17,11 @@ const swapImmediate = (m: M, { csr, uimm, rd }: Immediate) =>
 const modify =
   (which: Which) =>
   (m: M, { csr, rs1, rd }: Register) =>
-    m.writeX(rd, m.call(which(m.helpers), m.imm32(csr), m.readX(rs1), m.imm32(rs1)));
+    m.writeX(rd, m.call(which(m.helpers), m.imm32(csr), m.readX(rs1), m.imm32(rd), m.imm32(rs1)));
 const modifyImmediate =
   (which: Which) =>
   (m: M, { csr, uimm, rd }: Immediate) =>
-    m.writeX(rd, m.call(which(m.helpers), m.imm32(csr), m.zext(m.imm32(uimm)), m.imm32(uimm)));
+    m.writeX(rd, m.call(which(m.helpers), m.imm32(csr), m.zext(m.imm32(uimm)), m.imm32(rd), m.imm32(uimm)));
 
 // biome-ignore format: one row an instruction, aligned to compare with the manual
 export const zicsr = {

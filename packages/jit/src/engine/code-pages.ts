@@ -57,6 +57,12 @@ export interface RegionRecord {
   readonly spans: readonly { readonly page: CodePage; readonly start: number; readonly end: number }[];
 }
 
+/** Something would have been decoded where no instruction of a page that holds code begins: a defect of the CPU model. */
+export class CodePageError extends Error {
+  override readonly name = "CodePageError";
+  readonly code = "E_CODE_PAGE";
+}
+
 /** What was derived from one frame. */
 export class CodePage {
   /** Byte offset of the frame in linear memory; -1 while the page is free. */
@@ -164,10 +170,16 @@ export class CodePages {
     return this.arenaWord + page.index * this.pageWords;
   }
 
-  /** Decodes the entry at word index `entry`; afterwards it is not `undecoded`. */
+  /**
+   * Decodes the entry at word index `entry`; afterwards it is not `undecoded`.
+   * @throws CodePageError if no entry begins there: what it would overwrite may be run by others that share the frame
+   */
   decode(entry: number): void {
-    const page = this.pages[Math.floor((entry - this.arenaWord) / this.pageWords)]!;
-    const offset = (entry - this.baseWord(page)) >> this.wordsPerByteShift;
+    const word = (entry - this.arenaWord) % this.pageWords;
+    const page = this.pages[(entry - this.arenaWord - word) / this.pageWords];
+    const offset = word >> this.wordsPerByteShift;
+    if (page === undefined || page.frame < 0 || (word & 1) !== 0 || offset >= PAGE_SIZE)
+      throw new CodePageError(`entry ${entry} of the code pages is none that can be decoded`);
     const insn = this.frontEnd.decode(this.memory.u8, page.frame + offset, PAGE_SIZE - offset, offset);
     this.counts.decoded++;
     this.events.onDerive?.(page, offset, insn?.length ?? PAGE_SIZE - offset);

@@ -20,7 +20,8 @@ export const CsrOutcome = {
 } as const;
 export type CsrOutcome = (typeof CsrOutcome)[keyof typeof CsrOutcome];
 
-const STATUS_WRITABLE =
+/** Fields of `mstatus` that software writes, without `FS`. */
+export const STATUS_WRITABLE =
   Status.sie |
   Status.mie |
   Status.spie |
@@ -34,15 +35,34 @@ const STATUS_WRITABLE =
   Status.tw |
   Status.tsr;
 const SSTATUS_WRITABLE = Status.sie | Status.spie | Status.spp | Status.sum | Status.mxr;
-const MACHINE_INTERRUPTS = 0xaaa;
-const SUPERVISOR_INTERRUPTS = 0x222;
+/** Interrupts that there are: external, timer and software, of M and of S mode. */
+export const MACHINE_INTERRUPTS = 0xaaa;
+/** Those of S mode, which may be delegated. */
+export const SUPERVISOR_INTERRUPTS = 0x222;
 /** Exceptions that may be delegated: all but `ecall` from M mode and the reserved ones. */
-const DELEGABLE = 0xb3ff;
+export const DELEGABLE = 0xb3ff;
 /** `menvcfg`: STCE is bit 63, ADUE bit 61, and the fence and cache-block fields of the low word. */
 const STCE_HIGH = -0x80000000;
 const ADUE_HIGH = 0x20000000;
-/** `menvcfg.FIOM`; the cache-block extensions are not there. */
-const ENVCFG_LOW = 1;
+/** Writable bits of the high word of `menvcfg`. */
+export const MENVCFG_HIGH = STCE_HIGH | ADUE_HIGH;
+/** `menvcfg.FIOM` and `senvcfg.FIOM`; the cache-block extensions are not there. */
+export const ENVCFG_LOW = 1;
+/** Address-space identifiers in the high word of RV64's `satp`, and in RV32's: hardwired to zero. */
+const ASID_HIGH = 0x0ffff000;
+const ASID_LOW = 0x7fc00000;
+
+/** Whether `satp` may hold a mode, its top bits: off, or a scheme that a hart with `levels` levels has (12.1.11). */
+export function isPagingMode(mode: number, xlen: 32 | 64, levels: number): boolean {
+  if (mode === 0) return true;
+  const scheme = pagingModes.find((candidate) => candidate.satpMode === mode);
+  if (scheme === undefined || scheme.satpMode > 1 !== (xlen === 64)) return false;
+  return xlen === 32 || scheme.levels <= levels;
+}
+
+/** A value of `satp` whose mode is supported as the register holds it. */
+export const legalSatp = (lo: number, hi: number, xlen: 32 | 64): [lo: number, hi: number] =>
+  xlen === 64 ? [lo, hi & ~ASID_HIGH] : [lo & ~ASID_LOW, 0];
 /** Extensions in `misa`: A C D F I M S U. */
 const MISA_EXTENSIONS =
   (1 << 0) | (1 << 2) | (1 << 3) | (1 << 5) | (1 << 8) | (1 << 12) | (1 << 18) | (1 << 20);
@@ -467,22 +487,17 @@ export class CsrFile {
 
   private writeSatp(lo: number, hi: number): CsrOutcome {
     const { hart } = this;
-    const mode = this.rv64 ? hi >>> 28 : lo >>> 31;
-    const scheme = pagingModes.find((candidate) => candidate.satpMode === mode);
-    const belongs = scheme !== undefined && scheme.satpMode > 1 === this.rv64;
-    const supported = belongs && (!this.rv64 || scheme.levels <= hart.options.pagingLevels);
+    const { xlen, pagingLevels } = hart.options;
     // A write with an unsupported mode has no effect at all (12.1.11).
-    if (mode !== 0 && !supported) return CsrOutcome.done;
-    // No address-space identifiers: the field is hardwired to zero.
-    if (this.rv64) this.writeWide(Wide.satp, lo, hi & ~0x0ffff000);
-    else this.writeWide(Wide.satp, lo & ~0x7fc00000, 0);
+    if (!isPagingMode(this.rv64 ? hi >>> 28 : lo >>> 31, xlen, pagingLevels)) return CsrOutcome.done;
+    this.writeWide(Wide.satp, ...legalSatp(lo, hi, xlen));
     hart.pagingChanged();
     return CsrOutcome.leave;
   }
 
   private writeEnvironment(lo: number, hi: number): CsrOutcome {
     const { hart } = this;
-    this.writeWide(Wide.menvcfg, lo & ENVCFG_LOW, hi & (STCE_HIGH | ADUE_HIGH));
+    this.writeWide(Wide.menvcfg, lo & ENVCFG_LOW, hi & MENVCFG_HIGH);
     if (this.supervisorTimerEnabled) {
       hart.state.software &= ~SUPERVISOR_TIMER;
       hart.pollTimer();

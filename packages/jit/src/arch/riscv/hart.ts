@@ -69,6 +69,9 @@ const interruptPriority = [
 const DELEGATED_TO_SUPERVISOR = 0xb1ff;
 const SUPERVISOR_INTERRUPTS = 0x222;
 
+/** Bits of a register's number: interpreters pass x0 as a destination by a number above them. */
+const REGISTER_MASK = 31;
+
 /** Exceptions in a row that cost no budget: more than a fault, the fault of its handler, and that of the next mode's. */
 const FRUITLESS_EXCEPTIONS = 4;
 /** Budget that each further one costs in the end. */
@@ -149,6 +152,7 @@ export class RiscvHart implements AddressTranslator {
     this.granted = 0;
     this.raisedAt = -1;
     this.fruitless = 0;
+    this.lastTrap.fill(0);
     this.state.mode = entry.mode;
     this.state.wide[2 * Wide.stimecmp] = -1;
     this.state.wide[2 * Wide.stimecmp + 1] = -1;
@@ -202,9 +206,12 @@ export class RiscvHart implements AddressTranslator {
     return this.wide ? this.words[this.pcWord + 1]! : 0;
   }
 
-  /** Sets the program counter. */
+  /**
+   * Sets the program counter: bit 0 is no part of it (IALIGN is 16; unprivileged manual, 1.5). Nothing else outside
+   * translated code writes it whole, so no odd address is ever decoded.
+   */
   setPc(lo: number, hi: number): void {
-    this.words[this.pcWord] = lo;
+    this.words[this.pcWord] = lo & -2;
     if (this.wide) this.words[this.pcWord + 1] = hi;
   }
 
@@ -409,7 +416,10 @@ export class RiscvHart implements AddressTranslator {
     this.state.wide[2 * register + 1] = hi;
   }
 
-  /** Bits of the instruction at the program counter, read as a fetch would. */
+  /**
+   * Bits of the instruction at the program counter: those that were fetched, while the fetch TLB knows its page, even if
+   * page tables say something else by now.
+   */
   private instructionBits(): number {
     const low = this.parcel(this.pcLow, this.pcHigh);
     if ((low & 3) !== 3) return low;
@@ -419,9 +429,12 @@ export class RiscvHart implements AddressTranslator {
   }
 
   private parcel(lo: number, hi: number): number {
+    const { tlb, guest, memory } = this.options;
+    const known = tlb.lookup(AccessKind.fetch, lo, hi);
+    if (known >= 0) return memory.u16[known >>> 1]!;
     if (this.resolve(AccessKind.fetch, lo, hi) !== WalkResult.ok) return 0;
-    const frame = this.options.guest.frameOffset(this.gpa);
-    return frame < 0 ? 0 : this.options.memory.u16[(frame + (lo & (PAGE_SIZE - 1))) >>> 1]!;
+    const frame = guest.frameOffset(this.gpa);
+    return frame < 0 ? 0 : memory.u16[(frame + (lo & (PAGE_SIZE - 1))) >>> 1]!;
   }
 
   // -- address translation
@@ -516,12 +529,17 @@ export class RiscvHart implements AddressTranslator {
       run(site);
       return 0;
     };
-    const csr = (operation: 0 | 1 | 2) =>
+    const swap = this.wide
+      ? (number: number, lo: number, hi: number, rd: number, site: number) =>
+          this.accessCsr(0, number, lo, hi, rd, true, site)
+      : (number: number, lo: number, rd: number, site: number) =>
+          this.accessCsr(0, number, lo, 0, rd, true, site);
+    const modify = (operation: 1 | 2) =>
       this.wide
-        ? (number: number, lo: number, hi: number, source: number, site: number) =>
-            this.accessCsr(operation, number, lo, hi, source, site)
-        : (number: number, lo: number, source: number, site: number) =>
-            this.accessCsr(operation, number, lo, 0, source, site);
+        ? (number: number, lo: number, hi: number, rd: number, source: number, site: number) =>
+            this.accessCsr(operation, number, lo, hi, rd, source !== 0, site)
+        : (number: number, lo: number, rd: number, source: number, site: number) =>
+            this.accessCsr(operation, number, lo, 0, rd, source !== 0, site);
     const fence = this.wide
       ? (lo: number, hi: number, _asidLo: number, _asidHi: number, rs1: number, _rs2: number, site: number) =>
           this.fenceVma(lo, hi, rs1, site)
@@ -531,9 +549,9 @@ export class RiscvHart implements AddressTranslator {
       raise: this.wide
         ? (cause, lo, hi, site) => this.raiseAt(cause!, lo!, hi!, site!)
         : (cause, lo, site) => this.raiseAt(cause!, lo!, 0, site!),
-      csrrw: csr(0) as (...args: number[]) => number,
-      csrrs: csr(1) as (...args: number[]) => number,
-      csrrc: csr(2) as (...args: number[]) => number,
+      csrrw: swap as (...args: number[]) => number,
+      csrrs: modify(1) as (...args: number[]) => number,
+      csrrc: modify(2) as (...args: number[]) => number,
       ecall: system((site) => this.ecall(site)) as (...args: number[]) => number,
       ebreak: system((site) => this.trap(Cause.breakpoint, this.pcLow, this.pcHigh, site)) as (
         ...args: number[]
@@ -595,13 +613,14 @@ export class RiscvHart implements AddressTranslator {
     number: number,
     lo: number,
     hi: number,
-    source: number,
+    rd: number,
+    writes: boolean,
     site: CallSite,
   ): number {
     this.enter(site);
     // While the access runs, nothing is charged that has not retired: counters and clocks read exactly.
     this.giveBack(unretiredAt(site));
-    const outcome = this.csr.access(operation, number, lo, hi, operation === 0 || source !== 0);
+    const outcome = this.csr.access(operation, number, lo, hi, writes);
     this.giveBack(-unretiredAt(site));
     if (outcome === CsrOutcome.illegal) {
       this.illegal(site);
@@ -611,17 +630,11 @@ export class RiscvHart implements AddressTranslator {
     const high = this.csr.high;
     if (outcome === CsrOutcome.leave || this.interruptReady()) {
       // The destination is written by the translation only if it goes on: do it here.
-      const rd = this.destination();
-      this.writeX(rd, low, high);
+      this.writeX(rd & REGISTER_MASK, low, high);
       this.leaveAfter(site);
     }
     this.setResultHigh(high);
     return low;
-  }
-
-  /** Destination register of the instruction at the program counter. */
-  private destination(): number {
-    return (this.instructionBits() >>> 7) & 31;
   }
 
   private ecall(site: CallSite): void {

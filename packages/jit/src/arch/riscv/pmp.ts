@@ -15,7 +15,12 @@ const EXECUTE = 4;
 const OFF = 0;
 const TOR = 1;
 const NA4 = 2;
-const TOP_BITS = 0x3fffff;
+/** Bits of the high half of an address register. */
+export const PMP_ADDRESS_HIGH = 0x3fffff;
+
+/** A configuration byte as its register holds it: W without R is reserved, the field keeps its other bits (3.7.1). */
+export const legalConfig = (value: number): number =>
+  ((value & (READ | WRITE)) === WRITE ? value & ~WRITE : value) & 0x9f;
 
 /** The entries of one hart. */
 export class Pmp {
@@ -44,9 +49,7 @@ export class Pmp {
   /** Writes one configuration byte; locked entries keep theirs. */
   writeConfig(entry: number, value: number): void {
     if ((this.config[entry]! & LOCK) !== 0) return;
-    // W without R is reserved: the field keeps its other bits (3.7.1).
-    const legal = (value & (READ | WRITE)) === WRITE ? value & ~WRITE : value;
-    this.config[entry] = legal & 0x9f;
+    this.config[entry] = legalConfig(value);
     this.update();
   }
 
@@ -56,7 +59,7 @@ export class Pmp {
     const next = this.config[entry + 1] ?? 0;
     if ((next & LOCK) !== 0 && ((next >> 3) & 3) === TOR) return;
     this.addressLow[entry] = lo;
-    this.addressHigh[entry] = hi & TOP_BITS;
+    this.addressHigh[entry] = hi & PMP_ADDRESS_HIGH;
     this.update();
   }
 
