@@ -2,7 +2,7 @@
  * The built program with every kind of bad input: each gives one line on standard error that names the thing, and a
  * status other than zero. None shows a stack, and none hangs.
  */
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
@@ -255,6 +255,16 @@ describe("files and surroundings", () => {
       1,
       /a part of the path is not a folder/,
     );
+  });
+
+  it("a fifo, a device or a folder in place of a file is refused at once", async () => {
+    const fifo = join(folder, "fifo");
+    execFileSync("mkfifo", [fifo]);
+    for (const flag of ["--elf", "--kernel", "--firmware"])
+      for (const path of [fifo, "/dev/zero"])
+        expectComplaint(await hyperfile(["run", flag, path]), 1, /can't read the .*: it is no regular file/);
+    expectComplaint(await hyperfile(["up", fifo]), 1, /can't read the Hyperfile .*: it is no regular file/);
+    expectComplaint(await hyperfile(["run", "--elf", folder]), 1, /it is a folder/);
   });
 
   it("statistics that can't be written", async () => {

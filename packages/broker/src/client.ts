@@ -6,4 +6,5 @@ export { type HyperfileProblem, problemLine } from "./hyperfile/types.js";
 export { formatSize } from "./hyperfile/units.js";
 export type { FleetEvent } from "./lifecycle/events.js";
 export type { UpReport } from "./lifecycle/node/fleet.js";
+export { readRegularFile } from "./lifecycle/node/regular-file.js";
 export { LongTimer } from "./lifecycle/waiting.js";

@@ -7,6 +7,7 @@ export { holderOf, type StateHolder, StateLock } from "./daemon/node/state-lock.
 export * from "./debug/node/gdb-server.js";
 export * from "./lifecycle/node/fleet.js";
 export { ManagedVm, type VmFigures } from "./lifecycle/node/managed-vm.js";
+export { readRegularFile } from "./lifecycle/node/regular-file.js";
 export { serveGuests } from "./lifecycle/node/serve-guests.js";
 export type { SnapshotInfo } from "./lifecycle/node/snapshot-folder.js";
 export * from "./memory/node/swap-file.js";

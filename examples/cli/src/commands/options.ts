@@ -2,7 +2,7 @@
  * Values of command-line options: parsing with bounds. Each parser throws commander's
  * `InvalidArgumentError`, whose text becomes the end of a one-line message that names the option.
  */
-import { readFile } from "node:fs/promises";
+import { readRegularFile } from "@hyperfile/broker/client";
 import type { AddressRange } from "@hyperfile/jit";
 import { type DumpKind, dumpKinds } from "@hyperfile/jit/names";
 import { InvalidArgumentError } from "commander";
@@ -114,14 +114,17 @@ export function parseCount(text: string): number {
 /** The instruction sets that can be asked for, with their register width in bits. */
 export const isaWidths = { rv64gc: 64, rv32gc: 32 } as const;
 
+/** Bytes of a file for a machine: it has at most so much memory. */
+const MOST_FILE_BYTES = 2 ** 31;
+
 /**
- * Reads a file that the command line names; `what` is its role, for messages.
+ * Reads a file that the command line names, a regular one; `what` is its role, for messages.
  * @throws CliError `E_FILE` when it can't be read or is empty
  */
 export async function readNamedFile(what: string, name: string): Promise<NamedBytes> {
   let bytes: Uint8Array;
   try {
-    bytes = await readFile(name);
+    bytes = await readRegularFile(name, MOST_FILE_BYTES);
   } catch (error) {
     throw new CliError("E_FILE", `can't read the ${what} ${name}: ${fileErrorReason(error)}`, {
       cause: error,

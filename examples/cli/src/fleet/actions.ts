@@ -1,12 +1,13 @@
 /** What the commands on the daemon do. Loaded when one of them runs: the others start without it. */
 import { existsSync } from "node:fs";
-import { readFile, writeFile } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import { basename, dirname, resolve } from "node:path";
 import {
   ApiError,
   type DaemonClient,
   type FleetEvent,
   type PoolView,
+  readRegularFile,
   type UpReport,
 } from "@hyperfile/broker/client";
 import type { FleetSurroundings } from "../commands/fleet.js";
@@ -21,6 +22,8 @@ import { ownerOfPool, ownerOfVm, type SettingsOwner, settingsReport } from "./se
 import { poolTable, vmTable } from "./tables.js";
 import { renderTop, TOP_SECONDS } from "./top.js";
 
+/** Bytes of a Hyperfile: the daemon takes no larger request. */
+const MOST_HYPERFILE_BYTES = 2 ** 21;
 /** Names under which a Hyperfile is looked for. */
 const fileNames = ["Hyperfile", "Hyperfile.yaml", "hyperfile.yaml", "hyperfile.yml"];
 const REFRESH_MS = 1000;
@@ -245,7 +248,7 @@ async function readSource(file: string | undefined): Promise<Source> {
   const candidates = file === undefined ? fileNames : [file];
   for (const name of candidates) {
     try {
-      const text = await readFile(name, "utf8");
+      const text = new TextDecoder().decode(await readRegularFile(name, MOST_HYPERFILE_BYTES));
       return { text, file: name, folder: dirname(resolve(name)) };
     } catch (error) {
       if (file === undefined && systemErrorCode(error) === "ENOENT") continue;

@@ -1,0 +1,36 @@
+/**
+ * Reads files that somebody names: regular ones only, opened once, to a limit. A fifo, a terminal or a device would
+ * make its reader wait for ever, and a thread that waits so can't even be ended.
+ */
+import { constants } from "node:fs";
+import { open } from "node:fs/promises";
+
+/**
+ * The bytes of a file.
+ * @param most bytes that it may have
+ * @throws Error (the promise rejects) as `open` does, with code `ENOTREG` for what is no regular file, and `EFBIG` for one
+ *   that is too large
+ */
+export async function readRegularFile(path: string, most: number): Promise<Uint8Array> {
+  const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  try {
+    const stats = await file.stat();
+    if (stats.isDirectory()) throw problem("EISDIR", "it is a folder");
+    if (!stats.isFile()) throw problem("ENOTREG", "it is no regular file");
+    // A file of /proc has no size, and one that grows is read as it was.
+    if (stats.size > most)
+      throw problem("EFBIG", `it has ${stats.size} bytes, and at most ${most} are possible`);
+    const bytes = new Uint8Array(stats.size);
+    let at = 0;
+    while (at < bytes.length) {
+      const { bytesRead } = await file.read(bytes, at, Math.min(bytes.length - at, 2 ** 30), at);
+      if (bytesRead === 0) break;
+      at += bytesRead;
+    }
+    return bytes.subarray(0, at);
+  } finally {
+    await file.close();
+  }
+}
+
+const problem = (code: string, message: string): Error => Object.assign(new Error(message), { code });
