@@ -203,7 +203,7 @@ describe("requests", () => {
     const results = await Promise.all(waiting);
     // None hangs, and none was done: those that were let in ended with their VM.
     for (const result of results) expect(["E_EXEC", "E_VM_STATE", "E_BUSY"]).toContain(result);
-    expect(results.filter((result) => result === "E_EXEC").length).toBeGreaterThan(100);
+    expect(results.filter((result) => result === "E_BUSY").length).toBeLessThanOrEqual(40);
     expect((await client.exec("web", "echo well")).output).toBe("well\n");
   }, 60_000);
 });
