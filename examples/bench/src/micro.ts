@@ -135,6 +135,7 @@ export function microBenchmarks(tiers: readonly Tier[]): readonly MicroBenchmark
     wideAddresses: true,
     pageOffset: 0,
     granularity: frontEnd.granularity,
+    alignment: 2,
     chain: true,
   };
   const printed = printBlock(block, frontEnd.shape);

@@ -45,9 +45,9 @@ export class Machine {
   private forced = false;
 
   constructor(options: MachineOptions = {}) {
-    const { isDevice, read, write } = options;
+    const { isDevice, read, write, decimal: _, ...rest } = options;
     this.cpu = new FlatCpu({
-      ...options,
+      ...rest,
       frontEnd: mos6502(options),
       ramBytes: 0x10000,
       map: (address, kind) => {

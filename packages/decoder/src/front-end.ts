@@ -9,7 +9,7 @@ import type { Block } from "./ir/types.js";
 export interface GuestInsn {
   /** Index of its template in {@link FrontEnd.templates}. */
   readonly opcode: number;
-  /** Length in bytes, 1 to 7. */
+  /** Length in bytes, 1 to 15. */
   readonly length: number;
   /** Values of the template's fields. */
   readonly fields: Readonly<Record<string, number>>;
@@ -28,6 +28,10 @@ export interface TemplateField {
   /** Bits that hold every value of the field; 32 at most. */
   readonly width: number;
   readonly signed: boolean;
+  /** Largest value; unless given, what the bits hold. An element of a slot that a field numbers must be there. */
+  readonly maximum?: number;
+  /** A power of two of which every value is a multiple, for fields that jumps go by; 1 unless given. */
+  readonly multipleOf?: number;
   /** Value kept in place of 0, for registers whose number 0 takes no writes; undefined if 0 is kept. */
   readonly zeroBecomes: number | undefined;
 }
@@ -50,8 +54,15 @@ export interface FrontEnd {
   readonly shape: StateShape;
   /** Type of a guest address. */
   readonly addressType: "i32" | "i64";
-  /** log2 of the alignment of instructions in bytes: 1 for half-words, 0 for bytes. */
+  /** log2 of the unit in bytes in which decoded code is kept: 1 for half-words, 0 for bytes. */
   readonly granularity: number;
+  /** Bytes of which every instruction's address is a multiple: a power of two up to 16; 2 ** granularity unless given. */
+  readonly alignment?: number;
+  /**
+   * What a jump does that leads to no such multiple: `fault`, the default, raises a fetch fault there, with the program
+   * counter at that address; `mask` goes on at the multiple below. It holds for every way to get there, in every tier.
+   */
+  readonly misaligned?: "fault" | "mask";
   /** Longest instruction in bytes. */
   readonly maximumLength: number;
   /** One template an instruction; total: illegal instructions have one too. */
@@ -74,11 +85,14 @@ export interface FrontEnd {
   format(insn: GuestInsn, pcLo: number, pcHi: number): string;
 }
 
-/** Decodes code from its start on, one instruction after another; an instruction that it ends in is left out. */
-export function decodeAll(frontEnd: FrontEnd, code: Uint8Array): PlacedInsn[] {
+/**
+ * Decodes code from its start on, one instruction after another; an instruction that it ends in is left out.
+ * @param origin address of the first byte, for CPUs whose instructions depend on where they lie
+ */
+export function decodeAll(frontEnd: FrontEnd, code: Uint8Array, origin = 0): PlacedInsn[] {
   const insns: PlacedInsn[] = [];
   for (let offset = 0; offset < code.length; ) {
-    const insn = frontEnd.decode(code, offset, code.length - offset);
+    const insn = frontEnd.decode(code, offset, code.length - offset, (origin + offset) % 4096);
     if (insn === null) break;
     insns.push({ offset, insn });
     offset += insn.length;

@@ -173,7 +173,7 @@ export class WasmFloat {
           shape,
           hartOffset: 0,
           wideAddresses: true,
-          granularity: 1,
+          alignment: 2,
           flagsOffset: flags * 4,
           pages: new Map([[0, 1]]),
         });

@@ -56,7 +56,7 @@ export class BlockBuilder {
   /** Type of `value`; throws if it makes none. */
   typeOf(value: Value): Type {
     const type = this.operations[value]?.type;
-    if (type === null || type === undefined) throw new Error(`operation ${value} makes no value`);
+    if (type === null || type === undefined) throw new Error(noValue(value));
     return type;
   }
 
@@ -146,8 +146,9 @@ export class BlockBuilder {
 
   /** Writes a slot. */
   set(slot: string, index: number | Field, value: Value): void {
-    if (this.typeOf(value) !== this.slotType(slot))
-      throw new Error(`set ${slot}: type ${this.typeOf(value)}`);
+    const type = this.slotType(slot);
+    if (this.typeOf(value) !== type)
+      throw new Error(`set ${slot}: the slot is ${type}, the value ${this.typeOf(value)}`);
     this.append({ op: "set", type: null, args: [value], slot, index: slotIndex(index) });
   }
 
@@ -294,7 +295,8 @@ export class BlockBuilder {
 
   private slotType(name: string): Type {
     const slot = this.shape.slots.get(name);
-    if (slot === undefined) throw new Error(`no slot ${name}`);
+    if (slot === undefined)
+      throw new Error(`no slot ${name}; there are ${[...this.shape.slots.keys()].join(", ")}`);
     return slot.type;
   }
 
@@ -305,6 +307,15 @@ export class BlockBuilder {
     this.constants.set(key, value);
     return value;
   }
+}
+
+/** What to say of something that stands where a value belongs. */
+function noValue(value: unknown): string {
+  if (typeof value === "number") return `${value} is no value: numbers are made values by const32`;
+  const name = (value as Partial<Field> | undefined)?.name;
+  return name === undefined
+    ? `${String(value)} is no value`
+    : `field ${name} is no value: m.field(f.${name}) makes it one`;
 }
 
 const comparisons: ReadonlySet<string> = new Set(["eq", "ne", "lt", "ltu", "ge", "geu"]);

@@ -109,6 +109,9 @@ export interface InsnMark {
 /** Most budget units that one instruction costs, `charge` operations not counted. */
 export const MAXIMUM_COST = 31;
 
+/** Most units that one `charge` takes. */
+export const MAXIMUM_CHARGE = 0xffff;
+
 /** A basic block, or a template of one instruction. */
 export interface Block {
   /** The operations; the last one, and no other, is an exit. */

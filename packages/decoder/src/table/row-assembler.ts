@@ -70,7 +70,7 @@ class RowTarget implements AssemblerTarget {
   }
 
   private operand(spec: FieldSpec, isAddress: boolean, cursor: Cursor, symbols: Symbols): Given {
-    const values = isAddress ? 0 : 2 ** spec.width;
+    const values = isAddress ? 0 : 2 ** spec.width + spec.bias;
     const { text } = cursor.token;
     if (values <= MOST_NAMES && cursor.token.kind === "name") {
       for (let value = spec.bias; value < values; value++) {

@@ -142,7 +142,7 @@ export const compressed = <const S extends string>(
 export function parseEncoding(pattern: string, widths: FieldWidths = registerWidths): Encoding {
   const tokens = pattern.split(" ").map((token) => parseToken(token, widths));
   const bits = tokens.reduce((sum, token) => sum + token.width, 0);
-  if (bits !== 16 && bits !== 32) throw new Error(`encoding "${pattern}" has ${bits} bits`);
+  if (bits !== 16 && bits !== 32) throw new Error(`encoding "${pattern}" has ${bits} bits: 16 or 32`);
   let mask = 0;
   let match = 0;
   let at = bits;

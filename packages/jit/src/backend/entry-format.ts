@@ -10,6 +10,7 @@
  *   word 1:  one immediate, or several small fields
  */
 import type { FrontEnd, GuestInsn, Template, TemplateField } from "@hyperfile/decoder";
+import { PAGE_SIZE } from "../memory/layout.js";
 
 /** Opcodes of the interpreter itself; templates follow. */
 export const InternalOpcode = {
@@ -180,6 +181,14 @@ export function entryFormats(frontEnd: FrontEnd): EntryFormats {
     },
   };
 }
+
+/**
+ * The bits of a program counter that are compared with the fetch TLB's page: with the lowest ones among them, where the
+ * front end declares what a misaligned jump does, a misaligned address is never known. Where it declares
+ * nothing, whoever sets the program counter aligns it.
+ */
+export const fetchMaskOf = ({ alignment = 1, misaligned }: FrontEnd): number =>
+  misaligned === undefined ? -PAGE_SIZE : -PAGE_SIZE | (alignment - 1);
 
 /** Refuses what the interpreters do not do: they have the instruction's own address only. */
 function checkTemplate({ name, block }: Template): void {

@@ -7,8 +7,8 @@
  * among themselves. The dispatcher below is what remains: it finds code for the program counter, fills the fetch
  * TLB, decodes instructions that straddle pages, and stops when the budget is used up or `header.exit` says so.
  */
-import type { Block, FrontEnd, GuestInsn } from "@hyperfile/decoder";
-import { type EntryFormats, entryFormats, InterpreterExit } from "../backend/entry-format.js";
+import { alignmentOf, type Block, type FrontEnd, type GuestInsn } from "@hyperfile/decoder";
+import { type EntryFormats, entryFormats, fetchMaskOf, InterpreterExit } from "../backend/entry-format.js";
 import { type Bindings, evaluate, runtimeBindings } from "../backend/js/bindings.js";
 import { emitBlock } from "../backend/js/block.js";
 import { headerWord } from "../backend/js/emitter.js";
@@ -118,6 +118,8 @@ export class Engine {
   private readonly fetchWord: number;
   private readonly pcWord: number;
   private readonly wide: boolean;
+  /** Bits of an address that tell whether the fetch TLB has its page: where it is misaligned, it never does. */
+  private readonly fetchMask: number;
   private hot = NEVER;
   private breakpoints: ReadonlySet<bigint> = new Set();
   private passing: bigint | undefined;
@@ -143,6 +145,7 @@ export class Engine {
     this.fetchWord = headerWord(hartOffset, "tlbFetch");
     this.pcWord = this.slotWord("pc");
     this.wide = frontEnd.addressType === "i64";
+    this.fetchMask = fetchMaskOf(frontEnd);
     const formats = entryFormats(frontEnd);
     const isCoarse = (frontEnd.pageBytes ?? PAGE_SIZE) === PAGE_SIZE;
     const protectAll = (page: CodePage) => {
@@ -367,6 +370,7 @@ export class Engine {
       wideAddresses: this.wide,
       pageOffset,
       granularity: frontEnd.granularity,
+      alignment: alignmentOf(frontEnd),
       pageBytes: frontEnd.pageBytes ?? PAGE_SIZE,
       chain: chain ?? true,
     });
@@ -418,7 +422,7 @@ export class Engine {
     const { words } = this;
     const low = words[this.pcWord]!;
     const entry = ((low >>> 10) & ((TLB_ENTRIES - 1) * 4)) + (words[this.fetchWord]! >> 2);
-    if ((low & -PAGE_SIZE) !== words[entry] || (this.wide && words[this.pcWord + 1] !== words[entry + 1]))
+    if ((low & this.fetchMask) !== words[entry] || (this.wide && words[this.pcWord + 1] !== words[entry + 1]))
       return null;
     return this.codePages.page(words[entry + 3]!).translations[
       (low & (PAGE_SIZE - 1)) >> this.options.frontEnd.granularity
@@ -431,7 +435,8 @@ export class Engine {
     switch (reason) {
       case InterpreterExit.fetch:
         counters.exitsFetch++;
-        this.fetch();
+        // What comes after the budget's last instruction is fetched by the next run.
+        if (this.words[this.budgetWord]! > 0) this.fetch();
         return;
       case InterpreterExit.hot:
         counters.exitsHot++;
@@ -454,6 +459,14 @@ export class Engine {
     const { words, options } = this;
     const low = words[this.pcWord]!;
     const high = this.wide ? words[this.pcWord + 1]! : 0;
+    if ((low & this.fetchMask) !== (low & -PAGE_SIZE)) {
+      if (options.frontEnd.misaligned === "mask") {
+        words[this.pcWord] = low & -alignmentOf(options.frontEnd);
+        return;
+      }
+      options.translator.accessFault(AccessKind.fetch, low, high);
+      return this.noteFailedFetch();
+    }
     const frame = options.access.translatePage(low, high);
     if (frame < 0) return this.noteFailedFetch();
     const page = this.codePages.forFrame(

@@ -9,9 +9,9 @@
  * Budgets make everything exact: `run(n)` ends after `n` units, so a timer is a short run, and `elapsed` is right
  * inside device accesses and helpers too. Nothing depends on the tier.
  */
-import type { FrontEnd, Helper } from "@hyperfile/decoder";
+import { alignmentOf, type FrontEnd, type Helper, helpersOf } from "@hyperfile/decoder";
 import type { GuestMemory } from "../memory/guest-memory.js";
-import { Exit, header, PAGE_SIZE, STATE_OFFSET } from "../memory/layout.js";
+import { Exit, header, PAGE_SIZE, SCRATCH_OFFSET, STATE_OFFSET } from "../memory/layout.js";
 import { machineMemory } from "../memory/machine-memory.js";
 import { MemoryAccess } from "../mmu/access.js";
 import {
@@ -27,7 +27,9 @@ import { Tlb } from "../mmu/tlb.js";
 import type { ExplainedCode } from "../trace/explain.js";
 import { plainSlotName, type SlotName } from "../trace/state-names.js";
 import { CodePages } from "./code-pages.js";
+import { CpuError, checkOptions, MOST_BUDGET } from "./cpu-options.js";
 import { Engine, type EngineOptions } from "./engine.js";
+import { guardedFrontEnd, helperName } from "./guarded-front-end.js";
 
 /** Why an instruction could not be carried out. The program counter is its address. */
 export interface Fault {
@@ -80,17 +82,13 @@ export interface FlatCpuOptions
   readonly codePages?: number;
 }
 
-/** A CPU that was put together wrongly, or asked for what it has not. */
-export class CpuError extends Error {
-  override readonly name = "CpuError";
-  readonly code = "E_CPU";
-}
-
 const HART_OFFSET = 0;
 const budgetWord = (HART_OFFSET + header.budget) >> 2;
 const exitWord = (HART_OFFSET + header.exit) >> 2;
 const lateWord = (HART_OFFSET + header.late) >> 2;
 const DEFAULT_CODE_PAGES = 256;
+/** Bytes that a front end's slots may take. */
+const STATE_BYTES = SCRATCH_OFFSET - STATE_OFFSET;
 const accessKinds = ["read", "write", "fetch"] as const;
 /** More than any CPU takes without an instruction between them. */
 const INTERRUPTS_IN_A_ROW = 16;
@@ -98,6 +96,8 @@ const INTERRUPTS_IN_A_ROW = 16;
 /** A CPU. */
 export class FlatCpu {
   readonly frontEnd: FrontEnd;
+  /** What the engine runs in its place. */
+  private readonly guarded: FrontEnd;
   readonly guest: GuestMemory;
   readonly engine: Engine;
   readonly access: MemoryAccess;
@@ -117,13 +117,28 @@ export class FlatCpu {
   /** A device is being read, and what it asked for: a load goes on to its end. */
   private isReading = false;
   private deferred: number = Exit.none;
+  /** Whether an instruction is in the middle: a device or a helper runs. */
+  private isInside = false;
+  /** Units that devices and helpers have charged: they are taken when the instruction has ended. */
+  private owed = 0;
   /** Interrupts in a row without an instruction, and when. */
   private interrupts = 0;
   private interruptsAt = -1;
 
-  /** @throws MemoryError if RAM is not a positive number of pages, or too much */
+  /**
+   * @throws FrontEndError if the front end can't work
+   * @throws CpuError if an option is unknown or impossible, or if a helper is missing or is none of the front end's
+   * @throws MemoryError if RAM is not a positive number of pages, or too much
+   */
   constructor(private readonly options: FlatCpuOptions) {
-    const { frontEnd, ramBytes, ramBase = 0, codePages = DEFAULT_CODE_PAGES } = options;
+    checkOptions(options, optionKinds);
+    this.guarded = guardedFrontEnd(options.frontEnd);
+    const frontEnd = this.guarded;
+    const { ramBytes, ramBase = 0, codePages = DEFAULT_CODE_PAGES } = options;
+    if (frontEnd.shape.size > STATE_BYTES)
+      throw new CpuError(
+        `${frontEnd.name}: its slots take ${frontEnd.shape.size} bytes: at most ${STATE_BYTES}`,
+      );
     const memory = machineMemory({
       ramBytes,
       ramBase,
@@ -132,7 +147,7 @@ export class FlatCpu {
     });
     const linear = memory.memory;
     const { guest } = memory;
-    this.frontEnd = frontEnd;
+    this.frontEnd = options.frontEnd;
     this.guest = guest;
     this.words = linear.i32;
     this.wide = frontEnd.addressType === "i64";
@@ -154,6 +169,7 @@ export class FlatCpu {
     });
     this.engine = new Engine({
       ...options,
+      frontEnd,
       memory: linear,
       hartOffset: HART_OFFSET,
       arenaOffset: memory.arenaOffset,
@@ -187,10 +203,10 @@ export class FlatCpu {
 
   /** Goes on elsewhere: after the current instruction inside a helper, at once between runs. */
   set pc(address: number) {
+    if (!Number.isSafeInteger(address)) throw new CpuError(`pc = ${address}: a safe integer`);
     this.words[this.wordOf("pc", 0)] = address | 0;
     if (this.wide) this.words[this.wordOf("pc", 0) + 1] = Math.floor(address / 2 ** 32);
-    this.jumped = true;
-    this.requestExit(Exit.redirect);
+    this.leaveHere();
   }
 
   /** A slot as a signed 32-bit number; of 64-bit slots the low half. */
@@ -198,24 +214,27 @@ export class FlatCpu {
     return this.words[this.wordOf(slot, index)]!;
   }
 
-  /** Writes a slot; a 64-bit one gets `value` with its sign extended. */
+  /** Writes a slot; a 64-bit one gets `value` with its sign extended. Of `pc`, it is the same as setting `pc`. */
   set(slot: string, value: number, index = 0): void {
     const at = this.wordOf(slot, index);
+    if (!Number.isSafeInteger(value)) throw new CpuError(`${slot}[${index}] = ${value}: a safe integer`);
     this.words[at] = value;
     if (this.frontEnd.shape.slots.get(slot)!.stride === 8) this.words[at + 1] = Math.floor(value / 2 ** 32);
+    if (slot === "pc") this.leaveHere();
   }
 
   /** A 64-bit slot as an unsigned number of any size. */
   getWide(slot: string, index = 0): bigint {
-    const at = this.wordOf(slot, index);
+    const at = this.wideWordOf(slot, index);
     return (BigInt(this.words[at + 1]! >>> 0) << 32n) | BigInt(this.words[at]! >>> 0);
   }
 
   /** Writes a 64-bit slot. */
   setWide(slot: string, value: bigint, index = 0): void {
-    const at = this.wordOf(slot, index);
+    const at = this.wideWordOf(slot, index);
     this.words[at] = Number(BigInt.asIntN(32, value));
     this.words[at + 1] = Number(BigInt.asIntN(32, value >> 32n));
+    if (slot === "pc") this.leaveHere();
   }
 
   // -- memory, at guest-physical addresses
@@ -244,8 +263,11 @@ export class FlatCpu {
    * Runs for `budget` units: guest instructions, or what the front end says that they cost.
    * @returns `budget` if they were used up, `stop` if a device or helper called {@link FlatCpu.stop}, `fault` if there
    *   was a fault that `onFault` does not take: `fault` says which, and the program counter where
+   * @throws CpuError if the budget is no integer from 0 to 2^31 - 1
    */
   run(budget: number): "budget" | "stop" | "fault" {
+    if (!Number.isInteger(budget) || budget < 0 || budget > MOST_BUDGET)
+      throw new CpuError(`run(${budget}): an integer from 0 to ${MOST_BUDGET}`);
     const { words } = this;
     this.fault = undefined;
     this.granted = budget;
@@ -255,6 +277,7 @@ export class FlatCpu {
     this.interrupt();
     this.engine.run();
     this.deliverFault();
+    this.betweenInstructions();
     this.before += budget - words[budgetWord]!;
     this.granted = 0;
     words[budgetWord] = 0;
@@ -266,13 +289,26 @@ export class FlatCpu {
 
   /** Budget units used since the CPU was made. */
   get elapsed(): number {
-    return this.granted === 0 ? this.before : this.before + this.granted - this.words[budgetWord]!;
+    return this.granted === 0
+      ? this.before
+      : this.before + this.granted - this.words[budgetWord]! + this.owed;
   }
 
-  /** Takes units from the budget beside those of instructions: what entering an interrupt's handler costs. */
+  /**
+   * Takes units from the budget beside those of instructions: what entering an interrupt's handler costs, or what a
+   * device or a helper adds to an instruction. A device that is read can't: its instruction goes on.
+   * @throws CpuError if they are no count, or a device is being read
+   */
   charge(units: number): void {
+    if (!Number.isInteger(units) || units < 0 || units > MOST_BUDGET)
+      throw new CpuError(`charge(${units}): an integer from 0 to ${MOST_BUDGET}`);
     if (this.granted === 0) this.before += units;
-    else this.giveBack(-units);
+    else if (!this.isInside) this.giveBack(-units);
+    else if (this.isReading) throw new CpuError("charge: not while a device is read");
+    else {
+      this.owed += units;
+      this.requestExit(Exit.redirect);
+    }
   }
 
   /**
@@ -290,7 +326,7 @@ export class FlatCpu {
 
   /** Code as `explainBlock` and `explainRegion` take it: what the translator makes of what is in RAM now. */
   get code(): ExplainedCode {
-    const { frontEnd, guest, options } = this;
+    const { guarded: frontEnd, guest, options } = this;
     const window = 16 * PAGE_SIZE;
     return {
       frontEnd,
@@ -334,14 +370,24 @@ export class FlatCpu {
   private readDevice(gpa: number, size: 1 | 2 | 4): number | undefined {
     if (this.isTraining) return 0;
     this.isReading = true;
-    const value = this.options.bus?.read(gpa, size);
-    this.isReading = false;
-    return value;
+    this.isInside = true;
+    try {
+      return this.options.bus?.read(gpa, size);
+    } finally {
+      this.isReading = false;
+      this.isInside = false;
+    }
   }
 
   private writeDevice(gpa: number, size: 1 | 2 | 4, value: number): boolean {
     if (this.isTraining) return true;
-    const isDone = this.options.bus?.write(gpa, size, value) ?? false;
+    this.isInside = true;
+    let isDone: boolean;
+    try {
+      isDone = this.options.bus?.write(gpa, size, value) ?? false;
+    } finally {
+      this.isInside = false;
+    }
     if (this.deferred !== Exit.none) this.requestExit(this.deferred);
     return isDone;
   }
@@ -352,15 +398,20 @@ export class FlatCpu {
       ? (cause: number, lo: number, hi: number, site: CallSite) =>
           this.trap(cause, this.unsigned(lo, hi), site)
       : (cause: number, lo: number, site: CallSite) => this.trap(cause, lo >>> 0, site);
-    const wrapped = helpersOf(this.frontEnd).flatMap((helper) => {
-      const run = given[helper.name];
-      if (run === undefined)
+    const helpers = helpersOf(this.frontEnd);
+    const names = [...helpers.keys()].join(", ") || "none";
+    for (const name of Object.keys(given))
+      if (!helpers.has(name))
+        throw new CpuError(`${this.frontEnd.name} calls no helper ${name}; it calls ${names}`);
+    const wrapped = [...helpers.values()].flatMap((helper) => {
+      const run = Object.hasOwn(given, helper.name) ? given[helper.name] : undefined;
+      if (typeof run !== "function")
         throw new CpuError(`${this.frontEnd.name} calls ${helper.name}: give it in helpers`);
       if (helper.result !== null && helper.effects.exits)
         throw new CpuError(`${helper.name} has a result and may exit: declare one of the two only`);
       return [
-        [helper.name, this.wrap(helper, run, false)],
-        [lateName(helper.name), this.wrap(helper, run, true)],
+        [helperName(helper.name), this.wrap(helper, run, false)],
+        [lateName(helperName(helper.name)), this.wrap(helper, run, true)],
       ] as const;
     });
     return { ...Object.fromEntries(wrapped), raise };
@@ -378,9 +429,15 @@ export class FlatCpu {
       this.staying = effects.exits ? undefined : name;
       // While the helper runs, nothing is charged that has not retired: `elapsed` is exact.
       this.giveBack(unretiredAt(site));
-      const result = run(this, ...args);
+      this.isInside = true;
+      let result: ReturnType<CpuHelper>;
+      try {
+        result = run(this, ...args);
+      } finally {
+        this.isInside = false;
+        this.staying = undefined;
+      }
       this.giveBack(-unretiredAt(site));
-      this.staying = undefined;
       if (words[exitWord] === Exit.none || !effects.exits) return result ?? 0;
       if (isLate && !this.jumped) {
         words[lateWord] = Math.max(words[lateWord]!, words[exitWord]!);
@@ -422,7 +479,20 @@ export class FlatCpu {
     return true;
   }
 
+  /** Takes from the budget what was charged in the middle of an instruction. */
+  private takeOwed(): void {
+    this.giveBack(-this.owed);
+    this.owed = 0;
+  }
+
+  /** An instruction has ended: what others see of it is made right. */
+  private betweenInstructions(): void {
+    this.takeOwed();
+    if (this.guarded.misaligned === "mask") this.words[this.wordOf("pc", 0)]! &= -alignmentOf(this.guarded);
+  }
+
   private takeInterrupt(): boolean {
+    this.betweenInstructions();
     const { interruptReady, takeInterrupt } = this.options;
     if (this.deliverFault()) {
       this.requestExit(Exit.redirect);
@@ -445,15 +515,33 @@ export class FlatCpu {
     else this.words[exitWord] = Math.max(this.words[exitWord]!, exit);
   }
 
+  /** The program counter was set. */
+  private leaveHere(): void {
+    this.jumped = true;
+    this.requestExit(Exit.redirect);
+  }
+
   private giveBack(units: number): void {
     this.words[budgetWord] = this.words[budgetWord]! + units;
   }
 
   private wordOf(name: string, index: number): number {
     const slot = this.frontEnd.shape.slots.get(name);
-    if (slot === undefined || index < 0 || index >= slot.length)
-      throw new CpuError(`${this.frontEnd.name} has no slot ${name}[${index}]`);
+    if (slot === undefined || !Number.isInteger(index) || index < 0 || index >= slot.length) {
+      const slots = [...this.frontEnd.shape.slots.values()];
+      const names = slots.map((each) => (each.length === 1 ? each.name : `${each.name}[${each.length}]`));
+      throw new CpuError(
+        `${this.frontEnd.name} has no slot ${name}[${index}]; there are ${names.join(", ")}`,
+      );
+    }
     return (HART_OFFSET + STATE_OFFSET + slot.offset + index * slot.stride) >> 2;
+  }
+
+  private wideWordOf(name: string, index: number): number {
+    const at = this.wordOf(name, index);
+    if (this.frontEnd.shape.slots.get(name)!.stride !== 8)
+      throw new CpuError(`slot ${name} has 32 bits: use get and set`);
+    return at;
   }
 
   private unsigned(lo: number, hi: number): number {
@@ -465,13 +553,28 @@ export class FlatCpu {
   }
 }
 
-/** The helpers that a front end's instructions call. */
-function helpersOf({ templates }: FrontEnd): readonly Helper[] {
-  const found = new Map<string, Helper>();
-  for (const { block } of templates)
-    for (const { helper } of block.operations) if (helper !== undefined) found.set(helper.name, helper);
-  return [...found.values()];
-}
+/** What each option must be; those of {@link FlatCpuOptions} and no others. */
+const optionKinds: Readonly<Record<keyof FlatCpuOptions, string>> = {
+  frontEnd: "object",
+  ramBytes: "number",
+  ramBase: "number",
+  bus: "object",
+  map: "function",
+  helpers: "object",
+  onFault: "function",
+  interruptReady: "function",
+  takeInterrupt: "function",
+  slotName: "function",
+  codePages: "number",
+  tier: "string",
+  verify: "string",
+  chain: "boolean",
+  hotThreshold: "number",
+  background: "boolean",
+  regions: "number",
+  trace: "object",
+  flagsSlot: "string",
+};
 
 const outside = (address: number, length: number): CpuError =>
   new CpuError(`${length} bytes at 0x${address.toString(16)} are not in RAM`);

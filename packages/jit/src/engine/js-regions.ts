@@ -2,7 +2,7 @@
  * Makes JavaScript regions of hot code and puts them where the interpreter and other regions find them: among the
  * translations of the page in which the head lies.
  */
-import type { FrontEnd } from "@hyperfile/decoder";
+import { alignmentOf, type FrontEnd } from "@hyperfile/decoder";
 import { type Bindings, evaluate } from "../backend/js/bindings.js";
 import { emitJsRegion } from "../backend/js/region.js";
 import type { EmissionVerifier } from "../backend/js/verify.js";
@@ -65,7 +65,7 @@ export class JsRegions {
       shape: frontEnd.shape,
       hartOffset,
       wideAddresses: frontEnd.addressType === "i64",
-      granularity: frontEnd.granularity,
+      alignment: alignmentOf(frontEnd),
       flagsOffset,
       ...(frontEnd.pageBytes === undefined ? {} : { pageBytes: frontEnd.pageBytes }),
       ...(pageAddress === undefined ? {} : { pageAddress }),

@@ -2,7 +2,7 @@
  * Makes regions of hot code: forms them from the pages that the fetch TLB knows, compiles them, and puts them where
  * the interpreter finds them.
  */
-import type { FrontEnd } from "@hyperfile/decoder";
+import { alignmentOf, type FrontEnd } from "@hyperfile/decoder";
 import { ModuleWriter } from "../backend/wasm/encoder.js";
 import { emitWasmRegion } from "../backend/wasm/region.js";
 import type { WasmRuntime } from "../backend/wasm/runtime.js";
@@ -85,7 +85,7 @@ export class RegionTranslator {
       shape: frontEnd.shape,
       hartOffset,
       wideAddresses: frontEnd.addressType === "i64",
-      granularity: frontEnd.granularity,
+      alignment: alignmentOf(frontEnd),
       flagsOffset,
       pageBytes: frontEnd.pageBytes ?? PAGE_SIZE,
       ...(pageAddress === undefined ? {} : { pageAddress }),

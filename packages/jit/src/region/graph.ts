@@ -9,7 +9,7 @@
  * address after itself to a slot and jumps. A jump to a known address is followed where guest addresses have 32 bits;
  * the region is then bound to the address that its code was found at.
  */
-import type { Block, FrontEnd, GuestInsn, Operation } from "@hyperfile/decoder";
+import { alignmentOf, type Block, type FrontEnd, type GuestInsn, type Operation } from "@hyperfile/decoder";
 import { PAGE_SIZE } from "../memory/layout.js";
 
 /** A place in guest code: bytes from the start of the page in which the region's head lies. */
@@ -364,10 +364,10 @@ const moved = ({ kind, targets, link, address }: Ending, by: Place): Ending => (
 });
 
 /** The place a block's indirect jump goes to, where that is a fixed distance from the block. */
-export function fixedTarget(block: Block, exit: Operation, granularity: number): number | undefined {
+export function fixedTarget(block: Block, exit: Operation, alignment: number): number | undefined {
   if (exit.op !== "jumpr") return undefined;
   let target = block.operations[exit.args[0]!]!;
-  if (target.op === "and" && granularity > 0) {
+  if (target.op === "and" && alignment > 1) {
     // The lowest bit of a jump target is cleared where instructions are aligned to half-words: it is 0 anyway.
     const mask = block.operations[target.args[1]!]!;
     const low = typeof mask.constant === "object" ? mask.constant.lo : mask.constant;
@@ -376,14 +376,14 @@ export function fixedTarget(block: Block, exit: Operation, granularity: number):
   }
   if (target.op !== "pc") return undefined;
   const distance = target.constant as number;
-  return distance % (1 << granularity) === 0 ? distance : undefined;
+  return distance % alignment === 0 ? distance : undefined;
 }
 
-/** The address a block's indirect jump goes to, where that is a constant of 32 bits. */
-export function knownTarget(block: Block, exit: Operation): number | undefined {
+/** The address a block's indirect jump goes to, where that is an aligned constant of 32 bits. */
+export function knownTarget(block: Block, exit: Operation, alignment: number): number | undefined {
   if (exit.op !== "jumpr") return undefined;
   const { op, constant } = block.operations[exit.args[0]!]!;
-  return op === "const" && typeof constant === "number" ? constant : undefined;
+  return op === "const" && typeof constant === "number" && constant % alignment === 0 ? constant : undefined;
 }
 
 function endingOf(block: Block, place: Place, frontEnd: FrontEnd): Ending {
@@ -399,7 +399,7 @@ function endingOf(block: Block, place: Place, frontEnd: FrontEnd): Ending {
   if (exit.op === "jump") return { kind: "jump", targets, link };
   if (exit.op === "branch") return { kind: "branch", targets, link: undefined };
   if (exit.op !== "jumpr") return { kind: "other", targets: [], link: undefined };
-  const fixed = fixedTarget(block, exit, frontEnd.granularity);
+  const fixed = fixedTarget(block, exit, alignmentOf(frontEnd));
   if (fixed !== undefined) return { kind: "jump", targets: [place + fixed], link };
-  return { kind: "indirect", targets: [], link, address: knownTarget(block, exit) };
+  return { kind: "indirect", targets: [], link, address: knownTarget(block, exit, alignmentOf(frontEnd)) };
 }

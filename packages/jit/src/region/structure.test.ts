@@ -114,7 +114,7 @@ function compile(head: StructuredNode) {
     shape,
     hartOffset: 0,
     wideAddresses: true,
-    granularity: 1,
+    alignment: 2,
     flagsOffset: undefined,
     pages: new Map([[0, 0]]),
   });

@@ -3,7 +3,7 @@
  * would be formed at a place, with their WebAssembly or JavaScript. All code that the region's formation can reach counts as having
  * run.
  */
-import { type Block, type FrontEnd, type GuestInsn, printBlock } from "@hyperfile/decoder";
+import { alignmentOf, type Block, type FrontEnd, type GuestInsn, printBlock } from "@hyperfile/decoder";
 import { emitBlock } from "../backend/js/block.js";
 import { emitJsRegion, type JsRegionContext } from "../backend/js/region.js";
 import { ModuleWriter } from "../backend/wasm/encoder.js";
@@ -47,7 +47,8 @@ const PAGE_MASK = BigInt(PAGE_SIZE - 1);
 /** The instruction at an address; undefined if there is none, or it takes more than `limit` bytes. */
 function insnAt(code: ExplainedCode, address: bigint, limit = PAGE_SIZE): GuestInsn | undefined {
   const bytes = code.bytesAt(address);
-  return code.frontEnd.decode(bytes, 0, Math.min(bytes.length, limit)) ?? undefined;
+  const offset = Number(address & PAGE_MASK);
+  return code.frontEnd.decode(bytes, 0, Math.min(bytes.length, limit), offset) ?? undefined;
 }
 
 /** An instruction as assembly text. */
@@ -86,6 +87,8 @@ export function explainBlock(code: ExplainedCode, address: bigint): ExplainedSta
     wideAddresses: frontEnd.addressType === "i64",
     pageOffset: Number(address & PAGE_MASK),
     granularity: frontEnd.granularity,
+    alignment: alignmentOf(frontEnd),
+    pageBytes: frontEnd.pageBytes ?? PAGE_SIZE,
     chain: true,
   });
   return [
@@ -108,8 +111,11 @@ function regionAt(code: ExplainedCode, address: bigint, limits: RegionLimits): E
   const { frontEnd, slotName, flagsSlot } = code;
   const page = address - (address & PAGE_MASK);
   const at = (place: number) => page + BigInt(place);
+  // As the engine does: where addresses have 32 bits, jumps to known ones are followed.
+  const known = frontEnd.addressType === "i32" ? { pageAddress: Number(BigInt.asIntN(32, page)) } : {};
   const codeView: CodeView = {
     frontEnd,
+    ...known,
     arrivals: () => 1,
     hasRun: (place) => insnAt(code, at(place)) !== undefined,
     insnAt: (place) => insnAt(code, at(place)),
@@ -126,7 +132,9 @@ function regionAt(code: ExplainedCode, address: bigint, limits: RegionLimits): E
       shape: frontEnd.shape,
       hartOffset: 0,
       wideAddresses: frontEnd.addressType === "i64",
-      granularity: frontEnd.granularity,
+      alignment: alignmentOf(frontEnd),
+      pageBytes: frontEnd.pageBytes ?? PAGE_SIZE,
+      ...(region.isBound === true ? known : {}),
       flagsOffset: flags === undefined ? undefined : STATE_OFFSET + flags.offset,
       // Page 0 of the code pages is never a page of code: the numbers that a VM would use begin at 1.
       pages: new Map([...pages].map((distance, index) => [distance, index + 1])),

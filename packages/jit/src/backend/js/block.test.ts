@@ -22,7 +22,15 @@ function compare(
   const pageOffset = Number(reference.pc & 0xfffn);
   const wideAddresses = addressType === "i64";
   const { hartOffset } = JsMachine;
-  const context: BlockContext = { shape, hartOffset, wideAddresses, pageOffset, granularity: 1, chain };
+  const context: BlockContext = {
+    shape,
+    hartOffset,
+    wideAddresses,
+    pageOffset,
+    granularity: 1,
+    alignment: 2,
+    chain,
+  };
   const text = emitBlock(block, context);
   const machine = new JsMachine(shape, reference, sampleHelpers);
   const outcome = machine.run(text, block.instructions);
@@ -38,7 +46,7 @@ function compare(
   expect(machine.needlessSlowPaths, `TLB hits${explain()}`).toEqual([]);
   const next = nextAddress(exit, reference);
   if (next !== undefined) expect(pc, `pc${explain()}`).toBe(reference.wrap(next));
-  const isKnown = !wideAddresses && knownTarget(block, block.operations[block.operations.length - 1]!);
+  const isKnown = !wideAddresses && knownTarget(block, block.operations[block.operations.length - 1]!, 2);
   const inPage = typeof isKnown === "number" && (Number(reference.pc) ^ isKnown) >>> 12 === 0;
   const place = inPage && exit.kind === "indirect" && chain ? isKnown & 0xfff & -2 : undefined;
   expect(outcome.returned, `returned${explain()}`).toBe(place ?? returned(exit, pageOffset, chain));

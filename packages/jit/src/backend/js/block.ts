@@ -39,6 +39,8 @@ export interface BlockContext {
   readonly pageOffset: number;
   /** log2 of the unit in which the page's function array is indexed (1: half-words). */
   readonly granularity: number;
+  /** Bytes of which every instruction's address is a multiple. */
+  readonly alignment: number;
   /** Bytes of the pages in which loads and stores are translated; 4096 unless given. */
   readonly pageBytes?: number;
   /** False to go back to the dispatcher after every block. */
@@ -124,7 +126,7 @@ export function emitBlock(block: Block, context: BlockContext): string {
           const high = context.wideAddresses ? ` I[${pcWord + 1}] = ${values.atomHigh(target)};` : "";
           values.line(leaveLate(`I[${pcWord}] = ${values.atom(target)};${high}`));
         }
-        const known = context.wideAddresses ? undefined : knownTarget(block, operation);
+        const known = context.wideAddresses ? undefined : knownTarget(block, operation, context.alignment);
         if (known !== undefined && context.chain) {
           // In the page that the block is in there is no look-up to do; which page that is, shows when it runs.
           const place = `P[${(known & (PAGE_SIZE - 1)) >> context.granularity}]`;

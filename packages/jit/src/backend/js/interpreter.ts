@@ -6,13 +6,14 @@
  * first entry of the page; `n` remaining budget; `ph` high half of the program counter.
  */
 import { costOf, type FrontEnd, type Operation, opcodes, type Template } from "@hyperfile/decoder";
-import { STATE_OFFSET, TLB_ENTRIES } from "../../memory/layout.js";
+import { PAGE_SIZE, STATE_OFFSET, TLB_ENTRIES } from "../../memory/layout.js";
 import { callSite } from "../../mmu/ports.js";
 import { eliminateDead } from "../../passes/eliminate-dead.js";
 import { lateExits } from "../../passes/late-exits.js";
 import {
   type EntryFormat,
   type EntryFormats,
+  fetchMaskOf,
   InternalOpcode,
   InterpreterExit,
   OPCODE_BITS,
@@ -247,6 +248,8 @@ export function emitInterpreter(context: InterpreterContext, { all: formats }: E
   const high = wide ? `I[${pcWord + 1}] = ph;` : "";
   // The last instruction of a page may have stepped over a multiple of 4 GiB.
   const carry = wide ? `if ((${low}) >>> 0 < pv >>> 0) I[${pcWord + 1}] = ph + 1 | 0; ` : "";
+  const mask = fetchMaskOf(frontEnd);
+  const page = mask === -PAGE_SIZE ? "pv" : `(pl & ${mask})`;
   const mismatch = wide ? " || ph !== I[e + 1]" : "";
   return `function interpret(hot, scratch) {
   let n = ${budget};
@@ -261,7 +264,7 @@ export function emitInterpreter(context: InterpreterContext, { all: formats }: E
       ip = start; d = pl - ${scale === 0 ? "ip" : `(ip >> ${scale})`} | 0; base = ip + 1073741824 | 0; start = 0;
     } else {
       const e = (pl >>> 10 & ${(TLB_ENTRIES - 1) * 4}) + (I[${headerWord(hartOffset, "tlbFetch")}] >> 2) | 0;
-      if (pv !== I[e]${mismatch}) { ${budget} = n; return ${InterpreterExit.fetch}; }
+      if (${page} !== I[e]${mismatch}) { ${budget} = n; return ${InterpreterExit.fetch}; }
       base = imul(I[e + 3], ${context.pageWords}) + ${context.arenaWord} | 0;
       ip = base + ${bytes("(pl & 4095)")} | 0;
       d = pl - ${scale === 0 ? "ip" : `(ip >> ${scale})`} | 0;

@@ -33,7 +33,7 @@ function regionOf(block: Block, place: number, machine: JsMachine, loops: boolea
     shape: machine.shape,
     hartOffset: JsMachine.hartOffset,
     wideAddresses: machine.shape.slots.get("pc")!.stride === 8,
-    granularity: 1,
+    alignment: 2,
     flagsOffset: machine.flagsOffset,
     pages: new Map([[0, 0]]),
   });

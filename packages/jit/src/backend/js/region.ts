@@ -48,8 +48,8 @@ export interface JsRegionContext {
   /** Byte offset of the hart's block in linear memory. */
   readonly hartOffset: number;
   readonly wideAddresses: boolean;
-  /** log2 of the unit in which instructions are aligned (1: half-words). */
-  readonly granularity: number;
+  /** Bytes of which every instruction's address is a multiple. */
+  readonly alignment: number;
   /** Bytes of the pages in which loads and stores are translated; 4096 unless given. */
   readonly pageBytes?: number;
   /** Address of the head's page, if the region runs there only; addresses have 32 bits then. */
@@ -79,7 +79,9 @@ interface CachedSlot {
   written: boolean;
 }
 
-const elementName = ({ slot, index }: Operation): string => `${slot}_${(index as number) ?? 0}`;
+/** The local of a slot's element. Values are called `v5_0` and the like: a slot with such a name gets another. */
+const elementName = ({ slot, index }: Operation): string =>
+  `${/^[vlhts]\d+$/.test(slot!) ? `slot_${slot}` : slot}_${(index as number) ?? 0}`;
 
 /** Word 3 of a fetch TLB entry: the code page's index. */
 const CODE_PAGE = 3;
@@ -340,8 +342,9 @@ class RegionPrinter {
     const { edges, node } = at;
     const saved = (edge: StructuredEdge) => this.savePc(this.address(placeOf(edge)));
     const jumps =
-      fixedTarget(node.block, operation, context.granularity) !== undefined ||
-      (context.pageAddress !== undefined && knownTarget(node.block, operation) !== undefined);
+      fixedTarget(node.block, operation, context.alignment) !== undefined ||
+      (context.pageAddress !== undefined &&
+        knownTarget(node.block, operation, context.alignment) !== undefined);
     if (operation.op === "jump" || jumps) {
       if (isLate) this.leaveLate(values, saved(edges[0]!));
       this.printEdge(edges[0]!);

@@ -63,7 +63,8 @@ export function trainInterpreter(ground: TrainingGround, formats: readonly Entry
     const fields: Record<string, number> = {};
     for (const field of format.template.fields) {
       const signed = field.signed && round % 4 > 1 ? -8 : 8;
-      fields[field.name] = field.width <= 6 ? (random() >>> 9) % 2 ** field.width : signed;
+      const values = (field.maximum ?? 2 ** field.width - 1) + 1;
+      fields[field.name] = field.width <= 6 ? (random() >>> 9) % values : Math.min(signed, values - 1);
     }
     const insn: GuestInsn = { opcode: 0, length: format.length, fields };
     const entry = ground.baseWord + (PC << ground.scale);

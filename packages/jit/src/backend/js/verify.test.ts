@@ -23,7 +23,15 @@ const shapeOf = (type: "i32" | "i64"): StateShape =>
 
 function contextOf(type: "i32" | "i64", pageOffset = 0x40): BlockContext {
   const wideAddresses = type === "i64";
-  return { shape: shapeOf(type), hartOffset: 0, wideAddresses, pageOffset, granularity: 1, chain: true };
+  return {
+    shape: shapeOf(type),
+    hartOffset: 0,
+    wideAddresses,
+    pageOffset,
+    granularity: 1,
+    alignment: 2,
+    chain: true,
+  };
 }
 
 function emit(type: "i32" | "i64", write: (b: BlockBuilder) => void, pageOffset?: number): string {

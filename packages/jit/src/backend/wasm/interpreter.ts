@@ -20,6 +20,7 @@ import {
   type EntryFormat,
   type EntryFormats,
   FIRST_TEMPLATE,
+  fetchMaskOf,
   InternalOpcode,
   InterpreterExit,
   OPCODE_BITS,
@@ -250,7 +251,14 @@ class InterpreterWriter {
     writer.op(Op.i32_add);
     writer.tee(entry);
     writer.memory(this.wide ? Op.i64_load : Op.i32_load);
-    writer.get(locals.page);
+    const mask = fetchMaskOf(context.frontEnd);
+    if (mask === -PAGE_SIZE) writer.get(locals.page);
+    else {
+      writer.get(locals.pc);
+      if (this.wide) writer.i64(mask, -1);
+      else writer.i32(mask);
+      writer.op(this.wide ? Op.i64_and : Op.i32_and);
+    }
     writer.op(this.wide ? Op.i64_ne : Op.i32_ne);
     writer.ifUnlikely();
     this.saveBudget();

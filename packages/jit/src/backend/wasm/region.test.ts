@@ -49,7 +49,7 @@ function compare(block: Block, addressType: "i32" | "i64", seed: number, faults:
     shape,
     hartOffset: JsMachine.hartOffset,
     wideAddresses: addressType === "i64",
-    granularity: 1,
+    alignment: 2,
     flagsOffset: machine.flagsOffset,
     pages: new Map([[0, 0]]),
   });
@@ -146,7 +146,7 @@ it("leaves at once, with nothing done, if the budget does not cover the way to t
     shape,
     hartOffset: JsMachine.hartOffset,
     wideAddresses: true,
-    granularity: 1,
+    alignment: 2,
     flagsOffset: machine.flagsOffset,
     pages: new Map([[0, 0]]),
   });

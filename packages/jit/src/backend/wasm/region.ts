@@ -36,7 +36,8 @@ export interface WasmRegionContext {
   readonly shape: StateShape;
   readonly hartOffset: number;
   readonly wideAddresses: boolean;
-  readonly granularity: number;
+  /** Bytes of which every instruction's address is a multiple. */
+  readonly alignment: number;
   /** Bytes of the pages in which loads and stores are translated; 4096 unless given. */
   readonly pageBytes?: number;
   /** Address of the head's page, if the region runs there only; addresses have 32 bits then. */
@@ -379,8 +380,9 @@ class RegionWriter {
     const saveEdge = (edge: StructuredEdge) => this.savePc(() => this.pushPlace(placeOf(edge)));
     const { edges, node } = at;
     const jump =
-      fixedTarget(node.block, operation, context.granularity) !== undefined ||
-      (context.pageAddress !== undefined && knownTarget(node.block, operation) !== undefined);
+      fixedTarget(node.block, operation, context.alignment) !== undefined ||
+      (context.pageAddress !== undefined &&
+        knownTarget(node.block, operation, context.alignment) !== undefined);
     if (operation.op === "jump" || jump) {
       if (isLate) this.leaveLate(emitter, () => saveEdge(edges[0]!));
       temporaries.release();
