@@ -12,8 +12,8 @@
  * Lines are level-triggered, and each has a gateway (specification, section "Interrupt Gateways"): it forwards one
  * request when its line is up, and no other until that one is completed. A request that was forwarded stays pending
  * until a handler claims it, even if the line falls before: the handler then finds that its device wants nothing. At
- * completion a line that is up is forwarded again. As the specification has it, and unlike older QEMUs, a claim does
- * not look at the threshold, which only keeps a context's interrupt back; priority 0 never interrupts.
+ * completion a line that is up is forwarded again. As the specification has it, a claim does not look at the
+ * threshold, which only keeps a context's interrupt back; priority 0 never interrupts.
  *
  * Invariant: no source is pending while it is claimed, and one whose line is up is pending or claimed.
  */

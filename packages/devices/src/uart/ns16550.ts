@@ -12,10 +12,11 @@
  * - while it polls: since the receiver was last set up it has found it empty `LOOKS` times. The line status then shows
  *   a byte that waits, and reading the data register takes it.
  *
- * The receiver is set up by clearing or switching the FIFO, by the divisor latch and by loop-back: what no loop that
- * polls does, whatever other registers it touches, and what drivers do when they start, before they read and throw
- * away data (Linux's 8250, OpenSBI and U-Boot look fewer than ten times from there until they listen). With piped
- * input that would eat the first commands. A cleared FIFO likewise returns its bytes, as if they were still on their
+ * The receiver is set up by clearing or switching the FIFO, by the divisor latch and by loop-back: what a loop that polls
+ * has no reason to do, whatever other registers it touches, and what drivers do when they start, before they read and
+ * throw away data. The start of Linux's 8250 that the tests play finds the receiver empty seven times from there until
+ * it listens. With piped input that would eat the first commands. A cleared FIFO likewise returns its bytes, as if they
+ * were still on their
  * way. Only loop-back mode can overrun the FIFO.
  */
 import type { ConsoleInput, ConsolePort } from "../console/console-input.js";
