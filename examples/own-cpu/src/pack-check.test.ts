@@ -15,7 +15,7 @@ it(
         expect.stringMatching(/^hyperfile-jit-.*\.tgz$/),
       ]),
     );
-    expect(bundles["a front end from rows, with assembler"]?.gzip).toBeLessThan(16 * KIB);
+    expect(bundles["a front end from rows, with assembler"]?.gzip).toBeLessThan(18 * KIB);
     expect(bundles["a CPU from rows, in every tier"]?.gzip).toBeLessThan(130 * KIB);
   },
   MILLISECONDS,

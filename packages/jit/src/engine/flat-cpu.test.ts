@@ -353,6 +353,91 @@ describe.each(tiers)("a CPU in tier %s", (tier) => {
     expect(cpu.get("r", 1)).toBe(91);
   });
 
+  it("takes what devices and helpers charge, exactly, and not while a device is read", () => {
+    const source = "li r1, -256\n loop: addi r2, r2, 1\n st r2, 0(r1)\n host 2\n b r1, loop";
+    const cpu: FlatCpu = cpuOf(source, tier, {
+      bus: {
+        read: () => {
+          cpu.charge(1);
+          return 0;
+        },
+        write: () => {
+          cpu.charge(5);
+          return true;
+        },
+      },
+      helpers: { ...helpers, host: (cpu, units = 0) => cpu.charge(units) },
+    });
+    cpu.run(1);
+    // A round is 4 instructions and 7 units.
+    for (let round = 1; round <= 60; round++)
+      expect([cpu.run(11), cpu.elapsed, cpu.get("r", 2), cpu.pc]).toEqual([
+        "budget",
+        1 + 11 * round,
+        round,
+        4,
+      ]);
+    const reading: FlatCpu = cpuOf("li r1, -256\n ld r2, 0(r1)", tier, {
+      bus: { read: () => reading.charge(1) as undefined, write: () => true },
+    });
+    expect(() => reading.run(5)).toThrow("charge: not while a device is read");
+  });
+
+  it("goes on where a helper writes the slot pc, as if it had set the program counter", () => {
+    const cpu = cpuOf("host 0\n loop: addi r2, r2, 1\n addi r3, r3, 1\n host 1", tier, {
+      helpers: { ...helpers, host: (cpu) => cpu.set("pc", 8) },
+    });
+    expect([cpu.run(101), cpu.get("r", 2), cpu.get("r", 3), cpu.pc]).toEqual(["budget", 0, 50, 8]);
+  });
+
+  it("has slots and helpers of any name", () => {
+    const frontEnd = rowFrontEnd({
+      name: "names",
+      slots: [
+        ...["v0", "l1", "h2", "t3", "s0", "n", "I"].map((name) => ({
+          name,
+          type: "i32" as const,
+          length: 1,
+        })),
+        { name: "pc", type: "i32", length: 1 },
+      ],
+      rows: {
+        mix: insnRow("0000001000000000", "", (m) => {
+          const sum = m.binary("add", m.get("v0"), m.get("l1"));
+          m.set("l1", 0, m.get("h2"));
+          m.set("h2", 0, m.binary("xor", sum, m.get("t3")));
+          m.set("t3", 0, m.binary("add", m.get("s0"), m.get("n")));
+          m.set("v0", 0, m.binary("add", sum, m.get("I")));
+        }),
+        call: insnRow("0000001100000000", "", (m) => {
+          for (const name of ["jump", "st8", "ld32"]) m.call(helper(name, all), []);
+        }),
+        back: insnRow("00000100 imm[7:0]", "@imm", (m, f) => m.jump(m.target(f.imm))),
+      },
+      illegal: 1,
+    });
+    let calls = 0;
+    const count = () => {
+      calls++;
+    };
+    const cpu = cpuOf("loop: mix\n call\n back loop", tier, {
+      frontEnd,
+      helpers: { jump: count, st8: count, ld32: count },
+    });
+    const names = ["v0", "l1", "h2", "t3", "s0", "n", "I"];
+    names.forEach((name, at) => {
+      cpu.set(name, at + 1);
+    });
+    cpu.run(300);
+    let [v0, l1, h2, t3] = [1, 2, 3, 4];
+    for (let round = 0; round < 100; round++) {
+      const sum = (v0 + l1) | 0;
+      [l1, h2, t3, v0] = [h2, sum ^ t3, 11, (sum + 7) | 0];
+    }
+    expect(names.slice(0, 4).map((name) => cpu.get(name))).toEqual([v0, l1, h2, t3]);
+    expect(calls).toBe(300);
+  });
+
   it("refuses a helper that leaves without having said so", () => {
     const cpu = cpuOf("twice 1", tier, { helpers: { ...helpers, twice: (cpu) => cpu.stop() } });
     expect(() => cpu.run(10)).toThrow("twice leaves its instruction: declare effects.exits");
@@ -428,6 +513,24 @@ describe("random programs", () => {
 });
 
 describe("a CPU that is put together wrongly", () => {
+  it.each<[string, object, string]>([
+    ["an option that there is not", { onInterrupt: () => {} }, "FlatCpu has no option onInterrupt: there are frontEnd"],
+    ["a helper that nothing calls", { helpers: { ...helpers, hallt: () => {} } }, "toy-i32 calls no helper hallt; it calls host, twice, halt"],
+    ["a helper that is no function", { helpers: { ...helpers, halt: 1 } }, "toy-i32 calls halt: give it in helpers"],
+    ["a tier that there is not", { tier: "fast" }, "tier fast: one of auto, interpreter"],
+    ["a map that is no function", { map: {} }, "option map is [object Object]: a function"],
+    ["one code page", { codePages: 1 }, "option codePages is 1: an integer from 2 on"],
+    ["a threshold of 0", { hotThreshold: 0 }, "option hotThreshold is 0: an integer from 1 on"],
+    ["flags in no slot", { flagsSlot: "flags" }, "flagsSlot flags: a slot of type i32"],
+    ["too many slots", { frontEnd: front("i32", { slots: [...narrow.shape.slots.values(), { name: "big", type: "i32", length: 2000 }] }) }, "toy-i32: its slots take 8056 bytes: at most 7936"],
+  ])("has %s", (_, wrong, message) => {
+    expect(() => cpuOf("halt", "interpreter", wrong as Partial<FlatCpuOptions>)).toThrow(message);
+  }); // biome-ignore format: one mistake a line
+
+  it.each([-1, 0.5, Number.NaN, 2 ** 31])("is run for %d units", (budget) => {
+    expect(() => cpuOf("halt", "interpreter").run(budget)).toThrow("an integer from 0 to 2147483647");
+  });
+
   it("lacks helpers, or has one that can't work", () => {
     expect(() => cpuOf("", "js", { helpers: { halt: () => {} } })).toThrow(
       "toy-i32 calls host: give it in helpers",
@@ -449,7 +552,11 @@ describe("a CPU that is put together wrongly", () => {
 
   it("is asked for slots and memory that it has not", () => {
     const cpu = cpuOf("halt", "interpreter");
-    expect(() => cpu.get("q")).toThrow("toy-i32 has no slot q[0]");
+    expect(() => cpu.get("q")).toThrow("toy-i32 has no slot q[0]; there are r[8], pc, epc, n");
+    expect(() => cpu.get("r", 0.5)).toThrow("toy-i32 has no slot r[0.5]");
+    expect(() => cpu.set("r", Number.NaN)).toThrow("r[0] = NaN: a safe integer");
+    expect(() => cpu.setWide("r", 1n)).toThrow("slot r has 32 bits: use get and set");
+    expect(() => cpu.getWide("r")).toThrow("slot r has 32 bits: use get and set");
     expect(() => cpu.set("r", 1, 8)).toThrow("toy-i32 has no slot r[8]");
     expect(() => cpu.write(0x7fff, new Uint8Array(2))).toThrow("2 bytes at 0x7fff are not in RAM");
     expect(() => cpu.read(0x10000, 1)).toThrow("1 bytes at 0x10000 are not in RAM");
