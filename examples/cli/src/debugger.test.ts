@@ -1,3 +1,4 @@
+import { execFile, spawnSync } from "node:child_process";
 import { type AddressInfo, connect, createServer } from "node:net";
 import { expect, it } from "vitest";
 import { createMachine } from "./machine.js";
@@ -36,9 +37,11 @@ function client(port: number) {
   };
 }
 
-/** addi a0, a0, 1; addi a0, a0, 2; j . - 8, as an ELF file at the start of RAM. */
-function program(): Uint8Array {
-  const words = [0x00150513, 0x00250513, 0xff9ff06f];
+/** addi a0, a0, 1; addi a0, a0, 2; j . - 8 */
+const LOOP = [0x00150513, 0x00250513, 0xff9ff06f];
+
+/** Instructions as an ELF file at the start of RAM. */
+function program(words: readonly number[] = LOOP): Uint8Array {
   const bytes = new Uint8Array(120 + 4 * words.length);
   const view = new DataView(bytes.buffer);
   bytes.set([0x7f, 0x45, 0x4c, 0x46, 2, 1, 1]);
@@ -95,3 +98,75 @@ it("lets a debugger read, step, break, continue and kill", async () => {
   expect((await run).kind).toBe("stopped");
   gdb.close();
 });
+
+const GDB = "gdb-multiarch";
+const hasGdb = spawnSync(GDB, ["--version"]).status === 0;
+
+/** Runs GDB's commands against a stub; gives what it prints. */
+const gdb = (port: number, commands: readonly string[]) =>
+  new Promise<string>((resolve, reject) => {
+    // For Linux GDB steps by breakpoints of its own.
+    const all = [
+      "set osabi none",
+      "set architecture riscv:rv64",
+      `target remote 127.0.0.1:${port}`,
+      ...commands,
+    ];
+    const args = ["-nx", "-batch", ...all.flatMap((command) => ["-ex", command])];
+    execFile(GDB, args, { timeout: 60_000 }, (error, out, err) =>
+      error === null ? resolve(out + err) : reject(error),
+    );
+  });
+
+it.skipIf(!hasGdb)(
+  "works with GDB: watchpoints, CSRs, the mode, WFI and monitor",
+  async () => {
+    const port = await freePort();
+    // auipc s0, 1; ld a1, 0(s0); addi a0, a0, 1; sd a0, 0(s0); wfi; j . - 12
+    const words = [0x00001417, 0x00043583, 0x00150513, 0x00a43023, 0x10500073, 0xff5ff06f];
+    const machine = await createMachine({
+      xlen: 64,
+      memoryBytes: 1 << 20,
+      elf: { name: "watched.elf", bytes: program(words) },
+      append: "",
+      tier: "auto",
+      console: { write: () => {} },
+      verifyEmitted: "off",
+      deterministic: false,
+      gdbPort: port,
+    });
+    const run = machine.run();
+    const out = await gdb(port, [
+      "p $priv",
+      "p/x $mtvec",
+      "set $mscratch = 0x123",
+      "p/x $mscratch",
+      "monitor help",
+      "monitor translate 80000000",
+      "watch *(long *)0x80001000",
+      "continue",
+      "p/x $pc",
+      "delete",
+      "stepi",
+      "stepi",
+      "p/x $pc",
+      "rwatch *(long *)0x80001000",
+      "set $pc = 0x80000004",
+      "continue",
+      "kill",
+    ]);
+    expect(out).toMatch(/\$1 = .*3/);
+    expect(out).toContain("= 0x123");
+    expect(out).toMatch(/help: this list/);
+    expect(out).toContain("0x80000000 in M mode: read 0x80000000");
+    expect(out).toMatch(/watchpoint \d+: \*\(long \*\)0x80001000\s+Old value = 0\s+New value = 1/);
+    expect(out).toMatch(/read watchpoint \d+: \*\(long \*\)0x80001000\s+Value = 1/);
+    // The store has run, and after it WFI, and the jump back.
+    expect([...out.matchAll(/\$\d+ = (0x8\w+)/g)].map(([, value]) => value)).toEqual([
+      "0x80000010",
+      "0x80000008",
+    ]);
+    expect((await run).kind).toBe("stopped");
+  },
+  120_000,
+);

@@ -1,5 +1,5 @@
 /** Puts a machine under GDB: the stub halts and resumes the run loop, and looks into the CPU while it stands. */
-import type { DebugTarget } from "@hyperfile/broker";
+import type { DebugStop, DebugTarget } from "@hyperfile/broker";
 import type { GdbServer } from "@hyperfile/broker/node";
 import { RiscvDebug } from "@hyperfile/jit";
 import type { RiscvVirt } from "@hyperfile/machine";
@@ -18,11 +18,11 @@ export interface Debugger {
 export async function attachDebugger(machine: RiscvVirt, port: number): Promise<Debugger> {
   const { cpu, loop: vm } = machine;
   const look = new RiscvDebug(cpu);
-  let stopped: ((reason: "breakpoint" | "halted" | "exited") => void) | undefined;
-  const tell = (reason: "breakpoint" | "halted" | "exited") => {
+  let stopped: ((stop: DebugStop) => void) | undefined;
+  const tell = (stop: DebugStop) => {
     const callback = stopped;
     stopped = undefined;
-    callback?.(reason);
+    callback?.(stop);
   };
   const target: DebugTarget = {
     architecture: look.architecture,
@@ -33,10 +33,12 @@ export async function attachDebugger(machine: RiscvVirt, port: number): Promise<
     readMemory: (address, length) => look.readMemory(address, length),
     writeMemory: (address, bytes) => look.writeMemory(address, bytes),
     setBreakpoint: (address, enabled) => look.setBreakpoint(address, enabled),
+    setWatchpoint: (kind, address, length, enabled) => look.setWatchpoint(kind, address, length, enabled),
+    commands: look.commands,
     step: () => look.step(),
     resume(callback) {
       stopped = callback;
-      cpu.engine.passBreakpoint();
+      look.beforeRun();
       vm.resume();
     },
     halt() {
@@ -52,7 +54,7 @@ export async function attachDebugger(machine: RiscvVirt, port: number): Promise<
     server = await serveGdb(target, port, {
       connected: () => vm.pause(),
       ended(how) {
-        look.clearBreakpoints();
+        look.clearPoints();
         stopped = undefined;
         if (how === "killed") vm.stop("user");
         else vm.resume();
@@ -64,9 +66,10 @@ export async function attachDebugger(machine: RiscvVirt, port: number): Promise<
     });
   }
   machine.observe(() => {
-    if (!cpu.engine.atBreakpoint) return;
+    const { stop } = look;
+    if (stop === undefined || stopped === undefined) return;
     vm.pause();
-    tell("breakpoint");
+    tell(stop);
   });
   return {
     exited() {

@@ -1,11 +1,12 @@
 /**
- * GDB's remote serial protocol (GDB manual, appendix E), the part that a single-hart target needs: registers with
- * a target description, memory, software and hardware breakpoints, continue, step, interrupt, detach, kill.
+ * GDB's remote serial protocol (GDB manual, appendix E), the part that a single-hart target needs: registers with a
+ * target description, memory, breakpoints, watchpoints, continue, step, interrupt, detach, kill, and `monitor`.
  *
- * Bytes in, bytes out: the transport is the caller's. A malformed packet is answered with a NAK or an error reply,
- * never with an exception.
+ * Bytes in, bytes out: the transport is the caller's. A malformed packet is answered with a NAK or an error reply, never
+ * with an exception; what a packet or a reply can take is bounded by `PACKET_SIZE`. While the machine runs, nothing is
+ * done but to halt, kill or leave it.
  */
-import type { DebugTarget } from "./target.js";
+import type { DebugRegister, DebugStop, DebugTarget, WatchKind } from "./target.js";
 
 /** How a session ended. */
 export type GdbEnd = "detached" | "killed";
@@ -24,15 +25,39 @@ const PACKET_SIZE = 0x4000;
 const INTERRUPT = 0x03;
 const SIGINT = "T02thread:01;";
 const SIGTRAP = "T05thread:01;";
+/** Error replies; all but the first have numbers of POSIX. */
+const E_REGISTER = "E01";
+const E_ADDRESS = "E14";
+const E_BUSY = "E16";
+const E_INVALID = "E22";
+const E_FULL = "E28";
+/** Kinds of watchpoints by the number in `Z` packets, and their names in stop replies. */
+const watchKinds: Readonly<Record<string, WatchKind>> = { "2": "write", "3": "read", "4": "access" };
+const watchNames: Readonly<Record<WatchKind, string>> = { write: "watch", read: "rwatch", access: "awatch" };
+/** Packets that are heeded while the machine runs. */
+const WHILE_RUNNING = /^(k$|D|vKill)/;
 
 /** One debugger connection. */
 export class GdbSession {
-  private buffer = "";
+  /** Bytes of the packet that is being received, after its `$`; undefined between packets. */
+  private body: number[] | undefined;
+  /** Digits of its checksum so far; undefined before its `#`. */
+  private digits: string | undefined;
   private acknowledge = true;
   private running = false;
+  private ended = false;
   private lastReply = "";
+  private readonly registers: ReadonlyMap<number, DebugRegister>;
+  private readonly general: readonly DebugRegister[];
+  private readonly description: string;
 
-  constructor(private readonly options: GdbSessionOptions) {}
+  constructor(private readonly options: GdbSessionOptions) {
+    const { features } = options.target;
+    const all = features.flatMap(({ registers }) => registers);
+    this.registers = new Map(all.map((register) => [register.number, register]));
+    this.general = features.flatMap(({ isGeneral, registers }) => (isGeneral ? registers : []));
+    this.description = targetDescription(options.target);
+  }
 
   /** Takes bytes from the debugger. */
   receive(bytes: Uint8Array): void {
@@ -40,35 +65,48 @@ export class GdbSession {
   }
 
   private take(byte: number): void {
-    if (this.buffer === "") {
-      if (byte === INTERRUPT) {
-        if (this.running) this.options.target.halt();
-      } else if (byte === 0x24) this.buffer = "$";
-      else if (byte === 0x2d && this.acknowledge) this.transmit(this.lastReply);
-      return;
-    }
-    this.buffer += String.fromCharCode(byte);
-    if (this.buffer.length > PACKET_SIZE + 4) {
-      this.buffer = "";
-      return;
-    }
-    const end = this.buffer.lastIndexOf("#");
-    if (end < 0 || end !== this.buffer.length - 3) return;
-    const body = this.buffer.slice(1, end);
-    const expected = Number.parseInt(this.buffer.slice(end + 1), 16);
-    this.buffer = "";
-    if (checksum(body) !== expected) {
+    if (this.ended) return;
+    if (byte === 0x24) {
+      this.body = [];
+      this.digits = undefined;
+    } else if (this.body === undefined) this.takeOutside(byte);
+    else if (this.digits !== undefined) {
+      this.digits += String.fromCharCode(byte);
+      if (this.digits.length === 2) this.finish(this.body, this.digits);
+    } else if (byte === 0x23) this.digits = "";
+    else if (this.body.length >= PACKET_SIZE) this.body = undefined;
+    else this.body.push(byte);
+  }
+
+  /** A byte between packets: acknowledgements and the interrupt. */
+  private takeOutside(byte: number): void {
+    if (byte === INTERRUPT && this.running) this.options.target.halt();
+    else if (byte === 0x2d && this.acknowledge && this.lastReply !== "") this.transmit(this.lastReply);
+  }
+
+  private finish(bytes: readonly number[], digits: string): void {
+    this.body = undefined;
+    const sum = bytes.reduce((total, byte) => (total + byte) & 0xff, 0);
+    if (!/^[0-9a-f]{2}$/i.test(digits) || Number.parseInt(digits, 16) !== sum) {
       if (this.acknowledge) this.transmit("-");
       return;
     }
     if (this.acknowledge) this.transmit("+");
-    const reply = this.handle(decodeEscapes(body));
+    const packet = unescaped(bytes);
+    if (this.running && !WHILE_RUNNING.test(packet)) return this.reply(E_BUSY);
+    let reply: string | undefined;
+    try {
+      reply = this.handle(packet);
+    } catch (error) {
+      reply = `E.${(error instanceof Error ? error.message : String(error)).replace(/[^ -~]|[#$}*]/g, " ").slice(0, 200)}`;
+    }
     if (reply !== undefined) this.reply(reply);
   }
 
   /** Answers before the owner hears of the end: it may close the connection at once. */
   private end(how: GdbEnd): undefined {
     this.reply("OK");
+    this.ended = true;
     this.options.ended(how);
   }
 
@@ -92,16 +130,10 @@ export class GdbSession {
         return this.allRegisters();
       case "G":
         return this.writeAllRegisters(rest);
-      case "p": {
-        const register = Number.parseInt(rest, 16);
-        const value = target.readRegister(register);
-        return value === undefined ? "E01" : littleEndian(value, this.bitsOf(register));
-      }
-      case "P": {
-        const [number, value] = rest.split("=");
-        const done = target.writeRegister(Number.parseInt(number ?? "", 16), fromLittleEndian(value ?? ""));
-        return done ? "OK" : "E01";
-      }
+      case "p":
+        return this.readRegister(rest);
+      case "P":
+        return this.writeRegister(rest);
       case "m":
         return this.readMemory(rest);
       case "M":
@@ -109,12 +141,11 @@ export class GdbSession {
         return this.writeMemory(rest, packet[0]);
       case "Z":
       case "z":
-        return this.breakpoint(rest, packet[0] === "Z");
+        return this.point(rest, packet[0] === "Z");
       case "c":
-        return this.resume();
+        return rest === "" ? this.resume() : E_INVALID;
       case "s":
-        target.step();
-        return SIGTRAP;
+        return stopReply(target.step());
       case "v":
         return this.verbose(packet);
       case "q":
@@ -130,6 +161,7 @@ export class GdbSession {
       case "D":
         return this.end("detached");
       case "k":
+        this.ended = true;
         this.options.ended("killed");
         return undefined;
       default:
@@ -140,12 +172,9 @@ export class GdbSession {
   private verbose(packet: string): string | undefined {
     if (packet === "vCont?") return "vCont;c;C;s;S";
     if (packet.startsWith("vCont;")) {
-      const action = packet[6];
-      if (action === "s" || action === "S") {
-        this.options.target.step();
-        return SIGTRAP;
-      }
-      return this.resume();
+      const action = /^vCont;([cCsS])/.exec(packet)?.[1];
+      if (action === undefined) return E_INVALID;
+      return action.toLowerCase() === "s" ? stopReply(this.options.target.step()) : this.resume();
     }
     if (packet.startsWith("vKill")) {
       return this.end("killed");
@@ -158,14 +187,13 @@ export class GdbSession {
       return `PacketSize=${PACKET_SIZE.toString(16)};qXfer:features:read+;QStartNoAckMode+;vContSupported+;swbreak+;hwbreak+`;
     }
     if (packet.startsWith("qXfer:features:read:target.xml:")) {
-      const [offset = 0, length = 0] = packet
-        .slice("qXfer:features:read:target.xml:".length)
-        .split(",")
-        .map((number) => Number.parseInt(number, 16));
-      const xml = targetDescription(this.options.target);
-      const part = xml.slice(offset, offset + length);
-      return (offset + length >= xml.length ? "l" : "m") + encodeEscapes(part);
+      const range = parseRange(packet.slice("qXfer:features:read:target.xml:".length));
+      if (range === undefined) return E_INVALID;
+      const [offset, length] = [Number(range.address), Math.min(range.length, PACKET_SIZE / 2)];
+      const part = this.description.slice(offset, offset + length);
+      return (offset + length >= this.description.length ? "l" : "m") + encodeEscapes(part);
     }
+    if (packet.startsWith("qRcmd,")) return this.monitor(packet.slice("qRcmd,".length));
     if (packet === "qC") return "QC01";
     if (packet === "qfThreadInfo") return "m01";
     if (packet === "qsThreadInfo") return "l";
@@ -174,78 +202,128 @@ export class GdbSession {
     return "";
   }
 
+  /** A command of a person: `monitor` at GDB's prompt. */
+  private monitor(hex: string): string {
+    const bytes = fromHex(hex);
+    if (bytes === undefined) return E_INVALID;
+    const [, name = "help", argument = ""] =
+      /^\s*(\S+)\s*([\s\S]*?)\s*$/.exec(String.fromCharCode(...bytes)) ?? [];
+    const { commands } = this.options.target;
+    const lines = Object.values(commands).map(({ help }) => `${help}\n`);
+    const known = Object.hasOwn(commands, name) ? commands[name] : undefined;
+    if (known !== undefined) return textReply(`${known.run(argument)}\n`);
+    if (name === "help") return textReply(["help: this list\n", ...lines].join(""));
+    return textReply("no such command: use monitor help\n");
+  }
+
   private resume(): undefined {
     this.running = true;
-    this.options.target.resume((reason) => {
+    this.options.target.resume((stop) => {
       this.running = false;
-      this.reply(reason === "breakpoint" ? SIGTRAP : reason === "halted" ? SIGINT : "W00");
+      if (!this.ended) this.reply(stopReply(stop));
     });
   }
 
-  private bitsOf(register: number): 32 | 64 {
-    for (const feature of this.options.target.features) {
-      const found = feature.registers[register - feature.first];
-      if (register >= feature.first && found !== undefined) return found.bits;
-    }
-    return this.options.target.addressBits;
+  private readRegister(text: string): string {
+    const register = this.registers.get(parseNumber(text));
+    if (register === undefined) return E_REGISTER;
+    const value = this.options.target.readRegister(register.number);
+    return value === undefined ? E_REGISTER : littleEndian(value, register.bits);
   }
 
-  private registerNumbers(): number[] {
-    return this.options.target.features.flatMap((feature) =>
-      feature.registers.map((_, position) => feature.first + position),
-    );
+  private writeRegister(text: string): string {
+    const [number = "", hex = "", ...more] = text.split("=");
+    const register = this.registers.get(parseNumber(number));
+    if (register === undefined) return E_REGISTER;
+    const bytes = fromHex(hex);
+    if (more.length > 0 || bytes === undefined || bytes.length !== register.bits / 8) return E_INVALID;
+    return this.options.target.writeRegister(register.number, fromLittleEndian(bytes)) ? "OK" : E_REGISTER;
   }
 
   private allRegisters(): string {
-    return this.registerNumbers()
-      .map((register) => {
-        const bits = this.bitsOf(register);
-        const value = this.options.target.readRegister(register);
+    return this.general
+      .map(({ number, bits }) => {
+        const value = this.options.target.readRegister(number);
         return value === undefined ? "x".repeat(bits / 4) : littleEndian(value, bits);
       })
       .join("");
   }
 
+  /** Writes what is there of the general registers; those given as `x` stay. Nothing is written if part is malformed. */
   private writeAllRegisters(hex: string): string {
+    const writes: [number: number, value: bigint][] = [];
     let at = 0;
-    for (const register of this.registerNumbers()) {
-      const digits = this.bitsOf(register) / 4;
-      const value = hex.slice(at, at + digits);
-      if (value.length === digits && !value.includes("x")) {
-        this.options.target.writeRegister(register, fromLittleEndian(value));
-      }
-      at += digits;
+    for (const { number, bits } of this.general) {
+      if (at === hex.length) break;
+      const text = hex.slice(at, at + bits / 4);
+      at += bits / 4;
+      if (text === "x".repeat(bits / 4)) continue;
+      const bytes = fromHex(text);
+      if (bytes === undefined || bytes.length !== bits / 8) return E_INVALID;
+      writes.push([number, fromLittleEndian(bytes)]);
     }
+    if (at < hex.length) return E_INVALID;
+    for (const [number, value] of writes) this.options.target.writeRegister(number, value);
     return "OK";
   }
 
   private readMemory(text: string): string {
-    const range = parseRange(text);
-    if (range === undefined || range.length > PACKET_SIZE / 2) return "E22";
+    const range = this.rangeOf(text);
+    if (range === undefined || range.length > PACKET_SIZE / 2) return E_INVALID;
     const bytes = this.options.target.readMemory(range.address, range.length);
-    return bytes === undefined ? "E14" : toHex(bytes);
+    return bytes === undefined ? E_ADDRESS : toHex(bytes);
   }
 
   private writeMemory(text: string, kind: "M" | "X"): string {
     const colon = text.indexOf(":");
-    const range = parseRange(text.slice(0, colon));
-    if (range === undefined) return "E22";
+    const range = colon < 0 ? undefined : this.rangeOf(text.slice(0, colon));
+    if (range === undefined) return E_INVALID;
     const data = text.slice(colon + 1);
     const bytes =
       kind === "X" ? Uint8Array.from(data, (character) => character.charCodeAt(0)) : fromHex(data);
-    if (bytes.length !== range.length) return "E22";
-    return this.options.target.writeMemory(range.address, bytes) ? "OK" : "E14";
+    if (bytes === undefined || bytes.length !== range.length) return E_INVALID;
+    return this.options.target.writeMemory(range.address, bytes) ? "OK" : E_ADDRESS;
   }
 
-  private breakpoint(text: string, enabled: boolean): string {
-    const [kind, address] = text.split(",");
-    if (kind !== "0" && kind !== "1") return "";
-    const at = parseAddress(address ?? "");
-    if (at === undefined) return "E22";
-    this.options.target.setBreakpoint(at, enabled);
-    return "OK";
+  /** Breakpoints and watchpoints: `kind,address,length`. */
+  private point(text: string, enabled: boolean): string {
+    const [kind = "", ...rest] = text.split(";")[0]!.split(",");
+    if (!/^[0-4]$/.test(kind)) return "";
+    const range = rest.length === 2 ? this.rangeOf(rest.join(",")) : undefined;
+    if (range === undefined) return E_INVALID;
+    const { target } = this.options;
+    const watch = watchKinds[kind];
+    const done =
+      watch === undefined
+        ? target.setBreakpoint(range.address, enabled)
+        : target.setWatchpoint(watch, range.address, range.length, enabled);
+    return done ? "OK" : E_FULL;
+  }
+
+  /** Address and length of bytes that lie in the address space. */
+  private rangeOf(text: string): { address: bigint; length: number } | undefined {
+    const range = parseRange(text);
+    if (range === undefined) return undefined;
+    const end = range.address + BigInt(range.length);
+    return end > 1n << BigInt(this.options.target.addressBits) ? undefined : range;
   }
 }
+
+/** Why the machine stands: a step that nothing has stopped stands after its instruction. */
+function stopReply(stop: DebugStop | undefined): string {
+  if (stop === "halted") return SIGINT;
+  if (stop === "exited") return "W00";
+  if (typeof stop !== "object") return SIGTRAP;
+  return `T05${watchNames[stop.watch]}:${stop.address.toString(16)};thread:01;`;
+}
+
+/** What a command shows, in hexadecimal digits; the end is left out if it is too long for a packet. */
+const textReply = (text: string): string =>
+  toHex(Uint8Array.from(text.slice(0, PACKET_SIZE / 2), (character) => character.charCodeAt(0) & 0xff));
+
+/** A number of a few hexadecimal digits; NaN if it is none. */
+const parseNumber = (hex: string): number =>
+  /^[0-9a-f]{1,8}$/i.test(hex) ? Number.parseInt(hex, 16) : Number.NaN;
 
 const checksum = (body: string): number => {
   let sum = 0;
@@ -253,8 +331,15 @@ const checksum = (body: string): number => {
   return sum;
 };
 
-const decodeEscapes = (body: string): string =>
-  body.replace(/\}([\s\S])/g, (_, character: string) => String.fromCharCode(character.charCodeAt(0) ^ 0x20));
+/** A packet's characters, one a byte: `}` stands before one that is changed in bit 5. */
+function unescaped(bytes: readonly number[]): string {
+  const text: string[] = [];
+  for (let at = 0; at < bytes.length; at++) {
+    const byte = bytes[at] === 0x7d && at + 1 < bytes.length ? bytes[++at]! ^ 0x20 : bytes[at]!;
+    text.push(String.fromCharCode(byte));
+  }
+  return text.join("");
+}
 
 const encodeEscapes = (body: string): string =>
   body.replace(/[#$}*]/g, (character) => `}${String.fromCharCode(character.charCodeAt(0) ^ 0x20)}`);
@@ -262,8 +347,11 @@ const encodeEscapes = (body: string): string =>
 const toHex = (bytes: Uint8Array): string =>
   Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 
-const fromHex = (hex: string): Uint8Array =>
-  Uint8Array.from(hex.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16));
+/** Bytes of hexadecimal digits; undefined if there is anything else, or half a byte. */
+const fromHex = (hex: string): Uint8Array | undefined =>
+  hex.length % 2 === 0 && /^[0-9a-f]*$/i.test(hex)
+    ? Uint8Array.from(hex.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16))
+    : undefined;
 
 function littleEndian(value: bigint, bits: number): string {
   const bytes = new Uint8Array(bits / 8);
@@ -271,19 +359,17 @@ function littleEndian(value: bigint, bits: number): string {
   return toHex(bytes);
 }
 
-function fromLittleEndian(hex: string): bigint {
-  let value = 0n;
-  for (const byte of fromHex(hex).reverse()) value = (value << 8n) | BigInt(byte);
-  return value;
+function fromLittleEndian(bytes: Uint8Array): bigint {
+  return bytes.reduceRight((value, byte) => (value << 8n) | BigInt(byte), 0n);
 }
 
 const parseAddress = (hex: string): bigint | undefined =>
   /^[0-9a-fA-F]{1,16}$/.test(hex) ? BigInt(`0x${hex}`) : undefined;
 
 function parseRange(text: string): { address: bigint; length: number } | undefined {
-  const [address = "", length = ""] = text.split(",");
+  const [address = "", length = "", ...more] = text.split(",");
   const at = parseAddress(address);
-  return at === undefined || !/^[0-9a-fA-F]{1,8}$/.test(length)
+  return at === undefined || more.length > 0 || !/^[0-9a-fA-F]{1,8}$/.test(length)
     ? undefined
     : { address: at, length: Number.parseInt(length, 16) };
 }
@@ -292,8 +378,8 @@ function parseRange(text: string): { address: bigint; length: number } | undefin
 export function targetDescription(target: DebugTarget): string {
   const features = target.features.map((feature) => {
     const registers = feature.registers.map(
-      (register, position) =>
-        `<reg name="${register.name}" bitsize="${register.bits}" regnum="${feature.first + position}" type="${register.type}"/>`,
+      ({ name, bits, number, type }) =>
+        `<reg name="${name}" bitsize="${bits}" regnum="${number}" type="${type}"/>`,
     );
     return `<feature name="${feature.name}">${registers.join("")}</feature>`;
   });

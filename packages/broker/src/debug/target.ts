@@ -6,6 +6,8 @@
 /** One register that a debugger can name. */
 export interface DebugRegister {
   readonly name: string;
+  /** Its number as GDB counts. */
+  readonly number: number;
   /** Width in bits: 32 or 64. */
   readonly bits: 32 | 64;
   /** GDB's type name for it. */
@@ -16,9 +18,27 @@ export interface DebugRegister {
 export interface DebugFeature {
   /** GDB's name of the feature, for instance `org.gnu.gdb.riscv.cpu`. */
   readonly name: string;
-  /** Number of the first register as GDB counts. */
-  readonly first: number;
+  /** Whether its registers are among those that a debugger gets with every stop, in the order given. */
+  readonly isGeneral: boolean;
   readonly registers: readonly DebugRegister[];
+}
+
+/** What a watchpoint waits for. */
+export type WatchKind = "write" | "read" | "access";
+
+/** Why a machine has halted: the program counter is before what a breakpoint or watchpoint names. */
+export type DebugStop =
+  | "breakpoint"
+  | "halted"
+  | "exited"
+  | { readonly watch: WatchKind; readonly address: bigint };
+
+/** A command for people at a debugger's prompt. */
+export interface DebugCommand {
+  /** One line: its form and what it shows. */
+  readonly help: string;
+  /** Gives what is shown. */
+  run(argument: string): string;
 }
 
 /** A machine under a debugger. All methods but `halt` are called only while it is halted. */
@@ -36,12 +56,16 @@ export interface DebugTarget {
   readMemory(address: bigint, length: number): Uint8Array | undefined;
   /** Writes bytes at a guest-virtual address; false if any is unmapped. */
   writeMemory(address: bigint, bytes: Uint8Array): boolean;
-  /** Sets or clears a breakpoint. */
-  setBreakpoint(address: bigint, enabled: boolean): void;
-  /** Runs one instruction. */
-  step(): void;
-  /** Lets the machine run; `stopped` is called when it halts again, by a breakpoint or by `halt`. */
-  resume(stopped: (reason: "breakpoint" | "halted" | "exited") => void): void;
+  /** Sets or clears a breakpoint; false if there are too many. */
+  setBreakpoint(address: bigint, enabled: boolean): boolean;
+  /** Sets or clears a watchpoint on `length` bytes; false if there are too many or it can't be. */
+  setWatchpoint(kind: WatchKind, address: bigint, length: number, enabled: boolean): boolean;
+  /** Commands beside `help`, by name. */
+  readonly commands: Readonly<Record<string, DebugCommand>>;
+  /** Runs one instruction; gives what stopped the machine before it, if something did. */
+  step(): DebugStop | undefined;
+  /** Lets the machine run; `stopped` is called when it halts again, by a breakpoint, a watchpoint or `halt`. */
+  resume(stopped: (stop: DebugStop) => void): void;
   /** Halts the running machine soon. */
   halt(): void;
 }

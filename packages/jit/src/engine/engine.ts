@@ -307,7 +307,8 @@ export class Engine {
 
   /** The next run starts with the instruction at the program counter even if a breakpoint is set there. */
   passBreakpoint(): void {
-    this.passing = this.programCounter();
+    const pc = this.programCounter();
+    this.passing = this.breakpoints.has(pc) ? pc : undefined;
   }
 
   /**

@@ -26,6 +26,7 @@ export interface GdbServerEvents {
 export function serveGdb(target: DebugTarget, port: number, events: GdbServerEvents): Promise<GdbServer> {
   let current: Socket | undefined;
   const server: Server = createServer((socket) => {
+    socket.on("error", () => socket.destroy());
     if (current !== undefined) {
       socket.destroy();
       return;
@@ -35,14 +36,17 @@ export function serveGdb(target: DebugTarget, port: number, events: GdbServerEve
     events.connected();
     const session = new GdbSession({
       target,
-      send: (bytes) => void (socket.writable && socket.write(bytes)),
+      send(bytes) {
+        // Who does not read its replies is not heard until it does.
+        if (socket.writable && !socket.write(bytes)) socket.pause();
+      },
       ended: (how) => {
         events.ended(how);
         if (how === "killed") socket.end();
       },
     });
+    socket.on("drain", () => socket.resume());
     socket.on("data", (data) => session.receive(data));
-    socket.on("error", () => socket.destroy());
     socket.on("close", () => {
       current = undefined;
       events.ended("detached");
@@ -51,6 +55,8 @@ export function serveGdb(target: DebugTarget, port: number, events: GdbServerEve
   return new Promise((resolve, reject) => {
     server.once("error", reject);
     server.listen(port, "127.0.0.1", () => {
+      // A connection that fails as it comes is none.
+      server.on("error", () => {});
       const address = server.address();
       resolve({
         port: typeof address === "object" && address !== null ? address.port : port,

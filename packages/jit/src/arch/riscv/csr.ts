@@ -95,6 +95,8 @@ export class CsrFile {
   low = 0;
   high = 0;
   private hartId = 0;
+  /** Instructions that retire with a write: the one that writes; none if a debugger does. */
+  private retiring = 1;
   private readonly words: Int32Array;
   private readonly fs: number;
   private readonly frm: number;
@@ -153,6 +155,35 @@ export class CsrFile {
     this.low = oldLow;
     this.high = oldHigh;
     return outcome;
+  }
+
+  /** Reads a CSR for a debugger, whatever mode and `FS` allow, into `low` and `high`; false if there is none. */
+  peek(csr: number): boolean {
+    return this.unhindered(csr, () => this.read(csr));
+  }
+
+  /** Writes a CSR for a debugger as software in M mode would; false if there is none or it is read-only. */
+  poke(csr: number, lo: number, hi: number): boolean {
+    if (csr >>> 10 === 3 || !this.peek(csr)) return false;
+    this.retiring = 0;
+    this.unhindered(csr, () => this.write(csr, lo, hi));
+    this.retiring = 1;
+    // Writes choose TLBs for the mode that they find.
+    this.hart.selectTlbs();
+    return true;
+  }
+
+  private unhindered<T>(csr: number, act: () => T): T {
+    const { state } = this.hart;
+    const { mode } = state;
+    const fs = this.words[this.fs]!;
+    const isFloat = csr >= Csr.fflags && csr <= Csr.fcsr;
+    state.mode = Mode.machine;
+    if (isFloat && fs === 0) this.words[this.fs] = 1;
+    const result = act();
+    state.mode = mode;
+    if (isFloat && fs === 0) this.words[this.fs] = 0;
+    return result;
   }
 
   private give(lo: number, hi: number): true {
@@ -507,7 +538,7 @@ export class CsrFile {
 
   /** After the write the counter reads as written by the next instruction (3.1.10). */
   private writeCounter(offset: number, lo: number, hi: number, upper: boolean): CsrOutcome {
-    const retired = this.hart.retired() + 1;
+    const retired = this.hart.retired() + this.retiring;
     const current = this.currentCounter(offset);
     const wantedLow = upper ? current.lo : lo;
     const wantedHigh = upper ? lo : this.rv64 ? hi : current.hi;

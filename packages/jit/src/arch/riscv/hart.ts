@@ -24,6 +24,7 @@ import { freshState, type HartState, Wide } from "./hart-state.js";
 import { PageWalker, type PagingMode, pagingModes, WalkResult } from "./page-walk.js";
 import { Pmp } from "./pmp.js";
 import { Cause, FS_DIRTY, Interrupt, Mode, MPP_SHIFT, SPP_SHIFT, Status } from "./privilege.js";
+import type { Watchpoints } from "./watchpoints.js";
 
 /** Supervisor firmware in the host: called for `ecall` from S mode. */
 export interface SupervisorBinary {
@@ -107,6 +108,8 @@ export class RiscvHart implements AddressTranslator {
   waiting = false;
   /** The last exception outside a trap handler's first instruction: cause, then pc and trap value in halves. */
   readonly lastTrap = new Int32Array(5);
+  /** A debugger's watchpoints; undefined while there are none. */
+  watchpoints: Watchpoints | undefined;
   /** Called by `fence.i`. */
   onFenceI: () => void = () => {};
   private readonly words: Int32Array;
@@ -441,9 +444,27 @@ export class RiscvHart implements AddressTranslator {
 
   translate(kind: AccessKind, lo: number, hi: number, bytes = 1): boolean {
     const result = this.resolve(kind, lo, hi, false, bytes);
-    if (result === WalkResult.ok) return true;
+    if (result === WalkResult.ok)
+      return (
+        this.watchpoints === undefined || kind === AccessKind.fetch || this.mayAccess(kind, lo, hi, bytes)
+      );
     if (result === WalkResult.accessFault) this.accessFault(kind, lo, hi);
     else this.raise(pageFaults[kind], lo, hi);
+    return false;
+  }
+
+  /** Whether no watchpoint stops an access before it is done; its page stays out of the TLBs if one touches it. */
+  private mayAccess(kind: AccessKind, lo: number, hi: number, bytes: number): boolean {
+    const watchpoints = this.watchpoints!;
+    const address = (BigInt((this.wide ? hi : 0) >>> 0) << 32n) | BigInt(lo >>> 0);
+    if (watchpoints.touchesPage(address)) this.cacheable = false;
+    if (watchpoints.isOff) return true;
+    const isAtomic = kind === AccessKind.write && readsAndWrites(this.instructionBits());
+    const found = watchpoints.find(kind, address, bytes, isAtomic);
+    if (found === undefined) return true;
+    watchpoints.hit = found;
+    watchpoints.hitAt = (BigInt(this.pcHigh >>> 0) << 32n) | BigInt(this.pcLow >>> 0);
+    this.requestExit(Exit.stop);
     return false;
   }
 
@@ -717,6 +738,12 @@ export class RiscvHart implements AddressTranslator {
     this.words[this.fsWord] = FS_DIRTY;
   }
 }
+
+/** Opcode of atomic instructions, and the function of SC, the one of them that only writes. */
+const [OPCODE_AMO, FUNCTION_SC] = [0x2f, 3];
+
+/** Whether an instruction that writes is a read-modify-write. */
+const readsAndWrites = (bits: number): boolean => (bits & 0x7f) === OPCODE_AMO && bits >>> 27 !== FUNCTION_SC;
 
 const pageFaults = [Cause.loadPage, Cause.storePage, Cause.instructionPage] as const;
 const accessFaults = [Cause.loadAccess, Cause.storeAccess, Cause.instructionAccess] as const;

@@ -9,3 +9,4 @@ export * from "./sbi.js";
 export * from "./slot-names.js";
 export * from "./steal-time.js";
 export * from "./trap-names.js";
+export type { WatchKind, Watchpoint } from "./watchpoints.js";
