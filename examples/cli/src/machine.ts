@@ -26,7 +26,8 @@ export const createMachine: CreateMachine = async (options) => {
     xlen: options.xlen,
     console: options.console,
     devices: ["console", "entropy"],
-    clock: options.deterministic ? "virtual" : "host",
+    // Whoever looks at a halted guest for an hour wants to find it as it was.
+    clock: options.deterministic ? "virtual" : options.gdbPort === undefined ? "host" : "frozen",
     tier: options.tier,
     background: true,
     verify: options.verifyEmitted,

@@ -13,6 +13,7 @@ import {
   type MachineClock,
   type PlainRecord,
   RealClock,
+  type RealClockMode,
   type SnapshotMachine,
   type SnapshotPart,
   VirtualClock,
@@ -74,10 +75,11 @@ export interface RiscvVirtOptions
   /** Devices for the virtio slots, in order; all that the machine knows unless given. Yours are made by a factory. */
   readonly devices?: readonly (VirtDevice | VirtioFactory)[];
   /**
-   * What guest time follows. `host`: the host's clock. `virtual`: the instructions that the guest retires, which makes a
-   * run repeat exactly. `host` unless given.
+   * What guest time follows. `host`: the host's clock, also over times in which the machine stood still, for which it
+   * makes up. `frozen`: the host's clock, which leaves those out. `virtual`: the instructions that the guest retires,
+   * which makes a run repeat exactly. `host` unless given.
    */
-  readonly clock?: "host" | "virtual";
+  readonly clock?: RealClockMode | "virtual";
   /** What a machine in virtual time has its random numbers and its generation from; two names, two machines. */
   readonly name?: string;
   /** Whether regions are compiled by other threads of the host; unless given, only where runs need not repeat. */
@@ -169,7 +171,7 @@ export class RiscvVirt implements Machine {
       original?.xlen ??
       (this.images === undefined ? (options.xlen ?? 64) : widthOf(boot!, this.images, options.xlen));
     this.memory = options.memory ?? riscvMemory({ ramBytes });
-    this.clock = isVirtual ? new VirtualClock(() => this.cpu.retired()) : new RealClock();
+    this.clock = clock === "virtual" ? new VirtualClock(() => this.cpu.retired()) : new RealClock(clock);
     this.identity = new MachineIdentity(options.name ?? "", isVirtual, (generation) => {
       this.hasState = true;
       if (generation !== undefined) this.board.generation.renew(generation);

@@ -40,7 +40,7 @@ export const makeGuest: MakeGuest = async (spec, surroundings, { folder, place }
       boot: images,
       xlen,
       tier: spec.tier,
-      clock: spec.deterministic ? "virtual" : "host",
+      clock: spec.deterministic ? "virtual" : spec.clock,
       memory,
       ...(first === undefined ? {} : { beside: first }),
     });

@@ -199,6 +199,7 @@ describe("mistakes", () => {
       vm("tier: fast"),
       '4 vms.web.tier: "fast" is unknown; valid: auto, interpreter, js, wasm-interpreter, wasm',
     ],
+    ["an unknown clock", vm("clock: froze"), '4 vms.web.clock: "froze" is unknown; did you mean frozen?'],
     [
       "a size without a unit",
       vm("memory: 256"),
@@ -571,14 +572,14 @@ describe("mistakes", () => {
       "names of JavaScript as fields",
       `${vm("constructor: 1", "__proto__: { kernel: embedded }", "cpu: { __proto__: { shares: 5 } }")}\n__proto__: { vms: 1 }\n`,
       "7 __proto__: unknown field; valid fields: name, host, pools, images, kernels, vms",
-      "4 vms.web.constructor: unknown field; valid fields: kernel, program, firmware, initrd, append, isa, memory, cpu, pool, console, disks, provision and 10 more",
-      "5 vms.web.__proto__: unknown field; valid fields: kernel, program, firmware, initrd, append, isa, memory, cpu, pool, console, disks, provision and 10 more",
+      "4 vms.web.constructor: unknown field; valid fields: kernel, program, firmware, initrd, append, isa, memory, cpu, pool, console, disks, provision and 11 more",
+      "5 vms.web.__proto__: unknown field; valid fields: kernel, program, firmware, initrd, append, isa, memory, cpu, pool, console, disks, provision and 11 more",
       "6 vms.web.cpu.__proto__: unknown field; valid fields: shares, reservation, limit",
     ],
     [
       "a merge of names of JavaScript",
       "vms:\n  web: { kernel: embedded, <<: { __proto__: { memory: 1G } } }\n",
-      "2 vms.web.__proto__: unknown field; valid fields: kernel, program, firmware, initrd, append, isa, memory, cpu, pool, console, disks, provision and 10 more",
+      "2 vms.web.__proto__: unknown field; valid fields: kernel, program, firmware, initrd, append, isa, memory, cpu, pool, console, disks, provision and 11 more",
     ],
   ];
   it.each(cases)("%s", async (_what, text, ...expected) => {
@@ -682,6 +683,11 @@ describe("a file made to cost time", () => {
 it("mistakes do nothing to a terminal", async () => {
   const [complaint] = await complaints('vms: { "\\e[2J\\n": { kernel: embedded } }\n');
   expect(complaint).toMatch(/^1 vms\.\\x1b\[2J\\x0a: the name is not a name/);
+});
+
+it("a VM's clock makes up for pauses unless the file says otherwise", async () => {
+  const { vms } = await read("vms: { a: { kernel: embedded }, b: { kernel: embedded, clock: frozen } }\n");
+  expect(vms.map(({ clock }) => clock)).toEqual(["host", "frozen"]);
 });
 
 describe("the published schema", () => {

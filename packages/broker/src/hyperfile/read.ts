@@ -257,6 +257,7 @@ class Reader {
         (boot.program === undefined ? shutdownCommands[shell] : undefined),
       timeLimitMs: this.duration(fields.time, [...path, "time"]),
       deterministic: (fields.deterministic as boolean | undefined) ?? false,
+      clock: (fields.clock as VmSpec["clock"] | undefined) ?? "host",
       tier: (fields.tier as VmSpec["tier"] | undefined) ?? "auto",
     };
   }

@@ -67,6 +67,8 @@ export interface VmSpec {
   /** Milliseconds that it may run; undefined for no limit. */
   readonly timeLimitMs: number | undefined;
   readonly deterministic: boolean;
+  /** What guest time does about pauses and snapshots, unless it follows instructions: see `RealClockMode`. */
+  readonly clock: "host" | "frozen";
   readonly tier: "auto" | "interpreter" | "js" | "wasm-interpreter" | "wasm";
 }
 

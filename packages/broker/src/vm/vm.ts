@@ -188,7 +188,7 @@ export class Vm {
 
   private async loop(): Promise<VmEnd> {
     const { visitEvery } = this;
-    const { hart, board, slice, gate } = this.options;
+    const { hart, board, clock, slice, gate } = this.options;
     let holdsCore = gate === undefined;
     const planner = new SlicePlanner();
     let visited = performance.now();
@@ -222,6 +222,7 @@ export class Vm {
         board.flush();
         return { kind: "stopped", reason: this.stopReason };
       }
+      clock.follow();
       board.tick();
       hart.pollTimer();
       const end = hart.run(slice ?? planner.instructions);
@@ -288,7 +289,7 @@ export class Vm {
     do {
       const deadline = Math.min(hart.deadline(), board.deadline());
       const started = performance.now();
-      if (deadline !== Infinity) clock.idleUntil(deadline);
+      clock.idleUntil(deadline);
       const wait = deadline === Infinity ? LONGEST_SLEEP : clock.millisecondsUntil(deadline);
       this.counters.sleeps++;
       await this.sleeper.sleep(Math.min(wait, LONGEST_SLEEP));
