@@ -320,6 +320,20 @@ const kind: fc.Arbitrary<Kind> = fc.record({
 const plain: Kind = { steps: [{ do: "add", to: COUNT, by: 1 }], end: "next", cost: 1 };
 /** So that both helpers are called. */
 const asking: Kind = { steps: [{ do: "ask" }], end: "leave", cost: 1 };
+/** What every program begins with: devices that interrupt and stop, a helper, and something after each. */
+const ringing: Kind = {
+  steps: [
+    { do: "store", width: 8, base: INTERRUPTS, at: 0, from: COUNT },
+    { do: "add", to: COUNT, by: 1 },
+  ],
+  end: "next",
+  cost: 1,
+};
+const stopping: Kind = {
+  steps: [{ do: "store", width: 16, base: STOPS, at: 2, from: COUNT }, { do: "ask" }, { do: "trapif" }],
+  end: "next",
+  cost: 1,
+};
 const program: fc.Arbitrary<Program> = fc
   .record({
     some: fc.array(kind, { minLength: 2, maxLength: 6 }),
@@ -333,10 +347,10 @@ const program: fc.Arbitrary<Program> = fc
     }),
   })
   .map(({ some, places, table }) => {
-    const kinds = [plain, ...some, asking];
+    const kinds = [ringing, stopping, plain, asking, ...some];
     return {
       kinds,
-      places: places.map(({ pick, to }) => ({ kind: pick % kinds.length, to })),
+      places: places.map(({ pick, to }, at) => ({ kind: at < 2 ? at : pick % kinds.length, to })),
       table: table.map(({ pick, by }) => wordOf(pick % kinds.length, 4 * by)),
     };
   });
