@@ -4,7 +4,8 @@
  * wants to write makes a copy first (`guest-memory.ts`). Pools of several threads may take their frames from one
  * store (`frame-store.ts`); a frame belongs to one pool at a time.
  *
- * Invariants: a frame has as many references as there are pages mapped to it; a frame that is free has none and is
+ * Invariants: a frame has as many references as there are pages mapped to it, and the numbers of their users in sum, so
+ * that the last user of a frame that others have left is known without a search; a frame that is free has none and is
  * zeroed before it is handed out again; the frame of zeros is never written and never freed.
  *
  * A frame that holds translated code is not freed at once, because the code may be running: it waits in `condemned`
@@ -33,10 +34,21 @@ function partsOf(offset: number, length: number): number {
   return (2 << last) - (1 << first);
 }
 
+/** Whoever maps pages to frames: a guest's RAM. */
+export interface FrameUser {
+  /** Pages of it whose frame another page has as well. */
+  sharedPages: number;
+}
+
 /** A pool of frames in one linear memory. */
 export class FramePool {
   /** Pages that are mapped to each frame, by frame number: byte offset in linear memory / page size. */
   readonly references: Int32Array;
+  /** For each frame the sum of its users' numbers: where it has one page, the number of that page's user. */
+  private readonly users: Int32Array;
+  /** Users by number; 0 is nobody. Numbers are used again. */
+  private readonly userOf: (FrameUser | undefined)[] = [undefined];
+  private readonly unusedNumbers: number[] = [];
   /**
    * Called when a frame is asked for and none is left; frees frames, and says whether it freed any. It may run in the
    * middle of a guest instruction, so it must leave alone the frames that {@link FramePool.isPinned} names, and code.
@@ -69,6 +81,7 @@ export class FramePool {
     this.firstNumber = first / PAGE_SIZE;
     this.most = count;
     this.references = new Int32Array(this.firstNumber + count);
+    this.users = new Int32Array(this.firstNumber + count);
     this.code = new Uint16Array(this.firstNumber + count);
   }
 
@@ -92,8 +105,25 @@ export class FramePool {
     return Math.max(0, Math.min(this.most - this.taken, this.store.free));
   }
 
-  /** Byte offset of a zeroed frame with one reference; -1 if none is left and none could be freed. */
-  allocate(): number {
+  /** The number of a user, by which it maps frames. */
+  enter(user: FrameUser): number {
+    const number = this.unusedNumbers.pop() ?? this.userOf.length;
+    this.userOf[number] = user;
+    return number;
+  }
+
+  /** Forgets a user that has no frames any more. */
+  leave(number: number): void {
+    if (this.userOf[number] === undefined) return;
+    this.userOf[number] = undefined;
+    this.unusedNumbers.push(number);
+  }
+
+  /**
+   * Byte offset of a zeroed frame with one reference; -1 if none is left and none could be freed.
+   * @param user whose page it is for; 0 for nobody's
+   */
+  allocate(user = 0): number {
     let found = this.taken < this.most ? this.store.take() : -1;
     while (found < 0) {
       if (!this.onExhausted()) return -1;
@@ -103,6 +133,7 @@ export class FramePool {
     if (this.store.isStale) this.memory.u8.fill(0, number * PAGE_SIZE, (number + 1) * PAGE_SIZE);
     this.taken++;
     this.references[number] = 1;
+    this.users[number] = user;
     return number * PAGE_SIZE;
   }
 
@@ -120,16 +151,23 @@ export class FramePool {
     return this.zeros;
   }
 
-  /** Adds a reference to a frame: another page is mapped to it. */
-  retain(frame: number): void {
-    this.references[frame / PAGE_SIZE]!++;
+  /** Adds a reference to a frame: another page is mapped to it, of this user. */
+  retain(frame: number, user: number): void {
+    const number = frame / PAGE_SIZE;
+    if (this.references[number]!++ === 1) this.countShared(this.users[number]!, 1);
+    this.users[number]! += user;
+    this.countShared(user, 1);
   }
 
-  /** Takes a reference back; the last one frees the frame. */
-  release(frame: number): void {
+  /** Takes the reference of a user's page back; the last one frees the frame. */
+  release(frame: number, user: number): void {
     const number = frame / PAGE_SIZE;
-    if (--this.references[number]! > 0) return;
-    if (this.code[number] !== 0) this.condemned.push(number);
+    const left = --this.references[number]!;
+    this.users[number]! -= user;
+    if (left > 0) {
+      this.countShared(user, -1);
+      if (left === 1) this.countShared(this.users[number]!, -1);
+    } else if (this.code[number] !== 0) this.condemned.push(number);
     else this.giveBack(number);
   }
 
@@ -189,6 +227,11 @@ export class FramePool {
   /** Whether a frame is one of the last that slow paths found. */
   isPinned(frame: number): boolean {
     return this.pinned.includes(frame >>> PAGE_SHIFT);
+  }
+
+  private countShared(user: number, change: 1 | -1): void {
+    const counted = this.userOf[user];
+    if (counted !== undefined) counted.sharedPages += change;
   }
 
   private giveBack(number: number): void {

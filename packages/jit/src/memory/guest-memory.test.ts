@@ -6,7 +6,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { FramePool } from "./frames.js";
-import { GuestMemory, type Pager } from "./guest-memory.js";
+import { GuestMemory, type MemoryUsage, type Pager } from "./guest-memory.js";
 import { PAGE_SIZE } from "./layout.js";
 import { LinearMemory } from "./linear-memory.js";
 
@@ -93,6 +93,20 @@ class Guest {
   }
 }
 
+/** What `usage` says, by looking at every page. */
+function usageByScan(guest: GuestMemory): MemoryUsage {
+  const all = Array.from({ length: guest.pages }, (_, index) => index);
+  const bytes = (isSo: (page: number) => boolean) => all.filter(isSo).length * PAGE_SIZE;
+  const frameOf = (page: number) => guest.peekFrame(page);
+  return {
+    granted: bytes((page) => frameOf(page) >= 0),
+    touched: bytes((page) => guest.isTouched(page)),
+    ballooned: bytes((page) => guest.isBallooned(page)),
+    shared: bytes((page) => frameOf(page) >= 0 && !guest.pool.isPrivate(frameOf(page))),
+    swapped: bytes((page) => guest.isTouched(page) && frameOf(page) < 0),
+  };
+}
+
 const page = fc.nat(PAGES - 1);
 const action = fc.oneof(
   {
@@ -111,6 +125,8 @@ const action = fc.oneof(
   fc.record({ kind: fc.constant("watch" as const), page }),
   fc.record({ kind: fc.constant("unwatch" as const), page }),
   fc.record({ kind: fc.constant("balloon" as const), page }),
+  fc.record({ kind: fc.constant("deflate" as const), page }),
+  fc.record({ kind: fc.constant("clear" as const) }),
   fc.record({ kind: fc.constant("free" as const) }),
 );
 
@@ -172,6 +188,16 @@ describe("guests of one pool", () => {
               guest.memory.balloonPage(step.page);
               guest.model[step.page]!.fill(0);
               break;
+            case "deflate":
+              guest.memory.deflatePage(step.page);
+              break;
+            case "clear":
+              guest.memory.clearTouched();
+              // A hart is reset along with its memory.
+              guest.readable.clear();
+              guest.writable.clear();
+              for (const bytes of guest.model) bytes.fill(0);
+              break;
             default:
               if (guests.length < 2) break;
               guest.memory.free();
@@ -181,8 +207,7 @@ describe("guests of one pool", () => {
         for (const guest of guests) guest.check();
         const references = new Map<number, number>();
         for (const { memory: guest } of guests) {
-          const usage = guest.usage();
-          expect(usage.granted + usage.swapped).toBe(usage.touched);
+          expect(guest.usage()).toEqual(usageByScan(guest));
           for (let index = 0; index < PAGES; index++) {
             const frame = guest.peekFrame(index);
             if (frame >= 0) references.set(frame, (references.get(frame) ?? 0) + 1);

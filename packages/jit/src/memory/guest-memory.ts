@@ -12,7 +12,7 @@
  * has changed: {@link GuestMemory.onRemap} is called before the change is visible. Frames that are used only by
  * bytes moved through this object are never entered there.
  */
-import type { FramePool } from "./frames.js";
+import type { FramePool, FrameUser } from "./frames.js";
 import { PAGE_SHIFT, PAGE_SIZE } from "./layout.js";
 
 /** An untouched page in the map. */
@@ -58,7 +58,7 @@ export interface GuestMemoryOptions {
 }
 
 /** RAM of one guest. */
-export class GuestMemory {
+export class GuestMemory implements FrameUser {
   /** Guest-physical address of the first byte. */
   readonly base: number;
   /** Bytes of RAM, a multiple of the page size. */
@@ -79,6 +79,12 @@ export class GuestMemory {
   onProtect: () => void = () => {};
   /** Set when a page that holds code was given another frame; whoever reads it takes it back. */
   codeMoved = false;
+  /** Kept by the pool: see {@link FrameUser}. */
+  sharedPages = 0;
+  /** Pages with a frame, with a pager's slot, and in the balloon: kept with the map, so that nobody has to look for them. */
+  private readonly count = { granted: 0, swapped: 0, ballooned: 0 };
+  /** Its number in the pool. */
+  private readonly user: number;
   /** By number; see {@link PAGERS}. */
   private pagers: (Pager | undefined)[] = [];
   /** Number of each page's frame (byte offset / page size), or below zero one of the states above. */
@@ -92,6 +98,7 @@ export class GuestMemory {
     this.base = options.ramBase;
     this.bytes = options.ramBytes;
     this.pages = Math.floor(this.bytes / PAGE_SIZE);
+    this.user = options.pool.enter(this);
     this.map = new Int32Array(this.pages).fill(ABSENT);
     this.flags = new Uint8Array(this.pages);
   }
@@ -171,6 +178,7 @@ export class GuestMemory {
   clearTouched(): void {
     for (let page = 0; page < this.pages; page++) if (this.map[page] !== ABSENT) this.discardPage(page);
     this.flags.fill(0);
+    this.count.ballooned = 0;
     this.pagers.length = Math.min(this.pagers.length, 1);
     this.broughtIn = 0;
   }
@@ -233,37 +241,41 @@ export class GuestMemory {
   share(apart = -1): GuestMemory | undefined {
     const { pool, map } = this;
     const twin = new GuestMemory({ pool, ramBase: this.base, ramBytes: this.bytes });
+    twin.pagers = [...this.pagers];
     for (let page = 0; page < this.pages; page++) {
       const value = map[page]!;
       if (value === ABSENT) continue;
       if (value < ABSENT && value > WATCHED) {
         this.pagerOf(value).retain(slotOf(value));
         twin.map[page] = value;
+        twin.count.swapped++;
         continue;
       }
       const number = value > 0 ? value : WATCHED - value;
       if (number * PAGE_SIZE === apart) {
-        const copy = pool.allocate();
+        const copy = pool.allocate(twin.user);
         if (copy < 0) {
           twin.free();
           return undefined;
         }
         pool.memory.u8.copyWithin(copy, apart, apart + PAGE_SIZE);
         twin.map[page] = copy / PAGE_SIZE;
-        continue;
+      } else {
+        pool.retain(number * PAGE_SIZE, twin.user);
+        twin.map[page] = number;
       }
-      pool.references[number]!++;
-      twin.map[page] = number;
+      twin.count.granted++;
     }
     this.onProtect();
     for (let page = 0; page < this.pages; page++) twin.flags[page] = this.flags[page]! & Flag.ballooned;
-    twin.pagers = [...this.pagers];
+    twin.count.ballooned = this.count.ballooned;
     return twin;
   }
 
   /** Gives all frames and slots back; the guest must not run any more. */
   free(): void {
     this.clearTouched();
+    this.pool.leave(this.user);
   }
 
   /** Maps a page to the frame of another page with the same bytes, to be read by both from now on. */
@@ -271,9 +283,9 @@ export class GuestMemory {
     const old = this.peekFrame(page);
     if (old < 0 || old === frame) return;
     this.onRemap(old);
-    this.pool.retain(frame);
+    this.pool.retain(frame, this.user);
     this.map[page] = frame / PAGE_SIZE;
-    this.pool.release(old);
+    this.pool.release(old, this.user);
   }
 
   /** The frame of a page is about to be shared with another page: it must not be written in place any more. */
@@ -286,12 +298,15 @@ export class GuestMemory {
   discardPage(page: number): void {
     const value = this.map[page]!;
     if (value === ABSENT) return;
-    if (value < ABSENT && value > WATCHED) this.pagerOf(value).release(slotOf(value));
-    else {
+    if (value < ABSENT && value > WATCHED) {
+      this.pagerOf(value).release(slotOf(value));
+      this.count.swapped--;
+    } else {
       const frame = this.peekFrame(page);
       this.onRemap(frame);
       if (this.pool.holdsCode(frame)) this.codeMoved = true;
-      this.pool.release(frame);
+      this.pool.release(frame, this.user);
+      this.count.granted--;
     }
     this.map[page] = ABSENT;
   }
@@ -299,12 +314,16 @@ export class GuestMemory {
   /** The guest's balloon took a page: its bytes are lost. */
   balloonPage(page: number): void {
     this.discardPage(page);
+    if (this.isBallooned(page)) return;
     this.flags[page]! |= Flag.ballooned;
+    this.count.ballooned++;
   }
 
   /** The guest's balloon gave a page back. */
   deflatePage(page: number): void {
+    if (!this.isBallooned(page)) return;
     this.flags[page]! &= ~Flag.ballooned;
+    this.count.ballooned--;
   }
 
   /** Whether a page is in the guest's balloon. */
@@ -328,7 +347,9 @@ export class GuestMemory {
     this.pagers[number] = pager;
     pages.forEach((page, slot) => {
       this.discardPage(page);
+      this.deflatePage(page);
       this.map[page] = SWAPPED - (slot * PAGERS + number);
+      this.count.swapped++;
     });
     return true;
   }
@@ -361,7 +382,9 @@ export class GuestMemory {
     if (slot < 0) return false;
     this.onRemap(frame);
     this.map[page] = SWAPPED - slot * PAGERS;
-    pool.release(frame);
+    pool.release(frame, this.user);
+    this.count.granted--;
+    this.count.swapped++;
     this.counters.swappedOut++;
     return true;
   }
@@ -383,28 +406,14 @@ export class GuestMemory {
     return false;
   }
 
-  /** Where the guest's memory is. */
+  /** Where the guest's memory is; figures that are kept, so that asking costs nothing. */
   usage(): MemoryUsage {
-    const { references } = this.pool;
-    let granted = 0;
-    let shared = 0;
-    let swapped = 0;
-    let ballooned = 0;
-    for (let page = 0; page < this.pages; page++) {
-      const value = this.map[page]!;
-      if (value === ABSENT) {
-        if ((this.flags[page]! & Flag.ballooned) !== 0) ballooned++;
-      } else if (value < ABSENT && value > WATCHED) swapped++;
-      else {
-        granted++;
-        if (references[value > 0 ? value : WATCHED - value]! > 1) shared++;
-      }
-    }
+    const { granted, swapped, ballooned } = this.count;
     return {
       granted: granted * PAGE_SIZE,
       touched: (granted + swapped) * PAGE_SIZE,
       ballooned: ballooned * PAGE_SIZE,
-      shared: shared * PAGE_SIZE,
+      shared: this.sharedPages * PAGE_SIZE,
       swapped: swapped * PAGE_SIZE,
     };
   }
@@ -439,12 +448,14 @@ export class GuestMemory {
 
   private swapIn(page: number, value: number): number {
     const { pool } = this;
-    const frame = pool.allocate();
+    const frame = pool.allocate(this.user);
     if (frame < 0) return -1;
     const pager = this.pagerOf(value);
     pager.load(slotOf(value), pool.memory.u8.subarray(frame, frame + PAGE_SIZE));
     pager.release(slotOf(value));
     this.map[page] = frame / PAGE_SIZE;
+    this.count.granted++;
+    this.count.swapped--;
     pool.pin(frame);
     this.counters.swappedIn++;
     return frame;
@@ -453,11 +464,13 @@ export class GuestMemory {
   private makeWritable(page: number): number {
     const { pool } = this;
     if (this.map[page] === ABSENT) {
-      const fresh = pool.allocate();
+      const fresh = pool.allocate(this.user);
       if (fresh < 0) return -1;
+      this.deflatePage(page);
       if ((this.flags[page]! & Flag.zeroMapped) !== 0) this.leaveFrame(pool.zeroFrame);
       this.flags[page] = 0;
       this.map[page] = fresh / PAGE_SIZE;
+      this.count.granted++;
       this.counters.allocated++;
       pool.pin(fresh);
       return fresh;
@@ -465,12 +478,12 @@ export class GuestMemory {
     const old = this.map[page]! > 0 ? this.map[page]! * PAGE_SIZE : this.findFrame(page);
     if (old < 0 || pool.isPrivate(old)) return old;
     pool.pin(old);
-    const copy = pool.allocate();
+    const copy = pool.allocate(this.user);
     if (copy < 0) return -1;
     pool.memory.u8.copyWithin(copy, old, old + PAGE_SIZE);
     this.leaveFrame(old);
     this.map[page] = copy / PAGE_SIZE;
-    pool.release(old);
+    pool.release(old, this.user);
     pool.pin(copy);
     this.counters.copied++;
     return copy;

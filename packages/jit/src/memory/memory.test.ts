@@ -92,7 +92,7 @@ describe("FramePool", () => {
     expect(frames).toEqual([FIRST, FIRST + PAGE_SIZE, FIRST + 2 * PAGE_SIZE]);
     expect([pool.allocate(), pool.used]).toEqual([-1, 3]);
     memory.u8.fill(7, frames[1]!, frames[1]! + PAGE_SIZE);
-    pool.release(frames[1]!);
+    pool.release(frames[1]!, 0);
     expect(pool.used).toBe(2);
     expect(pool.allocate()).toBe(frames[1]);
     expect(memory.u8.subarray(frames[1]!, frames[1]! + PAGE_SIZE).every((byte) => byte === 0)).toBe(true);
