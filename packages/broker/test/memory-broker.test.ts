@@ -93,6 +93,42 @@ describe("page sharing", () => {
     expect(sharing.scan(100)).toBe(0);
     expect([0, 1, 2, 3].map((page) => wordOf(a, page))).toEqual([5, 104, 7, 8]);
   });
+
+  it("keeps a hint a page at most, however often pages change, and none for guests that have gone", () => {
+    const pool = poolOf(200);
+    const sharing = new PageSharing(pool);
+    const guests = [guestOf(pool, 64), guestOf(pool, 64)].map((memory) => ({ memory, group: "trusted" }));
+    for (const guest of guests) sharing.add(guest);
+    for (let change = 0; change < 40; change++) {
+      for (const [index, { memory }] of guests.entries())
+        for (let page = 0; page < 32; page++) fill(memory, page, 1 + change * 1000 + index * 100 + page);
+      for (let round = 0; round < 2; round++) sharing.scan(64);
+      expect(sharing.hints).toBeLessThanOrEqual(64);
+    }
+    expect(sharing.hints).toBeGreaterThan(0);
+    for (let page = 0; page < 32; page++) guests[0]!.memory.discardPage(page);
+    for (let round = 0; round < 2; round++) sharing.scan(64);
+    expect(sharing.hints).toBeLessThanOrEqual(32);
+    for (const guest of guests) sharing.remove(guest);
+    expect(sharing.hints).toBe(0);
+  });
+
+  it("looks at a bounded number of pages at a time, however much memory has no frames", () => {
+    const pool = poolOf(100);
+    const memory = guestOf(pool, 100_000);
+    fill(memory, 99_000, 1);
+    let looks = 0;
+    const counted = Object.create(memory, {
+      peekFrame: { value: (page: number) => ++looks && memory.peekFrame(page) },
+    }) as GuestMemory;
+    const sharing = new PageSharing(pool);
+    sharing.add({ memory: counted, group: "alone" });
+    for (let scans = 1; scans <= 200; scans++) {
+      sharing.scan(100);
+      expect(looks).toBeLessThanOrEqual(scans * 900);
+    }
+    expect(sharing.counters).toMatchObject({ scanned: 1, rounds: 1 });
+  });
 });
 
 describe("swapping", () => {

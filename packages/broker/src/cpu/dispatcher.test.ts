@@ -183,3 +183,38 @@ describe("VMs on one thread", () => {
     expect(scheduler.accountsOf("two", 3 * MS).used).toBe(0);
   });
 });
+
+it("forgets a thread when the last VM on it has gone, or moved to another", async () => {
+  const forgotten: number[] = [];
+  dispatcher = new GrantDispatcher({
+    scheduler,
+    table,
+    threadTime: (thread) => times.get(thread),
+    forgetThread: (thread) => void forgotten.push(thread),
+  });
+  const gates = [add("a", 0, 7), add("b", 1, 7), add("c", 2, 9)];
+  for (const gate of gates) {
+    await ask(gate);
+    dispatcher.poll(0);
+    gate.release("idle");
+    dispatcher.poll(1 * MS);
+  }
+  const remove = (name: string) => {
+    dispatcher.detach(name);
+    scheduler.remove(name, 2 * MS);
+    tree.removeClient(name);
+  };
+  remove("a");
+  expect(forgotten).toEqual([]);
+  remove("b");
+  expect(forgotten).toEqual([7]);
+  table.setThread(2, 11);
+  times.set(11, 0);
+  await ask(gates[2]!);
+  dispatcher.poll(3 * MS);
+  expect(forgotten).toEqual([7, 9]);
+  gates[2]!.release("idle");
+  dispatcher.poll(4 * MS);
+  remove("c");
+  expect(forgotten).toEqual([7, 9, 11]);
+});

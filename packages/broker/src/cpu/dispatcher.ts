@@ -19,11 +19,15 @@ export interface DispatcherOptions {
    * between grant and release counts instead.
    */
   readonly threadTime: (thread: number) => number | undefined;
+  /** No VM is on a thread any more whose time was asked for. */
+  readonly forgetThread?: (thread: number) => void;
 }
 
 interface Entry {
   readonly name: string;
   readonly slot: number;
+  /** The thread whose time was asked for, on its behalf, last; 0 for none. */
+  thread: number;
   /** Whether the scheduler has given it a core and not had it back. */
   isRunning: boolean;
   /** What it wished when it was last looked at. */
@@ -58,6 +62,7 @@ export class GrantDispatcher {
     this.entries.set(name, {
       name,
       slot,
+      thread: 0,
       isRunning: false,
       wish: "stopped",
       grantedAt: 0,
@@ -72,6 +77,24 @@ export class GrantDispatcher {
     this.entries.delete(name);
     for (const account of this.threads.values())
       if (account.lastEntry === entry) account.lastEntry = undefined;
+    if (entry !== undefined) this.leaveThread(entry.thread);
+  }
+
+  /** A thread of which no VM is left is forgotten: another one may have its number some day. */
+  private leaveThread(thread: number): void {
+    if (thread === 0) return;
+    for (const other of this.entries.values()) if (other.thread === thread) return;
+    this.threads.delete(thread);
+    this.options.forgetThread?.(thread);
+  }
+
+  /** CPU time of the thread that a VM is on; undefined if it is not known. */
+  private timeOf(entry: Entry): number | undefined {
+    const { table, threadTime } = this.options;
+    const before = entry.thread;
+    entry.thread = table.threadOf(entry.slot);
+    if (before !== entry.thread) this.leaveThread(before);
+    return entry.thread === 0 ? undefined : threadTime(entry.thread);
   }
 
   /**
@@ -124,26 +147,25 @@ export class GrantDispatcher {
 
   /** Reads the time of a VM's thread and charges what is new. */
   private charge(entry: Entry, now: number): void {
-    const { table, threadTime, scheduler } = this.options;
-    const thread = table.threadOf(entry.slot);
-    const time = thread === 0 ? undefined : threadTime(thread);
+    const { scheduler } = this.options;
+    const time = this.timeOf(entry);
     if (time === undefined) {
       scheduler.charge(entry.name, Math.max(0, now - entry.grantedAt));
       entry.grantedAt = now;
       return;
     }
-    const account = this.accountOf(thread, time);
+    const account = this.accountOf(entry.thread, time);
     scheduler.charge(entry.name, Math.max(0, time - account.reading));
     account.reading = time;
   }
 
   /** A VM was given a core: what its thread used before is its predecessor's. */
   private noteHolder(entry: Entry): void {
-    const { table, threadTime, scheduler } = this.options;
+    const { table, scheduler } = this.options;
     const thread = table.threadOf(entry.slot);
     // What it used since its own last turn is charged with this one.
     if (thread === 0 || this.threads.get(thread)?.lastEntry === entry) return;
-    const time = threadTime(thread);
+    const time = this.timeOf(entry);
     if (time === undefined) return;
     const account = this.accountOf(thread, time);
     const { lastEntry } = account;

@@ -52,6 +52,8 @@ const SAMPLE_PERIOD = 30_000;
 /** Pages looked at for sharing at each tick, and pages swapped out at most. */
 const SCAN_PAGES = 512;
 const SWAP_PAGES = 4096;
+/** Rounds of the search for equal pages after which those that nobody writes are found: two looks, and a hint. */
+const QUIET_ROUNDS = 3;
 /** Pages freed at once when a guest finds the pool empty. */
 const EMERGENCY_PAGES = 64;
 /** Milliseconds of one wait for other threads, of all before a guest gives up pages below its target, and of all. */
@@ -155,6 +157,8 @@ export class MemoryBroker {
   private readonly tax: number;
   private readonly thresholds: ReclamationThresholds;
   private sampledAt = -Infinity;
+  /** Rounds of the search for equal pages when a VM last ran. */
+  private stirredAt = 0;
   /** When a guest began to find the memory empty, and last waited for others. */
   private emptySince = 0;
   private triedAt = -Infinity;
@@ -270,6 +274,24 @@ export class MemoryBroker {
     const client = this.clients.get(name);
     if (client === undefined || this.state !== "low" || client.isSpent) return true;
     return client.granted <= client.target || client.granted <= client.reservation;
+  }
+
+  /**
+   * Whether the next ticks would find nothing to do if no VM ran: there is enough memory, everybody has what he may
+   * have, and no two pages can have become alike.
+   */
+  get isAtRest(): boolean {
+    if (this.state !== "high") return false;
+    for (const { vm, granted, target, limit, ballooned } of this.clients.values()) {
+      if (granted > Math.min(target, limit)) return false;
+      if (vm.balloon?.live === true && vm.balloon.target !== ballooned) return false;
+    }
+    return !this.looksForEqualPages || this.sharing.counters.rounds - this.stirredAt > QUIET_ROUNDS;
+  }
+
+  /** A VM has run, or come or gone, since the last tick. */
+  stir(): void {
+    this.stirredAt = this.sharing.counters.rounds;
   }
 
   /** Names of the VMs. */

@@ -5,6 +5,7 @@
  *
  * - Only pages that were the same at two looks in a row are shared: others are about to change again.
  * - A hash only suggests: bytes are compared before anything is shared.
+ * - A page has one hint at most, for the bytes that it had at the last look: hints cost no more than the pages do.
  * - Guests of different trust groups never share: how long a write takes would tell one what another has in memory.
  *   Hashes are salted a group, so that none can aim for another's.
  */
@@ -29,9 +30,14 @@ interface Candidate {
 
 interface Group {
   readonly salt: number;
+  /** Guests in it; without any it is forgotten. */
+  guests: number;
   /** Places that may have the bytes of a hash. */
   readonly hints: Map<number, Candidate>;
 }
+
+/** Pages without a frame that are passed over for each page that is looked at. */
+const PASSED = 8;
 
 /** Finds equal pages and shares them. No guest may run during a call. */
 export class PageSharing {
@@ -49,9 +55,17 @@ export class PageSharing {
     private readonly salt: () => number = () => Math.floor(Math.random() * 2 ** 32),
   ) {}
 
+  /** Hints that are kept. */
+  get hints(): number {
+    let sum = 0;
+    for (const { hints } of this.groups.values()) sum += hints.size;
+    return sum;
+  }
+
   /** Looks at a guest's pages from now on. */
   add(guest: SharingGuest): void {
     this.guests.push(guest);
+    this.groupOf(guest).guests++;
     this.seen.set(guest, new Uint32Array(guest.memory.pages));
   }
 
@@ -63,17 +77,18 @@ export class PageSharing {
     this.seen.delete(guest);
     if (index < this.guest) this.guest--;
     else if (index === this.guest) this.page = 0;
-    for (const { hints } of this.groups.values()) {
-      for (const [hash, candidate] of hints) if (candidate.guest === guest) hints.delete(hash);
-    }
+    const group = this.groupOf(guest);
+    for (const [hash, candidate] of group.hints) if (candidate.guest === guest) group.hints.delete(hash);
+    if (--group.guests === 0) this.groups.delete(guest.group);
   }
 
   /** Looks at the next pages that have frames, at most `count`; gives the number of frames that became free. */
   scan(count: number): number {
     const before = this.frames.used;
     let looked = 0;
-    // No more than once around, however few frames there are.
-    let left = this.guests.reduce((sum, { memory }) => sum + memory.pages, 0);
+    // No more than once around, and not even that for guests of much memory and few frames.
+    const all = this.guests.reduce((sum, { memory }) => sum + memory.pages, 0);
+    let left = Math.min(all, count * PASSED);
     while (looked < count && left-- > 0) {
       const guest = this.guests[this.guest % this.guests.length]!;
       if (this.page >= guest.memory.pages) {
@@ -91,12 +106,18 @@ export class PageSharing {
   private look(guest: SharingGuest, page: number): boolean {
     const { memory } = guest;
     const frame = memory.peekFrame(page);
-    if (frame < 0) return false;
     const group = this.groupOf(guest);
+    const seen = this.seen.get(guest)!;
+    const before = seen[page]!;
+    if (frame < 0) {
+      if (before !== 0) this.dropHint(group, before, guest, page);
+      seen[page] = 0;
+      return false;
+    }
     const words = this.frames.memory.i32;
     const hash = xxh32Words(words, frame / 4, PAGE_WORDS, group.salt);
-    const seen = this.seen.get(guest)!;
-    const stable = seen[page] === hash;
+    const stable = before === hash;
+    if (!stable) this.dropHint(group, before, guest, page);
     seen[page] = hash;
     if (!stable || frame === guest.reservedFrame?.()) return true;
     if (this.isZero(frame)) {
@@ -122,10 +143,16 @@ export class PageSharing {
     return true;
   }
 
+  /** A page has other bytes than those that a hash stands for. */
+  private dropHint({ hints }: Group, hash: number, guest: SharingGuest, page: number): void {
+    const hint = hints.get(hash);
+    if (hint?.guest === guest && hint.page === page) hints.delete(hash);
+  }
+
   private groupOf({ group: name }: SharingGuest): Group {
     let group = this.groups.get(name);
     if (group === undefined) {
-      group = { salt: this.salt() | 0, hints: new Map() };
+      group = { salt: this.salt() | 0, guests: 0, hints: new Map() };
       this.groups.set(name, group);
     }
     return group;

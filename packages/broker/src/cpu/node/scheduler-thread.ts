@@ -46,7 +46,7 @@ export type SchedulerCommand =
     }
   | { readonly kind: "end" };
 
-/** Longest wait in milliseconds, after which accounts are brought up to date all the same. */
+/** Longest wait in milliseconds while a VM runs, after which accounts are brought up to date all the same. */
 const LONGEST_WAIT = 500;
 
 function run({ table: buffer, port, cores, quantum }: SchedulerThreadData): void {
@@ -55,7 +55,12 @@ function run({ table: buffer, port, cores, quantum }: SchedulerThreadData): void
   const tree = new ResourceTree(cores, "cores");
   const scheduler = new CpuScheduler({ tree, cores, quantum });
   const times = new ThreadTimes();
-  const dispatcher = new GrantDispatcher({ scheduler, table, threadTime: (thread) => times.read(thread) });
+  const dispatcher = new GrantDispatcher({
+    scheduler,
+    table,
+    threadTime: (thread) => times.read(thread),
+    forgetThread: (thread) => times.forget(thread),
+  });
   parentPort?.postMessage({ thread: currentThread() });
   for (let obeyed = 0; ; ) {
     const rings = table.rings();
@@ -71,9 +76,10 @@ function run({ table: buffer, port, cores, quantum }: SchedulerThreadData): void
       }
       obey(command, tree, scheduler, dispatcher);
     }
-    const wait = dispatcher.poll(monotonicNanoseconds());
-    if (wait / 1e6 >= LONGEST_WAIT) dispatcher.publishAll(monotonicNanoseconds());
-    table.listen(rings, Math.min(LONGEST_WAIT, wait / 1e6));
+    const wait = dispatcher.poll(monotonicNanoseconds()) / 1e6;
+    // Where nobody runs or wants to, accounts go on by themselves, and only the bell brings something new.
+    if (wait >= LONGEST_WAIT && wait !== Infinity) dispatcher.publishAll(monotonicNanoseconds());
+    table.listen(rings, wait === Infinity ? Infinity : Math.min(LONGEST_WAIT, wait));
   }
 }
 

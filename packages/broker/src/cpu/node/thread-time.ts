@@ -25,7 +25,7 @@ function numberAt(bytes: Uint8Array, start: number, end: number): { value: numbe
   return { value, end: at };
 }
 
-/** Reads threads' times; files stay open between readings. */
+/** Reads threads' times; files stay open between readings, until the thread is forgotten. */
 export class ThreadTimes {
   private readonly files = new Map<number, number>();
   private readonly buffer = Buffer.alloc(96);
@@ -38,6 +38,11 @@ export class ThreadTimes {
   /** Nanoseconds that a thread was ready while the host ran others; undefined as for {@link read}. */
   readWait(thread: number): number | undefined {
     return this.fields(thread)?.[1];
+  }
+
+  /** Files that are open. */
+  get open(): number {
+    return this.files.size;
   }
 
   /** Closes what is open. */
@@ -63,7 +68,8 @@ export class ThreadTimes {
     }
   }
 
-  private forget(thread: number): void {
+  /** Nobody asks for a thread's time any more: its file is closed. */
+  forget(thread: number): void {
     const file = this.files.get(thread);
     if (file !== undefined) closeSync(file);
     this.files.delete(thread);

@@ -12,8 +12,8 @@ import { SwapStore } from "../../memory/swap-store.js";
 import type { CpuGate } from "../../vm/vm.js";
 import type { GuestMemoryParts } from "../guest-port.js";
 
-/** Milliseconds between two looks at the memory. */
-const TICK_MS = 250;
+/** Milliseconds between two looks at the memory, and while it is at rest: then only working sets are sampled. */
+const [TICK_MS, REST_MS] = [250, 30_000];
 /** Most pages of a thread's swap file; the disk may have room for fewer. */
 const SWAP_PAGES = 2 ** 22;
 /** VMs of one thread are copies of one another, or of one group: what they share tells no stranger anything. */
@@ -24,6 +24,10 @@ export class ThreadMemory {
   private broker: MemoryBroker | undefined;
   private readonly told = new Map<string, MemoryFigures>();
   private readonly waiting = new Set<() => void>();
+  private timer: NodeJS.Timeout | undefined;
+  private isResting = false;
+  /** A VM has run, or something else has changed, since the last look. */
+  private isStirred = false;
 
   /**
    * @param swapFolder folder for the swap file, which is made when the first page goes out
@@ -39,17 +43,22 @@ export class ThreadMemory {
     this.broker ??= this.start(frames, common);
     this.broker.add({ name: vm, memory, balloon, reservedFrame, group: GROUP, settings: {} });
     this.told.delete(vm);
+    this.stir();
   }
 
   /** Lets a VM go that has ended. */
   remove(vm: string): void {
     this.broker?.remove(vm);
     this.told.delete(vm);
+    if (this.broker?.names().length !== 0) return;
+    clearTimeout(this.timer);
+    this.timer = undefined;
   }
 
   /** What the host lets a VM have. */
   setTarget(vm: string, target: MemoryTarget): void {
     this.broker?.setTarget(vm, target);
+    this.stir();
   }
 
   /** A gate that also keeps a VM from running while it must give memory up first. */
@@ -60,6 +69,7 @@ export class ThreadMemory {
     return {
       acquire: async () => {
         cancelled = false;
+        this.stir();
         while (!mayRun() && !cancelled) {
           await new Promise<void>((resolve) => {
             wake = resolve;
@@ -88,9 +98,28 @@ export class ThreadMemory {
       },
       read: (slot: number, target: Uint8Array) => file!.read(slot, target),
     };
-    const broker = new MemoryBroker({ frames, common, swap: new SwapStore(backend, SWAP_PAGES) });
-    setInterval(() => this.tick(broker), TICK_MS).unref();
-    return broker;
+    return new MemoryBroker({ frames, common, swap: new SwapStore(backend, SWAP_PAGES) });
+  }
+
+  /** Something has happened that the memory's next look is for. */
+  private stir(): void {
+    this.isStirred = true;
+    if (this.timer === undefined || this.isResting) this.arm(TICK_MS);
+  }
+
+  private arm(milliseconds: number): void {
+    clearTimeout(this.timer);
+    this.isResting = milliseconds === REST_MS;
+    this.timer = setTimeout(() => {
+      const { broker } = this;
+      this.timer = undefined;
+      if (broker === undefined || broker.names().length === 0) return;
+      const wasStirred = this.isStirred;
+      this.isStirred = false;
+      if (wasStirred) broker.stir();
+      this.tick(broker);
+      this.arm(wasStirred || !broker.isAtRest ? TICK_MS : REST_MS);
+    }, milliseconds).unref();
   }
 
   private tick(broker: MemoryBroker): void {
