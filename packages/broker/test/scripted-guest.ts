@@ -31,6 +31,11 @@ export class Script {
     }
   }
 
+  /** Steps that hang. */
+  get hung(): number {
+    return this.hanging.size;
+  }
+
   /** Ends all steps that hang. */
   letGo(): void {
     for (const go of this.hanging) go();

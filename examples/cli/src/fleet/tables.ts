@@ -35,6 +35,12 @@ export function duration(seconds: number): string {
 
 const cores = (value: number | null): string => (value === null ? "none" : String(value));
 
+/** What there is to say of a VM: that it does not answer, how it ended. */
+function noteOn({ silentMs, message, state, status }: VmView): string {
+  if (silentMs !== undefined) return `has not answered for ${duration(silentMs / 1000)}`;
+  return message ?? (state === "off" && status !== undefined ? `status ${status}` : "");
+}
+
 /** The table of `hyperfile ps`. */
 export function vmTable(vms: readonly VmView[]): string {
   const rows = vms.map((vm) => [
@@ -49,7 +55,7 @@ export function vmTable(vms: readonly VmView[]): string {
     formatSize(vm.memoryBytes),
     vm.memory === undefined ? "-" : formatSize(vm.memory.touched),
     vm.snapshots.map(({ name }) => name).join(",") || "-",
-    vm.message ?? (vm.state === "off" && vm.status !== undefined ? `status ${vm.status}` : ""),
+    noteOn(vm),
   ]);
   return table(
     [

@@ -80,6 +80,10 @@ export const components: Readonly<Record<string, Schema>> = {
       memoryAllotment: { ...ref("Allotment"), description: "In bytes" },
       accounts: { ...ref("Accounts"), description: "Seconds since it was started" },
       activity: { enum: ["stopped", "idle", "waiting", "ready", "limited", "running"] },
+      silentMs: {
+        ...integer,
+        description: "For which its thread has not answered: the rest is what it told last",
+      },
       instructions: number,
       memory: ref("Memory"),
       counters: { type: "object", additionalProperties: number },

@@ -51,6 +51,8 @@ export interface VmView {
   readonly memoryAllotment: AllotmentView;
   readonly accounts?: AccountsView;
   readonly activity?: CpuState;
+  /** Milliseconds for which its thread has not answered: what follows is what it told last. */
+  readonly silentMs?: number;
   /** Guest instructions retired. */
   readonly instructions?: number;
   readonly memory?: MemoryView;

@@ -50,6 +50,12 @@ export function renderMetrics(source: MetricsSource): string {
       perVm(({ accounts }) => (accounts === undefined ? [] : [[{}, accounts.steal]])),
     ),
     family(
+      "hyperfile_vm_silent_seconds",
+      "gauge",
+      "Time for which a VM's thread has not answered.",
+      perVm(({ silentMs }) => (silentMs === undefined ? [] : [[{}, silentMs / 1000]])),
+    ),
+    family(
       "hyperfile_vm_instructions_total",
       "counter",
       "Guest instructions retired.",

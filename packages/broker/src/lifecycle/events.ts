@@ -64,6 +64,11 @@ export class EventLog {
     return this.next - 1;
   }
 
+  /** Those who listen. */
+  get listenerCount(): number {
+    return this.listeners.size;
+  }
+
   /** The kept events after a number. */
   since(id: number): FleetEvent[] {
     const first = this.next - this.kept.length;

@@ -149,12 +149,13 @@ export async function runningFigures(fleet: Fleet, vm: ManagedVm): Promise<Runni
   const report = fleet.cpuOf(vm.name);
   return {
     ...(report === undefined ? {} : { accounts: accountsView(report.accounts), activity: report.state }),
-    ...(figures === undefined
+    ...(figures?.silentMs === undefined ? {} : { silentMs: Math.round(figures.silentMs) }),
+    ...(figures?.last === undefined
       ? {}
       : {
-          instructions: figures.retired,
-          memory: { ...figures.memory, ...memoryTarget(fleet, vm.name) },
-          counters: figures.counters,
+          instructions: figures.last.retired,
+          memory: { ...figures.last.memory, ...memoryTarget(fleet, vm.name) },
+          counters: figures.last.counters,
         }),
   };
 }

@@ -44,9 +44,11 @@ export interface VmHost {
   ended(vm: ManagedVm): void;
 }
 
-/** Figures of a VM that is up. */
-export interface VmFigures extends GuestFigures {
-  /** Milliseconds since they were asked for, where the thread has not answered a later question; else undefined. */
+/** What is known of a VM that is up. */
+export interface VmFigures {
+  /** What it told last; undefined if that was nothing yet. */
+  readonly last: GuestFigures | undefined;
+  /** Milliseconds for which its thread has not answered; undefined if it has. */
   readonly silentMs: number | undefined;
 }
 
@@ -83,8 +85,6 @@ interface Life {
   stopping: string;
   timeLimit: LongTimer | undefined;
   figures: GuestFigures | undefined;
-  /** When they were asked for, in milliseconds of the monotonic clock. */
-  figuresAt: number;
   /** A question for figures that is not answered yet. */
   asking: { readonly answer: Promise<void>; readonly since: number } | undefined;
 }
@@ -275,18 +275,17 @@ export class ManagedVm {
   }
 
   /**
-   * Memory, devices and instructions; undefined while it is off or has told nothing yet. A thread that does not answer
-   * at once is asked no second time before it has: its last figures are given, with their age.
+   * Memory, devices and instructions; undefined while it is off. A thread that does not answer at once is asked no second
+   * time before it has: what it told last is given, and how long it has been silent.
    */
   async figures(): Promise<VmFigures | undefined> {
     const { life } = this;
     if (life === undefined) return undefined;
     const since = life.asking?.since ?? performance.now();
-    life.asking ??= { since, answer: this.ask(life, since) };
+    life.asking ??= { since, answer: this.ask(life) };
     const patience = since + FIGURES_MS - performance.now();
     const isAnswered = patience > 0 && (await settlesWithin(life.asking.answer, patience));
-    if (life.figures === undefined) return undefined;
-    return { ...life.figures, silentMs: isAnswered ? undefined : performance.now() - life.figuresAt };
+    return { last: life.figures, silentMs: isAnswered ? undefined : performance.now() - since };
   }
 
   /** Its guest printed something. */
@@ -390,7 +389,6 @@ export class ManagedVm {
       stopping: "by force",
       timeLimit: undefined,
       figures: undefined,
-      figuresAt: 0,
       asking: undefined,
     };
     this.life = life;
@@ -493,10 +491,9 @@ export class ManagedVm {
     );
   }
 
-  private async ask(life: Life, at: number): Promise<void> {
+  private async ask(life: Life): Promise<void> {
     try {
       life.figures = await life.thread.call("figures", this.name, undefined);
-      life.figuresAt = at;
     } catch {
       // There is no guest yet, or none any more: what was known stays.
     } finally {

@@ -1,0 +1,267 @@
+/** Fleets whose guests and threads fail as they are told to: what they say is so, and nothing is left of what has gone. */
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { nextTurn } from "../../../test/scripted-guest.js";
+import { FleetDouble } from "../../../test/thread-double.js";
+import { HostScheduler } from "../../cpu/node/host-scheduler.js";
+import type { ManagedVm } from "./managed-vm.js";
+
+let scheduler: HostScheduler;
+let double: FleetDouble;
+
+beforeEach(async () => {
+  scheduler = await HostScheduler.start({ cores: 2 });
+  double = new FleetDouble(scheduler);
+});
+afterEach(async () => {
+  await double.close();
+  await scheduler.close();
+});
+
+const states = () => double.fleet.list().map(({ name, state }) => `${name} ${state}`);
+const codeOf = (promise: Promise<unknown>): Promise<string> =>
+  promise.then(
+    () => "done",
+    (error: { code?: string; message: string }) => error.code ?? error.message,
+  );
+/** Waits, in turns of the event loop, until something is so. */
+async function until(isSo: () => boolean): Promise<void> {
+  for (let turn = 0; turn < 20_000 && !isSo(); turn++) await nextTurn();
+  expect(isSo()).toBe(true);
+}
+
+describe("a fleet", () => {
+  it("pauses a VM after a snapshot that is under way, and leaves an original as it was when its clone fails", async () => {
+    await double.up("a: { kernel: embedded }");
+    const a = double.fleet.vm("a");
+    double.script.plans = { save: "late" };
+    await Promise.all([a.snapshot("one"), a.pause()]);
+    expect(a.state).toBe("paused");
+    double.script.plans = { clone: "fails" };
+    expect(await codeOf(double.fleet.clone("a", "b"))).toBe("E_SCRIPT");
+    expect(states()).toEqual(["a paused"]);
+    await a.resume();
+    expect(await codeOf(double.fleet.clone("a", "b"))).toBe("E_SCRIPT");
+    expect(states()).toEqual(["a running"]);
+    expect(double.guests.get("a")?.stills).toBe(0);
+    expect([double.slots, double.script.alive]).toEqual([1, 1]);
+    double.script.plans = {};
+    await double.fleet.clone("a", "b");
+    expect(states()).toEqual(["a running", "b running"]);
+  });
+
+  it("leaves no thread, slot or frame of a start or restore that fails", async () => {
+    await double.up("a: { kernel: embedded }");
+    const a = double.fleet.vm("a");
+    const threads = () => double.liveThreads.length;
+    await until(() => threads() >= 1);
+    for (const step of ["make", "restore", "load"] as const) {
+      await a.stop(true);
+      const frames = double.usedFrames;
+      double.script.plans = { [step]: "fails" };
+      if (step === "restore") {
+        double.script.plans = {};
+        await double.fleet.start("a");
+        const { mkdirSync, writeFileSync } = await import("node:fs");
+        mkdirSync(a.snapshotFolder.path, { recursive: true });
+        writeFileSync(`${a.snapshotFolder.path}/one.snapshot`, "");
+        await a.stop(true);
+        double.script.plans = { restore: "fails" };
+      }
+      expect(await codeOf(double.fleet.start("a", step === "restore" ? "one" : undefined)), step).toBe(
+        "E_SCRIPT",
+      );
+      expect([a.state, double.slots, double.script.alive], step).toEqual(["off", 0, 0]);
+      expect(double.usedFrames, step).toBe(frames);
+      double.script.plans = {};
+      await double.fleet.start("a");
+      expect(a.state).toBe("running");
+    }
+  });
+
+  it("ends the thread of an original that powers off while it is cloned, and of its clone", async () => {
+    for (let round = 0; round < 30; round++) {
+      await double.up(`a${round}: { kernel: embedded }`, `p${round}`);
+      const name = `a${round}`;
+      double.script.plans = round % 2 === 0 ? { clone: "late" } : {};
+      const cloned = codeOf(double.fleet.clone(name, `${name}-twin`));
+      for (let turn = 0; turn < round % 7; turn++) await nextTurn();
+      double.fleet.vm(name).type(new TextEncoder().encode("off 0\n"));
+      await cloned;
+      await double.fleet.down(`p${round}`, true);
+      for (const vm of double.fleet.list()) await double.fleet.remove(vm.name, true);
+    }
+    expect([double.slots, double.script.alive, double.usedFrames]).toEqual([0, 0, 0]);
+    // The one that waits for the next VM.
+    await until(() => double.liveThreads.length <= 1);
+  });
+
+  it("ends one VM of a group whose guest fails, and the others go on", async () => {
+    await double.up("a: { kernel: embedded, group: g }, b: { kernel: embedded, group: g }");
+    double.script.plans = { run: "fails" };
+    double.guests.get("a")?.finish({ kind: "off", status: 0 });
+    await until(() => double.fleet.vm("a").state === "crashed");
+    double.script.plans = {};
+    expect(states()).toEqual(["a crashed", "b running"]);
+    expect(double.fleet.vm("a").end?.message).toBe("run has failed");
+    await double.fleet.start("a");
+    expect(states()).toEqual(["a running", "b running"]);
+    expect(double.fleet.vm("a").thread).toBe(double.fleet.vm("b").thread);
+  });
+
+  it("stops one VM of a group with the shortest of times, and the others go on", async () => {
+    const vm = (name: string) => `${name}: { kernel: embedded, group: g, shutdown: never }`;
+    await double.up(`${vm("a")}, ${vm("b")}, ${vm("c")}`);
+    await double.fleet.vm("a").stop(false, 1);
+    await double.fleet.vm("b").stop(true, 1);
+    expect(states()).toEqual(["a off", "b off", "c running"]);
+  });
+
+  it("does not let one project wait for another that hangs, and takes that one down by force", async () => {
+    double.script.plans = { make: "hangs" };
+    const stuck = codeOf(double.up("a: { kernel: embedded }, c: { kernel: embedded }", "one"));
+    await until(() => double.script.hung === 1);
+    double.script.plans = {};
+    await double.up("b: { kernel: embedded }", "two");
+    expect(states()).toEqual(["a starting", "c off", "b running"]);
+    expect(await codeOf(double.up("c: { kernel: embedded }", "three"))).toBe("E_NAME_TAKEN");
+    expect(await double.fleet.down("one", true)).toEqual(["c", "a"]);
+    expect(await stuck).toBe("E_VM_STATE");
+    expect(states()).toEqual(["b running"]);
+    double.script.letGo();
+    await double.fleet.down("two", true);
+    await until(() => double.script.alive === 0);
+  });
+
+  it("shows what a silent thread told last, at once after the first time, and asks it no second time", async () => {
+    await double.up("a: { kernel: embedded }, b: { kernel: embedded }");
+    const [a, b] = [double.fleet.vm("a"), double.fleet.vm("b")];
+    expect(await a.figures()).toMatchObject({ last: { retired: 0 }, silentMs: undefined });
+    const thread = double.threads.find((one) => !one.isGone)!;
+    thread.isDeaf = true;
+    const asked: unknown[] = [];
+    const post = thread.postMessage.bind(thread);
+    thread.postMessage = (message) => {
+      if (message.kind === "request") asked.push(message.method);
+      post(message);
+    };
+    const silent = [await a.figures(), await a.figures(), await a.figures()];
+    expect(asked).toEqual(["figures"]);
+    for (const figures of silent) {
+      expect(figures?.last).toMatchObject({ retired: 0 });
+      expect(figures?.silentMs).toBeGreaterThan(100);
+    }
+    expect(await b.figures()).toMatchObject({ silentMs: undefined });
+    await a.stop(true);
+    expect(states()).toEqual(["a off", "b running"]);
+  });
+
+  it("ends a silent thread for one of its VMs only late, and tells and starts the others again", async () => {
+    await double.up(
+      "a: { kernel: embedded, group: g }, b: { kernel: embedded, group: g, restart: on-failure }",
+    );
+    double.liveThreads[0]!.isDeaf = true;
+    await double.fleet.vm("a").stop(true);
+    expect(double.fleet.vm("a")).toMatchObject({ state: "off", end: { kind: "stopped" } });
+    const crash = double.fleet.events.since(0).find(({ kind }) => kind === "vm.crashed");
+    expect(crash).toMatchObject({
+      name: "b",
+      message: "its thread has failed: VM a, which shared it, did not stop",
+    });
+    await until(() => double.fleet.vm("b").state === "running");
+    expect(double.fleet.vm("b").restarts).toBe(1);
+  });
+
+  it("does not start a VM again that was stopped while it waited for that", async () => {
+    await double.up("a: { kernel: embedded, restart: always }");
+    const a = double.fleet.vm("a");
+    a.type(new TextEncoder().encode("off 1\n"));
+    await until(() => a.state === "off");
+    await a.stop(false);
+    await new Promise((resolve) => setTimeout(resolve, 250));
+    expect([a.state, a.restarts]).toEqual(["off", 0]);
+  });
+});
+
+describe("random commands with random failures", () => {
+  const steps = ["make", "load", "run", "reset", "save", "clone"] as const;
+  const names = ["a", "b", "c"];
+
+  /** Xorshift32. */
+  function randomFrom(seed: number): (below: number) => number {
+    let state = seed | 1;
+    return (below) => {
+      state ^= state << 13;
+      state ^= state >>> 17;
+      state ^= state << 5;
+      return (state >>> 0) % below;
+    };
+  }
+
+  it("leave no state that lies, no frame, slot, thread, listener or guest, in 500 sequences", async () => {
+    let given = 0;
+    let done = 0;
+    for (let sequence = 1; sequence <= 500; sequence++) {
+      const random = randomFrom(sequence * 7919);
+      const { fleet, script } = double;
+      const vms =
+        "a: { kernel: embedded, group: g }, b: { kernel: embedded, group: g }, c: { kernel: embedded }";
+      script.plans = {};
+      await double.up(vms);
+      const commands: readonly ((vm: ManagedVm) => Promise<unknown>)[] = [
+        (vm) => fleet.start(vm.name),
+        (vm) => vm.pause(),
+        (vm) => vm.resume(),
+        (vm) => vm.reset(),
+        (vm) => vm.snapshot("one"),
+        (vm) => fleet.clone(vm.name, `${vm.name}-${random(3)}`),
+        (vm) => vm.stop(random(2) === 0, 5),
+        (vm) => vm.figures(),
+        async (vm) => vm.type(new TextEncoder().encode(`off ${random(2)}\n`)),
+        () => fleet.remove(`${names[random(3)]}-${random(3)}`, true),
+        () => double.up(vms),
+      ];
+      const answers: Promise<string>[] = [];
+      for (let at = 0; at < 10; at++) {
+        for (const step of steps) {
+          const plan = random(5);
+          script.plans[step] = plan === 0 ? "fails" : plan === 1 ? "late" : "done";
+        }
+        const known = fleet.list();
+        const vm = known[random(known.length)]!;
+        const command = commands[random(commands.length)]!;
+        given++;
+        answers.push(codeOf((async () => command(vm))()));
+        for (let turn = random(4); turn > 0; turn--) await nextTurn();
+        if (random(40) === 0)
+          double.liveThreads[random(double.liveThreads.length)]?.fail(new Error("broken"));
+      }
+      done += (await Promise.all(answers)).filter((answer) => answer === "done").length;
+      script.plans = {};
+      for (let turn = 0; turn < 12; turn++) await nextTurn();
+      // What is shown is so: a VM that runs or is paused obeys as such, one that is off can be started.
+      const what = `sequence ${sequence}`;
+      expect(script.misuses, what).toEqual([]);
+      const up = fleet.list().filter(({ isUp }) => isUp);
+      expect(double.slots, what).toBe(up.length);
+      for (const vm of fleet.list()) {
+        const isStanding = vm.state === "paused";
+        if (vm.isUp) {
+          expect(["running", "paused"], `${what}: ${vm.name}`).toContain(vm.state);
+          expect(await codeOf(isStanding ? vm.resume() : vm.pause()), `${what}: ${vm.name}`).toBe("done");
+          expect(vm.state, what).toBe(isStanding ? "running" : "paused");
+        } else {
+          expect(["off", "crashed"], what).toContain(vm.state);
+          expect(await codeOf(vm.pause()), what).toBe("E_VM_STATE");
+        }
+      }
+      await fleet.down("shop", true);
+      for (const vm of fleet.list()) await fleet.remove(vm.name, true);
+      expect([double.slots, double.usedFrames, fleet.list().length], what).toEqual([0, 0, 0]);
+      expect(fleet.events.listenerCount, what).toBe(0);
+    }
+    expect(double.liveThreads.length).toBeLessThanOrEqual(1);
+    expect(double.fleet.events.since(0).filter(({ kind }) => kind === "daemon.failed")).toEqual([]);
+    expect(given).toBe(5000);
+    expect(done).toBeGreaterThan(1000);
+  }, 600_000);
+});
