@@ -10,6 +10,7 @@ import { LifecycleError } from "../errors.js";
 import type { GuestEnd } from "../guest-port.js";
 import type { GuestInput, GuestNews, GuestRequest, GuestRequests, GuestThreadData } from "../protocol.js";
 import type { VmState } from "../vm-states.js";
+import { settlesWithin } from "../waiting.js";
 
 /** What comes from a thread without being asked for. */
 export interface GuestThreadListener {
@@ -44,6 +45,9 @@ export interface ThreadHandle {
 const HEAP_MEBIBYTES = 1024;
 /** Milliseconds for a thread to be gone that was told to end: an operation of the host's may keep it. */
 const EXIT_MS = 5000;
+
+/** Milliseconds for the last words of a thread whose VMs are gone. */
+const LAST_WORDS_MS = 500;
 
 /** Starts a thread. @param program module that calls `serveGuests` */
 export function startWorker(program: URL, data: GuestThreadData): ThreadHandle {
@@ -134,7 +138,11 @@ export class GuestThread {
   /** A VM has left; the last one takes the thread along. Resolves when what the VM had is free. */
   async leave(vm: string): Promise<void> {
     this.tenants.delete(vm);
-    if (this.tenants.size === 0) await this.terminate();
+    if (this.tenants.size > 0) return;
+    this.isEnding = true;
+    // What it has said is heard first: why a start has failed, for one.
+    await settlesWithin(this.call("ping", vm, undefined), LAST_WORDS_MS);
+    await this.terminate();
   }
 
   /**
