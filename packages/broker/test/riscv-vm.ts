@@ -1,45 +1,29 @@
 /**
- * RISC-V virtual machines in one pool, for tests and experiments: hart, board, clock and firmware put together, run
- * for exact numbers of instructions, and saved, restored and cloned.
+ * Machines in one pool, for tests and experiments: run for exact numbers of instructions, and saved, restored and
+ * cloned.
  *
  * Devices and timers are looked at whenever the count of retired instructions passes a multiple of `GRID`, and when
  * the hart waits: what a run does depends on nothing but its state, wherever it is interrupted.
  */
-import {
-  bootPlan,
-  type ConsoleBackend,
-  ConsoleInput,
-  parseKernel,
-  type VirtBoard,
-  type VirtioBalloon,
-  virtBoard,
-  virtioBalloon,
-  virtioConsole,
-  virtioRng,
-  wallClockFrom,
-} from "@hyperfile/devices";
+import type { VirtBoard, VirtioBalloon } from "@hyperfile/devices";
 import {
   type GuestMemory,
   guestIn,
   type MachineMemory,
   type MemoryPool,
-  type RiscvCore,
-  RiscvCpu,
+  type RiscvCpu,
   riscvPool,
-  supervisorBinary,
   type Tier,
 } from "@hyperfile/jit";
-import { balloonMemory } from "../src/memory/balloon-memory.js";
+import { type RiscvVirt, riscvVirt } from "@hyperfile/machine";
 import { xxh32 } from "../src/snapshot/checksum.js";
-import { cloneParts, memoryDigest, type SnapshotMachine } from "../src/snapshot/machine.js";
+import { memoryDigest, type SnapshotMachine } from "../src/snapshot/machine.js";
 import { encodeValue, type PlainRecord } from "../src/snapshot/values.js";
-import { type MachineClock, RealClock, VirtualClock } from "../src/vm/clock.js";
+import type { MachineClock } from "../src/vm/clock.js";
 
 /** Instructions between two looks at devices and timers. */
 const GRID = 50_000;
 const RAM_BASE = 0x80000000;
-const EPOCH = 1_767_225_600_000;
-const isa = "imafdc_zicntr_zicsr_zifencei_zba_zbb_zbs_sstc_svadu_svinval";
 
 /** What a VM is made from. */
 export interface TestVmOptions {
@@ -63,7 +47,8 @@ export interface TestVmOptions {
 /** A pool and the VMs in it. */
 export class TestHost {
   readonly pool: MemoryPool;
-  core: RiscvCore | undefined;
+  /** The first machine, on whose engine all take turns. */
+  first: RiscvVirt | undefined;
 
   constructor(frameBytes: number, codePages?: number) {
     this.pool = riscvPool({ frameBytes, ...(codePages === undefined ? {} : { codePages }) });
@@ -78,120 +63,85 @@ export class TestHost {
 
   /** Makes a VM whose state is to be restored. */
   make(options: TestVmOptions): TestVm {
-    const memory = guestIn(this.pool, { ramBytes: options.ramBytes, ramBase: RAM_BASE });
-    return new TestVm(this, options, memory);
+    return new TestVm(this, options, guestIn(this.pool, { ramBytes: options.ramBytes, ramBase: RAM_BASE }));
   }
 }
 
 /** A VM. */
 export class TestVm {
+  readonly virt: RiscvVirt;
   readonly cpu: RiscvCpu;
   readonly board: VirtBoard;
   readonly clock: MachineClock;
   readonly machine: SnapshotMachine;
   readonly guest: GuestMemory;
-  readonly balloon: VirtioBalloon;
   /** What the guest has printed. */
   output = "";
-  /** The guest has powered itself off. */
+  /** The guest has powered itself off, or was destroyed. */
   off = false;
-  private seed: number;
   private readonly decoder = new TextDecoder();
 
+  /** @param original whose clone this is */
   constructor(
     readonly host: TestHost,
     readonly options: TestVmOptions,
-    readonly memory: MachineMemory,
+    memory?: MachineMemory,
+    original?: TestVm,
   ) {
-    const { xlen = 64, ramBytes } = options;
-    this.guest = memory.guest;
-    this.seed = options.seed ?? 0x2545f491;
-    const cpu = () => this.cpu;
-    this.clock = options.virtualTime === false ? new RealClock() : new VirtualClock(() => cpu().retired());
-    const console: ConsoleBackend = {
-      write: (bytes) => {
+    const { kernel, initrd, append = "", virtualTime = true, balloon = false, seed = 0 } = options;
+    const console = {
+      write: (bytes: Uint8Array) => {
         this.output += this.decoder.decode(bytes, { stream: true });
       },
     };
     const onPower = () => {
       this.off = true;
-      cpu().stop();
     };
-    const input = new ConsoleInput();
-    const hvc = virtioConsole({ backend: console, input });
-    this.balloon = virtioBalloon({ memory: balloonMemory(memory.guest) });
-    const rng = virtioRng({ entropy: (bytes) => this.random(bytes) });
-    this.board = virtBoard({
-      memory: memory.guest,
-      ramBytes,
-      harts: [{ setPending: (cause, level) => cpu().hart.setPending(cause, level) }],
-      clock: this.clock,
-      console,
-      input,
-      virtio: [hvc.factory, rng, ...(options.balloon === true ? [this.balloon.factory] : [])],
-      wallClock: wallClockFrom(EPOCH, this.clock),
-      onPower,
-    });
-    this.cpu = new RiscvCpu({
-      xlen,
-      memory,
-      bus: this.board.bus,
-      clock: this.clock,
-      tier: options.tier ?? "auto",
-      verify: "off",
-      background: options.background ?? false,
-      ...(options.hotThreshold === undefined ? {} : { hotThreshold: options.hotThreshold }),
-      ...(host.core === undefined ? {} : { core: host.core }),
-      sbi: supervisorBinary({
-        harts: () => [cpu().hart],
-        memory: memory.guest,
-        console: this.board.firmware,
-        onPower,
-      }),
-    });
-    host.core ??= this.cpu.core;
-    this.machine = {
-      config: { xlen, ramBytes, devices: options.balloon === true ? "virt with balloon" : "virt" },
-      memory: memory.guest,
-      parts: {
-        cpu: this.cpu,
-        clock: this.clock,
-        board: {
-          save: () => this.board.save() as PlainRecord,
-          restore: (state) => this.board.restore(state as Parameters<VirtBoard["restore"]>[0]),
-        },
-        entropy: {
-          save: () => ({ seed: this.seed }),
-          restore: ({ seed }) => {
-            this.seed = seed as number;
-          },
-        },
-      },
-    };
+    this.virt =
+      original === undefined
+        ? riscvVirt({
+            ramBytes: options.ramBytes,
+            xlen: options.xlen ?? 64,
+            console,
+            onPower,
+            devices: balloon ? ["console", "entropy", "balloon"] : ["console", "entropy"],
+            clock: virtualTime ? "virtual" : "host",
+            name: String(seed),
+            tier: options.tier ?? "auto",
+            verify: "off",
+            background: options.background ?? false,
+            ...(kernel.length === 0
+              ? {}
+              : {
+                  boot: {
+                    kernel: { name: "kernel", bytes: kernel },
+                    append,
+                    ...(initrd === undefined ? {} : { initrd: { name: "initrd", bytes: initrd } }),
+                  },
+                }),
+            ...(options.hotThreshold === undefined ? {} : { hotThreshold: options.hotThreshold }),
+            ...(memory === undefined ? {} : { memory }),
+            ...(host.first === undefined ? {} : { beside: host.first }),
+          })
+        : original.virt.clone({ console, onPower, name: String(seed) });
+    host.first ??= this.virt;
+    const { cpu, board, clock, state } = this.virt;
+    this.cpu = cpu;
+    this.board = board;
+    this.clock = clock;
+    this.machine = state;
+    this.guest = this.virt.memory.guest;
+    this.output = original?.output ?? "";
+  }
+
+  /** The memory balloon. */
+  get balloon(): VirtioBalloon {
+    return this.virt.balloon!;
   }
 
   /** Loads the kernel and puts the hart at its entry. */
   load(): void {
-    const { xlen = 64, ramBytes, kernel, initrd, append = "" } = this.options;
-    const plan = bootPlan({
-      xlen,
-      ramBytes,
-      kernel: parseKernel(kernel, "kernel"),
-      deviceTree: (range) =>
-        this.board.deviceTree({
-          isa: `rv${xlen}${isa}`,
-          mmu: xlen === 32 ? "sv32" : "sv57",
-          bootargs: append,
-          rngSeed: new Uint8Array(32).fill(this.seed),
-          ...(range === undefined ? {} : { initrd: range }),
-        }),
-      ...(initrd === undefined ? {} : { initrd }),
-    });
-    for (const { gpa, bytes } of plan.placements) {
-      if (!this.guest.write(gpa, bytes)) throw new Error(`no room at 0x${gpa.toString(16)}`);
-    }
-    const pcHi = Math.floor(plan.entry / 0x100000000);
-    this.cpu.start({ pcLo: plan.entry | 0, pcHi, mode: plan.mode, args: plan.args });
+    this.virt.load();
   }
 
   /** Runs until so many instructions have retired in all, or the guest is off, or nothing can wake it. */
@@ -238,17 +188,13 @@ export class TestVm {
 
   /** A VM with the same state, by copy-on-write. */
   clone(): TestVm {
-    const twin = new TestVm(this.host, this.options, this.cpu.shareMemory());
-    cloneParts(this.machine, twin.machine);
-    twin.output = this.output;
-    return twin;
+    return new TestVm(this.host, this.options, undefined, this);
   }
 
   /** Gives the VM's memory back. */
   destroy(): void {
     this.off = true;
-    this.cpu.core.park();
-    this.guest.free();
+    this.virt.free();
   }
 
   /** Digests of everything that a guest could tell: memory, registers, devices, clock. */
@@ -264,13 +210,13 @@ export class TestVm {
       kept,
       board: this.board.save() as PlainRecord,
       clock: this.clock.save(),
-      seed: this.seed,
+      identity: this.machine.parts.identity!.save(),
     });
     return { memory: memoryDigest(this.guest), state: xxh32(state) };
   }
 
   private look(): void {
-    this.board.tick();
+    this.virt.tick();
     this.cpu.pollTimer();
   }
 
@@ -285,16 +231,5 @@ export class TestVm {
     if (clock.millisecondsUntil(deadline) > 0) return false;
     this.look();
     return cpu.wakeReady();
-  }
-
-  private random(bytes: Uint8Array): void {
-    let state = this.seed;
-    for (let at = 0; at < bytes.length; at++) {
-      state ^= state << 13;
-      state ^= state >>> 17;
-      state ^= state << 5;
-      bytes[at] = state;
-    }
-    this.seed = state;
   }
 }

@@ -166,9 +166,9 @@ describe("restoring", () => {
     expect(error.message).toBe(
       "the snapshot is of another machine: it has ramBytes 16777216, this machine 33554432",
     );
-    const { entropy: _, ...parts } = larger.machine.parts;
+    const { identity: _, ...parts } = larger.machine.parts;
     const other = { ...larger.machine, config: { ...larger.machine.config, ramBytes: RAM }, parts };
-    expect(errorOf(() => restoreMachine(bytes, other, codec)).message).toContain("entropy");
+    expect(errorOf(() => restoreMachine(bytes, other, codec)).message).toContain("identity");
   });
 
   it("says so when there is too little memory for it", () => {

@@ -98,6 +98,8 @@ export interface RiscvVirtOptions
   readonly slice?: number;
   /** What a guest's reset does: boots it again, or ends the run. `boot` unless given. */
   readonly onReset?: "boot" | "end";
+  /** Is told when the guest turns its power off or resets, inside its store. */
+  readonly onPower?: (event: PowerEvent) => void;
   /** Receiver of what the translator does. */
   readonly dump?: Dump;
   /** Takes a profile. */
@@ -105,7 +107,7 @@ export interface RiscvVirtOptions
 }
 
 /** What a clone does not have from its original. */
-export type CloneOptions = Pick<RiscvVirtOptions, "name" | "console" | "gate" | "steal">;
+export type CloneOptions = Pick<RiscvVirtOptions, "name" | "console" | "gate" | "steal" | "onPower">;
 
 /** Where the calendar of a machine in virtual time begins: 2026-01-01T00:00:00Z in milliseconds. */
 const VIRTUAL_EPOCH = 1_767_225_600_000;
@@ -317,7 +319,7 @@ export class RiscvVirt implements Machine {
    * @throws MemoryError if there is no frame left
    */
   clone(options: CloneOptions = {}): RiscvVirt {
-    const { console: _, gate: __, steal: ___, name: ____, ...same } = this.options;
+    const { console: _, gate: __, steal: ___, name: ____, onPower: _____, ...same } = this.options;
     this.board.flush();
     const twin = new RiscvVirt({ ...same, ...options, memory: this.cpu.shareMemory(), beside: this }, this);
     cloneParts(this.state, twin.state);
@@ -364,6 +366,13 @@ export class RiscvVirt implements Machine {
       mode: plan.mode,
       args: plan.args,
     });
+  }
+
+  /** Lets the devices catch up with the time, as before each slice; for owners that run the `cpu` by themselves. */
+  tick(): void {
+    this.console.begin();
+    this.board.tick();
+    this.hvc?.drain();
   }
 
   private makeCpu(isVirtual: boolean): RiscvCpu {
@@ -439,15 +448,10 @@ export class RiscvVirt implements Machine {
   }
 
   private power(event: PowerEvent): void {
+    this.options.onPower?.(event);
     const ends = event.kind === "reset" && this.options.onReset === "end";
     this.loop.requestPower(ends ? { kind: "off", status: 0 } : event);
     this.cpu.stop();
-  }
-
-  private tick(): void {
-    this.console.begin();
-    this.board.tick();
-    this.hvc?.drain();
   }
 
   private slice(budget: number): "budget" | "wait" | "stop" {
