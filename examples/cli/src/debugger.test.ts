@@ -103,11 +103,10 @@ const GDB = "gdb-multiarch";
 const hasGdb = spawnSync(GDB, ["--version"]).status === 0;
 
 /** Runs GDB's commands against a stub; gives what it prints. */
-const gdb = (port: number, commands: readonly string[]) =>
+const gdb = (port: number, osabi: string, commands: readonly string[]) =>
   new Promise<string>((resolve, reject) => {
-    // For Linux GDB steps by breakpoints of its own.
     const all = [
-      "set osabi none",
+      `set osabi ${osabi}`,
       "set architecture riscv:rv64",
       `target remote 127.0.0.1:${port}`,
       ...commands,
@@ -118,9 +117,10 @@ const gdb = (port: number, commands: readonly string[]) =>
     );
   });
 
-it.skipIf(!hasGdb)(
-  "works with GDB: watchpoints, CSRs, the mode, WFI and monitor",
-  async () => {
+// For Linux GDB steps by breakpoints of its own.
+it.skipIf(!hasGdb).each(["none", "GNU/Linux"])(
+  "works with GDB for %s: watchpoints, CSRs, the mode, WFI and monitor",
+  async (osabi) => {
     const port = await freePort();
     // auipc s0, 1; ld a1, 0(s0); addi a0, a0, 1; sd a0, 0(s0); wfi; j . - 12
     const words = [0x00001417, 0x00043583, 0x00150513, 0x00a43023, 0x10500073, 0xff5ff06f];
@@ -136,7 +136,7 @@ it.skipIf(!hasGdb)(
       gdbPort: port,
     });
     const run = machine.run();
-    const out = await gdb(port, [
+    const out = await gdb(port, osabi, [
       "p $priv",
       "p/x $mtvec",
       "set $mscratch = 0x123",

@@ -66,8 +66,8 @@ export async function attachDebugger(machine: RiscvVirt, port: number): Promise<
     });
   }
   machine.observe(() => {
-    const { stop } = look;
-    if (stop === undefined || stopped === undefined) return;
+    const stop = stopped === undefined ? undefined : look.stopReason();
+    if (stop === undefined) return;
     vm.pause();
     tell(stop);
   });

@@ -41,6 +41,21 @@ describe("a single step", () => {
     expect([machine.pc, machine.x(A0)]).toEqual([BigInt(RAM + 8), 3n]);
   });
 
+  it("that a debugger makes of a breakpoint after WFI comes to it", () => {
+    const machine = new RiscvMachine({ xlen: 64 });
+    const debug = new RiscvDebug(machine.cpu);
+    place(machine, "wfi\n addi a0, a0, 1\n wfi\n j .");
+    debug.setBreakpoint(BigInt(RAM + 4), true);
+    debug.beforeRun();
+    expect([machine.cpu.run(10), debug.stopReason(), machine.pc]).toEqual([
+      "wait",
+      "breakpoint",
+      BigInt(RAM + 4),
+    ]);
+    debug.beforeRun();
+    expect([machine.cpu.run(10), debug.stopReason(), machine.x(A0)]).toEqual(["wait", undefined, 1n]);
+  });
+
   it("is passed by a breakpoint once, where it stands, and by no other", () => {
     const machine = new RiscvMachine({ xlen: 64 });
     const debug = new RiscvDebug(machine.cpu);
@@ -48,9 +63,9 @@ describe("a single step", () => {
     debug.step();
     debug.setBreakpoint(BigInt(RAM), true);
     debug.beforeRun();
-    expect([machine.cpu.run(100), debug.stop, machine.x(A0)]).toEqual(["stop", "breakpoint", 1n]);
+    expect([machine.cpu.run(100), debug.stopReason(), machine.x(A0)]).toEqual(["stop", "breakpoint", 1n]);
     debug.beforeRun();
-    expect([machine.cpu.run(100), debug.stop, machine.x(A0)]).toEqual(["stop", "breakpoint", 2n]);
+    expect([machine.cpu.run(100), debug.stopReason(), machine.x(A0)]).toEqual(["stop", "breakpoint", 2n]);
   });
 });
 
@@ -68,7 +83,7 @@ describe.each(tiers)("watchpoints in tier %s", (tier) => {
   const run = (budget = 1000) => {
     debug.beforeRun();
     machine.cpu.run(budget);
-    return [debug.stop, Number(machine.pc) - RAM];
+    return [debug.stopReason(), Number(machine.pc) - RAM];
   };
 
   it("stop before the access, once for each, and let the rest of the page be", () => {

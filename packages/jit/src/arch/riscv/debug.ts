@@ -166,11 +166,19 @@ export class RiscvDebug {
     this.watch();
   }
 
-  /** Why the last run, or step, ended early; undefined if nothing of the debugger's ended it. */
-  get stop(): RiscvStop | undefined {
+  /**
+   * Why the last run, or step, ended early; undefined if nothing of the debugger's ended it. A hart that waits before a
+   * breakpoint has reached it: WFI may complete at any time, and debuggers step by breakpoints where they know how.
+   */
+  stopReason(): RiscvStop | undefined {
+    const { hart, engine } = this.cpu;
     const { hit } = this.watchpoints;
     if (hit !== undefined) return { watch: hit.kind, address: hit.address };
-    return this.cpu.engine.atBreakpoint ? "breakpoint" : undefined;
+    if (hart.waiting && this.breakpoints.has(pair(hart.pcLow, hart.pcHigh))) {
+      hart.waiting = false;
+      return "breakpoint";
+    }
+    return engine.atBreakpoint ? "breakpoint" : undefined;
   }
 
   /**
@@ -179,7 +187,7 @@ export class RiscvDebug {
    */
   step(): RiscvStop | undefined {
     this.run(!this.isPassing());
-    return this.stop;
+    return this.stopReason();
   }
 
   /** Makes the CPU ready to run: what it has stopped for is passed. */
