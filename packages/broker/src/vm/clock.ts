@@ -57,8 +57,8 @@ const hostClocks: HostClocks = { monotonic: () => performance.now(), wall: () =>
 
 /** Milliseconds by which guest time may jump: kernels complain of 20 s and more. */
 const STEP = 8000;
-/** Milliseconds of the host for which a guest runs without waiting before the next step: it has to notice the last. */
-const STEP_EVERY = 4;
+/** Milliseconds and slices for which a guest runs without waiting before the next step: it has to deal with the last. */
+const STEP_EVERY = { milliseconds: 4, slices: 20 };
 /** Milliseconds behind that are not made up for: less than anybody minds, more than clocks drift by in hours. */
 const TOLERANCE = 250;
 /** Milliseconds that an idle guest makes up for timer by timer; what is more comes at once. */
@@ -74,6 +74,8 @@ export class RealClock implements MachineClock {
   private seen = 0;
   /** Monotonic time of the last step, or when the guest last waited: then it has noticed all before. */
   private stepped: number;
+  /** Slices since then. */
+  private slices = 0;
   private frozenAt: number | undefined;
 
   constructor(
@@ -98,6 +100,7 @@ export class RealClock implements MachineClock {
     const behind = this.behind();
     if (behind <= TOLERANCE) return;
     this.stepped = this.host.monotonic();
+    this.slices = 0;
     const idle = tick / TICKS_PER_MILLISECOND - this.milliseconds();
     this.advance(Math.min(behind, Math.max(idle, behind - MOST_IN_STEPS, 0)));
   }
@@ -106,8 +109,10 @@ export class RealClock implements MachineClock {
     const behind = this.behind();
     if (behind <= TOLERANCE) return;
     const now = this.host.monotonic();
-    if (now - this.stepped < STEP_EVERY) return;
+    // Others may have had the time.
+    if (++this.slices < STEP_EVERY.slices || now - this.stepped < STEP_EVERY.milliseconds) return;
     this.stepped = now;
+    this.slices = 0;
     this.advance(Math.min(behind, STEP));
   }
 
