@@ -1,3 +1,4 @@
+export { isBuiltIn } from "./built-in.js";
 export * from "./front-end.js";
 export * from "./front-end-check.js";
 export * from "./ir/index.js";

@@ -5,6 +5,7 @@ export * from "./backend/js/verify.js";
 export * from "./engine/code-pages.js";
 export { CpuError } from "./engine/cpu-options.js";
 export * from "./engine/engine.js";
+export * from "./engine/engine-error.js";
 export * from "./engine/flat-cpu.js";
 export * from "./engine/tiers.js";
 export * from "./memory/frame-store.js";

@@ -9,7 +9,6 @@ import { type Bindings, type Bound, evaluate, runtimeBindings } from "../src/bac
 import { headerWord } from "../src/backend/js/emitter.js";
 import { EmissionVerifier } from "../src/backend/js/verify.js";
 import type { ModuleWriter } from "../src/backend/wasm/encoder.js";
-import { regionSignature } from "../src/backend/wasm/interpreter.js";
 import { WasmRuntime } from "../src/backend/wasm/runtime.js";
 import {
   HART_STRIDE,
@@ -138,18 +137,11 @@ export class JsMachine {
     return { returned, left: this.left };
   }
 
-  /**
-   * Compiles `module`, which has put a region into element 0 of the table, and runs the region with a budget of
-   * `budget` instructions.
-   */
+  /** Compiles `module`, which exports a region as `region`, and runs the region with a budget of `budget` instructions. */
   runRegion(module: ModuleWriter, budget: number): JsOutcome {
     words[word("budget")] = budget;
     const runtime = new WasmRuntime(memory, this.runtime());
-    runtime.reserve();
-    const caller = module.function("call", regionSignature);
-    caller.i32(0);
-    caller.callIndirect(regionSignature);
-    (runtime.instantiate(module).call as () => void)();
+    (runtime.instantiate(module).region as () => void)();
     return { returned: null, left: this.left };
   }
 

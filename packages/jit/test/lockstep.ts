@@ -393,6 +393,9 @@ function* lockstepRun(
   const place = bytes[0]!.findIndex((byte, index) => byte !== bytes[1]![index]);
   if (place >= 0 && !ambiguous)
     divergence ??= `xlen ${xlen} seed ${seed}: memory differs at 0x${(RAM + place).toString(16)}`;
+  const { translationsFailed } = right.engine.counters;
+  if (translationsFailed > 0)
+    divergence ??= `xlen ${xlen} seed ${seed}: the host refused ${translationsFailed} translations`;
   return {
     instructions: left.retired(),
     translated: right.engine.counters.translated,

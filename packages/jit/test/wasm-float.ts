@@ -19,8 +19,7 @@ import {
   softSquareRoot64,
 } from "../../decoder/src/ir/float/soft64.js";
 import { runtimeBindings } from "../src/backend/js/bindings.js";
-import { ModuleWriter, ValueType } from "../src/backend/wasm/encoder.js";
-import { regionSignature } from "../src/backend/wasm/interpreter.js";
+import { ModuleWriter } from "../src/backend/wasm/encoder.js";
 import { emitWasmRegion } from "../src/backend/wasm/region.js";
 import { WasmRuntime } from "../src/backend/wasm/runtime.js";
 import { HART_STRIDE, header, STATE_OFFSET } from "../src/memory/layout.js";
@@ -165,11 +164,10 @@ export class WasmFloat {
     for (const [number, each] of floatOperations.entries()) {
       for (const mode of each.rounds ? MODES : [0]) {
         const index = number * MODES.length + mode;
-        while (runtime.reserve() < index);
         const block = this.blockOf(each, mode);
         const node = { place: 0, block, length: 4, context: ROOT, edges: [{ kind: "exit", place: 4 }] };
         const head = structure({ nodes: [node as never], instructions: 1 });
-        emitWasmRegion(module, index, head, {
+        emitWasmRegion(module, String(index), head, {
           shape,
           hartOffset: 0,
           wideAddresses: true,
@@ -179,10 +177,8 @@ export class WasmFloat {
         });
       }
     }
-    const caller = module.function("call", { parameters: [ValueType.i32], results: [] });
-    caller.get(0);
-    caller.callIndirect(regionSignature);
-    this.call = runtime.instantiate(module).call as (index: number) => void;
+    const exports = runtime.instantiate(module);
+    this.call = (index) => (exports[index] as () => void)();
   }
 
   /** Runs an operation's region. `words` are its operands, 64-bit ones in two halves; `flags` are set before. */

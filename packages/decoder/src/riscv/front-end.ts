@@ -1,4 +1,5 @@
 /** RISC-V as a front end of the translator: RV32GC and RV64GC with the extensions of `isa.ts`. */
+import { markBuiltIn } from "../built-in.js";
 import type { FrontEnd, GuestInsn, Template } from "../front-end.js";
 import type { Block, Field } from "../ir/types.js";
 import type { TableEntry } from "../table/instruction-table.js";
@@ -80,7 +81,7 @@ export function riscvFrontEnd(xlen: 32 | 64): FrontEnd {
   const recent = new Array<GuestInsn | undefined>(1 << RECENT_BITS).fill(undefined);
   const recentBits = new Int32Array(1 << RECENT_BITS);
 
-  return {
+  return markBuiltIn({
     name: `rv${xlen}gc`,
     shape: riscvState(xlen),
     addressType: xlen === 64 ? "i64" : "i32",
@@ -123,5 +124,5 @@ export function riscvFrontEnd(xlen: 32 | 64): FrontEnd {
       const pc = (BigInt(pcHi >>> 0) << 32n) | BigInt(pcLo >>> 0);
       return disassemble(table, encode(entry.row.encoding, insn.fields), 4, pc);
     },
-  };
+  });
 }

@@ -47,8 +47,11 @@ export interface RegionRecord {
   state: "pending" | "active" | "dropped";
   /** Index in `counters` of its head. */
   readonly head: number;
-  /** Its number, which the counter holds in its low bits; -1 of a region in JavaScript, which is a translation. */
-  readonly index: number;
+  /**
+   * Its number, which the counter holds in its low bits; -1 until it is in place, and of a region in JavaScript, which is
+   * a translation.
+   */
+  index: number;
   /** Guest instructions. */
   readonly instructions: number;
   /** Bytes of its WebAssembly, or characters of its JavaScript. */
@@ -93,8 +96,11 @@ export interface CodePageEvents {
   onDerive?(page: CodePage, offset: number, length: number): void;
   /** The page gives way: nothing may refer to its index any more. */
   onRelease(page: CodePage): void;
-  /** A region is void; if it was not pending, its number may be given out again. */
-  onDropRegion(region: RegionRecord, wasPending: boolean): void;
+  /**
+   * A region is void; if it was not pending, its number may be given out again. `hasChanged` says that its code was
+   * written, `frame` where the page of its head is, in linear memory.
+   */
+  onDropRegion(region: RegionRecord, wasPending: boolean, hasChanged: boolean, frame: number): void;
 }
 
 /** The cache. */
@@ -235,7 +241,7 @@ export class CodePages {
     // Where code is told apart from data more finely, what is stored there is code, and soon runs.
     const isCoarse = (this.frontEnd.pageBytes ?? PAGE_SIZE) === PAGE_SIZE;
     if (byHart && isCoarse && ++page.stores >= STORES_BEFORE_RELEASE) {
-      this.release(page);
+      this.release(page, true);
       this.released.push(page);
       return true;
     }
@@ -244,7 +250,7 @@ export class CodePages {
     const to = Math.min(PAGE_SIZE, offset + length);
     const base = this.baseWord(page);
     this.memory.i32.fill(0, base + (from << this.wordsPerByteShift), base + (to << this.wordsPerByteShift));
-    let dropped = this.dropRegions(page, offset, offset + length);
+    let dropped = this.dropRegions(page, offset, offset + length, true);
     if (page.blocks.length > 0) {
       page.blocks = page.blocks.filter((block) => {
         if (block.end <= offset || block.start >= offset + length) return true;
@@ -261,7 +267,7 @@ export class CodePages {
   forget(frame: number): void {
     const page = this.byFrame.get(frame);
     if (page === undefined) return;
-    this.release(page);
+    this.release(page, false);
     this.released.push(page);
   }
 
@@ -273,7 +279,7 @@ export class CodePages {
       this.memory.i32.fill(0, base, base + this.pageWords - TAIL_WORDS);
       page.translations.fill(null);
       page.blocks = [];
-      this.dropRegions(page, 0, PAGE_SIZE);
+      this.dropRegions(page, 0, PAGE_SIZE, false);
     }
     this.counters.fill(0, this.arenaWord >> 1, (this.arenaWord + this.capacity * this.pageWords) >> 1);
   }
@@ -294,21 +300,21 @@ export class CodePages {
     this.counters[region.head] = REGION | region.index;
   }
 
-  /** Drops a region. */
-  dropRegion(region: RegionRecord): void {
+  /** Drops a region; `hasChanged` says that its code was written. */
+  dropRegion(region: RegionRecord, hasChanged = false): void {
     for (const { page } of region.spans) page.regions.delete(region);
     if (region.state === "active") this.counters[region.head] = 0;
     const wasPending = region.state === "pending";
     region.state = "dropped";
-    this.events.onDropRegion(region, wasPending);
+    this.events.onDropRegion(region, wasPending, hasChanged, region.spans[0]!.page.frame);
   }
 
   /** Drops the regions that cover some of the bytes from `start` to `end` of a page. True if there were any. */
-  private dropRegions(page: CodePage, start: number, end: number): boolean {
+  private dropRegions(page: CodePage, start: number, end: number, hasChanged: boolean): boolean {
     let dropped = false;
     for (const region of page.regions) {
       if (!region.spans.some((span) => span.page === page && span.start < end && span.end > start)) continue;
-      this.dropRegion(region);
+      this.dropRegion(region, hasChanged);
       dropped = true;
     }
     return dropped;
@@ -338,13 +344,13 @@ export class CodePages {
   private oldest(): CodePage {
     const page = this.pages[this.next]!;
     this.next = this.next + 1 < this.capacity ? this.next + 1 : 1;
-    if (page.frame >= 0) this.release(page);
+    if (page.frame >= 0) this.release(page, false);
     return page;
   }
 
-  private release(page: CodePage): void {
+  private release(page: CodePage, hasChanged: boolean): void {
     this.counts.evicted++;
-    this.dropRegions(page, 0, PAGE_SIZE);
+    this.dropRegions(page, 0, PAGE_SIZE, hasChanged);
     this.events.onRelease(page);
     this.byFrame.delete(page.frame);
     const base = this.baseWord(page);

@@ -7,7 +7,7 @@
  * among themselves. The dispatcher below is what remains: it finds code for the program counter, fills the fetch
  * TLB, decodes instructions that straddle pages, and stops when the budget is used up or `header.exit` says so.
  */
-import { alignmentOf, type Block, type FrontEnd, type GuestInsn } from "@hyperfile/decoder";
+import { alignmentOf, type Block, type FrontEnd, type GuestInsn, isBuiltIn } from "@hyperfile/decoder";
 import { type EntryFormats, entryFormats, fetchMaskOf, InterpreterExit } from "../backend/entry-format.js";
 import { type Bindings, evaluate, runtimeBindings } from "../backend/js/bindings.js";
 import { emitBlock } from "../backend/js/block.js";
@@ -16,8 +16,8 @@ import { emitColdHandlers, emitInterpreter, isCold, REFUSED } from "../backend/j
 import { trainInterpreter } from "../backend/js/train.js";
 import { EmissionVerifier } from "../backend/js/verify.js";
 import { ModuleWriter } from "../backend/wasm/encoder.js";
-import { emitWasmInterpreter } from "../backend/wasm/interpreter.js";
-import { hasWebAssembly, WasmRuntime } from "../backend/wasm/runtime.js";
+import { emitWasmInterpreter, type WasmInterpreterContext } from "../backend/wasm/interpreter.js";
+import { WasmRuntime } from "../backend/wasm/runtime.js";
 import type { GuestMemory } from "../memory/guest-memory.js";
 import { Exit, PAGE_SIZE, SCRATCH_OFFSET, STATE_OFFSET, TLB_ENTRIES } from "../memory/layout.js";
 import type { LinearMemory } from "../memory/linear-memory.js";
@@ -26,14 +26,24 @@ import { AccessKind, type AddressTranslator } from "../mmu/ports.js";
 import type { Tlb } from "../mmu/tlb.js";
 import { DEFAULT_LIMITS, JS_LIMITS, type RegionLimits } from "../region/graph.js";
 import type { EngineTrace } from "../trace/engine-trace.js";
+import { ChangingCode } from "./changing-code.js";
+import { type ChosenTier, chooseTier, jsTier, needsWebAssembly } from "./choose-tier.js";
 import { type CodePage, CodePages, type Translation } from "./code-pages.js";
+import { EngineError } from "./engine-error.js";
 import { JsRegions } from "./js-regions.js";
 import { RegionSource } from "./region-source.js";
 import { RegionTranslator } from "./region-translator.js";
 import type { Tier } from "./tiers.js";
 import { translateBlock } from "./translate-block.js";
 
-/** How much of the emitted code is parsed and checked before it runs. */
+/**
+ * How much of what is translated is checked before it runs: blocks against the IR's invariants, emitted JavaScript
+ * against the rules of `verify.ts`. WebAssembly is always checked by the host's validator.
+ * - `all`: everything.
+ * - `sampled`: everything that comes from a front end which is not the library's own, whatever it did before; of the
+ *   library's own the interpreter and one in 64 emissions, to notice defects.
+ * - `off`: nothing. The front end is trusted as the program is.
+ */
 export type VerifyMode = "all" | "sampled" | "off";
 
 /** What an engine is made from. */
@@ -70,6 +80,21 @@ export interface EngineOptions {
   readonly trace?: EngineTrace;
 }
 
+/** What an engine has in regions. */
+export interface RegionStatistics {
+  /** In place. */
+  readonly regions: number;
+  /** Bytes of their WebAssembly, or characters of their JavaScript. */
+  readonly bytes: number;
+  /** Modules that the host keeps for them; 0 in JavaScript. */
+  readonly liveModules: number;
+  /** Modules that were given up, and that the host has not told of having collected: it tells in its event loop. */
+  readonly garbage: number;
+  /** Modules that were compiled so far, and the time from asking for one to having it, in microseconds. */
+  readonly modules: number;
+  readonly moduleMicroseconds: number;
+}
+
 /** Arrivals at a jump target before it is translated; see the decision record on tiers. */
 export const DEFAULT_HOT_THRESHOLD = 20_000;
 /** Arrivals at a jump target before a region is made of it; see the decision record on tiers. */
@@ -84,6 +109,13 @@ const SINGLE_BLOCK: RegionLimits = { ...DEFAULT_LIMITS, blocks: 1, callDepth: 0 
 const NEVER = 0x7fffffff;
 /** One in this many emissions is verified in `sampled` mode. */
 const SAMPLE_EVERY = 64;
+
+/** What depends on the backend. */
+interface EngineParts {
+  readonly interpret: (hot: number, scratch: number) => number;
+  readonly regions?: RegionTranslator;
+  readonly jsRegions?: JsRegions;
+}
 
 /** A hart's engine. */
 export class Engine {
@@ -103,6 +135,10 @@ export class Engine {
     exitsChainEnd: 0,
     exitsRedirect: 0,
     regionsDropped: 0,
+    /** Translations that the host could not compile: their code stays in the interpreter for a while. */
+    translationsFailed: 0,
+    /** Arrivals at hot code that is not translated because it has changed again and again. */
+    translationsDeclined: 0,
   };
   private readonly words: Int32Array;
   private readonly bindings: Bindings;
@@ -110,7 +146,7 @@ export class Engine {
   private readonly jsRegions: JsRegions | undefined;
   private readonly interpret: (hot: number, scratch: number) => number;
   /** The tier that is used: never `auto`. */
-  readonly tier: Exclude<Tier, "auto">;
+  readonly tier: ChosenTier;
   private readonly budgetWord: number;
   private readonly exitWord: number;
   private readonly lateWord: number;
@@ -124,7 +160,10 @@ export class Engine {
   private breakpoints: ReadonlySet<bigint> = new Set();
   private passing: bigint | undefined;
   private readonly verifier: EmissionVerifier;
+  /** Whether the front end is one of the library's own, whose emissions are held to rules by the library's tests. */
+  private readonly isOwn: boolean;
   private readonly straddle = new Uint8Array(16);
+  private readonly changing = new ChangingCode(() => this.used);
   /** After the last failed fetch: budget, place of the fetch TLB, which tells the mode, and the handler's address. */
   private readonly failedFetch = new Int32Array(4);
   /**
@@ -146,6 +185,7 @@ export class Engine {
     this.pcWord = this.slotWord("pc");
     this.wide = frontEnd.addressType === "i64";
     this.fetchMask = fetchMaskOf(frontEnd);
+    this.isOwn = isBuiltIn(frontEnd);
     const formats = entryFormats(frontEnd);
     const isCoarse = (frontEnd.pageBytes ?? PAGE_SIZE) === PAGE_SIZE;
     const protectAll = (page: CodePage) => {
@@ -162,8 +202,9 @@ export class Engine {
         options.guest.pool.unmarkCode(page.frame);
         options.tlb.dropFetch(page.frame);
       },
-      onDropRegion: (region, wasPending) => {
+      onDropRegion: (region, wasPending, hasChanged, frame) => {
         this.counters.regionsDropped++;
+        if (hasChanged) this.changing.changed(frame);
         if (!wasPending) (this.regions ?? this.jsRegions)?.released(region);
       },
     });
@@ -175,73 +216,38 @@ export class Engine {
         options.flagsSlot === undefined ? undefined : this.slotWord(options.flagsSlot),
       ),
       ...access.bindings(),
-      ...options.helpers,
       C: this.codePages.counters,
       decode: (entry: number) => this.codePages.decode(entry),
       jump: () => this.jump(),
     };
-    this.tier = resolveTier(options.tier, memory);
-    this.hot = this.usualThreshold();
-    const context = {
+    checkHelperNames(Object.keys(options.helpers), this.bindings);
+    this.bindings = { ...this.bindings, ...options.helpers };
+    const context: WasmInterpreterContext = {
       frontEnd,
       hartOffset,
       arenaWord: this.codePages.arenaWord,
       pageWords: this.codePages.pageWords,
       wordsPerByteShift: this.codePages.wordsPerByteShift,
+      countersOffset: this.codePages.countersOffset,
+      flagsOffset: options.flagsSlot === undefined ? undefined : this.slotWord(options.flagsSlot) * 4,
     };
     this.verifier = new EmissionVerifier(new Set([...Object.keys(this.bindings), "P"]));
-    const flags = options.flagsSlot === undefined ? undefined : this.slotWord(options.flagsSlot) * 4;
-    const source = new RegionSource({
-      frontEnd,
-      verify: options.verify === "all",
-      memory,
-      codePages: this.codePages,
-      fetchWord: this.fetchWord,
-      limits: this.tier === "js" ? JS_LIMITS : options.chain === false ? SINGLE_BLOCK : DEFAULT_LIMITS,
-    });
-    if (this.tier === "wasm" || this.tier === "wasm-interpreter") {
-      const module = new ModuleWriter();
-      const { countersOffset } = this.codePages;
-      emitWasmInterpreter(module, { ...context, countersOffset, flagsOffset: flags }, formats);
-      const runtime = new WasmRuntime(memory, this.bindings);
-      this.interpret = runtime.instantiate(module).interpret as typeof this.interpret;
-      this.regions = new RegionTranslator({
-        frontEnd,
-        source,
-        hartOffset,
-        codePages: this.codePages,
-        runtime,
-        flagsOffset: flags,
-        background: options.background ?? false,
-        maximum: options.regions ?? DEFAULT_REGIONS,
-        trace: options.trace,
-      });
-      return;
+    let tier = chooseTier(options.tier, memory);
+    let parts: EngineParts | undefined;
+    if (needsWebAssembly(tier)) {
+      try {
+        parts = this.makeInWebAssembly(tier, context, formats);
+      } catch (cause) {
+        tier = jsTier(options.tier, cause);
+      }
     }
-    if (this.tier === "js" && options.chain !== false) {
-      this.jsRegions = new JsRegions({
-        frontEnd,
-        source,
-        hartOffset,
-        codePages: this.codePages,
-        flagsOffset: flags,
-        bindings: this.bindings,
-        verifier: this.verifier,
-        maximum: options.regions ?? DEFAULT_REGIONS,
-        trace: options.trace,
-      });
-    }
-    const cold = emitColdHandlers(context, formats);
-    const make = (text: string, what: string, bindings: Bindings) => {
-      if (options.verify !== "off") new EmissionVerifier(new Set(Object.keys(bindings))).verify(text, what);
-      return evaluate(text, bindings);
-    };
-    const coldHandlers = Object.entries(cold).map(([name, text]) => [name, make(text, name, this.bindings)]);
-    this.interpret = make(emitInterpreter(context, formats), "the interpreter", {
-      ...this.bindings,
-      ...Object.fromEntries(coldHandlers),
-    }) as (hot: number, scratch: number) => number;
-    this.train(formats);
+    parts ??= this.makeInJavaScript(tier, context, formats);
+    this.tier = tier;
+    this.interpret = parts.interpret;
+    this.regions = parts.regions;
+    this.jsRegions = parts.jsRegions;
+    this.hot = this.usualThreshold();
+    if (!needsWebAssembly(tier)) this.train(formats);
   }
 
   /**
@@ -330,14 +336,24 @@ export class Engine {
     return dropped;
   }
 
-  /** Regions in place, the bytes of their WebAssembly, and what their compilation took. */
-  regionStatistics(): { regions: number; bytes: number; modules: number; moduleMicroseconds: number } {
+  /** Forgets all that was derived from a frame: it will be another page's. No code may be running. */
+  forget(frame: number): void {
+    this.codePages.forget(frame);
+    this.changing.forget(frame);
+  }
+
+  /**
+   * Regions in place, the bytes of their WebAssembly, the modules that the host keeps for them, how many were compiled
+   * so far, and what that took.
+   */
+  regionStatistics(): RegionStatistics {
     const { regions, jsRegions } = this;
     if (regions === undefined) {
       const { size, bytes } = jsRegions ?? { size: 0, bytes: 0 };
-      return { regions: size, bytes, modules: 0, moduleMicroseconds: 0 };
+      return { regions: size, bytes, liveModules: 0, garbage: 0, modules: 0, moduleMicroseconds: 0 };
     }
-    return { regions: regions.size, bytes: regions.bytes, ...regions.counters };
+    const { size, bytes, liveModules, garbage, counters } = regions;
+    return { regions: size, bytes, liveModules, garbage, ...counters };
   }
 
   /** The code page that the fetch TLB has for an address; undefined if it doesn't know it. */
@@ -375,6 +391,69 @@ export class Engine {
       pageBytes: frontEnd.pageBytes ?? PAGE_SIZE,
       chain: chain ?? true,
     });
+  }
+
+  private sourceOf(limits: RegionLimits): RegionSource {
+    const { frontEnd, memory } = this.options;
+    const { codePages, fetchWord, mustVerifyBlocks: verify } = this;
+    return new RegionSource({ frontEnd, verify, memory, codePages, fetchWord, limits });
+  }
+
+  private makeInWebAssembly(
+    tier: ChosenTier,
+    context: WasmInterpreterContext,
+    formats: EntryFormats,
+  ): EngineParts {
+    const { options, codePages } = this;
+    const module = new ModuleWriter();
+    emitWasmInterpreter(module, context, formats);
+    const runtime = new WasmRuntime(options.memory, this.bindings);
+    const interpret = runtime.instantiate(module).interpret as EngineParts["interpret"];
+    if (tier === "wasm-interpreter") return { interpret };
+    const regions = new RegionTranslator({
+      frontEnd: options.frontEnd,
+      source: this.sourceOf(options.chain === false ? SINGLE_BLOCK : DEFAULT_LIMITS),
+      hartOffset: options.hartOffset,
+      codePages,
+      runtime,
+      flagsOffset: context.flagsOffset,
+      background: options.background ?? false,
+      maximum: options.regions ?? DEFAULT_REGIONS,
+      trace: options.trace,
+      now: () => this.used,
+      onFailure: (region, error) => this.noteFailure(region.spans[0]!.page.frame, error),
+    });
+    return { interpret, regions };
+  }
+
+  private makeInJavaScript(
+    tier: ChosenTier,
+    context: WasmInterpreterContext,
+    formats: EntryFormats,
+  ): EngineParts {
+    const { options, codePages, bindings, verifier } = this;
+    const make = (text: string, what: string, names: Bindings) => {
+      if (options.verify !== "off") new EmissionVerifier(new Set(Object.keys(names))).verify(text, what);
+      return evaluate(text, names);
+    };
+    const cold = Object.entries(emitColdHandlers(context, formats));
+    const interpret = make(emitInterpreter(context, formats), "the interpreter", {
+      ...bindings,
+      ...Object.fromEntries(cold.map(([name, text]) => [name, make(text, name, bindings)])),
+    }) as EngineParts["interpret"];
+    if (tier !== "js" || options.chain === false) return { interpret };
+    const jsRegions = new JsRegions({
+      frontEnd: options.frontEnd,
+      source: this.sourceOf(JS_LIMITS),
+      hartOffset: options.hartOffset,
+      codePages,
+      flagsOffset: context.flagsOffset,
+      bindings,
+      verifier,
+      maximum: options.regions ?? DEFAULT_REGIONS,
+      trace: options.trace,
+    });
+    return { interpret, jsRegions };
   }
 
   private train(formats: EntryFormats): void {
@@ -597,6 +676,11 @@ export class Engine {
       codePages.resetCounter(page, offset);
       return;
     }
+    if (!this.changing.mayTranslate(page.frame)) {
+      counters.translationsDeclined++;
+      codePages.resetCounter(page, offset);
+      return;
+    }
     if (this.regions !== undefined || this.jsRegions !== undefined) return this.translateRegion(page, offset);
     const insns = this.blockAt(page, offset);
     if (insns.length === 0) {
@@ -606,16 +690,19 @@ export class Engine {
     const started = performance.now();
     const verify = this.mustVerify();
     const { frontEnd } = options;
-    const block = translateBlock({ frontEnd, verify }, insns, `the block at ${page.gpa + offset}`);
+    const block = translateBlock(
+      { frontEnd, verify: verify || this.mustVerifyBlocks },
+      insns,
+      `the block at ${page.gpa + offset}`,
+    );
     const text = this.emit(block, offset);
     if (verify) {
       this.verifier.verify(text, `the translation of ${page.gpa + offset}`);
       counters.verified++;
     }
-    const translation = evaluate(text, {
-      ...this.bindings,
-      P: codePages.translationsOf(page),
-    }) as Translation;
+    const bindings = { ...this.bindings, P: codePages.translationsOf(page) };
+    const translation = this.unlessHostFails(page, offset, () => evaluate(text, bindings) as Translation);
+    if (translation === undefined) return;
     const end = insns.reduce((at, insn) => at + insn.length, offset);
     codePages.install(page, { start: offset, end, instructions: insns.length }, translation);
     this.options.trace?.onBlock?.({
@@ -636,8 +723,9 @@ export class Engine {
     const low = words[this.pcWord]!;
     const high = this.wide ? words[this.pcWord + 1]! : 0;
     const verify = jsRegions !== undefined && this.mustVerify();
-    const region =
-      jsRegions === undefined ? this.regions!.translate(low, high) : jsRegions.translate(low, high, verify);
+    const region = this.unlessHostFails(page, offset, () =>
+      jsRegions === undefined ? this.regions!.translate(low, high) : jsRegions.translate(low, high, verify),
+    );
     if (verify) counters.verified++;
     if (region === undefined) {
       this.codePages.resetCounter(page, offset);
@@ -648,20 +736,58 @@ export class Engine {
     counters.compileMicroseconds += Math.round((performance.now() - started) * 1000);
   }
 
+  /** What `make` gives, or undefined if the host can't make code now; a defect of what was emitted is thrown. */
+  private unlessHostFails<T>(page: CodePage, offset: number, make: () => T): T | undefined {
+    try {
+      return make();
+    } catch (error) {
+      if (!(error instanceof EvalError || error instanceof RangeError)) throw error;
+      this.codePages.resetCounter(page, offset);
+      this.noteFailure(page.frame, error);
+      return undefined;
+    }
+  }
+
+  /** Budget units that the guest has used, up to the last look of the dispatcher. */
+  private get used(): number {
+    return this.counters.interpreted + this.counters.translated;
+  }
+
+  private noteFailure(frame: number, error: unknown): void {
+    this.counters.translationsFailed++;
+    this.changing.failed(frame);
+    this.options.trace?.onTranslationFailure?.(error);
+  }
+
+  /** Whether every block is held against the IR's invariants. */
+  private get mustVerifyBlocks(): boolean {
+    return this.options.verify === "all" || (this.options.verify === "sampled" && !this.isOwn);
+  }
+
   private mustVerify(): boolean {
-    if (this.options.verify === "all") return true;
-    return this.options.verify === "sampled" && this.counters.translations % SAMPLE_EVERY === 0;
+    if (this.options.verify !== "sampled") return this.options.verify === "all";
+    return !this.isOwn || this.counters.translations % SAMPLE_EVERY === 0;
+  }
+}
+
+/**
+ * Refuses helpers whose names emitted code would mistake for something else.
+ * @throws EngineError `E_HELPER_NAME`
+ */
+function checkHelperNames(names: readonly string[], taken: Bindings): void {
+  for (const name of names) {
+    if (!/^[A-Za-z_]\w*$/.test(name))
+      throw new EngineError(
+        "E_HELPER_NAME",
+        `the helper ${JSON.stringify(name)}: use a name of letters and digits`,
+      );
+    if (name === "P" || Object.hasOwn(taken, name))
+      throw new EngineError(
+        "E_HELPER_NAME",
+        `the helper ${name}: the engine has a function of that name; use another`,
+      );
   }
 }
 
 /** Names of {@link InterpreterExit} by number. */
 const exitNames = ["budget", "fetch", "hot", "crossing", "breakpoint"] as const;
-
-/** The tier to use where `asked` is wanted. WebAssembly is used where the platform has it. */
-function resolveTier(asked: Tier, memory: LinearMemory): Exclude<Tier, "auto"> {
-  if (asked === "auto") return hasWebAssembly(memory) ? "wasm" : "js";
-  if ((asked === "wasm" || asked === "wasm-interpreter") && !hasWebAssembly(memory)) {
-    throw new Error(`tier ${asked}: this platform has no WebAssembly; use js`);
-  }
-  return asked;
-}

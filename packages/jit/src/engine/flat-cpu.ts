@@ -185,7 +185,7 @@ export class FlatCpu {
     guest.onCodeWrite = (gpa, length, byHart) => this.engine.invalidate(gpa, length, byHart);
     guest.onProtect = () => this.tlb.flush();
     guest.onRemap = (frame) => this.tlb.dropAll(frame);
-    memory.pool.onForget = (frame) => this.engine.codePages.forget(frame);
+    memory.pool.onForget = (frame) => this.engine.forget(frame);
     for (const { counters } of [this.access, this.tlb])
       for (const name of Object.keys(counters)) (counters as Record<string, number>)[name] = 0;
     this.isTraining = false;

@@ -54,6 +54,7 @@ export class JsRegions {
    * @param verify whether the emitted text is verified before it becomes code
    * @returns the region; undefined if there is nothing to translate there
    * @throws EmissionError if the text breaks a rule of the verifier
+   * @throws EvalError if the host lets no text become code any more
    */
   translate(low: number, high: number, verify: boolean): RegionRecord | undefined {
     const { source, codePages, frontEnd, hartOffset, flagsOffset, maximum, trace } = this.options;

@@ -6,7 +6,6 @@ import { type Block, BlockBuilder, stateShape } from "@hyperfile/decoder";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { ModuleWriter } from "../backend/wasm/encoder.js";
-import { regionSignature } from "../backend/wasm/interpreter.js";
 import { emitWasmRegion } from "../backend/wasm/region.js";
 import { WasmRuntime } from "../backend/wasm/runtime.js";
 import { HART_STRIDE, header, STATE_OFFSET } from "../memory/layout.js";
@@ -110,7 +109,7 @@ const pcWord = (STATE_OFFSET + shape.slots.get("pc")!.offset) >> 2;
 function compile(head: StructuredNode) {
   const runtime = new WasmRuntime(memory, {});
   const module = new ModuleWriter();
-  emitWasmRegion(module, runtime.reserve(), head, {
+  emitWasmRegion(module, "region", head, {
     shape,
     hartOffset: 0,
     wideAddresses: true,
@@ -118,10 +117,7 @@ function compile(head: StructuredNode) {
     flagsOffset: undefined,
     pages: new Map([[0, 0]]),
   });
-  const caller = module.function("call", regionSignature);
-  caller.i32(0);
-  caller.callIndirect(regionSignature);
-  const call = runtime.instantiate(module).call as () => void;
+  const call = runtime.instantiate(module).region as () => void;
   return (x: bigint, budget: number) => {
     const { i32 } = memory;
     const wide = new BigUint64Array(memory.buffer);

@@ -58,6 +58,8 @@ export interface EngineTrace {
   onBlock?(block: TracedBlock): void;
   /** A region was translated. */
   onRegion?(region: TracedRegion): void;
+  /** The host could not compile a translation: its code stays in the interpreter for a while. */
+  onTranslationFailure?(error: unknown): void;
   /** Translated or interpreted code came back to the dispatcher; the program counter slot says where. */
   onExit?(exit: DispatcherExit): void;
 }
@@ -67,6 +69,7 @@ export function mergeTraces(...traces: readonly EngineTrace[]): EngineTrace {
   const blocks = traces.filter(({ onBlock }) => onBlock !== undefined);
   const regions = traces.filter(({ onRegion }) => onRegion !== undefined);
   const exits = traces.filter(({ onExit }) => onExit !== undefined);
+  const failures = traces.filter(({ onTranslationFailure }) => onTranslationFailure !== undefined);
   return {
     ...(blocks.length === 0
       ? {}
@@ -80,6 +83,13 @@ export function mergeTraces(...traces: readonly EngineTrace[]): EngineTrace {
       : {
           onRegion: (region) => {
             for (const trace of regions) trace.onRegion?.(region);
+          },
+        }),
+    ...(failures.length === 0
+      ? {}
+      : {
+          onTranslationFailure: (error) => {
+            for (const trace of failures) trace.onTranslationFailure?.(error);
           },
         }),
     ...(exits.length === 0

@@ -159,7 +159,7 @@ export function explainRegion(code: ExplainedCode, address: bigint): ExplainedSt
   const { region, head, context, view } = found;
   const notes = new RegionNotes();
   const module = new ModuleWriter();
-  const body = emitWasmRegion(module, 0, head, context, notes);
+  const body = emitWasmRegion(module, "region", head, context, notes);
   return [
     { name: "region", lines: regionGraphText(region, head, view) },
     { name: `WebAssembly, ${body.code.length} bytes`, lines: regionWasmText(module, body, notes, view) },

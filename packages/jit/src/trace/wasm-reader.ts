@@ -79,8 +79,8 @@ export class ByteReader {
 
 /** A function as its instructions, with what it takes to read them. */
 export interface WasmFunction {
-  /** The export's name, or the element of the table that it goes into; undefined if neither is known. */
-  readonly place: string | number | undefined;
+  /** The export's name; undefined if it is not known. */
+  readonly place: string | undefined;
   readonly signature: Signature;
   /** Types of the locals after the parameters. */
   readonly locals: readonly ValueType[];
@@ -102,7 +102,7 @@ export interface WasmModule extends WasmScope {
 }
 
 /** Section numbers (5.5.2). */
-const Section = { custom: 0, type: 1, import: 2, function: 3, export: 7, element: 9, code: 10 } as const;
+const Section = { custom: 0, type: 1, import: 2, function: 3, export: 7, code: 10 } as const;
 const HEADER_BYTES = 8;
 /** Kinds of imports and exports (5.5.5). */
 const Kind = { function: 0, table: 1, memory: 2 } as const;
@@ -115,7 +115,7 @@ export function readWasmModule(bytes: Uint8Array): WasmModule {
   const types: Signature[] = [];
   const imported: { name: string; type: number }[] = [];
   const declared: number[] = [];
-  const places = new Map<number, string | number>();
+  const places = new Map<number, string>();
   const bodies: { locals: ValueType[]; code: Uint8Array; head: number }[] = [];
   const hints = new Map<number, Map<number, number>>();
   const list = (reader: ByteReader, each: () => void) => {
@@ -136,14 +136,6 @@ export function readWasmModule(bytes: Uint8Array): WasmModule {
         const kind = reader.byte();
         const index = reader.unsigned();
         if (kind === Kind.function) places.set(index, name);
-      }),
-    [Section.element]: (reader) =>
-      list(reader, () => {
-        reader.unsigned();
-        reader.byte();
-        const element = Number(reader.signed());
-        reader.byte();
-        list(reader, () => places.set(reader.unsigned(), element));
       }),
     [Section.custom]: (reader) => {
       if (reader.name() !== "metadata.code.branch_hint") return;

@@ -115,7 +115,7 @@ export class RiscvCore {
       },
       ...options,
     });
-    memory.pool.onForget = (frame) => this.engine.codePages.forget(frame);
+    memory.pool.onForget = (frame) => this.engine.forget(frame);
   }
 
   /** Whether a VM is the current one. */

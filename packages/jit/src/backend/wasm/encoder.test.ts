@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { ByteWriter, type FunctionWriter, ModuleWriter, Op, ValueType } from "./encoder.js";
+import { ByteWriter, type FunctionWriter, ModuleWriter, Numbering, Op, ValueType } from "./encoder.js";
 
 const { i32, i64, f32, f64 } = ValueType;
 const written = (write: (out: ByteWriter) => void): number[] => {
@@ -157,7 +157,7 @@ function compile(
 ): (...args: never[]) => unknown {
   const module = new ModuleWriter();
   write(module.function("f", { parameters, results }));
-  const bytes = module.finish({ memoryPages: 1, shared: false, table: true });
+  const bytes = module.finish({ memoryPages: 1, shared: false });
   const table = new WebAssembly.Table({ element: "anyfunc", initial: 4 });
   const e = { m: memoryOf(1), t: table, ...imported };
   const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes as BufferSource), {
@@ -168,7 +168,7 @@ function compile(
 
 describe("modules", () => {
   it("may be empty", () => {
-    const bytes = new ModuleWriter().finish({ memoryPages: 1, shared: false, table: false });
+    const bytes = new ModuleWriter().finish({ memoryPages: 1, shared: false });
     const module = new WebAssembly.Module(bytes as BufferSource);
     expect(WebAssembly.Module.imports(module)).toEqual([{ module: "e", name: "m", kind: "memory" }]);
     expect(WebAssembly.Module.exports(module)).toEqual([]);
@@ -181,11 +181,14 @@ describe("modules", () => {
       writer.get(0);
       writer.call(name, [i32], []);
     }
+    const through = module.function("through", { parameters: [i32], results: [] });
+    through.get(0);
+    through.callIndirect({ parameters: [], results: [] });
     expect([...module.importedFunctions]).toEqual([
       ["second", { parameters: [i32], results: [] }],
       ["first", { parameters: [i32], results: [] }],
     ]);
-    const bytes = module.finish({ memoryPages: 3, shared: true, table: true });
+    const bytes = module.finish({ memoryPages: 3, shared: true });
     const compiled = new WebAssembly.Module(bytes as BufferSource);
     expect(WebAssembly.Module.imports(compiled)).toEqual([
       { module: "e", name: "second", kind: "function" },
@@ -212,25 +215,39 @@ describe("modules", () => {
     );
   });
 
-  it("put functions into the table at their indices, also those past 63", () => {
+  it("import the table only where they call through it, and never put anything into it", () => {
     const module = new ModuleWriter();
-    for (const index of [0, 63, 64, 200]) {
-      const writer = module.function(index, { parameters: [], results: [i32] });
-      writer.i32(index * 3);
-    }
-    const caller = module.function("call", { parameters: [i32], results: [i32] });
-    caller.get(0);
-    caller.callIndirect({ parameters: [], results: [i32] });
-    const table = new WebAssembly.Table({ element: "anyfunc", initial: 256 });
-    const bytes = module.finish({ memoryPages: 1, shared: false, table: true });
+    for (const index of [0, 63, 64, 200])
+      module.function(String(index), { parameters: [], results: [i32] }).i32(index * 3);
+    const compiled = new WebAssembly.Module(module.finish({ memoryPages: 1, shared: false }) as BufferSource);
+    expect(WebAssembly.Module.imports(compiled)).toEqual([{ module: "e", name: "m", kind: "memory" }]);
+    const { exports } = new WebAssembly.Instance(compiled, { e: { m: memoryOf(1) } });
+    expect(Object.entries(exports).map(([name, f]) => [name, (f as () => number)()])).toEqual([
+      ["0", 0],
+      ["63", 189],
+      ["64", 192],
+      ["200", 600],
+    ]);
+  });
+
+  it("of one numbering take each other's functions", () => {
+    const numbering = new Numbering();
+    const calling = (module: ModuleWriter, name: string): FunctionWriter => {
+      const writer = module.function(name, { parameters: [i32], results: [i32] });
+      writer.get(0);
+      writer.call(name, [i32], [i32]);
+      return writer;
+    };
+    const first = calling(new ModuleWriter(numbering), "double");
+    const other = new ModuleWriter(numbering);
+    calling(other, "triple");
+    other.adopt("again", { parameters: [i32], results: [i32] }, first);
+    const bytes = other.finish({ memoryPages: 1, shared: false });
     const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes as BufferSource), {
-      e: { m: memoryOf(1), t: table },
+      e: { m: memoryOf(1), double: (value: number) => value * 2, triple: (value: number) => value * 3 },
     });
-    const call = exports.call as (index: number) => number;
-    expect([0, 63, 64, 200].map(call)).toEqual([0, 189, 192, 600]);
-    expect(table.get(1)).toBeNull();
-    expect(() => call(1)).toThrow(WebAssembly.RuntimeError);
-    expect(Object.keys(exports)).toEqual(["call"]);
+    const run = (name: string) => (exports[name] as (value: number) => number)(7);
+    expect([run("triple"), run("again")]).toEqual([21, 14]);
   });
 
   it("share signatures", () => {
@@ -361,7 +378,7 @@ describe("branch hints", () => {
       }
       offsets.push(writer.hints.map(({ offset }) => offset));
     }
-    const bytes = module.finish({ memoryPages: 1, shared: false, table: false });
+    const bytes = module.finish({ memoryPages: 1, shared: false });
     expect(WebAssembly.validate(bytes as BufferSource)).toBe(true);
     const sections = sectionsOf(bytes);
     const ids = sections.map(({ id }) => id);

@@ -6,7 +6,8 @@
  * with it, V8 moves slow paths out of the way and keeps values in registers across them.
  *
  * Function bodies are written before the module exists, so imported functions are numbered in the order of their
- * first call, and the module's own functions follow them.
+ * first call, and the module's own functions follow them. Modules that share one {@link Numbering} number types and
+ * imports alike, so that a body which was written for one of them can be put into another as it is.
  */
 
 /** Value types (5.3.1). */
@@ -190,6 +191,11 @@ export class ByteWriter {
     return this.bytes.subarray(0, this.length);
   }
 
+  /** Gives back the room that is not used: nothing more is written soon. */
+  trim(): void {
+    this.bytes = this.written.slice();
+  }
+
   /** Forgets what was written. */
   clear(): void {
     this.length = 0;
@@ -265,9 +271,11 @@ export class FunctionWriter {
   readonly hints: { readonly offset: number; readonly likely: 0 | 1 }[] = [];
   /** Structured instructions that are open now. */
   depth = 0;
+  /** Whether there is a call through the table. */
+  usesTable = false;
 
   constructor(
-    private readonly module: ModuleWriter,
+    private readonly numbering: Numbering,
     private readonly parameterCount: number,
   ) {}
 
@@ -280,6 +288,11 @@ export class FunctionWriter {
   /** Types of the locals after the parameters. */
   get localTypes(): readonly ValueType[] {
     return this.locals;
+  }
+
+  /** The function is complete, and kept: gives back the room that its code does not use. */
+  trim(): void {
+    this.code.trim();
   }
 
   op(opcode: number): void {
@@ -389,14 +402,15 @@ export class FunctionWriter {
   /** Calls an imported function. */
   call(name: string, parameters: readonly ValueType[], results: readonly ValueType[]): void {
     this.code.byte(Op.call);
-    this.code.unsigned(this.module.importFunction(name, { parameters, results }));
+    this.code.unsigned(this.numbering.importFunction(name, { parameters, results }));
   }
 
   /** Calls through the table: element number on the stack, after the arguments. */
   callIndirect(signature: Signature): void {
     this.code.byte(Op.call_indirect);
-    this.code.unsigned(this.module.type(signature));
+    this.code.unsigned(this.numbering.type(signature));
     this.code.unsigned(0);
+    this.usesTable = true;
   }
 
   private open(opcode: number, type: number): void {
@@ -407,27 +421,25 @@ export class FunctionWriter {
 }
 
 /** Section numbers (5.5.2). */
-const Section = { custom: 0, type: 1, import: 2, function: 3, export: 7, element: 9, code: 10 } as const;
+const Section = { custom: 0, type: 1, import: 2, function: 3, export: 7, code: 10 } as const;
 
-/** The shared things that a module imports besides functions, all from module `e`. */
-export interface ModuleImports {
-  /** Pages of 64 KiB of the memory `m`: initial and maximum. */
+/** The memory `m` that a module imports from module `e`. */
+export interface ModuleMemory {
+  /** Pages of 64 KiB, initial and maximum. */
   readonly memoryPages: number;
   readonly shared: boolean;
-  /** Whether the module calls through the table `t`. */
-  readonly table: boolean;
 }
 
-/** Builds one module. */
-export class ModuleWriter {
+/** Numbers of the types and imported functions of modules. They only ever grow. */
+export class Numbering {
   private readonly types: Signature[] = [];
   private readonly typeIndex = new Map<string, number>();
   private readonly imports = new Map<string, { readonly index: number; readonly type: number }>();
-  private readonly functions: {
-    readonly place: string | number;
-    readonly type: number;
-    readonly body: FunctionWriter;
-  }[] = [];
+
+  /** All signatures, by their index. */
+  get signatures(): readonly Signature[] {
+    return this.types;
+  }
 
   /** The imported functions by name, in order. */
   get importedFunctions(): ReadonlyMap<string, Signature> {
@@ -446,12 +458,7 @@ export class ModuleWriter {
     return index;
   }
 
-  /** The signature with this index. */
-  signature(type: number): Signature {
-    return this.types[type]!;
-  }
-
-  /** Index of an imported function, imported at its first use. A name has one signature in a module. */
+  /** Index of an imported function, imported at its first use. A name has one signature. */
   importFunction(name: string, signature: Signature): number {
     const known = this.imports.get(name);
     if (known !== undefined) return known.index;
@@ -459,16 +466,50 @@ export class ModuleWriter {
     this.imports.set(name, { index, type: this.type(signature) });
     return index;
   }
+}
 
-  /** Begins a function: it is exported under a name, or put into the imported table at an index. */
-  function(place: string | number, signature: Signature): FunctionWriter {
-    const body = new FunctionWriter(this, signature.parameters.length);
-    this.functions.push({ place, type: this.type(signature), body });
+/** Builds one module. */
+export class ModuleWriter {
+  private readonly functions: {
+    readonly name: string;
+    readonly type: number;
+    readonly body: FunctionWriter;
+  }[] = [];
+
+  /** @param numbering that of other modules, to exchange functions with them */
+  constructor(private readonly numbering = new Numbering()) {}
+
+  /** The imported functions by name, in order. */
+  get importedFunctions(): ReadonlyMap<string, Signature> {
+    return this.numbering.importedFunctions;
+  }
+
+  /** The signature with this index. */
+  signature(type: number): Signature {
+    return this.numbering.signatures[type]!;
+  }
+
+  /** Index of a signature. */
+  type(signature: Signature): number {
+    return this.numbering.type(signature);
+  }
+
+  /** Begins a function that is exported under a name. */
+  function(name: string, signature: Signature): FunctionWriter {
+    const body = new FunctionWriter(this.numbering, signature.parameters.length);
+    this.adopt(name, signature, body);
     return body;
   }
 
+  /** Adds a function that was written for a module of the same numbering. */
+  adopt(name: string, signature: Signature, body: FunctionWriter): void {
+    this.functions.push({ name, type: this.numbering.type(signature), body });
+  }
+
   /** The module's bytes. */
-  finish(imports: ModuleImports): Uint8Array {
+  finish({ memoryPages, shared }: ModuleMemory): Uint8Array {
+    const { signatures, importedFunctions } = this.numbering;
+    const table = this.functions.some(({ body }) => body.usesTable);
     const out = new ByteWriter(8192);
     out.append(new Uint8Array([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]));
     const section = (id: number, write: (content: ByteWriter) => void) => {
@@ -479,8 +520,8 @@ export class ModuleWriter {
       out.append(content.written);
     };
     section(Section.type, (content) => {
-      content.unsigned(this.types.length);
-      for (const { parameters, results } of this.types) {
+      content.unsigned(signatures.length);
+      for (const { parameters, results } of signatures) {
         content.byte(0x60);
         content.unsigned(parameters.length);
         for (const type of parameters) content.byte(type);
@@ -489,49 +530,35 @@ export class ModuleWriter {
       }
     });
     section(Section.import, (content) => {
-      content.unsigned(this.imports.size + 1 + (imports.table ? 1 : 0));
-      for (const [name, { type }] of this.imports) {
+      content.unsigned(importedFunctions.size + 1 + (table ? 1 : 0));
+      for (const [name, signature] of importedFunctions) {
         content.name("e");
         content.name(name);
         content.byte(0);
-        content.unsigned(type);
+        content.unsigned(this.numbering.type(signature));
       }
-      if (imports.table) {
+      if (table) {
         content.name("e");
         content.name("t");
         content.append(new Uint8Array([1, 0x70, 0, 0]));
       }
       content.name("e");
       content.name("m");
-      content.append(new Uint8Array([2, imports.shared ? 3 : 1]));
-      content.unsigned(imports.memoryPages);
-      content.unsigned(imports.memoryPages);
+      content.append(new Uint8Array([2, shared ? 3 : 1]));
+      content.unsigned(memoryPages);
+      content.unsigned(memoryPages);
     });
     section(Section.function, (content) => {
       content.unsigned(this.functions.length);
       for (const { type } of this.functions) content.unsigned(type);
     });
-    const placed = this.functions.map(({ place }, index) => ({ place, index: this.imports.size + index }));
     section(Section.export, (content) => {
-      const exported = placed.filter(({ place }) => typeof place === "string");
-      content.unsigned(exported.length);
-      for (const { place, index } of exported) {
-        content.name(place as string);
+      content.unsigned(this.functions.length);
+      this.functions.forEach(({ name }, index) => {
+        content.name(name);
         content.byte(0);
-        content.unsigned(index);
-      }
-    });
-    section(Section.element, (content) => {
-      const elements = placed.filter(({ place }) => typeof place === "number");
-      content.unsigned(elements.length);
-      for (const { place, index } of elements) {
-        content.unsigned(0);
-        content.byte(Op.i32_const);
-        content.signed(place as number);
-        content.byte(Op.end);
-        content.unsigned(1);
-        content.unsigned(index);
-      }
+        content.unsigned(importedFunctions.size + index);
+      });
     });
     const heads = this.functions.map(({ body }) => {
       const head = new ByteWriter(64);
@@ -542,7 +569,7 @@ export class ModuleWriter {
       content.name("metadata.code.branch_hint");
       content.unsigned(this.functions.length);
       this.functions.forEach(({ body }, index) => {
-        content.unsigned(this.imports.size + index);
+        content.unsigned(importedFunctions.size + index);
         content.unsigned(body.hints.length);
         for (const { offset, likely } of body.hints) {
           content.unsigned(heads[index]!.length + offset);

@@ -45,7 +45,7 @@ function compare(block: Block, addressType: "i32" | "i64", seed: number, faults:
   for (; runs < times && comesBack(); runs++) exit = evaluateBlock(block, reference);
   const machine = new JsMachine(shape, reference, sampleHelpers);
   const module = new ModuleWriter();
-  emitWasmRegion(module, 0, structure({ nodes: [node], instructions: block.instructions }), {
+  emitWasmRegion(module, "region", structure({ nodes: [node], instructions: block.instructions }), {
     shape,
     hartOffset: JsMachine.hartOffset,
     wideAddresses: addressType === "i64",
@@ -142,7 +142,7 @@ it("leaves at once, with nothing done, if the budget does not cover the way to t
   const machine = new JsMachine(shape, reference, []);
   const before = machine.allSlots();
   const module = new ModuleWriter();
-  emitWasmRegion(module, 0, structure({ nodes: [nodeOf(builder.finish(), 0)], instructions: 2 }), {
+  emitWasmRegion(module, "region", structure({ nodes: [nodeOf(builder.finish(), 0)], instructions: 2 }), {
     shape,
     hartOffset: JsMachine.hartOffset,
     wideAddresses: true,

@@ -49,17 +49,17 @@ export interface WasmRegionContext {
 }
 
 /**
- * Adds the region with this head to `module` as a function that goes into the table at `index`.
+ * Adds the region with this head to `module` as a function that is exported under a name.
  * @param notes takes what a reader of the code needs, if there is one
  */
 export function emitWasmRegion(
   module: ModuleWriter,
-  index: number,
+  name: string,
   head: StructuredNode,
   context: WasmRegionContext,
   notes?: RegionNotes,
 ): FunctionWriter {
-  const writer = module.function(index, regionSignature);
+  const writer = module.function(name, regionSignature);
   new RegionWriter(writer, head, context, notes).write();
   return writer;
 }

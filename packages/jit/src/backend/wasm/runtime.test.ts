@@ -7,9 +7,9 @@ const { i32 } = ValueType;
 const nothing = { parameters: [], results: [] };
 const memory = LinearMemory.create({ bytes: 0x10000 });
 
-/** Adds a function to `module` that stores `value` at address 0, at an index of the table. */
-function storing(module: ModuleWriter, index: number, value: number): void {
-  const writer = module.function(index, nothing);
+/** Adds a function to `module` that stores `value` at address 0. */
+function storing(module: ModuleWriter, name: string, value: number): void {
+  const writer = module.function(name, nothing);
   writer.i32(0);
   writer.i32(value);
   writer.memory(Op.i32_store);
@@ -36,8 +36,9 @@ describe("the table", () => {
     expect(new Set(indices).size).toBe(600);
     expect(runtime.size).toBe(600);
     const module = new ModuleWriter();
-    for (const index of indices) storing(module, index, index + 1);
-    runtime.instantiate(module);
+    for (const index of indices) storing(module, String(index), index + 1);
+    const exports = runtime.instantiate(module);
+    for (const index of indices) runtime.place(index, exports[index]!);
     const call = caller(runtime);
     expect([0, 255, 256, 599].map(call)).toEqual([1, 256, 257, 600]);
     runtime.remove(256);
@@ -45,8 +46,8 @@ describe("the table", () => {
     expect(() => call(256)).toThrow(WebAssembly.RuntimeError);
     expect(runtime.reserve()).toBe(256);
     const again = new ModuleWriter();
-    storing(again, 256, 77);
-    runtime.instantiate(again);
+    storing(again, "f", 77);
+    runtime.place(256, runtime.instantiate(again).f!);
     expect(call(256)).toBe(77);
     expect(call(255)).toBe(256);
   });
@@ -55,11 +56,11 @@ describe("the table", () => {
     const runtime = new WasmRuntime(memory, {});
     const index = runtime.reserve();
     const module = new ModuleWriter();
-    storing(module, index, 5);
+    storing(module, "f", 5);
     const compiled = runtime.instantiateLater(module);
     const call = caller(runtime);
     expect(() => call(index)).toThrow(WebAssembly.RuntimeError);
-    await compiled;
+    runtime.place(index, (await compiled).f!);
     expect(call(index)).toBe(5);
   });
 });
@@ -83,7 +84,8 @@ describe("imports", () => {
 
   it("must be there", () => {
     const runtime = new WasmRuntime(memory, {});
-    expect(() => runtime.instantiate(importing("missing"))).toThrow(WebAssembly.LinkError);
+    for (const name of ["missing", "toString", "constructor", "__proto__"])
+      expect(() => runtime.instantiate(importing(name)), name).toThrow(WebAssembly.LinkError);
   });
 });
 

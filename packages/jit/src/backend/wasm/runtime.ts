@@ -1,6 +1,9 @@
 /**
- * Makes WebAssembly modules into functions: binds them to the linear memory, to the table through which regions are
- * called, and to the engine's slow paths and helpers. The engine's validator checks every module.
+ * Makes WebAssembly modules into functions: binds them to the linear memory and to the engine's slow paths and helpers,
+ * and keeps the table through which regions are called. The engine's validator checks every module.
+ *
+ * Only what calls through the table imports it. V8 11 (Node 20) keeps every instance that does for as long as the
+ * table lives; a region's instance is given up when the last of its functions has left the table.
  */
 
 import type { LinearMemory } from "../../memory/linear-memory.js";
@@ -11,8 +14,22 @@ const WASM_PAGE = 0x10000;
 /** Elements by which the table grows. */
 const TABLE_STEP = 256;
 
-/** Whether this platform can run WebAssembly on `memory`. */
-export const hasWebAssembly = (memory: LinearMemory): boolean => memory.wasm !== undefined;
+/** The smallest module: what a platform that forbids compilation refuses. */
+const EMPTY_MODULE = new Uint8Array([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]);
+
+/**
+ * Whether this platform can run WebAssembly on `memory`: it has it, and lets code be compiled, which a content security
+ * policy without `wasm-unsafe-eval` does not.
+ */
+export function hasWebAssembly(memory: LinearMemory): boolean {
+  if (memory.wasm === undefined) return false;
+  try {
+    new WebAssembly.Module(EMPTY_MODULE);
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 /** Modules on one linear memory. */
 export class WasmRuntime {
@@ -32,18 +49,21 @@ export class WasmRuntime {
     this.table = new WebAssembly.Table({ element: "anyfunc", initial: TABLE_STEP });
   }
 
-  /** Compiles a module; gives its exported functions. */
+  /**
+   * Compiles a module; gives its exported functions.
+   * @throws WebAssembly.CompileError or RangeError if the host refuses: the code, its size, or all compilation
+   */
   instantiate(module: ModuleWriter): WebAssembly.Exports {
     this.makeThunks(module.importedFunctions);
     const compiled = new WebAssembly.Module(this.bytesOf(module));
     return this.link(compiled, module, (name) => this.thunks.get(name));
   }
 
-  /** Compiles a module in other threads of the host, and puts its functions into the table. */
-  async instantiateLater(module: ModuleWriter): Promise<void> {
+  /** Compiles a module in other threads of the host; gives its exported functions, or rejects as the other throws. */
+  async instantiateLater(module: ModuleWriter): Promise<WebAssembly.Exports> {
     const compiled = await WebAssembly.compile(this.bytesOf(module));
     this.makeThunks(module.importedFunctions);
-    this.link(compiled, module, (name) => this.thunks.get(name));
+    return this.link(compiled, module, (name) => this.thunks.get(name));
   }
 
   /**
@@ -63,7 +83,9 @@ export class WasmRuntime {
       writer.call(name, parameters, results);
     }
     const compiled = new WebAssembly.Module(this.bytesOf(module));
-    const exports = this.link(compiled, module, (name) => this.bindings[name]);
+    const exports = this.link(compiled, module, (name) =>
+      Object.hasOwn(this.bindings, name) ? this.bindings[name] : undefined,
+    );
     for (const [name] of missing) this.thunks.set(name, exports[name]!);
   }
 
@@ -71,7 +93,6 @@ export class WasmRuntime {
     return module.finish({
       memoryPages: this.memory.buffer.byteLength / WASM_PAGE,
       shared: this.memory.shared,
-      table: true,
     }) as BufferSource;
   }
 
@@ -90,11 +111,21 @@ export class WasmRuntime {
     return new WebAssembly.Instance(compiled, { e: imports }).exports;
   }
 
-  /** An element of the table for a module to put a function into: its index. */
+  /**
+   * An element of the table for a function: its index.
+   * @throws RangeError if the host does not let the table grow
+   */
   reserve(): number {
-    const index = this.free.pop() ?? this.used++;
+    const index = this.free.pop() ?? this.used;
+    if (index < this.used) return index;
     if (index >= this.table.length) this.table.grow(TABLE_STEP);
+    this.used++;
     return index;
+  }
+
+  /** Puts an exported function into an element, in place of what is there. */
+  place(index: number, region: WebAssembly.ExportValue): void {
+    this.table.set(index, region);
   }
 
   /** Empties an element, which may be given out again. */
