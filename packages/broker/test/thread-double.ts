@@ -87,7 +87,11 @@ export class FleetDouble {
   readonly fleet: Fleet;
   private readonly nodes: HostMemory[] = [];
 
-  constructor(readonly scheduler: HostScheduler) {
+  /** @param restAfterMs milliseconds without any VM until the fleet rests */
+  constructor(
+    readonly scheduler: HostScheduler,
+    restAfterMs = 30_000,
+  ) {
     this.memory = new HostMemoryBroker({
       memoryBytes: FRAMES * 4096,
       mostNodeBytes: FRAMES * 4096,
@@ -110,6 +114,7 @@ export class FleetDouble {
       size: { cores: 2, memoryBytes: FRAMES * 4096 },
       folder: this.folder,
       threadProgram: new URL("file:///none"),
+      restAfterMs,
       startWorker: (_, data) => {
         const thread: ThreadDouble = new ThreadDouble(
           data,
@@ -129,6 +134,11 @@ export class FleetDouble {
   /** Frames that somebody has. */
   get usedFrames(): number {
     return this.nodes.reduce((sum, node) => sum + node.frames - node.free, 0);
+  }
+
+  /** Memories that were made so far. */
+  get memories(): number {
+    return this.nodes.length;
   }
 
   /** VMs that the scheduler knows. */

@@ -344,7 +344,14 @@ describe("the daemon", () => {
     await client.exec("vm", "remember it");
     await client.snapshot("vm", "kept");
     await daemon.close();
+    // What a daemon that was killed had begun to write, for this VM and for one of no project.
+    const left = ["vm", "clone"].map((name) => join(folder, "state", "vms", name, "snapshots"));
+    for (const path of left) {
+      await mkdir(path, { recursive: true });
+      await writeFile(join(path, ".1-1.snapshot-in-progress"), "half");
+    }
     await start();
+    expect(await Promise.all(left.map((path) => readdir(path)))).toEqual([["kept.snapshot"], []]);
     expect(await client.vm("vm")).toMatchObject({ state: "off", snapshots: [{ name: "kept" }] });
     expect(new TextDecoder().decode(await client.logs("vm"))).toContain("before");
     await client.start("vm", "kept");

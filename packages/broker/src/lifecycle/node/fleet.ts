@@ -13,6 +13,7 @@ import { type HostSize, readHyperfile } from "../../hyperfile/read.js";
 import { hint } from "../../hyperfile/suggest.js";
 import type { HyperfileSpec, VmSpec } from "../../hyperfile/types.js";
 import type { HostMemoryBroker } from "../../memory/host-memory-broker.js";
+import { sweepSnapshots } from "../../snapshot/node/snapshot-file.js";
 import { LifecycleError } from "../errors.js";
 import { EventLog } from "../events.js";
 import { fullPool, PoolBook, type PoolResources } from "../pool-book.js";
@@ -120,6 +121,7 @@ export class Fleet {
 
   /** Takes up what an earlier daemon left: the projects, and the logs and snapshots of their VMs, which are off. */
   async recall(): Promise<void> {
+    await this.sweep();
     const folder = join(this.options.folder, "projects");
     if (!existsSync(folder)) return;
     for (const file of readdirSync(folder).filter((name) => name.endsWith(".json"))) {
@@ -129,7 +131,7 @@ export class Fleet {
         const spec = await readHyperfile(source.text, source.file, this.options.size);
         this.projects.set(project, { source, spec });
         this.pools.define(project, spec);
-        for (const vm of spec.vms) this.define(vm, project, source.folder).snapshotFolder.sweep();
+        for (const vm of spec.vms) this.define(vm, project, source.folder);
       } catch (error) {
         // One project that no longer fits must not take the others with it.
         this.events.add("daemon.failed", project, `it can't be taken up again: ${(error as Error).message}`);
@@ -275,6 +277,14 @@ export class Fleet {
     clearTimeout(this.balancing);
     await settlesWithin(Promise.all(this.list().map((vm) => vm.stop(true))), CLOSE_MS);
     await this.threads.close();
+  }
+
+  /** Removes what was being written when an earlier daemon was killed, for VMs of no project as well. */
+  private async sweep(): Promise<void> {
+    const vms = join(this.options.folder, "vms");
+    if (!existsSync(vms)) return;
+    for (const vm of readdirSync(vms))
+      await sweepSnapshots(join(vms, vm, "snapshots")).catch((error: Error) => this.trouble(vm, error));
   }
 
   private read(source: HyperfileSource): Promise<HyperfileSpec> {

@@ -1,5 +1,5 @@
 /** The snapshots of one VM: files in a folder of its own, named as the user named them. */
-import { mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
+import { mkdirSync, readdirSync, type Stats, statSync } from "node:fs";
 import { join } from "node:path";
 import { LifecycleError } from "../errors.js";
 
@@ -11,9 +11,8 @@ export interface SnapshotInfo {
   readonly at: number;
 }
 
-/** Ending of snapshot files, and of those that are being written. */
+/** Ending of snapshot files. */
 const SNAPSHOT = ".snapshot";
-const IN_PROGRESS = ".snapshot-in-progress";
 
 /** A folder of snapshots. */
 export class SnapshotFolder {
@@ -31,8 +30,8 @@ export class SnapshotFolder {
     return this.files()
       .filter((file) => file.endsWith(SNAPSHOT))
       .flatMap((file) => {
-        const stat = statSync(join(this.path, file), { throwIfNoEntry: false });
-        if (stat === undefined || !stat.isFile()) return [];
+        const stat = statOf(join(this.path, file));
+        if (stat?.isFile() !== true) return [];
         return [{ name: file.slice(0, -SNAPSHOT.length), bytes: stat.size, at: stat.mtimeMs }];
       })
       .sort((one, other) => one.at - other.at);
@@ -56,12 +55,6 @@ export class SnapshotFolder {
     return path;
   }
 
-  /** Removes what was being written when a daemon was killed. Call it only while no snapshot is being made. */
-  sweep(): void {
-    for (const file of this.files())
-      if (file.endsWith(IN_PROGRESS)) rmSync(join(this.path, file), { force: true });
-  }
-
   private files(): string[] {
     try {
       return readdirSync(this.path);
@@ -77,5 +70,14 @@ export class SnapshotFolder {
       "E_SNAPSHOT_UNKNOWN",
       `${name} is no name for a snapshot: use letters, digits, . _ and -`,
     );
+  }
+}
+
+/** What is known of a file; undefined if it can't be looked at, as a link to nowhere or to itself. */
+function statOf(path: string): Stats | undefined {
+  try {
+    return statSync(path);
+  } catch {
+    return undefined;
   }
 }
