@@ -3,6 +3,9 @@ import { createServer, type Server, type Socket } from "node:net";
 import { type GdbEnd, GdbSession } from "../gdb-protocol.js";
 import type { DebugTarget } from "../target.js";
 
+/** Bytes that are taken from a debugger between two looks at whether its replies pile up: few packets fit in. */
+const PIECE = 32;
+
 /** A listening stub. */
 export interface GdbServer {
   /** The port it listens on. */
@@ -34,19 +37,33 @@ export function serveGdb(target: DebugTarget, port: number, events: GdbServerEve
     current = socket;
     socket.setNoDelay(true);
     events.connected();
+    let isFull = false;
     const session = new GdbSession({
       target,
       send(bytes) {
-        // Who does not read its replies is not heard until it does.
-        if (socket.writable && !socket.write(bytes)) socket.pause();
+        if (socket.writable && !socket.write(bytes)) isFull = true;
       },
       ended: (how) => {
         events.ended(how);
         if (how === "killed") socket.end();
       },
     });
-    socket.on("drain", () => socket.resume());
-    socket.on("data", (data) => session.receive(data));
+    // Who does not read its replies is not heard until it does: short requests have long replies.
+    let unheard = new Uint8Array(0);
+    const hear = () => {
+      for (; unheard.length > 0 && !isFull; unheard = unheard.subarray(PIECE))
+        session.receive(unheard.subarray(0, PIECE));
+      if (isFull) socket.pause();
+      else socket.resume();
+    };
+    socket.on("drain", () => {
+      isFull = false;
+      hear();
+    });
+    socket.on("data", (data) => {
+      unheard = unheard.length === 0 ? data : Buffer.concat([unheard, data]);
+      hear();
+    });
     socket.on("close", () => {
       current = undefined;
       events.ended("detached");
