@@ -58,7 +58,7 @@ export function writeProfile(name: string, profile: Profile): void {
 
 /** Whether a name stands for something that a file must not take the place of: a device, a pipe. */
 function isOther(name: string): boolean {
-  const found = statSync(name, { throwIfNoEntry: false });
+  const found = statSync(name, { bigint: true, throwIfNoEntry: false });
   return found !== undefined && !found.isFile() && !found.isDirectory();
 }
 

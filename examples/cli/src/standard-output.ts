@@ -98,7 +98,9 @@ export class StandardOutput extends EventEmitter<{ error: [Error]; resize: [] }>
 function fileOf({ fd, isTTY }: OutputStream): number | undefined {
   if (fd === undefined || isTTY === true) return undefined;
   try {
-    const kind = fstatSync(fd);
+    // With plain numbers the kind of a pipe stays in a buffer of Node 20's, where `realpathSync` takes it for that of the
+    // file it is at, and modules are looked for at names with links in them.
+    const kind = fstatSync(fd, { bigint: true });
     return kind.isFile() || kind.isCharacterDevice() ? fd : undefined;
   } catch {
     return undefined;

@@ -1,5 +1,5 @@
 /** The snapshots of one VM: files in a folder of its own, named as the user named them. */
-import { mkdirSync, readdirSync, type Stats, statSync } from "node:fs";
+import { type BigIntStats, mkdirSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { LifecycleError } from "../errors.js";
 
@@ -32,7 +32,9 @@ export class SnapshotFolder {
       .flatMap((file) => {
         const stat = statOf(join(this.path, file));
         if (stat?.isFile() !== true) return [];
-        return [{ name: file.slice(0, -SNAPSHOT.length), bytes: stat.size, at: stat.mtimeMs }];
+        return [
+          { name: file.slice(0, -SNAPSHOT.length), bytes: Number(stat.size), at: Number(stat.mtimeMs) },
+        ];
       })
       .sort((one, other) => one.at - other.at);
   }
@@ -74,9 +76,10 @@ export class SnapshotFolder {
 }
 
 /** What is known of a file; undefined if it can't be looked at, as a link to nowhere or to itself. */
-function statOf(path: string): Stats | undefined {
+function statOf(path: string): BigIntStats | undefined {
   try {
-    return statSync(path);
+    // Not in plain numbers: Node 20 takes what stays of a pipe's for the next module's.
+    return statSync(path, { bigint: true });
   } catch {
     return undefined;
   }
