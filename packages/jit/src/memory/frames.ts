@@ -153,10 +153,14 @@ export class FramePool {
 
   /** Adds a reference to a frame: another page is mapped to it, of this user. */
   retain(frame: number, user: number): void {
-    const number = frame / PAGE_SIZE;
+    this.retainNumber(frame / PAGE_SIZE, user);
+    this.countShared(user, 1);
+  }
+
+  /** {@link retain} for many frames by number; the caller counts the pages that its user shares then. */
+  retainNumber(number: number, user: number): void {
     if (this.references[number]!++ === 1) this.countShared(this.users[number]!, 1);
     this.users[number]! += user;
-    this.countShared(user, 1);
   }
 
   /** Takes the reference of a user's page back; the last one frees the frame. */

@@ -261,7 +261,8 @@ export class GuestMemory implements FrameUser {
         pool.memory.u8.copyWithin(copy, apart, apart + PAGE_SIZE);
         twin.map[page] = copy / PAGE_SIZE;
       } else {
-        pool.retain(number * PAGE_SIZE, twin.user);
+        pool.retainNumber(number, twin.user);
+        twin.sharedPages++;
         twin.map[page] = number;
       }
       twin.count.granted++;

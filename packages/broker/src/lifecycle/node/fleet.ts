@@ -72,7 +72,7 @@ type Action = UpReport["actions"][number];
 /** Milliseconds after a change until it is worked out who may have how much memory. */
 const BALANCE_MS = 250;
 /** Milliseconds without any VM after which the fleet rests. */
-const REST_AFTER_MS = 30_000;
+const REST_AFTER_MS = 20_000;
 /** Milliseconds that VMs have to stop when the fleet closes. */
 const CLOSE_MS = 4000;
 

@@ -6,7 +6,7 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 
 /** Milliseconds between giving things back and collecting: threads end meanwhile, and memory that they shared. */
-const COLLECT_AFTER_MS = 2000;
+const COLLECT_AFTER_MS = 8000;
 /** Times that is collected: what the first one lets go of may hold more. */
 const COLLECTIONS = 3;
 
@@ -49,7 +49,7 @@ export class Leisure {
 /** Collects garbage in this thread. */
 function collect(): void {
   setFlagsFromString("--expose-gc");
-  const gc = runInNewContext("gc") as (options?: { type: "major"; execution: "sync" }) => void;
+  const gc = runInNewContext("gc") as (options: object) => void;
   setFlagsFromString("--no-expose-gc");
-  gc();
+  gc({ type: "major", execution: "sync", flavor: "last-resort" });
 }
