@@ -56,6 +56,12 @@ describe("a program", () => {
     expect(result.memoryBytes).toBeLessThanOrEqual(3 * 4096);
   });
 
+  it("may be given more time than the host's timers have", async () => {
+    const spin = elf("1: addi a0, a0, 1\n j 1b\n");
+    const result = await runSandboxed(spin, { milliseconds: 2 ** 40, instructions: 1e8 });
+    expect(result.end).toBe("instructions");
+  });
+
   it("that spins ends at the limit of instructions, exactly, each time", async () => {
     const spin = elf("1: addi a0, a0, 1\n j 1b\n");
     for (let repetition = 0; repetition < 2; repetition++) {

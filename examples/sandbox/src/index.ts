@@ -6,6 +6,7 @@
  * The program is a bare-metal ELF file for RV64 or RV32 that starts in M mode at 0x80000000, prints through the UART
  * or `tohost`, and ends through the test finisher or `tohost`, as test programs for RISC-V do.
  */
+import { LongTimer } from "@hyperfile/broker";
 import { riscvVirt } from "@hyperfile/machine";
 
 /** What a program may use. */
@@ -66,8 +67,8 @@ export async function runSandboxed(program: Uint8Array, limits: SandboxLimits = 
     slice: SLICE,
     onReset: "end",
   });
-  const timer = setTimeout(() => machine.stop("milliseconds"), milliseconds);
-  const end = await machine.run().finally(() => clearTimeout(timer));
+  const timer = new LongTimer(milliseconds, () => machine.stop("milliseconds"));
+  const end = await machine.run().finally(() => timer.clear());
   return {
     end: end.kind === "off" ? "exit" : end.kind === "stuck" ? "stuck" : (end.reason as SandboxResult["end"]),
     status: end.kind === "off" ? end.status : 0,
