@@ -19,6 +19,7 @@ const notRun: readonly (readonly [pattern: RegExp, reason: string])[] = [
     "measures for minutes; the experiments have runs of their own",
   ],
   [/^node examples\/(clones|side-by-side)\//, "needs Debian's packages"],
+  [/^node examples\/soak\//, "takes two hours"],
   [/hyperfile console /, "stays on the terminal"],
   [/--firmware fw_dynamic.bin/, "needs a build of OpenSBI"],
   [/--gdb /, "waits for a debugger"],

@@ -44,7 +44,7 @@ export async function writeFleet(folder: string, cast: Cast): Promise<string> {
     ...cast.workers.map((name, at) => embedded(name, at < 2 ? ", pool: calm, group: pair" : ", pool: calm")),
     ...cast.hostile.map((name) => {
       const program = name.replace(/-\d+$/, "");
-      return `  ${name}: { kernel: ./programs/${program}.elf, memory: ${HOSTILE_BYTES / MEBIBYTE}M, pool: wild, restart: on-failure, console: { log: 1M } }`;
+      return `  ${name}: { kernel: ./programs/${program}.elf, memory: ${HOSTILE_BYTES / MEBIBYTE}M, pool: wild, autostart: false, restart: on-failure, console: { log: 1M } }`;
     }),
   ];
   const file = join(folder, "Hyperfile");

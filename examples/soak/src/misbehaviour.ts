@@ -25,6 +25,8 @@ export async function misbehave(surroundings: ClientSurroundings, chance: Chance
   const { client, cast, tally, goesOn } = surroundings;
   const all = [...cast.bystanders, ...cast.workers, ...cast.hostile];
   const vm = () => chance.of(all);
+  // What is typed at a bystander would be a command of its own.
+  const typedAt = () => chance.of([...cast.workers, ...cast.hostile]);
   const actions: Readonly<Record<string, () => Promise<void>>> = {
     async "reads no console"() {
       const socket = open(client.socket);
@@ -100,7 +102,7 @@ export async function misbehave(surroundings: ClientSurroundings, chance: Chance
         tally.wrong(`${method} ${path} answers ${status}`);
     },
     async "types without end"() {
-      const socket = new WebSocket(`ws+unix:${client.socket}:/v1/vms/${vm()}/console`);
+      const socket = new WebSocket(`ws+unix:${client.socket}:/v1/vms/${typedAt()}/console`);
       socket.on("error", () => {});
       const until = performance.now() + chance.under(3000);
       while (performance.now() < until) {
@@ -112,7 +114,7 @@ export async function misbehave(surroundings: ClientSurroundings, chance: Chance
       socket.terminate();
     },
     async "says what no console understands"() {
-      const socket = new WebSocket(`ws+unix:${client.socket}:/v1/vms/${vm()}/console`);
+      const socket = new WebSocket(`ws+unix:${client.socket}:/v1/vms/${typedAt()}/console`);
       socket.on("error", () => {});
       socket.on("open", () => {
         socket.send(chance.of(["{", '{"columns":1e9,"rows":-1}', "null", "[]", "x".repeat(100_000)]));

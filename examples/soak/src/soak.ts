@@ -73,6 +73,9 @@ export async function soak(options: SoakOptions): Promise<{ findings: readonly F
     const cast = castOf(vms);
     const file = await writeFleet(folder, cast);
     await client.up({ text: await readFile(file, "utf8"), file, folder });
+    // Some of them have ended before their start is answered.
+    for (const name of cast.hostile)
+      await client.start(name).catch(() => tally.count("start of one that ended at once"));
 
     const until = performance.now() + seconds * 1000;
     const isAlive = () => daemon.exitCode === null && daemon.signalCode === null;
