@@ -82,9 +82,9 @@ function shell(line: string, cwd: string): Promise<{ status: number | null; outp
   });
 }
 
-describe.each(readmes())("%s", (file) => {
+describe.each(readmes().filter((file) => commandsIn(file).length > 0))("%s", (file) => {
   const commands = commandsIn(file);
-  it.runIf(commands.length > 0)("has commands that end with 0", { timeout: 300_000 }, async () => {
+  it("has commands that end with 0", { timeout: 300_000 }, async () => {
     let at = file === "README.md" ? folder : join(folder, dirname(file));
     for (const { command } of commands) {
       if (command.startsWith("cd ")) {
