@@ -1,7 +1,8 @@
 /** The daemon through its API, with small guests in real threads: lives of VMs, faults, restarts of the daemon itself. */
+import { readdirSync, readFileSync } from "node:fs";
 import { mkdir, mkdtemp, readdir, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { request } from "node:http";
-import { tmpdir } from "node:os";
+import { getPriority, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { startDaemon } from "../../../test/daemon-host.js";
@@ -45,6 +46,21 @@ vms:
   web: { kernel: embedded, pool: front, after: db, provision: [echo made, { run: oops, status: 1 }] }
   db: { kernel: embedded, cpu: { shares: 500, reservation: 0.5 } }
 `;
+
+describe("a daemon", () => {
+  it("comes before its guests where they want the same core", async () => {
+    // Field 19 of proc_pid_stat(5), after the name in parentheses.
+    const nice = (thread: string) =>
+      Number(readFileSync(`/proc/self/task/${thread}/stat`, "utf8").split(") ").pop()!.split(" ")[16]);
+    const own = getPriority();
+    const behind = () => readdirSync("/proc/self/task").filter((one) => nice(one) > own);
+    await up("vms: { a: { kernel: embedded }, b: { kernel: embedded } }");
+    const guests = behind();
+    expect(guests.length).toBeGreaterThanOrEqual(2);
+    expect(new Set(guests.map(nice))).toEqual(new Set([Math.min(19, own + 10)]));
+    expect(nice(String(process.pid))).toBe(own);
+  });
+});
 
 describe("up and down", () => {
   it("start VMs in their order, provision them, and change nothing the second time", async () => {

@@ -10,6 +10,7 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { ControlTable, SharedGate } from "../../cpu/control-table.js";
 import { stealIn } from "../../cpu/dispatcher.js";
+import { standBehind } from "../../cpu/node/thread-priority.js";
 import { currentThread, monotonicNanoseconds } from "../../cpu/node/thread-time.js";
 import { ConsoleOutput } from "../console-output.js";
 import { LifecycleError } from "../errors.js";
@@ -40,6 +41,7 @@ const LEISURE = 100;
 export function serveGuests(make: MakeGuest, prepare: () => Promise<void> = async () => {}): void {
   if (parentPort === null)
     throw new LifecycleError("E_GUEST", "this program is a thread of the daemon's: start hyperfile daemon");
+  standBehind();
   const server = new GuestServer(parentPort, workerData as GuestThreadData, make, (error) =>
     setImmediate(() => {
       throw error;
