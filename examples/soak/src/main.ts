@@ -1,6 +1,6 @@
 /**
  * The soak as a program: `node examples/soak/dist/main.js [--seconds N] [--vms N] [--clients N] [--seed N]`, after
- * `npm run setup`. Its status is 1 if a requirement is not met.
+ * `npm run setup`. Its status is 1 if a requirement is not met. A first SIGINT or SIGTERM ends the run early.
  */
 import { parseArgs } from "node:util";
 import { soak } from "./soak.js";
@@ -19,6 +19,8 @@ async function main(): Promise<void> {
     if (Number.isInteger(value) && value > 0) return value;
     throw new Error(`--${name} ${values[name]}: give a whole number above 0`);
   };
+  const ending = new AbortController();
+  for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, () => ending.abort());
   const started = performance.now();
   const print = (line: string) =>
     console.log(`${((performance.now() - started) / 1000).toFixed(0).padStart(5)} s  ${line}`);
@@ -27,6 +29,7 @@ async function main(): Promise<void> {
     vms: number("vms"),
     clients: number("clients"),
     seed: number("seed"),
+    signal: ending.signal,
     print,
   });
   for (const line of tally.lines()) console.log(line);

@@ -26,6 +26,8 @@ export interface SoakOptions {
   /** Half of them misbehave. */
   readonly clients: number;
   readonly seed: number;
+  /** Ends the run early; what was found until then is told. */
+  readonly signal?: AbortSignal;
   /** Tells what happens, a line at a time. */
   readonly print: (line: string) => void;
 }
@@ -50,7 +52,7 @@ const pause = (milliseconds: number) => new Promise((resolve) => setTimeout(reso
 
 /** Runs; gives what was required with what was found. @throws Error if the daemon can't be started */
 export async function soak(options: SoakOptions): Promise<{ findings: readonly Finding[]; tally: Tally }> {
-  const { seconds, vms, clients, seed, print } = options;
+  const { seconds, vms, clients, seed, signal, print } = options;
   const folder = await mkdtemp(join(tmpdir(), "hf-soak-"));
   const state = join(folder, "state");
   const daemon = spawn(process.execPath, [program, "daemon"], {
@@ -79,7 +81,7 @@ export async function soak(options: SoakOptions): Promise<{ findings: readonly F
 
     const until = performance.now() + seconds * 1000;
     const isAlive = () => daemon.exitCode === null && daemon.signalCode === null;
-    const goesOn = () => performance.now() < until && isAlive();
+    const goesOn = () => performance.now() < until && isAlive() && signal?.aborted !== true;
     const surroundings: ClientSurroundings = { client, cast, tally, goesOn };
     const watch = new Watch(pid, client, tally, print);
     const polite = Math.ceil(clients / 2);
@@ -103,8 +105,8 @@ export async function soak(options: SoakOptions): Promise<{ findings: readonly F
     note("bystanders' digests are right", `${right} of ${right}`, right > 0);
     note(
       `ps answers within ${PS_LIMIT_MS} ms`,
-      `${watch.answers} answers, slowest ${watch.slowest.toFixed(0)} ms, ${watch.late} late`,
-      watch.answers > 0 && watch.late === 0,
+      `${watch.describeAnswers()}, ${watch.late} late`,
+      watch.answers.length > 0 && watch.late === 0,
     );
     if (seconds >= LEAST_SECONDS_FOR_GROWTH) watch.noteGrowth(note);
     if (isAlive()) await noteRest(client, pid, state, atFirst, note);
@@ -144,9 +146,8 @@ async function answered(client: DaemonClient, said: () => string): Promise<void>
 
 /** Looks at the daemon while a run goes on. */
 class Watch {
-  answers = 0;
-  slowest = 0;
-  late = 0;
+  /** Milliseconds that each answer took. */
+  readonly answers: number[] = [];
   private readonly samples: ProcessFigures[] = [];
 
   constructor(
@@ -156,6 +157,18 @@ class Watch {
     private readonly print: (line: string) => void,
   ) {}
 
+  get late(): number {
+    return this.answers.filter((took) => took > PS_LIMIT_MS).length;
+  }
+
+  describeAnswers(): string {
+    const sorted = [...this.answers].sort((one, other) => one - other);
+    const [half, most, slowest] = [0.5, 0.99, 1].map((part) =>
+      (sorted[Math.ceil(part * sorted.length) - 1] ?? Number.NaN).toFixed(0),
+    );
+    return `${sorted.length} answers, median ${half} ms, 99 of 100 within ${most}, slowest ${slowest}`;
+  }
+
   async run(goesOn: () => boolean): Promise<void> {
     let [nextFigures, nextLine] = [performance.now(), performance.now() + PRINT_EVERY_MS];
     while (goesOn()) {
@@ -163,9 +176,7 @@ class Watch {
       try {
         const vms = await this.client.vms();
         const took = performance.now() - asked;
-        this.answers++;
-        this.slowest = Math.max(this.slowest, took);
-        if (took > PS_LIMIT_MS) this.late++;
+        this.answers.push(took);
         if (performance.now() >= nextFigures) {
           nextFigures = performance.now() + FIGURES_EVERY_MS;
           this.samples.push(processFigures(this.pid));
@@ -174,7 +185,7 @@ class Watch {
           nextLine = performance.now() + PRINT_EVERY_MS;
           const up = vms.filter(({ state }) => state === "running").length;
           this.print(
-            `${vms.length} VMs, ${up} running; ${describeFigures(this.samples.at(-1)!)}; slowest ps ${this.slowest.toFixed(0)} ms`,
+            `${vms.length} VMs, ${up} running; ${describeFigures(this.samples.at(-1)!)}; ps: ${this.describeAnswers()}`,
           );
         }
       } catch (error) {

@@ -81,10 +81,11 @@ export class History {
 function samplesOf(vms: ReadonlyMap<string, Float64Array>, row: number): Record<string, VmSample> {
   const samples: [name: string, sample: VmSample][] = [];
   for (const [name, rows] of vms) {
-    const values = rows.subarray(row * fields.length, (row + 1) * fields.length);
-    if (Number.isNaN(values[0])) continue;
-    const sample = Object.fromEntries(fields.map((field, column) => [field, values[column]!]));
-    samples.push([name, sample as unknown as VmSample]);
+    const at = row * fields.length;
+    if (Number.isNaN(rows[at])) continue;
+    const sample: Partial<Record<keyof VmSample, number>> = {};
+    for (let column = 0; column < fields.length; column++) sample[fields[column]!] = rows[at + column]!;
+    samples.push([name, sample as VmSample]);
   }
   return Object.fromEntries(samples);
 }

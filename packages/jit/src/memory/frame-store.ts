@@ -121,7 +121,8 @@ export class FrameTable {
     const { words } = this;
     let freed = 0;
     for (let at = HEADER_WORDS; at < words.length; at++) {
-      if (Atomics.compareExchange(words, at, owner, STALE) === owner) freed++;
+      // Who has ended claims no more, so that a plain look finds all of them, at a tenth of the cost.
+      if (words[at] === owner && Atomics.compareExchange(words, at, owner, STALE) === owner) freed++;
     }
     Atomics.store(words, HELD + owner, 0);
     Atomics.store(words, HINT, 0);

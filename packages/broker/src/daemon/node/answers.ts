@@ -3,9 +3,12 @@
  * are read, and a connection that takes nothing for a while is cut off.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { HyperfileError, problemLine } from "../../hyperfile/types.js";
 import { RequestError } from "./routes.js";
 
+/** Milliseconds that making an answer may take before others have their turn. */
+const TURN_MS = 10;
 /** Milliseconds in which a client must take something of an answer. */
 const STALL_MS = 30_000;
 /** Most bytes of a request's body, and of all bodies that are read or in use. */
@@ -68,7 +71,10 @@ export function send(response: ServerResponse, status: number, body: string | Bu
   response.end(body);
 }
 
-/** Sends an answer part by part, each when the client has room for it. */
+/**
+ * Sends an answer part by part, each when the client has room for it. A client that reads as fast as parts are made does
+ * not keep others waiting: between turns whatever else has come is done.
+ */
 export async function sendParts(
   response: ServerResponse,
   parts: AsyncIterable<Uint8Array | string> | Iterable<string>,
@@ -76,9 +82,13 @@ export async function sendParts(
 ): Promise<void> {
   response.writeHead(200, { "content-type": type });
   cutOffWhenStalled(response);
+  let turnEnds = performance.now() + TURN_MS;
   for await (const part of parts) {
     if (response.destroyed) return;
     if (!response.write(part)) await roomIn(response);
+    if (performance.now() < turnEnds) continue;
+    await nextTurn();
+    turnEnds = performance.now() + TURN_MS;
   }
   response.end();
 }
