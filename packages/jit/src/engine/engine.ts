@@ -11,7 +11,7 @@ import { alignmentOf, type Block, type FrontEnd, type GuestInsn, isBuiltIn } fro
 import { type EntryFormats, entryFormats, fetchMaskOf, InterpreterExit } from "../backend/entry-format.js";
 import { type Bindings, evaluate, runtimeBindings } from "../backend/js/bindings.js";
 import { emitBlock } from "../backend/js/block.js";
-import { headerWord } from "../backend/js/emitter.js";
+import { headerWord } from "../backend/js/header-word.js";
 import { emitColdHandlers, emitInterpreter, isCold, REFUSED } from "../backend/js/interpreter.js";
 import { trainInterpreter } from "../backend/js/train.js";
 import { EmissionVerifier } from "../backend/js/verify.js";
@@ -19,11 +19,12 @@ import { ModuleWriter } from "../backend/wasm/encoder.js";
 import { emitWasmInterpreter, type WasmInterpreterContext } from "../backend/wasm/interpreter.js";
 import { WasmRuntime } from "../backend/wasm/runtime.js";
 import type { GuestMemory } from "../memory/guest-memory.js";
-import { Exit, PAGE_SIZE, SCRATCH_OFFSET, STATE_OFFSET, TLB_ENTRIES } from "../memory/layout.js";
+import { Exit, PAGE_SIZE, SCRATCH_OFFSET, STATE_OFFSET } from "../memory/layout.js";
 import type { LinearMemory } from "../memory/linear-memory.js";
 import type { MemoryAccess } from "../mmu/access.js";
 import { AccessKind, type AddressTranslator } from "../mmu/ports.js";
 import type { Tlb } from "../mmu/tlb.js";
+import { entryIndex, TlbWord } from "../mmu/tlb-layout.js";
 import { DEFAULT_LIMITS, JS_LIMITS, type RegionLimits } from "../region/graph.js";
 import type { EngineTrace } from "../trace/engine-trace.js";
 import { ChangingCode } from "./changing-code.js";
@@ -359,9 +360,11 @@ export class Engine {
   /** The code page that the fetch TLB has for an address; undefined if it doesn't know it. */
   codePageAt(low: number, high: number): CodePage | undefined {
     const { words } = this;
-    const entry = ((low >>> 10) & ((TLB_ENTRIES - 1) * 4)) + (words[this.fetchWord]! >> 2);
-    const isKnown = (low & -PAGE_SIZE) === words[entry] && (!this.wide || high === words[entry + 1]);
-    return isKnown ? this.codePages.page(words[entry + 3]!) : undefined;
+    const entry = entryIndex(low, words[this.fetchWord]!);
+    const isKnown =
+      (low & -PAGE_SIZE) === words[entry + TlbWord.page] &&
+      (!this.wide || high === words[entry + TlbWord.pageHigh]);
+    return isKnown ? this.codePages.page(words[entry + TlbWord.codePage]!) : undefined;
   }
 
   /** The guest instructions of the block that begins at `offset` in `page`, as far as they lie in it. */
@@ -501,10 +504,10 @@ export class Engine {
   private jump(): Translation | null {
     const { words } = this;
     const low = words[this.pcWord]!;
-    const entry = ((low >>> 10) & ((TLB_ENTRIES - 1) * 4)) + (words[this.fetchWord]! >> 2);
-    if ((low & this.fetchMask) !== words[entry] || (this.wide && words[this.pcWord + 1] !== words[entry + 1]))
-      return null;
-    return this.codePages.page(words[entry + 3]!).translations[
+    const entry = entryIndex(low, words[this.fetchWord]!);
+    if ((low & this.fetchMask) !== words[entry + TlbWord.page]) return null;
+    if (this.wide && words[this.pcWord + 1] !== words[entry + TlbWord.pageHigh]) return null;
+    return this.codePages.page(words[entry + TlbWord.codePage]!).translations[
       (low & (PAGE_SIZE - 1)) >> this.options.frontEnd.granularity
     ]!;
   }
@@ -670,8 +673,8 @@ export class Engine {
     const { words, options, counters, codePages } = this;
     const low = words[this.pcWord]!;
     const offset = low & (PAGE_SIZE - 1);
-    const entry = ((low >>> 10) & ((TLB_ENTRIES - 1) * 4)) + (words[this.fetchWord]! >> 2);
-    const page = codePages.page(words[entry + 3]!);
+    const entry = entryIndex(low, words[this.fetchWord]!);
+    const page = codePages.page(words[entry + TlbWord.codePage]!);
     if (this.hot === NEVER) {
       codePages.resetCounter(page, offset);
       return;

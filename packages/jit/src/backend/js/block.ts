@@ -23,7 +23,8 @@ import {
 import { type header, PAGE_SIZE, STATE_OFFSET } from "../../memory/layout.js";
 import { callSite } from "../../mmu/ports.js";
 import { knownTarget } from "../../region/graph.js";
-import { type EmitterHost, headerWord, JsEmitter, takeLate } from "./emitter.js";
+import { type EmitterHost, JsEmitter, takeLate } from "./emitter.js";
+import { headerWord } from "./header-word.js";
 import type { Values } from "./values.js";
 
 /** Greatest charge that an instruction may take beside what it costs, as a mask. */

@@ -34,12 +34,14 @@ import {
   type Operation,
   type StateShape,
 } from "@hyperfile/decoder";
-import { type header, PAGE_SIZE, STATE_OFFSET, TLB_ENTRIES } from "../../memory/layout.js";
+import { type header, PAGE_SIZE, STATE_OFFSET } from "../../memory/layout.js";
 import { callSite } from "../../mmu/ports.js";
 import { fixedTarget, knownTarget } from "../../region/graph.js";
 import type { StructuredEdge, StructuredNode } from "../../region/structure.js";
 import { CHARGE_MASK } from "./block.js";
-import { type EmitterHost, headerWord, JsEmitter, takeLate } from "./emitter.js";
+import { type EmitterHost, JsEmitter, takeLate } from "./emitter.js";
+import { headerWord } from "./header-word.js";
+import { tlbEntry, tlbStart, tlbWord } from "./tlb.js";
 import type { Values } from "./values.js";
 
 /** What a region's code depends on besides its blocks. */
@@ -82,9 +84,6 @@ interface CachedSlot {
 /** The local of a slot's element. Values are called `v5_0` and the like: a slot with such a name gets another. */
 const elementName = ({ slot, index }: Operation): string =>
   `${/^[vlhts]\d+$/.test(slot!) ? `slot_${slot}` : slot}_${(index as number) ?? 0}`;
-
-/** Word 3 of a fetch TLB entry: the code page's index. */
-const CODE_PAGE = 3;
 
 class RegionPrinter {
   private readonly slots = new Map<string, CachedSlot>();
@@ -211,8 +210,8 @@ class RegionPrinter {
   }
 
   private loadTlbs(declare: "let " | ""): string {
-    const reads = this.usesLoads ? `${declare}tr = ${this.word("tlbRead")} >> 2; ` : "";
-    const writes = this.usesStores ? `${declare}tw = ${this.word("tlbWrite")} >> 2;` : "";
+    const reads = this.usesLoads ? `${declare}tr = ${tlbStart(this.context.hartOffset, "tlbRead")}; ` : "";
+    const writes = this.usesStores ? `${declare}tw = ${tlbStart(this.context.hartOffset, "tlbWrite")};` : "";
     return `${reads}${writes}`.trim();
   }
 
@@ -250,10 +249,11 @@ class RegionPrinter {
   /** Leaves, with nothing done, unless the fetch TLB has the code page `index` at this distance. */
   private confirmPage(distance: number, index: number): void {
     const [low, high] = this.address(distance * PAGE_SIZE);
-    const entry = `(${low} >>> 10 & ${(TLB_ENTRIES - 1) * 4}) + (${this.word("tlbFetch")} >> 2) | 0`;
-    const mismatch = this.context.wideAddresses ? ` || I[e + 1] !== ${high}` : "";
+    const { hartOffset, wideAddresses } = this.context;
+    const entry = tlbEntry(low, `(${tlbStart(hartOffset, "tlbFetch")})`, PAGE_SIZE);
+    const mismatch = wideAddresses ? ` || ${tlbWord("e", "pageHigh")} !== ${high}` : "";
     this.line(
-      `{ const e = ${entry}; if (I[e] !== ${low}${mismatch} || I[e + ${CODE_PAGE}] !== ${index}) return null; }`,
+      `{ const e = ${entry}; if (${tlbWord("e", "page")} !== ${low}${mismatch} || ${tlbWord("e", "codePage")} !== ${index}) return null; }`,
     );
   }
 

@@ -17,7 +17,7 @@ import {
   type Operation,
   type StateShape,
 } from "@hyperfile/decoder";
-import { header, PAGE_SIZE, STATE_OFFSET, TLB_ENTRIES } from "../../memory/layout.js";
+import { header, PAGE_SIZE, STATE_OFFSET } from "../../memory/layout.js";
 import { callSite } from "../../mmu/ports.js";
 import { fixedTarget, knownTarget } from "../../region/graph.js";
 import type { StructuredEdge, StructuredNode } from "../../region/structure.js";
@@ -25,11 +25,10 @@ import type { RegionNotes } from "../../trace/region-notes.js";
 import { WasmEmitter, type WasmHost } from "./emitter.js";
 import { type FunctionWriter, type ModuleWriter, Op, ValueType } from "./encoder.js";
 import { regionSignature } from "./interpreter.js";
+import { loadTlbTag, loadTlbWord, writeTlbEntry } from "./tlb.js";
 import { Temporaries } from "./value-writer.js";
 
 const { i32, i64 } = ValueType;
-/** Word 3 of a fetch TLB entry: the code page's index. */
-const CODE_PAGE = 12;
 
 /** What a region's code depends on besides its blocks. */
 export interface WasmRegionContext {
@@ -248,18 +247,13 @@ class RegionWriter {
     const entry = this.temporaries.take(i32);
     this.pushPlace(distance * PAGE_SIZE);
     if (wide) writer.op(Op.i32_wrap_i64);
-    writer.i32(8);
-    writer.op(Op.i32_shr_u);
-    writer.i32((TLB_ENTRIES - 1) << 4);
-    writer.op(Op.i32_and);
-    writer.loadAt(Op.i32_load, this.header("tlbFetch"));
-    writer.op(Op.i32_add);
+    writeTlbEntry(writer, PAGE_SIZE, () => writer.loadAt(Op.i32_load, this.header("tlbFetch")));
     writer.tee(entry);
-    writer.memory(wide ? Op.i64_load : Op.i32_load);
+    loadTlbTag(writer, wide);
     this.pushPlace(distance * PAGE_SIZE);
     writer.op(wide ? Op.i64_ne : Op.i32_ne);
     writer.get(entry);
-    writer.memory(Op.i32_load, CODE_PAGE);
+    loadTlbWord(writer, "codePage");
     writer.i32(index);
     writer.op(Op.i32_ne);
     writer.op(Op.i32_or);
