@@ -118,7 +118,7 @@ export function virtBoard(options: VirtBoardOptions): VirtBoard {
   const rtc = new GoldfishRtc(plic.line(virtIrq.rtc), options.wallClock ?? Date.now, clock);
   const generation = new VmGeneration(plic.line(virtIrq.generation));
   const place = (range: Range, device: MmioDevice): void => {
-    bus.attach(range.base, range.size, device);
+    bus.map(range.base, range.size, device, device.name);
     parts.set(device.name, device);
   };
   for (const part of [input, firmware]) parts.set(part.name, part);
@@ -130,7 +130,7 @@ export function virtBoard(options: VirtBoardOptions): VirtBoard {
   for (let slot = 0; slot < VIRTIO_SLOTS; slot++) {
     const { base, size } = virtMap.virtio;
     const device = virtio[slot]?.(plic.line(virtIrq.firstVirtio + slot), memory);
-    bus.attach(base + slot * size, size, device ?? new EmptySlot(`virtio${slot}`));
+    bus.map(base + slot * size, size, device ?? new EmptySlot(`virtio${slot}`), `virtio${slot}`);
     if (device !== undefined) parts.set(`virtio${slot}:${device.name}`, device);
   }
   // Last, so that after a reset or a restore of the devices it speaks for the levels of their lines.
