@@ -132,9 +132,9 @@ describe("a look at a program", () => {
     const { stages } = explain(program, { xlen: undefined, at: undefined, backend: "both" });
     const text = stages.map(({ name, lines }) => `== ${name}\n${lines.join("\n")}\n`).join("\n");
     expect(text).toMatch(
-      /== assembly[\s\S]*lui t0,0x100[\s\S]*== IR[\s\S]*== optimised IR[\s\S]*== JavaScript/,
+      /== assembly[\s\S]*lui t0,0x100[\s\S]*== IR[\s\S]*== optimised IR[\s\S]*== JavaScript of the region[\s\S]*== WebAssembly/,
     );
-    expect(text).toContain("function b_0()");
+    expect(text).toContain("function r_0()");
     expect(text).toContain("st32(");
   });
 

@@ -1,6 +1,6 @@
 export * from "./arch/riscv/index.js";
 export * from "./backend/js/bindings.js";
-export * from "./backend/js/block.js";
+export { emitJsRegion, type JsRegionContext } from "./backend/js/region.js";
 export * from "./backend/js/verify.js";
 export * from "./engine/code-pages.js";
 export { CpuError } from "./engine/cpu-options.js";

@@ -118,7 +118,6 @@ export class JsMachine {
       jump,
       decode: () => 0,
       C: new Int32Array(1),
-      P: Array.from({ length: PAGE_SIZE / 2 }, (_, place) => place * 2),
     };
     const coldHandlers = Object.entries(cold).map(([name, handler]) => {
       new EmissionVerifier(new Set(Object.keys(own))).verify(handler, name);

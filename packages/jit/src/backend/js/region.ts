@@ -38,11 +38,13 @@ import { type header, PAGE_SIZE, STATE_OFFSET } from "../../memory/layout.js";
 import { callSite } from "../../mmu/ports.js";
 import { fixedTarget, knownTarget } from "../../region/graph.js";
 import type { StructuredEdge, StructuredNode } from "../../region/structure.js";
-import { CHARGE_MASK } from "./block.js";
 import { type EmitterHost, JsEmitter, takeLate } from "./emitter.js";
 import { headerWord } from "./header-word.js";
 import { tlbEntry, tlbStart, tlbWord } from "./tlb.js";
 import type { Values } from "./values.js";
+
+/** Greatest charge that an instruction may take beside what it costs, as a mask. */
+const CHARGE_MASK = 0xffff;
 
 /** What a region's code depends on besides its blocks. */
 export interface JsRegionContext {
