@@ -11,4 +11,3 @@ export { readRegularFile } from "./lifecycle/node/regular-file.js";
 export { serveGuests } from "./lifecycle/node/serve-guests.js";
 export type { SnapshotInfo } from "./lifecycle/node/snapshot-folder.js";
 export * from "./memory/node/swap-file.js";
-export * from "./snapshot/node/snapshot-file.js";

@@ -8,6 +8,7 @@ export * from "./engine/engine.js";
 export * from "./engine/engine-error.js";
 export * from "./engine/flat-cpu.js";
 export * from "./engine/tiers.js";
+export * from "./memory/checksum.js";
 export * from "./memory/frame-store.js";
 export * from "./memory/frames.js";
 export * from "./memory/guest-memory.js";

@@ -6,20 +6,6 @@
  * from another machine makes it go on from there in place of booting. It then has an identity of its own.
  */
 import {
-  balloonMemory,
-  type CpuGate,
-  cloneParts,
-  LazyPages,
-  type MachineClock,
-  type PlainRecord,
-  RealClock,
-  type RealClockMode,
-  type SnapshotMachine,
-  type SnapshotPart,
-  VirtualClock,
-  Vm,
-} from "@hyperfile/broker";
-import {
   type BootPlan,
   type ConsoleBackend,
   ConsoleInput,
@@ -49,6 +35,7 @@ import {
   watchCpu,
   writeStealTime,
 } from "@hyperfile/jit";
+import { balloonMemory } from "./balloon-memory.js";
 import { type BootImages, type OpenImages, openImages, planImages, widthOf } from "./boot.js";
 import { MachineError } from "./errors.js";
 import { Htif } from "./htif.js";
@@ -56,7 +43,11 @@ import { MachineIdentity } from "./identity.js";
 import { isaString, pagingOf, type Xlen } from "./isa.js";
 import type { Machine, MachineEnd } from "./machine.js";
 import { SliceConsole } from "./slice-console.js";
+import { cloneParts, LazyPages, type SnapshotMachine, type SnapshotPart } from "./snapshot/machine.js";
+import type { PlainRecord } from "./snapshot/values.js";
 import { machineStatistics } from "./statistics.js";
+import { type MachineClock, RealClock, type RealClockMode, VirtualClock } from "./vm/clock.js";
+import { type CpuGate, Vm } from "./vm/vm.js";
 
 /** Devices that the machine knows how to make. */
 export type VirtDevice = "console" | "entropy" | "balloon";

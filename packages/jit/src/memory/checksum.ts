@@ -1,6 +1,6 @@
 /**
- * XXH32, the 32-bit hash of the xxHash family (xxHash fast digest algorithm, version 0.1.1), with seed 0: checksums
- * of snapshot sections, and the hashes by which equal pages are found. It guards against accidents, not against
+ * XXH32, the 32-bit hash of the xxHash family (xxHash fast digest algorithm, version 0.1.1): the hashes by which equal
+ * pages are found, and the checksums of memory that is written down. It guards against accidents, not against
  * somebody who wants two texts with one hash.
  */
 

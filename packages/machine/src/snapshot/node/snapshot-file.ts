@@ -1,10 +1,11 @@
 /**
- * Snapshots as files. A snapshot is written beside its place, made durable, and renamed: whatever goes wrong on the
- * way (a full disk, a crash), the file of that name is the old one or the new one, whole. It holds all that a guest
+ * Snapshots as files. A snapshot is written beside its place, under a name that begins with a dot, made durable, and
+ * renamed: whatever goes wrong on the way (a full disk, a crash), the file of that name is the old one or the new one,
+ * whole. It holds all that a guest
  * knows, so only its owner may read it, whatever the umask says.
  */
 import { constants } from "node:fs";
-import { open, readdir, rename, unlink } from "node:fs/promises";
+import { open, rename, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { zstdCodec } from "../codec.js";
 import { SnapshotError } from "../errors.js";
@@ -65,22 +66,6 @@ export async function restoreSnapshotFile(
 ): Promise<SnapshotReport> {
   const codec = await zstdCodec();
   return restoreMachine(await readWhole(path), machine, codec, { lazy: options.lazy ?? true });
-}
-
-/**
- * Removes what a killed process left behind in a folder of snapshots: files that were being written. For the owner of
- * the folder, before anything writes there. Gives their number; a folder that is not there has none.
- * @throws SnapshotError `E_SNAPSHOT_FILE` if the folder can't be read, or a file not removed
- */
-export async function sweepSnapshots(folder: string): Promise<number> {
-  try {
-    const left = (await readdir(folder)).filter((name) => name.startsWith(".") && name.endsWith(IN_PROGRESS));
-    for (const name of left) await unlink(join(folder, name));
-    return left.length;
-  } catch (cause) {
-    if ((cause as { code?: string }).code === "ENOENT") return 0;
-    throw fileError(`can't tidy the snapshots in ${folder}`, cause);
-  }
 }
 
 /** The content of a file, which is opened once; of nothing else, so that a FIFO keeps nobody waiting. */

@@ -14,9 +14,9 @@ import {
   type RiscvCpu,
   riscvPool,
   type Tier,
+  xxh32,
 } from "@hyperfile/jit";
-import { type RiscvVirt, riscvVirt } from "@hyperfile/machine";
-import { xxh32 } from "../src/snapshot/checksum.js";
+import { type RiscvVirt, riscvVirt } from "../src/riscv-virt.js";
 import { memoryDigest, type SnapshotMachine } from "../src/snapshot/machine.js";
 import { encodeValue, type PlainRecord } from "../src/snapshot/values.js";
 import type { MachineClock } from "../src/vm/clock.js";
