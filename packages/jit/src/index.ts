@@ -1,6 +1,6 @@
 export * from "./arch/riscv/index.js";
 export * from "./backend/js/bindings.js";
-export { emitJsRegion, type JsRegionContext } from "./backend/js/region.js";
+export { emitJsRegion } from "./backend/js/region.js";
 export * from "./backend/js/verify.js";
 export * from "./engine/code-pages.js";
 export { CpuError } from "./engine/cpu-options.js";
@@ -20,4 +20,5 @@ export * from "./mmu/access.js";
 export * from "./mmu/ports.js";
 export * from "./mmu/tlb.js";
 export * from "./passes/optimise.js";
+export type { RegionContext } from "./region/emission.js";
 export * from "./trace/index.js";

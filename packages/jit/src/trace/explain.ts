@@ -4,11 +4,12 @@
  * run.
  */
 import { alignmentOf, type Block, type FrontEnd, type GuestInsn, printBlock } from "@hyperfile/decoder";
-import { emitJsRegion, type JsRegionContext } from "../backend/js/region.js";
+import { emitJsRegion } from "../backend/js/region.js";
 import { ModuleWriter } from "../backend/wasm/encoder.js";
-import { emitWasmRegion, type WasmRegionContext } from "../backend/wasm/region.js";
+import { emitWasmRegion } from "../backend/wasm/region.js";
 import { PAGE_SIZE, STATE_OFFSET } from "../memory/layout.js";
 import { optimise } from "../passes/optimise.js";
+import type { RegionContext } from "../region/emission.js";
 import {
   type CodeView,
   DEFAULT_LIMITS,
@@ -90,7 +91,7 @@ export function explainBlock(code: ExplainedCode, address: bigint): ExplainedSta
 interface ExplainedRegion {
   readonly region: Region;
   readonly head: StructuredNode;
-  readonly context: WasmRegionContext & JsRegionContext;
+  readonly context: RegionContext;
   readonly view: RegionView;
 }
 
