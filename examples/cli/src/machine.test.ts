@@ -1,4 +1,6 @@
+import { once } from "node:events";
 import { readFile } from "node:fs/promises";
+import { type AddressInfo, createServer } from "node:net";
 import { describe, expect, it } from "vitest";
 import { createMachine, disassemble, explain } from "./machine.js";
 import type { MachineEnd, MachineOptions } from "./machine-types.js";
@@ -143,4 +145,20 @@ describe("a look at a program", () => {
     expect(lines).toHaveLength(exitSeven.length);
     expect(lines[5]).toMatch(/sw\tt1,0\(t0\)/);
   });
+});
+
+it("says which port a debugger can't be heard on", async () => {
+  const taken = createServer().listen(0, "127.0.0.1");
+  await once(taken, "listening");
+  const { port } = taken.address() as AddressInfo;
+  try {
+    await expect(
+      runMachine({ elf: { name: "seven.elf", bytes: elfOf(exitSeven) }, gdbPort: port }),
+    ).rejects.toMatchObject({
+      code: "E_GDB",
+      message: `can't listen for a debugger on port ${port}: choose another with --gdb`,
+    });
+  } finally {
+    taken.close();
+  }
 });

@@ -4,7 +4,6 @@ export * from "./cpu/node/host-scheduler.js";
 export * from "./cpu/node/thread-time.js";
 export * from "./daemon/node/daemon.js";
 export { holderOf, type StateHolder, StateLock } from "./daemon/node/state-lock.js";
-export * from "./debug/node/gdb-server.js";
 export * from "./lifecycle/node/fleet.js";
 export { ManagedVm, type VmFigures } from "./lifecycle/node/managed-vm.js";
 export { readRegularFile } from "./lifecycle/node/regular-file.js";

@@ -1,4 +1,7 @@
 export type { BootImages, NamedBytes } from "./boot.js";
+export * from "./debug/gdb-protocol.js";
+export * from "./debug/machine-debug.js";
+export * from "./debug/target.js";
 export * from "./errors.js";
 export { isaString, type Xlen } from "./isa.js";
 export * from "./machine.js";

@@ -1,16 +1,10 @@
+/** A machine under GDB: the protocol by hand, and the real debugger where there is one. */
 import { execFile, spawnSync } from "node:child_process";
-import { type AddressInfo, connect, createServer } from "node:net";
+import { connect } from "node:net";
+import type { Tier } from "@hyperfile/jit";
 import { expect, it } from "vitest";
-import { createMachine } from "./machine.js";
-
-/** A port that nothing listens on. */
-const freePort = () =>
-  new Promise<number>((resolve) => {
-    const probe = createServer().listen(0, "127.0.0.1", () => {
-      const { port } = probe.address() as AddressInfo;
-      probe.close(() => resolve(port));
-    });
-  });
+import { serveMachineGdb } from "../src/debug/node/gdb-machine.js";
+import { riscvVirt } from "../src/index.js";
 
 /** A raw client of GDB's protocol: sends packets, gives replies. */
 function client(port: number) {
@@ -40,43 +34,16 @@ function client(port: number) {
 /** addi a0, a0, 1; addi a0, a0, 2; j . - 8 */
 const LOOP = [0x00150513, 0x00250513, 0xff9ff06f];
 
-/** Instructions as an ELF file at the start of RAM. */
-function program(words: readonly number[] = LOOP): Uint8Array {
-  const bytes = new Uint8Array(120 + 4 * words.length);
-  const view = new DataView(bytes.buffer);
-  bytes.set([0x7f, 0x45, 0x4c, 0x46, 2, 1, 1]);
-  view.setUint16(18, 243, true);
-  view.setBigUint64(24, 0x80000000n, true);
-  view.setBigUint64(32, 64n, true);
-  view.setUint16(54, 56, true);
-  view.setUint16(56, 1, true);
-  view.setUint32(64, 1, true);
-  view.setUint32(68, 5, true);
-  view.setBigUint64(72, 120n, true);
-  view.setBigUint64(80, 0x80000000n, true);
-  view.setBigUint64(88, 0x80000000n, true);
-  view.setBigUint64(96, BigInt(4 * words.length), true);
-  view.setBigUint64(104, BigInt(4 * words.length), true);
-  words.forEach((word, index) => {
-    view.setUint32(120 + 4 * index, word, true);
-  });
-  return bytes;
+/** Runs instructions from the start of RAM, under a debugger that has to connect first. */
+async function debugged(words: readonly number[], tier: Tier) {
+  const code = new Uint8Array(Uint32Array.from(words).buffer);
+  const machine = riscvVirt({ ramBytes: 1 << 20, boot: { code }, clock: "frozen", tier });
+  const { port, close } = await serveMachineGdb(machine, 0);
+  return { port, run: machine.run().finally(close) };
 }
 
 it("lets a debugger read, step, break, continue and kill", async () => {
-  const port = await freePort();
-  const machine = await createMachine({
-    xlen: 64,
-    memoryBytes: 1 << 20,
-    elf: { name: "loop.elf", bytes: program() },
-    append: "",
-    tier: "js",
-    console: { write: () => {} },
-    verifyEmitted: "off",
-    deterministic: false,
-    gdbPort: port,
-  });
-  const run = machine.run();
+  const { port, run } = await debugged(LOOP, "js");
   const gdb = client(port);
   expect(await gdb.ask("?")).toMatch(/^T05/);
   expect(await gdb.ask("qXfer:features:read:target.xml:0,4000")).toContain("riscv:rv64");
@@ -121,21 +88,9 @@ const gdb = (port: number, osabi: string, commands: readonly string[]) =>
 it.skipIf(!hasGdb).each(["none", "GNU/Linux"])(
   "works with GDB for %s: watchpoints, CSRs, the mode, WFI and monitor",
   async (osabi) => {
-    const port = await freePort();
     // auipc s0, 1; ld a1, 0(s0); addi a0, a0, 1; sd a0, 0(s0); wfi; j . - 12
     const words = [0x00001417, 0x00043583, 0x00150513, 0x00a43023, 0x10500073, 0xff5ff06f];
-    const machine = await createMachine({
-      xlen: 64,
-      memoryBytes: 1 << 20,
-      elf: { name: "watched.elf", bytes: program(words) },
-      append: "",
-      tier: "auto",
-      console: { write: () => {} },
-      verifyEmitted: "off",
-      deterministic: false,
-      gdbPort: port,
-    });
-    const run = machine.run();
+    const { port, run } = await debugged(words, "auto");
     const out = await gdb(port, osabi, [
       "p $priv",
       "p/x $mtvec",
