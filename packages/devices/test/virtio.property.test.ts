@@ -1,8 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import type { DmaMemory, IrqLine } from "../src/ports.js";
 import { virtioConsole } from "../src/virtio/console.js";
-import type { MmioTransport } from "../src/virtio/mmio-transport.js";
+import type { VirtioDevice } from "../src/virtio/device.js";
 import { virtioRng } from "../src/virtio/rng.js";
 import { FakeConsole } from "./fakes.js";
 import { FLAG_WRITE, FlatMemory, MockDriver, type MockQueue, writeDescriptor } from "./mock-driver.js";
@@ -19,7 +18,7 @@ interface Device {
   readonly name: string;
   readonly queues: number;
   readonly make: () => {
-    factory: (irq: IrqLine, memory: DmaMemory) => MmioTransport;
+    virtio: VirtioDevice;
     input: (bytes: Uint8Array) => void;
   };
 }
@@ -29,13 +28,13 @@ const devices: readonly Device[] = [
     queues: 2,
     make: () => {
       const console = virtioConsole({ backend: new FakeConsole() });
-      return { factory: console.factory, input: (bytes) => console.receive(bytes) };
+      return { virtio: console.device, input: (bytes) => console.receive(bytes) };
     },
   },
   {
     name: "rng",
     queues: 1,
-    make: () => ({ factory: virtioRng({ entropy: (bytes) => bytes.fill(0x5a) }), input: () => {} }),
+    make: () => ({ virtio: virtioRng({ entropy: (bytes) => bytes.fill(0x5a) }), input: () => {} }),
   },
 ];
 
@@ -125,9 +124,9 @@ function expectService(driver: MockDriver, device: Device, input: (bytes: Uint8A
 test.each(devices)("$name: a virtqueue never reaches outside its memory and never wedges", (device) => {
   fc.assert(
     fc.property(fc.array(step, { minLength: 1, maxLength: 60 }), (steps) => {
-      const { factory, input } = device.make();
+      const { virtio, input } = device.make();
       const memory = new FlatMemory(BASE, RAM);
-      const driver = new MockDriver(factory, memory);
+      const driver = new MockDriver(virtio, memory);
       driver.start(Array(device.queues).fill(SIZE));
       // What a device may write: used rings, and buffers that a descriptor which it read gave it for writing.
       const allowed = driver.queues.map(({ used }) => ({ from: used, to: used + 6 + 8 * SIZE }));
@@ -160,8 +159,8 @@ test.each(devices)("$name: no sequence of register accesses breaks the transport
       fc.array(fc.oneof(registerAccess, step), { minLength: 1, maxLength: 60 }),
       fc.boolean(),
       (steps, up) => {
-        const { factory, input } = device.make();
-        const driver = new MockDriver(factory, new FlatMemory(BASE, RAM));
+        const { virtio, input } = device.make();
+        const driver = new MockDriver(virtio, new FlatMemory(BASE, RAM));
         driver.start(Array(device.queues).fill(SIZE));
         if (!up) driver.set(0x70, 0);
         for (const action of steps) {
@@ -176,7 +175,7 @@ test.each(devices)("$name: no sequence of register accesses breaks the transport
           expect(driver.irq.level).toBe(driver.get(0x60) !== 0);
         }
         const saved = structuredClone(driver.device.save());
-        const copy = new MockDriver(device.make().factory, driver.memory);
+        const copy = new MockDriver(device.make().virtio, driver.memory);
         copy.device.restore(saved);
         expect(copy.device.save()).toEqual(saved);
         expectService(driver, device, input);
