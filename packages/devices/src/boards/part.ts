@@ -38,7 +38,10 @@ export interface PartDevice {
   reset(): void;
   /** Its whole guest-visible state. */
   save(): DeviceState;
-  /** Replaces its state by one that `save` returned; throws DeviceStateError on one of another shape. */
+  /**
+   * Replaces its state by one that `save` returned, and drives its interrupts accordingly: nobody else remembers them.
+   * Throws DeviceStateError on a state of another shape.
+   */
   restore(state: DeviceState): void;
   /** Events since power-on by name. */
   readonly counters: Readonly<Record<string, number>>;
