@@ -1,7 +1,7 @@
 import { defineConfig } from "tsup";
 
 export default defineConfig({
-  entry: ["src/index.ts"],
+  entry: { index: "src/index.ts", disk: "src/disk/index.ts", node: "src/node.ts" },
   format: "esm",
   target: "es2022",
   platform: "neutral",

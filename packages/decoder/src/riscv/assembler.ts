@@ -32,8 +32,7 @@ import {
   type Operands,
 } from "./assembly-operands.js";
 import { Compressor } from "./compress.js";
-import type { RiscvIsa } from "./extension.js";
-import { standardIsa } from "./isa.js";
+import { riscvTable } from "./isa.js";
 import { loadImmediate } from "./load-immediate.js";
 import type { RiscvSemantics } from "./semantics.js";
 
@@ -43,8 +42,6 @@ export interface AssembleOptions {
   readonly xlen: 32 | 64;
   /** Address of the first byte; 0 unless given. */
   readonly origin?: number | bigint;
-  /** What there is to assemble; {@link standardIsa} unless given. */
-  readonly isa?: RiscvIsa;
 }
 
 /**
@@ -54,11 +51,8 @@ export interface AssembleOptions {
  * @example
  * const { bytes, symbols } = assemble("loop: addi a0, a0, -1\n bnez a0, loop\n ret", { xlen: 64 });
  */
-export function assemble(
-  source: string,
-  { xlen, origin = 0, isa = standardIsa }: AssembleOptions,
-): Assembled {
-  return assembleFor(new RiscvTarget(xlen, isa), source, BigInt(origin));
+export function assemble(source: string, { xlen, origin = 0 }: AssembleOptions): Assembled {
+  return assembleFor(new RiscvTarget(xlen), source, BigInt(origin));
 }
 
 type Entry = TableEntry<RiscvSemantics>;
@@ -92,23 +86,21 @@ const opposites = new Map([
   ["bgeu", "bltu"],
 ]);
 
-/** Rows by mnemonic, CSRs by name, and what compresses rows: made once for a width. */
+/** Rows by mnemonic, and what compresses them: made once for a width. */
 interface Lookup {
   readonly named: ReadonlyMap<string, readonly Entry[]>;
-  readonly csrNumbers: ReadonlyMap<string, number>;
   readonly compressor: Compressor;
 }
 
-const lookups = new WeakMap<InstructionTable<RiscvSemantics>, Lookup>();
+const lookups = new Map<InstructionTable<RiscvSemantics>, Lookup>();
 
-function lookupOf(table: InstructionTable<RiscvSemantics>, isa: RiscvIsa): Lookup {
+function lookupOf(table: InstructionTable<RiscvSemantics>): Lookup {
   let lookup = lookups.get(table);
   if (lookup === undefined) {
     const named = new Map<string, Entry[]>();
     for (const entry of table.entries)
       named.set(entry.mnemonic, [...(named.get(entry.mnemonic) ?? []), entry]);
-    const csrNumbers = new Map([...isa.csrNames].map(([number, name]) => [name, number]));
-    lookup = { named, csrNumbers, compressor: new Compressor(table) };
+    lookup = { named, compressor: new Compressor(table) };
     lookups.set(table, lookup);
   }
   return lookup;
@@ -122,13 +114,10 @@ class RiscvTarget implements AssemblerTarget {
   private compressed = true;
   private readonly compressedStack: boolean[] = [];
 
-  constructor(
-    private readonly xlen: 32 | 64,
-    isa: RiscvIsa,
-  ) {
+  constructor(private readonly xlen: 32 | 64) {
     this.addressBits = xlen;
-    this.table = isa.table(xlen);
-    this.lookup = lookupOf(this.table, isa);
+    this.table = riscvTable(xlen);
+    this.lookup = lookupOf(this.table);
   }
 
   padding(size: number): Uint8Array {
@@ -185,7 +174,7 @@ class RiscvTarget implements AssemblerTarget {
   }
 
   private operandParser(symbols: Symbols): OperandParser {
-    this.parser ??= new OperandParser(this.xlen, symbols, this.lookup.csrNumbers);
+    this.parser ??= new OperandParser(this.xlen, symbols);
     return this.parser;
   }
 

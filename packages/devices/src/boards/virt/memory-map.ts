@@ -3,7 +3,11 @@
  * places that are free there.
  */
 
-import type { AddressRange } from "../part.js";
+/** A range of guest-physical addresses in bytes. */
+export interface Range {
+  readonly base: number;
+  readonly size: number;
+}
 
 /** Devices by name. */
 export const virtMap = {
@@ -11,12 +15,10 @@ export const virtMap = {
   rtc: { base: 0x101000, size: 0x1000 },
   generation: { base: 0x102000, size: 0x1000 },
   clint: { base: 0x2000000, size: 0x10000 },
-  /** Free for devices of one's own, as QEMU's platform bus is. */
-  platform: { base: 0x4000000, size: 0x2000000 },
   plic: { base: 0xc000000, size: 0x600000 },
   uart: { base: 0x10000000, size: 0x100 },
   virtio: { base: 0x10001000, size: 0x1000 },
-} as const satisfies Record<string, AddressRange>;
+} as const satisfies Record<string, Range>;
 
 /** First byte of RAM. */
 export const RAM_BASE = 0x80000000;
@@ -30,8 +32,6 @@ export const virtIrq = {
   uart: 10,
   rtc: 11,
   generation: 12,
-  /** The first of 32 that are free for devices of one's own. */
-  firstPlatform: 64,
 } as const;
 
 /** Ticks of the time base a second. */

@@ -3,10 +3,7 @@
  * Registers of 64 bits are pairs in one array, low half first, so that reading one allocates nothing.
  */
 
-/**
- * Places of the wide registers in {@link HartState.wide}, in units of pairs: of those that the hart itself knows. CSRs of
- * extensions have theirs behind them, as the table of CSRs says.
- */
+/** Places of the wide registers in {@link HartState.wide}, in units of pairs. */
 export const Wide = {
   mtvec: 0,
   stvec: 1,
@@ -26,6 +23,9 @@ export const Wide = {
   cycleOffset: 14,
   instretOffset: 15,
 } as const;
+
+/** Number of pairs in {@link HartState.wide}. */
+export const WIDE_COUNT = 16;
 
 /** The state. */
 export interface HartState {
@@ -49,11 +49,8 @@ export interface HartState {
   readonly wide: Int32Array;
 }
 
-/**
- * State of a hart at power-on.
- * @param wide what its wide registers hold then
- */
-export const freshState = (wide: Int32Array): HartState => ({
+/** State of a hart at power-on. */
+export const freshState = (): HartState => ({
   mode: 3,
   status: 0,
   medeleg: 0,
@@ -66,5 +63,5 @@ export const freshState = (wide: Int32Array): HartState => ({
   mcountinhibit: 0,
   retiredBefore: 0,
   stealArea: -1,
-  wide: wide.slice(),
+  wide: new Int32Array(2 * WIDE_COUNT),
 });

@@ -1,0 +1,26 @@
+/** Disks and their images: the interface for blocks, backends, and qcow2. */
+export {
+  type BlockBackend,
+  checkRange,
+  type Extent,
+  isZero,
+  lengthOf,
+  sliceOf,
+} from "./block-backend.js";
+export type { ClusterCodec, ClusterCodecs, CompressionType } from "./cluster-codec.js";
+export { DiskError, type DiskErrorCode } from "./errors.js";
+export { type ImageFile, MemoryFile } from "./image-file.js";
+export { MemoryBackend } from "./memory-backend.js";
+export { OverlayBackend } from "./overlay-backend.js";
+export {
+  type CheckOptions,
+  type CheckProblem,
+  type CheckProblems,
+  type CheckResult,
+  checkQcow2,
+} from "./qcow2/check.js";
+export { type CreateQcow2Options, createQcow2 } from "./qcow2/create.js";
+export type { Qcow2Header } from "./qcow2/format.js";
+export { type LocalExtent, Qcow2Image, type Qcow2Options } from "./qcow2/qcow2-image.js";
+export type { Snapshot } from "./qcow2/snapshot-table.js";
+export { RawBackend } from "./raw-backend.js";

@@ -1,0 +1,164 @@
+/**
+ * A file of the host's as an {@link ImageFile}: positioned reads and writes of vectors, off the thread that asks.
+ *
+ * A flush that failed once fails for good: the host may have dropped what it could not write, and would call the next
+ * flush a success.
+ */
+import { constants } from "node:fs";
+import { type FileHandle, open } from "node:fs/promises";
+import { lengthOf, readOnly, sliceOf } from "../block-backend.js";
+import { DiskError } from "../errors.js";
+import type { ImageFile } from "../image-file.js";
+
+/** How a file is opened. */
+export interface NodeFileOptions {
+  readonly isReadOnly?: boolean;
+  /** Makes the file; one that is there is refused, unless `overwrite` is set. */
+  readonly create?: boolean;
+  readonly overwrite?: boolean;
+}
+
+/** What the host's errors mean, in words. */
+const reasons: Readonly<Record<string, string>> = {
+  ENOENT: "there is no such file",
+  EACCES: "permission is denied",
+  EPERM: "permission is denied",
+  EISDIR: "it is a folder",
+  EEXIST: "the file is there already",
+  ENOSPC: "no space is left on the device",
+  EDQUOT: "the disk quota is used up",
+  EFBIG: "the file would be larger than is allowed",
+  EROFS: "the file system is read-only",
+  EIO: "the device reports an error",
+  ENOTDIR: "a part of the path is not a folder",
+  ELOOP: "its links go in a circle",
+  EMFILE: "too many files are open",
+};
+
+/** Buffers that hosts take in one call (IOV_MAX), and bytes. */
+const [MOST_BUFFERS, MOST_BYTES] = [1024, 1 << 30];
+
+/** The error of a host's call on a file. */
+export function fileError(name: string, what: string, error: unknown): DiskError {
+  if (error instanceof DiskError) return error;
+  const code = (error as NodeJS.ErrnoException).code ?? "";
+  const reason = reasons[code] ?? (error instanceof Error ? error.message : String(error));
+  const isFull = code === "ENOSPC" || code === "EDQUOT" || code === "EFBIG";
+  return new DiskError(
+    isFull ? "E_DISK_FULL" : "E_DISK_IO",
+    `${name}: can't ${what} the file: ${reason}`,
+    {},
+    {
+      cause: error,
+    },
+  );
+}
+
+/** A file of the host's. */
+export class NodeFile implements ImageFile {
+  private failedFlush: DiskError | undefined;
+  private isClosed = false;
+
+  private constructor(
+    readonly name: string,
+    readonly isReadOnly: boolean,
+    private readonly handle: FileHandle,
+    private length: number,
+  ) {}
+
+  /**
+   * Opens or makes a file.
+   * @throws DiskError `E_DISK_IO` with the host's error as its cause
+   */
+  static async open(path: string, options: NodeFileOptions = {}): Promise<NodeFile> {
+    const { isReadOnly = false, create = false, overwrite = false } = options;
+    // Without O_NONBLOCK the open of a pipe that nobody writes waits for ever.
+    let flags = constants.O_NONBLOCK | (isReadOnly ? constants.O_RDONLY : constants.O_RDWR);
+    if (create) flags |= constants.O_CREAT | (overwrite ? constants.O_TRUNC : constants.O_EXCL);
+    let handle: FileHandle | undefined;
+    try {
+      handle = await open(path, flags, 0o644);
+      const stat = await handle.stat();
+      if (!stat.isFile()) {
+        throw new DiskError("E_DISK_IO", `${path}: an image has to be a regular file, which this is not`);
+      }
+      return new NodeFile(path, isReadOnly, handle, stat.size);
+    } catch (error) {
+      await handle?.close();
+      throw fileError(path, create ? "make" : "open", error);
+    }
+  }
+
+  get size(): number {
+    return this.length;
+  }
+
+  async read(offset: number, buffers: readonly Uint8Array[]): Promise<void> {
+    const length = lengthOf(buffers);
+    for (let done = 0; done < length; ) {
+      const part = sliceOf(buffers, done, Math.min(length - done, MOST_BYTES)).slice(0, MOST_BUFFERS);
+      const bytesRead = await this.call("read", async () => {
+        if (part.length === 1) {
+          return (await this.handle.read(part[0]!, 0, part[0]!.length, offset + done)).bytesRead;
+        }
+        return (await this.handle.readv(part, offset + done)).bytesRead;
+      });
+      if (bytesRead === 0) {
+        for (const rest of sliceOf(buffers, done, length - done)) rest.fill(0);
+        return;
+      }
+      done += bytesRead;
+    }
+  }
+
+  async write(offset: number, buffers: readonly Uint8Array[]): Promise<void> {
+    if (this.isReadOnly) throw readOnly(this.name);
+    if (this.failedFlush !== undefined) throw this.failedFlush;
+    const length = lengthOf(buffers);
+    for (let done = 0; done < length; ) {
+      const part = sliceOf(buffers, done, Math.min(length - done, MOST_BYTES)).slice(0, MOST_BUFFERS);
+      done += await this.call("write", async () => {
+        if (part.length === 1) {
+          return (await this.handle.write(part[0]!, 0, part[0]!.length, offset + done)).bytesWritten;
+        }
+        return (await this.handle.writev(part, offset + done)).bytesWritten;
+      });
+      this.length = Math.max(this.length, offset + done);
+    }
+  }
+
+  async flush(): Promise<void> {
+    if (this.isReadOnly) return;
+    if (this.failedFlush !== undefined) throw this.failedFlush;
+    try {
+      await this.call("flush", () => this.handle.datasync());
+    } catch (error) {
+      throw (this.failedFlush = error as DiskError);
+    }
+  }
+
+  async truncate(size: number): Promise<void> {
+    if (this.isReadOnly) throw readOnly(this.name);
+    await this.call("resize", () => this.handle.truncate(size));
+    this.length = size;
+  }
+
+  async isHole(): Promise<boolean> {
+    const { blocks } = await this.call("look at", () => this.handle.stat());
+    return blocks === 0;
+  }
+
+  async close(): Promise<void> {
+    if (this.isClosed) return;
+    this.isClosed = true;
+    await this.call("close", () => this.handle.close());
+  }
+
+  private async call<T>(what: string, job: () => Promise<T>): Promise<T> {
+    try {
+      return await job();
+    } catch (error) {
+      throw fileError(this.name, what, error);
+    }
+  }
+}
