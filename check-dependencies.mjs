@@ -10,8 +10,8 @@ const allowedPackages = {
   decoder: [],
   jit: ["@hyperfile/decoder", "acorn"],
   devices: ["@bokuweb/zstd-wasm"],
-  broker: ["@bokuweb/zstd-wasm", "ajv", "ws", "yaml"],
-  machine: ["@hyperfile/broker", "@hyperfile/devices", "@hyperfile/jit"],
+  broker: ["ajv", "ws", "yaml"],
+  machine: ["@bokuweb/zstd-wasm", "@hyperfile/devices", "@hyperfile/jit"],
 };
 /** Folders that may not import from other folders of their package. */
 const closedFolders = ["packages/decoder/src/ir"];

@@ -6,7 +6,7 @@ const root = new URL("../..", import.meta.url);
 /** The guide to a CPU of one's own. */
 export const GUIDE = "docs/guide/own-cpu.md";
 /** The first programs of the packages. */
-export const readmes = ["decoder", "jit", "devices"].map((name) => `packages/${name}/README.md`);
+export const readmes = ["decoder", "jit", "devices", "machine"].map((name) => `packages/${name}/README.md`);
 /** The broker's, whose dependencies are no part of the packages that install without a network. */
 export const BROKER = "packages/broker/README.md";
 const fileOf = (document) => fileURLToPath(new URL(document, root));

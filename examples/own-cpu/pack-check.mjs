@@ -1,4 +1,4 @@
-// Takes decoder, translator and devices as a stranger would get them: packed, installed from the tarballs into a clean
+// Takes decoder, translator, devices and machine as a stranger would get them: packed, installed from the tarballs into a clean
 // folder outside the workspace, and there
 // - the programs of the guide and of the READMEs pass the strict type checker, with both ways of resolving modules;
 // - they run in Node, and print what the documents say;
@@ -28,7 +28,9 @@ import { blocksOf, GUIDE, outputsOf, programOf, readmes } from "./guide.mjs";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const fromRoot = createRequire(join(root, "package.json"));
-const packages = ["decoder", "jit", "devices"];
+const packages = ["decoder", "jit", "devices", "machine"];
+/** What they need from elsewhere, by the package that has it. */
+const dependencies = { jit: "acorn", machine: "@bokuweb/zstd-wasm" };
 const npm = process.platform === "win32" ? "npm.cmd" : "npm";
 /** Names that stand in the tables and the hart of RISC-V only. */
 const riscvNames = /amoadd|sfence|mstatus|medeleg/;
@@ -49,6 +51,7 @@ const bundles = {
     riscv: true,
   },
   "a RISC-V CPU, in every tier": { imports: { "@hyperfile/jit": ["RiscvCpu", "riscvMemory"] }, riscv: true },
+  "a RISC-V machine": { imports: { "@hyperfile/machine": ["riscvVirt"] }, riscv: true },
 };
 
 /** A program that uses the tier `wasm` only. */
@@ -72,7 +75,7 @@ async function pack(source, folder) {
   const copy = join(folder, "copies", basename(source));
   mkdirSync(copy, { recursive: true });
   for (const file of ["README.md", "LICENSE", ...(manifest.files ?? ["dist"])])
-    cpSync(join(source, file), join(copy, file), { recursive: true });
+    if (existsSync(join(source, file))) cpSync(join(source, file), join(copy, file), { recursive: true });
   writeFileSync(join(copy, "package.json"), JSON.stringify(published));
   const [{ filename }] = JSON.parse(await run(npm, ["pack", "--json", "--pack-destination", folder], copy));
   return join(folder, filename);
@@ -80,8 +83,10 @@ async function pack(source, folder) {
 
 /** A clean folder in which the packages are installed from their tarballs. */
 async function install(folder) {
-  const acorn = realpathSync(join(root, "packages/jit/node_modules/acorn"));
-  const sources = [...packages.map((name) => join(root, "packages", name)), acorn];
+  const others = Object.entries(dependencies).map(([name, other]) =>
+    realpathSync(join(root, "packages", name, "node_modules", other)),
+  );
+  const sources = [...packages.map((name) => join(root, "packages", name)), ...others];
   const tarballs = await Promise.all(sources.map((source) => pack(source, folder)));
   const clean = join(folder, "clean");
   mkdirSync(clean);
@@ -117,13 +122,13 @@ async function checkTypes(clean, files) {
   }
 }
 
-/** A bundle for browsers, minified. */
-async function bundle(clean, name, contents) {
+/** A bundle for browsers, minified: one script, or a module, which may wait. */
+async function bundle(clean, name, contents, format = "iife") {
   const { build } = createRequire(fromRoot.resolve("vite"))("esbuild");
   const { outputFiles } = await build({
     stdin: { contents, resolveDir: clean, sourcefile: `${name}.js`, loader: "js" },
     ...{ bundle: true, minify: true, write: false, logLevel: "silent" },
-    ...{ format: "iife", platform: "browser", target: "es2022" },
+    ...{ format, platform: "browser", target: "es2022" },
   });
   const code = outputFiles[0].text;
   if (/["'`]node:/.test(code)) throw new Error(`the bundle of ${name} imports a module of Node's`);
@@ -143,15 +148,21 @@ const sizeOf = (code) => ({
   gzip: gzipSync(code, { level: 9 }).length,
 });
 
-/** What a bundle prints in a context that has only what browsers and workers have, and allows `eval` or does not. */
-function runAsBrowser(code, strings = true) {
+/**
+ * What a bundled module without imports prints in a context that has only what browsers and workers have, and allows
+ * `eval` or does not.
+ */
+async function runAsBrowser(code, strings = true) {
   const lines = [];
   const console = { log: (...values) => lines.push(`${values.map(String).join(" ")}\n`) };
   const codeGeneration = { strings, wasm: true };
-  const globals = { console, performance, queueMicrotask, TextEncoder, TextDecoder };
+  const globals = {
+    ...{ console, performance, queueMicrotask, TextEncoder, TextDecoder, crypto },
+    ...{ setTimeout, clearTimeout, MessageChannel },
+  };
   const context = createContext(globals, { codeGeneration });
   runInContext("globalThis.self = globalThis;", context);
-  runInContext(code, context);
+  await runInContext(`(async () => {${code}\n})()`, context);
   return lines.join("");
 }
 
@@ -195,10 +206,10 @@ export async function packCheck(report = () => {}) {
       const { document, name } = program;
       const file = join(clean, `${name}.js`);
       expectOutputs(program, await run(process.execPath, [file], clean), "in Node");
-      const code = await bundle(clean, document, readFileSync(file, "utf8"));
-      expectOutputs(program, runAsBrowser(code), "bundled for a browser");
+      const code = await bundle(clean, document, readFileSync(file, "utf8"), "esm");
+      expectOutputs(program, await runAsBrowser(code), "bundled for a browser");
       if (document === WITHOUT_EVAL)
-        expectOutputs(program, runAsBrowser(code, false), "where a page may not use eval");
+        expectOutputs(program, await runAsBrowser(code, false), "where a page may not use eval");
       if (document === GUIDE) sizes.bundles["the guide's program"] = sizeOf(code);
       report(`${document}: prints what it says in Node ${process.versions.node} and bundled for a browser`);
     }

@@ -15,14 +15,16 @@ import {
   AccessKind,
   type Bindings,
   EmissionVerifier,
-  emitBlock,
+  emitJsRegion,
   evaluate,
   Mode,
   optimise,
   RiscvCpu,
+  type RiscvCpuOptions,
   riscvMemory,
   runtimeBindings,
   type Tier,
+  type TracedRegion,
 } from "@hyperfile/jit";
 import Benchmark from "benchmark";
 
@@ -79,10 +81,22 @@ const loop = [
 const bytesOf = (words: readonly number[]): Uint8Array => new Uint8Array(Uint32Array.from(words).buffer);
 
 /** A hart with `words` at the start of RAM. */
-function machine(tier: Tier, words: readonly number[]): RiscvCpu {
+function machine(
+  tier: Tier,
+  words: readonly number[],
+  options: Pick<RiscvCpuOptions, "hotThreshold" | "trace"> = {},
+): RiscvCpu {
   const memory = riscvMemory({ ramBytes: RAM_BYTES });
   const bus = { read: () => 0, write: () => true };
-  const cpu = new RiscvCpu({ xlen: 64, memory, bus, clock: { now: () => 0 }, tier, verify: "off" });
+  const cpu = new RiscvCpu({
+    xlen: 64,
+    memory,
+    bus,
+    clock: { now: () => 0 },
+    tier,
+    verify: "off",
+    ...options,
+  });
   memory.guest.write(RAM_BASE, bytesOf(words));
   cpu.start({ pcLo: RAM_BASE | 0, pcHi: 0, mode: Mode.machine, args: [0, 0] });
   cpu.hart.writeX(A3, (RAM_BASE + 0x8000) | 0, 0);
@@ -121,6 +135,14 @@ function expect(holds: boolean, what: string): void {
   if (!holds) throw new Error(`micro-benchmark: ${what} does not hold`);
 }
 
+/** The region that tier `js` makes of the loop. */
+function regionOfLoop(): TracedRegion {
+  const found: TracedRegion[] = [];
+  machine("js", loop, { hotThreshold: 10, trace: { onRegion: (region) => found.push(region) } }).run(1000);
+  expect(found.length > 0, "tier js translates the loop");
+  return found[0]!;
+}
+
 /** All micro-benchmarks, set up. */
 export function microBenchmarks(tiers: readonly Tier[]): readonly MicroBenchmark[] {
   const frontEnd = riscvFrontEnd(64);
@@ -128,25 +150,23 @@ export function microBenchmarks(tiers: readonly Tier[]): readonly MicroBenchmark
   const insns: GuestInsn[] = [];
   for (let at = 0; at < bytes.length; at += 4) insns.push(frontEnd.decode(bytes, at, bytes.length - at)!);
   const block = frontEnd.translate(insns);
-  const optimised = optimise(block);
   const context = {
     shape: frontEnd.shape,
     hartOffset: 0,
     wideAddresses: true,
-    pageOffset: 0,
-    granularity: frontEnd.granularity,
     alignment: 2,
-    chain: true,
+    flagsOffset: undefined,
+    pages: new Map([[0, 1]]),
   };
   const printed = printBlock(block, frontEnd.shape);
-  const emitted = emitBlock(optimised, context);
+  const { head } = regionOfLoop();
+  const emitted = emitJsRegion(head, context);
   const cpu = machine("interpreter", loop);
   const bindings: Bindings = {
     ...runtimeBindings(cpu.options.memory.memory, 0, 0),
     ...cpu.access.bindings(),
     ...cpu.hart.helpers(),
     jump: () => null,
-    P: [],
   };
   const verifier = new EmissionVerifier(new Set(Object.keys(bindings)));
   verifier.verify(emitted, "micro-benchmark");
@@ -171,9 +191,13 @@ export function microBenchmarks(tiers: readonly Tier[]): readonly MicroBenchmark
     each("optimise", "that block", () => void optimise(block)),
     each("print IR", "that block", () => void printBlock(block, frontEnd.shape)),
     each("parse IR", "that block", () => void parseBlock(printed, frontEnd.shape)),
-    each("emit JavaScript", "that block", () => void emitBlock(optimised, context)),
-    each("verify JavaScript", "that block, with acorn", () => verifier.verify(emitted, "micro-benchmark")),
-    each("evaluate JavaScript", "that block, without its first call", () => void evaluate(emitted, bindings)),
+    each("emit JavaScript", "the region of that block", () => void emitJsRegion(head, context)),
+    each("verify JavaScript", "that region, with acorn", () => verifier.verify(emitted, "micro-benchmark")),
+    each(
+      "evaluate JavaScript",
+      "that region, without its first call",
+      () => void evaluate(emitted, bindings),
+    ),
     each("TLB look-up", "a hit", () => void cpu.tlb.lookup(AccessKind.read, dataLo, 0)),
     each(
       "page walk",

@@ -32,7 +32,7 @@ function open(program: NamedBytes, options: InspectOptions): Program {
   return { xlen: options.xlen ?? 64, entry: va, segments: [{ va, bytes: program.bytes }] };
 }
 
-/** A block through all stages to JavaScript, and the regions that begin there in JavaScript and WebAssembly. */
+/** A block as IR, and the regions that begin there in JavaScript and WebAssembly. */
 export function explain(program: NamedBytes, options: ExplainOptions): Explanation {
   const { xlen, entry, segments } = open(program, options);
   const at = options.at ?? entry;
@@ -54,9 +54,8 @@ export function explain(program: NamedBytes, options: ExplainOptions): Explanati
       return part === undefined ? new Uint8Array(0) : part.bytes.subarray(Number(wanted - part.va));
     },
   };
-  const wantsJs = options.backend !== "wasm";
-  const stages = (explainBlock(code, at) ?? []).filter(({ name }) => wantsJs || name !== "JavaScript");
-  if (wantsJs) stages.push(...(explainJsRegion(code, at) ?? []));
+  const stages = explainBlock(code, at) ?? [];
+  if (options.backend !== "wasm") stages.push(...(explainJsRegion(code, at) ?? []));
   if (options.backend !== "js") stages.push(...(explainRegion(code, at) ?? []));
   return { file: program.name, address, isa: code.frontEnd.name, stages };
 }

@@ -1,4 +1,6 @@
+import { once } from "node:events";
 import { readFile } from "node:fs/promises";
+import { type AddressInfo, createServer } from "node:net";
 import { describe, expect, it } from "vitest";
 import { createMachine, disassemble, explain } from "./machine.js";
 import type { MachineEnd, MachineOptions } from "./machine-types.js";
@@ -132,9 +134,9 @@ describe("a look at a program", () => {
     const { stages } = explain(program, { xlen: undefined, at: undefined, backend: "both" });
     const text = stages.map(({ name, lines }) => `== ${name}\n${lines.join("\n")}\n`).join("\n");
     expect(text).toMatch(
-      /== assembly[\s\S]*lui t0,0x100[\s\S]*== IR[\s\S]*== optimised IR[\s\S]*== JavaScript/,
+      /== assembly[\s\S]*lui t0,0x100[\s\S]*== IR[\s\S]*== optimised IR[\s\S]*== JavaScript of the region[\s\S]*== WebAssembly/,
     );
-    expect(text).toContain("function b_0()");
+    expect(text).toContain("function r_0()");
     expect(text).toContain("st32(");
   });
 
@@ -143,4 +145,20 @@ describe("a look at a program", () => {
     expect(lines).toHaveLength(exitSeven.length);
     expect(lines[5]).toMatch(/sw\tt1,0\(t0\)/);
   });
+});
+
+it("says which port a debugger can't be heard on", async () => {
+  const taken = createServer().listen(0, "127.0.0.1");
+  await once(taken, "listening");
+  const { port } = taken.address() as AddressInfo;
+  try {
+    await expect(
+      runMachine({ elf: { name: "seven.elf", bytes: elfOf(exitSeven) }, gdbPort: port }),
+    ).rejects.toMatchObject({
+      code: "E_GDB",
+      message: `can't listen for a debugger on port ${port}: choose another with --gdb`,
+    });
+  } finally {
+    taken.close();
+  }
 });

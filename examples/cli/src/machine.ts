@@ -2,7 +2,8 @@
 import { isElf, parseElf } from "@hyperfile/devices";
 import { Dump, Profiler } from "@hyperfile/jit";
 import { type RiscvVirt, riscvVirt, symbolFinder } from "@hyperfile/machine";
-import { attachDebugger, type Debugger } from "./debugger.js";
+import type { MachineGdb } from "@hyperfile/machine/node";
+import { CliError } from "./errors.js";
 import type { CreateMachine, Machine, MachineEnd, MachineOptions, NamedBytes } from "./machine-types.js";
 
 export { disassemble, explain } from "./inspect.js";
@@ -36,9 +37,22 @@ export const createMachine: CreateMachine = async (options) => {
     ...(options.dump === undefined ? {} : { dump: new Dump(options.dump) }),
     ...(profiler === undefined ? {} : { profiler }),
   });
-  const debug = options.gdbPort === undefined ? undefined : await attachDebugger(machine, options.gdbPort);
-  return new TerminalMachine(machine, options, profiler, debug);
+  const gdb = options.gdbPort === undefined ? undefined : await gdbOn(machine, options.gdbPort);
+  return new TerminalMachine(machine, options, profiler, gdb);
 };
+
+/** @throws CliError `E_GDB` when the port can't be had */
+async function gdbOn(machine: RiscvVirt, port: number): Promise<MachineGdb> {
+  // Loaded only here: most runs have no debugger, and should start without it.
+  const { serveMachineGdb } = await import("@hyperfile/machine/node");
+  try {
+    return await serveMachineGdb(machine, port);
+  } catch (cause) {
+    throw new CliError("E_GDB", `can't listen for a debugger on port ${port}: choose another with --gdb`, {
+      cause,
+    });
+  }
+}
 
 /** A profiler that knows the names in an ELF file. */
 function profilerOf(file: NamedBytes | undefined): Profiler {
@@ -56,14 +70,14 @@ class TerminalMachine implements Machine {
     private readonly machine: RiscvVirt,
     private readonly options: MachineOptions,
     private readonly profiler: Profiler | undefined,
-    private readonly debug: Debugger | undefined,
+    private readonly gdb: MachineGdb | undefined,
   ) {}
 
   async run(): Promise<MachineEnd> {
     this.started = performance.now();
     this.cpuBefore = process.cpuUsage();
     const end = await this.machine.run();
-    this.debug?.exited();
+    this.gdb?.close();
     this.spent = this.spentNow();
     switch (end.kind) {
       case "off":

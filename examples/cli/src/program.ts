@@ -63,7 +63,7 @@ function withMachineOptions(command: Command): Command {
       parseAddressRange,
     )
     .option("--dump-file <file>", "file for the dump; standard error by default")
-    .option("--no-chain", "translate single blocks, which return to the interpreter or the dispatcher")
+    .option("--no-chain", "make regions of single blocks, which return to the interpreter or the dispatcher")
     .option("--profile [file]", "write a profile every second, for hyperfile top")
     .option("--deterministic", "let guest time follow the instruction count");
 }
@@ -76,9 +76,8 @@ const dumpHelp = `Dumps, one or several with commas between them:
   exit  each return to the dispatcher: why, and the program counter
   mmu   each page that enters a TLB: virtual and physical address, permission, mode
   irq   exceptions and interrupts: cause, epc, tval, modes
-Code that is never translated does not show in insn, ir, opt and emit. With --no-chain a JavaScript translation
-returns to the dispatcher after its block, and a WebAssembly region is one block, which returns to the interpreter;
-a block that jumps to itself still loops inside its region.`;
+Code that is never translated does not show in insn, ir, opt and emit. With --no-chain a region is one block, which
+returns to the dispatcher or the interpreter; a block that jumps to itself still loops inside its region.`;
 
 /** What the figures of `top` mean. */
 const topHelp = `What is measured: every 40,000 to 73,000 instructions the program counter is looked at. Each such sample stands

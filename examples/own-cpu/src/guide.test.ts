@@ -6,6 +6,7 @@ import * as broker from "@hyperfile/broker";
 import * as decoder from "@hyperfile/decoder";
 import * as devices from "@hyperfile/devices";
 import * as jit from "@hyperfile/jit";
+import * as machine from "@hyperfile/machine";
 import ts from "typescript";
 import { expect, it } from "vitest";
 import { BROKER, bless, blocksOf, GUIDE, outputsOf, programOf, proofsIn, readmes } from "../guide.mjs";
@@ -15,6 +16,7 @@ const modules: Readonly<Record<string, unknown>> = {
   "@hyperfile/decoder": decoder,
   "@hyperfile/devices": devices,
   "@hyperfile/jit": jit,
+  "@hyperfile/machine": machine,
 };
 
 /** Functions whose body may wait, as modules may. */

@@ -13,10 +13,12 @@ it(
       expect.arrayContaining([
         expect.stringMatching(/^hyperfile-decoder-.*\.tgz$/),
         expect.stringMatching(/^hyperfile-jit-.*\.tgz$/),
+        expect.stringMatching(/^hyperfile-machine-.*\.tgz$/),
       ]),
     );
     expect(bundles["a front end from rows, with assembler"]?.gzip).toBeLessThan(18 * KIB);
     expect(bundles["a CPU from rows, in every tier"]?.gzip).toBeLessThan(130 * KIB);
+    expect(bundles["a RISC-V machine"]?.gzip).toBeLessThan(170 * KIB);
   },
   MILLISECONDS,
 );

@@ -5,9 +5,9 @@
 import { readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { LazyPages } from "../src/snapshot/machine.js";
-import { restoreSnapshotFile, saveSnapshotFile } from "../src/snapshot/node/snapshot-file.js";
-import { TestHost, type TestVm } from "../test/riscv-vm.js";
+import { LazyPages } from "../../machine/src/snapshot/machine.js";
+import { restoreSnapshotFile, saveSnapshotFile } from "../../machine/src/snapshot/node/snapshot-file.js";
+import { TestHost, type TestVm } from "../../machine/test/riscv-vm.js";
 import { debian, debianAtPrompt, embedded, MEBIBYTE, report, residentBytes } from "./guests.js";
 import { Requirements } from "./requirements.js";
 

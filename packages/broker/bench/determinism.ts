@@ -8,7 +8,7 @@
  * far as all tiers have come, they are compared with each other too.
  */
 import type { Tier } from "@hyperfile/jit";
-import { TestHost, type TestVm, type TestVmOptions } from "../test/riscv-vm.js";
+import { TestHost, type TestVm, type TestVmOptions } from "../../machine/test/riscv-vm.js";
 import { debian, embedded, MEBIBYTE } from "./guests.js";
 import { Requirements } from "./requirements.js";
 

@@ -3,10 +3,11 @@
  * they are told, on the machine's real clock. Run by `thread-host.ts`.
  */
 import { parentPort, workerData } from "node:worker_threads";
+import { Vm } from "../../machine/src/vm/vm.js";
+import { TestHost } from "../../machine/test/riscv-vm.js";
 import { ControlTable, SharedGate } from "../src/cpu/control-table.js";
+import type { CpuGate } from "../src/cpu/cpu-gate.js";
 import { currentThread, ThreadTimes } from "../src/cpu/node/thread-time.js";
-import { type CpuGate, Vm } from "../src/vm/vm.js";
-import { TestHost } from "../test/riscv-vm.js";
 import { MEBIBYTE } from "./guests.js";
 import { type programs, RAM_BASE, startProgram } from "./hostile.js";
 

@@ -2,9 +2,9 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { homedir, tmpdir } from "node:os";
 import { isAbsolute, join } from "node:path";
-import { zstdCodec } from "../src/snapshot/codec.js";
-import { encodeMachine, restoreMachine } from "../src/snapshot/machine.js";
-import type { TestHost, TestVm, TestVmOptions } from "../test/riscv-vm.js";
+import { zstdCodec } from "../../machine/src/snapshot/codec.js";
+import { encodeMachine, restoreMachine } from "../../machine/src/snapshot/machine.js";
+import type { TestHost, TestVm, TestVmOptions } from "../../machine/test/riscv-vm.js";
 
 /** Bytes of a mebibyte. */
 export const MEBIBYTE = 1 << 20;

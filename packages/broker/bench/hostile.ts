@@ -2,7 +2,7 @@
  * Guests without manners, as bare-metal programs in M mode, and a driver of virtio devices that keeps no rule. The
  * driver acts through the machine's bus and the guest's own memory: it can do what a guest can, and no more.
  */
-import type { TestHost, TestVm, TestVmOptions } from "../test/riscv-vm.js";
+import type { TestHost, TestVm, TestVmOptions } from "../../machine/test/riscv-vm.js";
 
 /** Where RAM begins. */
 export const RAM_BASE = 0x80000000;

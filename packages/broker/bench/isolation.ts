@@ -5,8 +5,8 @@
  * engine, and nothing but their page tables keeps them apart. One VM computes beside the hostile one; another holds
  * every frame that is left, each full of a pattern. Neither may differ in a byte from a run without the hostile one.
  */
-import { memoryDigest } from "../src/snapshot/machine.js";
-import { TestHost, type TestVm } from "../test/riscv-vm.js";
+import { memoryDigest } from "../../machine/src/snapshot/machine.js";
+import { TestHost, type TestVm } from "../../machine/test/riscv-vm.js";
 import { embedded, MEBIBYTE } from "./guests.js";
 import { Attacker, Chance, programs, RAM_BASE, runHostile, startHostile, startProgram } from "./hostile.js";
 import { Requirements } from "./requirements.js";

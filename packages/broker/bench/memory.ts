@@ -6,12 +6,12 @@
  */
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { TICKS_PER_SECOND } from "../../machine/src/vm/clock.js";
+import { TestHost, type TestVm } from "../../machine/test/riscv-vm.js";
 import { MemoryBroker } from "../src/memory/memory-broker.js";
 import { SwapFile } from "../src/memory/node/swap-file.js";
 import { PageSharing } from "../src/memory/page-sharing.js";
 import { SwapStore } from "../src/memory/swap-store.js";
-import { TICKS_PER_SECOND } from "../src/vm/clock.js";
-import { TestHost, type TestVm } from "../test/riscv-vm.js";
 import { command, debian, debianAtPrompt, embedded, MEBIBYTE, report } from "./guests.js";
 import { Requirements } from "./requirements.js";
 

@@ -34,6 +34,7 @@ await build({
       "@hyperfile/jit": source("jit"),
       "@hyperfile/devices": source("devices"),
       "@hyperfile/broker": source("broker"),
+      "@hyperfile/machine": source("machine"),
     };
   },
 });

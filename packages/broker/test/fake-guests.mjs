@@ -3,7 +3,7 @@
 // no number is given), deaf (reads no more), off STATUS, crash, and anything else fails with status 1.
 import { readFile, writeFile } from "node:fs/promises";
 import { guestIn, PAGE_SIZE, poolAt } from "../../jit/dist/index.js";
-import { RealClock, Vm } from "../dist/index.js";
+import { RealClock, Vm } from "../../machine/dist/index.js";
 import { serveGuests } from "../dist/node.js";
 
 const encoder = new TextEncoder();

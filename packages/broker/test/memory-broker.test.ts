@@ -5,12 +5,12 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { FramePool, GuestMemory, LinearMemory, PAGE_SIZE } from "@hyperfile/jit";
 import { describe, expect, it } from "vitest";
+import { TestHost } from "../../machine/test/riscv-vm.js";
 import { MemoryAdmissionError } from "../src/memory/errors.js";
 import { type BrokeredVm, MemoryBroker, type MemoryBrokerOptions } from "../src/memory/memory-broker.js";
 import { SwapFile } from "../src/memory/node/swap-file.js";
 import { PageSharing } from "../src/memory/page-sharing.js";
 import { MemorySwap, SwapStore } from "../src/memory/swap-store.js";
-import { TestHost } from "./riscv-vm.js";
 
 const RAM = 0x80000000;
 const KIBIBYTE = 1024;

@@ -6,7 +6,10 @@ export type BoardErrorCode =
   | "E_BUS_RANGE"
   | "E_HARTS"
   | "E_IRQ_SOURCE"
+  | "E_IRQ_TAKEN"
   | "E_ISA"
+  | "E_PART_DEVICE"
+  | "E_PART_NAME"
   | "E_RAM_SIZE"
   | "E_VIRTIO_SLOTS";
 

@@ -1,4 +1,6 @@
-export * from "./boards/virt/device-tree.js";
+export * from "./boards/board.js";
+export * from "./boards/part.js";
+export type { VirtTreeOptions } from "./boards/virt/device-tree.js";
 export * from "./boards/virt/memory-map.js";
 export * from "./boards/virt/virt.js";
 export * from "./bus/bus.js";
@@ -25,8 +27,10 @@ export * from "./state.js";
 export * from "./uart/ns16550.js";
 export * from "./virtio/balloon.js";
 export * from "./virtio/console.js";
+export * from "./virtio/core.js";
 export type { DescriptorChain } from "./virtio/descriptor-chain.js";
 export * from "./virtio/device.js";
 export * from "./virtio/mmio-transport.js";
 export { type RejectReason, Virtqueue } from "./virtio/queue.js";
+export type { Drain } from "./virtio/requests.js";
 export * from "./virtio/rng.js";

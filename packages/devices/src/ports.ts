@@ -5,7 +5,7 @@
  * Addresses are guest-physical (`gpa`), in bytes, as exact JavaScript integers.
  */
 
-/** Width of one MMIO access in bytes. The bus splits 8-byte accesses into two of 4, low half first. */
+/** Width of one MMIO access in bytes. Accesses of 8 bytes are {@link WideRegisters}. */
 export type AccessSize = 1 | 2 | 4;
 
 /** Plain data that describes a device's state: what `save` returns and `restore` takes. */
@@ -20,14 +20,28 @@ export type DeviceValue =
   | readonly DeviceValue[]
   | { readonly [name: string]: DeviceValue };
 
+/** Registers of 64 bits that are read and written whole. Offsets are multiples of 8. */
+export interface WideRegisters {
+  /** Reads 8 bytes at `offset`: the low word into `words[0]`, the high one into `words[1]`. */
+  read(offset: number, words: Uint32Array): void;
+  /** Writes 8 bytes at `offset`, as two unsigned words. */
+  write(offset: number, low: number, high: number): void;
+}
+
+/** Memory-mapped registers: what answers in an address range. */
+export interface MmioRegisters {
+  /** Reads `size` bytes at `offset` bytes from the range's base; the result is unsigned. */
+  read(offset: number, size: AccessSize): number;
+  /** Writes the low `size` bytes of `value` (unsigned) at `offset` bytes from the range's base. */
+  write(offset: number, size: AccessSize, value: number): void;
+  /** Takes accesses of 8 bytes as such. Without it they come as two of 4, low half first. */
+  readonly wide?: WideRegisters;
+}
+
 /** A device with memory-mapped registers. */
-export interface MmioDevice {
+export interface MmioDevice extends MmioRegisters {
   /** Name for messages, dumps and snapshots, for instance `"uart0"`. */
   readonly name: string;
-  /** Reads `size` bytes at `offset` bytes from the device's base; the result is unsigned. */
-  read(offset: number, size: AccessSize): number;
-  /** Writes the low `size` bytes of `value` (unsigned) at `offset` bytes from the device's base. */
-  write(offset: number, size: AccessSize, value: number): void;
   /** Brings the device to its power-on state. */
   reset(): void;
   /** The device's whole guest-visible state. */

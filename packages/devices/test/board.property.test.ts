@@ -38,6 +38,16 @@ const step = fc.oneof(
   { weight: 4, arbitrary: fc.record({ kind: fc.constant("read" as const), address, size }) },
   { weight: 6, arbitrary: fc.record({ kind: fc.constant("write" as const), address, size, value }) },
   {
+    weight: 2,
+    arbitrary: fc.record({
+      kind: fc.constant("wide" as const),
+      address,
+      low: value,
+      high: value,
+      isWrite: fc.boolean(),
+    }),
+  },
+  {
     weight: 1,
     arbitrary: fc.record({ kind: fc.constant("time" as const), ticks: fc.nat(2 ** 40) }),
   },
@@ -76,6 +86,12 @@ test("no sequence of accesses breaks the board", () => {
             expect(Number.isInteger(read) && read >= 0 && read < 2 ** (8 * action.size)).toBe(true);
         } else if (action.kind === "write") {
           board.bus.write(action.address, action.size, action.value % 2 ** (8 * action.size));
+        } else if (action.kind === "wide") {
+          // As harts do: at multiples of 8.
+          const gpa = action.address - (action.address % 8);
+          const words = new Uint32Array(2);
+          if (action.isWrite) board.bus.writeWide(gpa, action.low, action.high);
+          else if (!board.bus.readWide(gpa, words)) expect([...words]).toEqual([0, 0]);
         } else if (action.kind === "time") {
           clock.ticks += action.ticks;
           board.tick();

@@ -3,7 +3,8 @@
  * written both by the book and against it.
  */
 import type { DmaMemory } from "../src/ports.js";
-import type { MmioTransport } from "../src/virtio/mmio-transport.js";
+import type { VirtioDevice } from "../src/virtio/device.js";
+import { MmioTransport } from "../src/virtio/mmio-transport.js";
 import { FakeIrq } from "./fakes.js";
 
 export const FLAG_NEXT = 1;
@@ -161,9 +162,9 @@ export class MockDriver {
   readonly device: MmioTransport;
   queues: MockQueue[] = [];
 
-  constructor(factory: (irq: FakeIrq, memory: DmaMemory) => MmioTransport, memory?: FlatMemory) {
+  constructor(device: VirtioDevice, memory?: FlatMemory) {
     this.memory = memory ?? new FlatMemory(0x80000000, 0x20000);
-    this.device = factory(this.irq, this.memory);
+    this.device = new MmioTransport(device, this.irq, this.memory);
   }
 
   get(offset: number): number {

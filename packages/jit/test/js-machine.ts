@@ -6,21 +6,14 @@
 import { combine, type Helper, type Slot, type StateShape, type Type, type Width } from "@hyperfile/decoder";
 import { type HelperCall, noise, TestEnvironment } from "../../decoder/test/test-environment.js";
 import { type Bindings, type Bound, evaluate, runtimeBindings } from "../src/backend/js/bindings.js";
-import { headerWord } from "../src/backend/js/emitter.js";
+import { headerWord } from "../src/backend/js/header-word.js";
 import { EmissionVerifier } from "../src/backend/js/verify.js";
 import type { ModuleWriter } from "../src/backend/wasm/encoder.js";
 import { WasmRuntime } from "../src/backend/wasm/runtime.js";
-import {
-  HART_STRIDE,
-  PAGE_SIZE,
-  STATE_OFFSET,
-  TLB_EMPTY,
-  TLB_ENTRIES,
-  TLB_OFFSET,
-  TLB_SIZE,
-} from "../src/memory/layout.js";
+import { HART_STRIDE, PAGE_SIZE, STATE_OFFSET, TLB_OFFSET } from "../src/memory/layout.js";
 import { LinearMemory } from "../src/memory/linear-memory.js";
 import { amoKinds, lateName } from "../src/mmu/ports.js";
+import { TLB_EMPTY, TLB_ENTRIES, TLB_SIZE } from "../src/mmu/tlb-layout.js";
 
 /** An environment that notes the addresses of all accesses. */
 export class RecordingEnvironment extends TestEnvironment {
@@ -125,7 +118,6 @@ export class JsMachine {
       jump,
       decode: () => 0,
       C: new Int32Array(1),
-      P: Array.from({ length: PAGE_SIZE / 2 }, (_, place) => place * 2),
     };
     const coldHandlers = Object.entries(cold).map(([name, handler]) => {
       new EmissionVerifier(new Set(Object.keys(own))).verify(handler, name);

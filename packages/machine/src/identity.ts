@@ -6,10 +6,11 @@
  * In a machine whose runs repeat, the name decides: a snapshot that is restored under the name that it was saved under
  * goes on as if nothing had been, and under another name with numbers of that name.
  */
-import type { PlainRecord, SnapshotPart } from "@hyperfile/broker";
 import { GENERATION_BYTES } from "@hyperfile/devices";
 import { type FillRandom, RepeatableEntropy } from "./entropy.js";
 import { MachineError } from "./errors.js";
+import type { SnapshotPart } from "./snapshot/machine.js";
+import type { PlainRecord } from "./snapshot/values.js";
 
 /** The last of a machine's parts to be restored: it acts on the others. */
 export class MachineIdentity implements SnapshotPart {

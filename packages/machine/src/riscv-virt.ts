@@ -6,29 +6,17 @@
  * from another machine makes it go on from there in place of booting. It then has an identity of its own.
  */
 import {
-  balloonMemory,
-  type CpuGate,
-  cloneParts,
-  LazyPages,
-  type MachineClock,
-  type PlainRecord,
-  RealClock,
-  type RealClockMode,
-  type SnapshotMachine,
-  type SnapshotPart,
-  VirtualClock,
-  Vm,
-} from "@hyperfile/broker";
-import {
+  type BoardPart,
   type BootPlan,
   type ConsoleBackend,
   ConsoleInput,
+  type Drain,
   GENERATION_BYTES,
   type PowerEvent,
   type VirtBoard,
   type VirtioBalloon,
   type VirtioConsole,
-  type VirtioFactory,
+  type VirtioDevice,
   virtBoard,
   virtioBalloon,
   virtioConsole,
@@ -49,6 +37,7 @@ import {
   watchCpu,
   writeStealTime,
 } from "@hyperfile/jit";
+import { balloonMemory } from "./balloon-memory.js";
 import { type BootImages, type OpenImages, openImages, planImages, widthOf } from "./boot.js";
 import { MachineError } from "./errors.js";
 import { Htif } from "./htif.js";
@@ -56,10 +45,16 @@ import { MachineIdentity } from "./identity.js";
 import { isaString, pagingOf, type Xlen } from "./isa.js";
 import type { Machine, MachineEnd } from "./machine.js";
 import { SliceConsole } from "./slice-console.js";
+import { cloneParts, LazyPages, type SnapshotMachine, type SnapshotPart } from "./snapshot/machine.js";
+import type { PlainRecord } from "./snapshot/values.js";
 import { machineStatistics } from "./statistics.js";
+import { type MachineClock, RealClock, type RealClockMode, VirtualClock } from "./vm/clock.js";
+import { type CpuGate, Vm } from "./vm/vm.js";
 
 /** Devices that the machine knows how to make. */
 export type VirtDevice = "console" | "entropy" | "balloon";
+/** Makes a virtio device: once for a machine, and so once again for each clone. */
+export type VirtioMaker = () => VirtioDevice;
 
 /** What a machine is made from. */
 export interface RiscvVirtOptions
@@ -72,8 +67,13 @@ export interface RiscvVirtOptions
   readonly xlen?: Xlen;
   /** Where the guest's output goes; nowhere unless given. */
   readonly console?: ConsoleBackend;
-  /** Devices for the virtio slots, in order; all that the machine knows unless given. Yours are made by a factory. */
-  readonly devices?: readonly (VirtDevice | VirtioFactory)[];
+  /** Devices for the virtio slots, in order; all that the machine knows unless given. Yours are made by a function. */
+  readonly devices?: readonly (VirtDevice | VirtioMaker)[];
+  /**
+   * Parts of your own on the board: they are described in the device tree, reset, saved, restored and cloned with those
+   * that the machine has. Addresses from `virtMap.platform` and interrupts from `virtIrq.firstPlatform` on are free.
+   */
+  readonly parts?: readonly BoardPart[];
   /**
    * What guest time follows. `host`: the host's clock, also over times in which the machine stood still, for which it
    * makes up. `frozen`: the host's clock, which leaves those out. `virtual`: the instructions that the guest retires,
@@ -124,7 +124,7 @@ const ALL_DEVICES: readonly VirtDevice[] = ["console", "entropy", "balloon"];
 /**
  * Makes a machine.
  * @throws ImageError for images that are none or don't fit, MachineError `E_BOOT` for some that don't go together,
- *   MemoryError for memory that can't be had, BoardError for more devices than slots
+ *   MemoryError for memory that can't be had, BoardError for more devices than slots and parts that do not fit
  * @example
  * const machine = riscvVirt({ ramBytes: 1 << 20, boot: { code: Uint8Array.of(0x6f, 0, 0, 0) }, instructions: 1000 });
  * const end = await machine.run(); // { kind: "stopped", reason: "instructions" }
@@ -187,10 +187,10 @@ export class RiscvVirt implements Machine {
     this.balloon = names.includes("balloon")
       ? virtioBalloon({ memory: balloonMemory(this.memory.guest) })
       : undefined;
-    const makers: Readonly<Record<VirtDevice, () => VirtioFactory>> = {
-      console: () => this.hvc!.factory,
+    const makers: Readonly<Record<VirtDevice, VirtioMaker>> = {
+      console: () => this.hvc!.device,
       entropy: () => virtioRng({ entropy: this.identity.entropy }),
-      balloon: () => this.balloon!.factory,
+      balloon: () => this.balloon!.device,
     };
     this.board = virtBoard({
       memory: this.memory.guest,
@@ -199,14 +199,15 @@ export class RiscvVirt implements Machine {
       clock: this.clock,
       console,
       input,
-      virtio: names.map((device) => (typeof device === "string" ? makers[device]() : device)),
+      virtio: names.map((device) => (typeof device === "string" ? makers[device] : device)()),
+      ...(options.parts === undefined ? {} : { parts: options.parts }),
       ...(isVirtual ? { wallClock: wallClockFrom(VIRTUAL_EPOCH, this.clock) } : {}),
       onPower: (event) => this.power(event),
       // While the machine is put together there is no run loop that could sleep.
       onWake: () => this.loop?.interrupt(),
     });
     this.board.generation.begin(this.identity.random(GENERATION_BYTES));
-    this.cpu = this.makeCpu(isVirtual);
+    this.cpu = this.orDispose(() => this.makeCpu(isVirtual));
     this.htif = this.makeHtif();
     const slice =
       options.slice ?? (this.htif !== undefined ? HTIF_SLICE : isVirtual ? VIRTUAL_SLICE : undefined);
@@ -222,6 +223,7 @@ export class RiscvVirt implements Machine {
         tick: () => this.tick(),
         deadline: () => this.board.deadline(),
         flush: () => this.board.flush(),
+        busy: () => this.board.busy(),
         reset: () => this.board.reset(),
       },
       clock: this.clock,
@@ -229,13 +231,16 @@ export class RiscvVirt implements Machine {
       ...(options.gate === undefined ? {} : { gate: options.gate(() => this.cpu.retired()) }),
       ...(slice === undefined ? {} : { slice }),
     });
-    const slots = names.map((device) => (typeof device === "string" ? device : "other")).join(" ");
+    const devices = [
+      ...names.map((device) => (typeof device === "string" ? device : "other")),
+      ...(options.parts ?? []).map(({ name }) => name),
+    ];
     this.state = {
       config: {
         xlen: this.xlen,
         ramBytes,
         board: "virt",
-        devices: slots,
+        devices: devices.join(" "),
         time: isVirtual ? "virtual" : "host",
       },
       memory: this.memory.guest,
@@ -255,7 +260,7 @@ export class RiscvVirt implements Machine {
       },
     };
     // What does not fit is told now, and not when it is powered on.
-    if (original === undefined) this.plan = this.makePlan();
+    if (original === undefined) this.plan = this.orDispose(() => this.makePlan());
   }
 
   async run(): Promise<MachineEnd> {
@@ -316,21 +321,41 @@ export class RiscvVirt implements Machine {
   /**
    * A machine in the same state, which shares this one's memory by copy-on-write and takes turns on its engine. This one
    * stands still meanwhile.
-   * @throws MemoryError if there is no frame left
+   * @throws MemoryError if there is no frame left, DeviceStateError if a device has requests in flight
    */
   clone(options: CloneOptions = {}): RiscvVirt {
     const { console: _, gate: __, steal: ___, name: ____, onPower: _____, ...same } = this.options;
     this.board.flush();
-    const twin = new RiscvVirt({ ...same, ...options, memory: this.cpu.shareMemory(), beside: this }, this);
-    cloneParts(this.state, twin.state);
-    return twin;
+    const memory = this.cpu.shareMemory();
+    let twin: RiscvVirt | undefined;
+    try {
+      twin = new RiscvVirt({ ...same, ...options, memory, beside: this }, this);
+      cloneParts(this.state, twin.state);
+      return twin;
+    } catch (error) {
+      if (twin === undefined) memory.guest.free();
+      else twin.free();
+      throw error;
+    }
   }
 
-  /** Gives its memory back to the pool, after its run has ended. */
+  /**
+   * Waits until no device has requests in flight; new ones wait until it is released. A machine whose devices answer
+   * later than at once is paused, then drained, before it is saved or cloned.
+   */
+  drain(): Drain {
+    return this.board.drain();
+  }
+
+  /** Gives its memory back to the pool, and lets its devices go of what they have, after its run has ended. */
   free(): void {
     clearTimeout(this.lazy);
     this.cpu.core.park();
-    this.memory.guest.free();
+    try {
+      this.board.dispose();
+    } finally {
+      this.memory.guest.free();
+    }
   }
 
   /** Is called after each slice from now on, while the guest stands between two instructions. */
@@ -373,6 +398,16 @@ export class RiscvVirt implements Machine {
     this.console.begin();
     this.board.tick();
     this.hvc?.drain();
+  }
+
+  /** Makes the rest of the machine; if that fails, its devices let go of what they have. */
+  private orDispose<T>(make: () => T): T {
+    try {
+      return make();
+    } catch (error) {
+      this.board.dispose();
+      throw error;
+    }
   }
 
   private makeCpu(isVirtual: boolean): RiscvCpu {

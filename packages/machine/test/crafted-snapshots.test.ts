@@ -4,18 +4,19 @@
  * HYPERFILE_CRAFTED_SEED which.
  */
 import { readFileSync } from "node:fs";
+import { xxh32 } from "@hyperfile/jit";
+import { beforeAll, describe, expect, it } from "vitest";
 import {
   encodeMachine,
   encodeValue,
   LazyPages,
+  type RiscvVirt,
   restoreMachine,
+  riscvVirt,
   type SnapshotCodec,
   SnapshotError,
-  xxh32,
   zstdCodec,
-} from "@hyperfile/broker";
-import { beforeAll, describe, expect, it } from "vitest";
-import { type RiscvVirt, riscvVirt } from "../src/index.js";
+} from "../src/index.js";
 import { SnapshotMutator, withDirectory } from "./snapshot-mutator.js";
 
 const COUNT = Number(process.env.HYPERFILE_CRAFTED_SNAPSHOTS ?? 300);

@@ -2,11 +2,10 @@
  * Unmodified Debian, saved, restored and cloned: it is another machine at once, and its clock is right. Left out where its
  * files were never fetched (`npm start` does).
  */
-import { encodeMachine, restoreMachine, zstdCodec } from "@hyperfile/broker";
 import { RAM_BASE } from "@hyperfile/devices";
 import { guestIn, riscvPool } from "@hyperfile/jit";
 import { expect, it } from "vitest";
-import { riscvVirt } from "../src/index.js";
+import { encodeMachine, restoreMachine, riscvVirt, zstdCodec } from "../src/index.js";
 import { DEBIAN_PROMPT, debianImages } from "./debian.js";
 import { Session, Terminal } from "./session.js";
 

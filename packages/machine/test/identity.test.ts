@@ -1,16 +1,18 @@
 /** Who a machine is after it was saved, restored and cloned: its random numbers and its generation. */
-import {
-  encodeMachine,
-  memoryDigest,
-  restoreMachine,
-  type SnapshotCodec,
-  zstdCodec,
-} from "@hyperfile/broker";
 import { assemble } from "@hyperfile/decoder";
 import { RAM_BASE } from "@hyperfile/devices";
 import { guestIn, riscvPool } from "@hyperfile/jit";
 import { beforeAll, describe, expect, it } from "vitest";
-import { type RiscvVirt, type RiscvVirtOptions, riscvVirt } from "../src/index.js";
+import {
+  encodeMachine,
+  memoryDigest,
+  type RiscvVirt,
+  type RiscvVirtOptions,
+  restoreMachine,
+  riscvVirt,
+  type SnapshotCodec,
+  zstdCodec,
+} from "../src/index.js";
 
 const RAM = 1 << 20;
 /** Where the program below keeps what it got. */

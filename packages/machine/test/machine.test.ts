@@ -1,11 +1,18 @@
 /** The one machine: run, paused, reset, saved, restored, cloned, limited. */
 import { readFileSync } from "node:fs";
-import { encodeMachine, restoreMachine, zstdCodec } from "@hyperfile/broker";
 import { assemble } from "@hyperfile/decoder";
 import { RAM_BASE } from "@hyperfile/devices";
 import { guestIn, riscvPool } from "@hyperfile/jit";
 import { describe, expect, it } from "vitest";
-import { type MachineEnd, type RiscvVirt, type RiscvVirtOptions, riscvVirt } from "../src/index.js";
+import {
+  encodeMachine,
+  type MachineEnd,
+  type RiscvVirt,
+  type RiscvVirtOptions,
+  restoreMachine,
+  riscvVirt,
+  zstdCodec,
+} from "../src/index.js";
 
 const MEBIBYTE = 1 << 20;
 const code = (source: string) => assemble(source, { xlen: 64, origin: RAM_BASE }).bytes;

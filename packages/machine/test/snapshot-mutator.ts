@@ -2,6 +2,7 @@
  * Makes crafted snapshots out of a real one: takes it apart, changes one thing where an attacker would, and puts it
  * together again with right checksums. Repeats for the same seed.
  */
+import { xxh32 } from "@hyperfile/jit";
 import {
   decodeValue,
   encodeSections,
@@ -11,8 +12,7 @@ import {
   type SnapshotCodec,
   SnapshotFile,
   type SnapshotSection,
-  xxh32,
-} from "@hyperfile/broker";
+} from "../src/index.js";
 
 const HEADER_BYTES = 24;
 /** Bytes of a zstd frame up to its first block's header, at most. */

@@ -2,19 +2,18 @@
  * The broker's guests: machines in a pool of frames that their clones share. Clones take turns on the original's engine,
  * so that what is translated once serves all.
  */
-import {
-  type Guest,
-  type GuestEnd,
-  type GuestMemoryParts,
-  type GuestMemoryUsage,
-  type GuestSurroundings,
-  type MakeGuest,
-  zstdCodec,
+import type {
+  Guest,
+  GuestEnd,
+  GuestMemoryParts,
+  GuestMemoryUsage,
+  GuestSurroundings,
+  MakeGuest,
 } from "@hyperfile/broker";
-import { restoreSnapshotFile, saveSnapshotFile } from "@hyperfile/broker/node";
 import { RAM_BASE } from "@hyperfile/devices";
 import { guestIn, poolAt, type SharedFrames, type ThreadPlace } from "@hyperfile/jit";
-import { type RiscvVirt, riscvVirt } from "@hyperfile/machine";
+import { type RiscvVirt, riscvVirt, zstdCodec } from "@hyperfile/machine";
+import { restoreSnapshotFile, saveSnapshotFile } from "@hyperfile/machine/node";
 import { CliError } from "../errors.js";
 import { readBootFiles } from "./boot-files.js";
 

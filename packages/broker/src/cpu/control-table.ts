@@ -6,8 +6,9 @@
  * wish, and the grant to `none`, as it does at the end of a turn that the scheduler set because others wait. The VM's wish is `ready` as long as it holds a core. A VM that changes its mind while
  * it waits may find itself with a grant all the same: whoever sees a grant without the wish takes it back.
  */
-import type { CpuGate } from "../vm/vm.js";
+
 import type { CpuAccounts, CpuState } from "./accounts.js";
+import type { CpuGate } from "./cpu-gate.js";
 import type { CpuWish } from "./scheduler.js";
 
 /** Bytes of a slot. */

@@ -1,5 +1,6 @@
 export * from "./accounts.js";
 export * from "./control-table.js";
+export * from "./cpu-gate.js";
 export * from "./dispatcher.js";
 export * from "./errors.js";
 export * from "./inline.js";

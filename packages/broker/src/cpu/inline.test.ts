@@ -1,7 +1,6 @@
 /** Several VMs in one thread: real run loops around harts that only count. */
+import { VirtualClock, Vm } from "@hyperfile/machine";
 import { describe, expect, it } from "vitest";
-import { VirtualClock } from "../vm/clock.js";
-import { Vm } from "../vm/vm.js";
 import { InlineExecutor } from "./inline.js";
 import { type Allotment, ResourceTree } from "./resource-tree.js";
 import { CpuScheduler } from "./scheduler.js";

@@ -5,7 +5,7 @@
  * Time and use come from the caller: clock and CPU time of the host, or instructions. In deterministic mode both are
  * instructions retired by all VMs together, so that the order of turns depends on nothing but the guests.
  */
-import type { CpuGate } from "../vm/vm.js";
+import type { CpuGate } from "./cpu-gate.js";
 import type { CpuScheduler, CpuWish } from "./scheduler.js";
 
 /** What an executor works with. */

@@ -10,6 +10,7 @@ export type LifecycleErrorCode =
   | "E_EXEC_TIMEOUT"
   | "E_PROVISION"
   | "E_SNAPSHOT_UNKNOWN"
+  | "E_SNAPSHOT_FOLDER"
   | "E_SETTING"
   | "E_LOG"
   | "E_GUEST";

@@ -2,9 +2,10 @@
  * A guest as the broker manages it, whatever it is made of. Programs that compose machines supply a {@link MakeGuest};
  * the broker knows nothing of harts and boards.
  */
+
+import type { CpuGate } from "../cpu/cpu-gate.js";
 import type { VmSpec } from "../hyperfile/types.js";
 import type { BalloonPort, BrokeredFrames, BrokeredMemory, CommonFrames } from "../memory/ports.js";
-import type { CpuGate } from "../vm/vm.js";
 
 /** How a guest's run ended. */
 export interface GuestEnd {
@@ -76,7 +77,10 @@ export interface Guest {
   memoryFigures(): GuestMemoryUsage;
   /** Counters of devices and engine by name, for reports. */
   counters(): Readonly<Record<string, number>>;
-  /** Writes a snapshot; the guest stands still. */
+  /**
+   * Writes a snapshot; the guest stands still. What is not whole yet is beside `path`, under a name that begins with a dot:
+   * if the process ends before it is, the broker removes it.
+   */
   saveTo(path: string): Promise<{ readonly bytes: number }>;
   /** A copy of the guest, which stands still, by copy-on-write in the same thread. */
   clone(name: string, surroundings: GuestSurroundings): Promise<Guest>;

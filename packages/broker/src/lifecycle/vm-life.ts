@@ -8,10 +8,10 @@
  * - Once the life is over every command is refused, those under way included; the guest's memory is given back as soon
  *   as nothing reads it any more.
  */
-import { yieldToHost } from "../vm/host-loop.js";
 import { LifecycleError } from "./errors.js";
 import type { Guest, GuestEnd } from "./guest-port.js";
 import { nextVmState, type VmCommand, type VmHappening, type VmState } from "./vm-states.js";
+import { hostTurn } from "./waiting.js";
 
 /** Who is told of a life. */
 export interface LifeListener {
@@ -89,7 +89,7 @@ export class VmLife {
         },
       );
       // What is wrong with a boot image shows before the first slice.
-      await yieldToHost();
+      await hostTurn();
       this.enter("begun");
     });
   }

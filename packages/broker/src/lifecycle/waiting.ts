@@ -1,4 +1,4 @@
-/** Waiting with an end: promises with a limit of time, and timers of any length. */
+/** Waiting with an end: promises with a limit of time, timers of any length, and a turn of the host's event loop. */
 
 /** Longest delay of the host's timers in milliseconds; a longer one would be over at once. */
 const LONGEST_DELAY = 0x7fffffff;
@@ -39,5 +39,16 @@ export function settlesWithin(promise: Promise<unknown>, milliseconds: number): 
       resolve(true);
     };
     promise.then(settled, settled);
+  });
+}
+
+/** Lets the host's event loop turn once: what had failed already is known then. */
+export function hostTurn(): Promise<void> {
+  // Browsers have no `setImmediate`.
+  const { setImmediate: soon = setTimeout } = globalThis as {
+    setImmediate?: (callback: () => void) => unknown;
+  };
+  return new Promise((resolve) => {
+    soon(resolve);
   });
 }

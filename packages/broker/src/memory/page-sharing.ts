@@ -9,7 +9,6 @@
  * - Guests of different trust groups never share: how long a write takes would tell one what another has in memory.
  *   Hashes are salted a group, so that none can aim for another's.
  */
-import { xxh32Words } from "../snapshot/checksum.js";
 import { type BrokeredFrames, type BrokeredMemory, PAGE_SIZE } from "./ports.js";
 
 const PAGE_WORDS = PAGE_SIZE / 4;
@@ -114,8 +113,7 @@ export class PageSharing {
       seen[page] = 0;
       return false;
     }
-    const words = this.frames.memory.i32;
-    const hash = xxh32Words(words, frame / 4, PAGE_WORDS, group.salt);
+    const hash = this.frames.hash(frame, group.salt);
     const stable = before === hash;
     if (!stable) this.dropHint(group, before, guest, page);
     seen[page] = hash;

@@ -19,6 +19,8 @@ export interface BrokeredFrames {
   holdsCode(frame: number): boolean;
   /** Whether a frame may be in use by an access that is not finished. */
   isPinned(frame: number): boolean;
+  /** A 32-bit hash of what is in a frame; who does not know the seed can't aim for one. */
+  hash(frame: number, seed: number): number;
   /** Called inside a guest's access when no frame is left; frees some, or says that it can't. */
   onExhausted: () => boolean;
 }

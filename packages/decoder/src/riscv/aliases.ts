@@ -4,6 +4,7 @@
  * than one instruction (`li`, `la`, `call`) is the assembler's alone; see `assembler.ts`.
  */
 import type { FieldValues } from "../table/row.js";
+import { csrNumber } from "./csr-names.js";
 
 /** One way to write an instruction. */
 export interface Alias {
@@ -31,8 +32,8 @@ const hidden = (mnemonic: string, operands: string, base: string, fixed: Alias["
 });
 
 /** CSRs with instructions of their own to read them. */
-const counters = { cycle: 0xc00, time: 0xc01, instret: 0xc02, cycleh: 0xc80, timeh: 0xc81, instreth: 0xc82 };
-const floatRegisters = { flags: 1, rm: 2, csr: 3 };
+const counters = ["cycle", "time", "instret", "cycleh", "timeh", "instreth"];
+const floatRegisters = ["flags", "rm", "csr"];
 
 /** The aliases; of those that fit an instruction, the first is printed. */
 // biome-ignore format: one alias a line
@@ -98,9 +99,9 @@ export const aliases: readonly Alias[] = [
   hidden("pause", "", "fence", { fm: 0, pred: 1, succ: 0, rd: 0, rs1: 0 }),
   hidden("scall", "", "ecall"),
   hidden("sbreak", "", "ebreak"),
-  shown("unimp", "", "csrrw", { rd: 0, csr: 0xc00, rs1: 0 }),
-  ...Object.entries(counters).map(([name, csr]) => shown(`rd${name}`, "rd", "csrrs", { csr, rs1: 0 })),
-  ...Object.entries(floatRegisters).flatMap(([name, csr]) => [
+  shown("unimp", "", "csrrw", { rd: 0, csr: csrNumber("cycle"), rs1: 0 }),
+  ...counters.map((name) => shown(`rd${name}`, "rd", "csrrs", { csr: csrNumber(name), rs1: 0 })),
+  ...floatRegisters.map((name) => [name, csrNumber(`f${name}`)] as const).flatMap(([name, csr]) => [
     shown(`fr${name}`, "rd", "csrrs", { csr, rs1: 0 }),
     shown(`fs${name}`, "rs1", "csrrw", { csr, rd: 0 }),
     shown(`fs${name}`, "rd, rs1", "csrrw", { csr }),

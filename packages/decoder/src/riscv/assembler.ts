@@ -32,7 +32,8 @@ import {
   type Operands,
 } from "./assembly-operands.js";
 import { Compressor } from "./compress.js";
-import { riscvTable } from "./isa.js";
+import type { RiscvIsa } from "./extension.js";
+import { standardIsa } from "./isa.js";
 import { loadImmediate } from "./load-immediate.js";
 import type { RiscvSemantics } from "./semantics.js";
 
@@ -42,6 +43,8 @@ export interface AssembleOptions {
   readonly xlen: 32 | 64;
   /** Address of the first byte; 0 unless given. */
   readonly origin?: number | bigint;
+  /** What there is to assemble; {@link standardIsa} unless given. */
+  readonly isa?: RiscvIsa;
 }
 
 /**
@@ -51,8 +54,11 @@ export interface AssembleOptions {
  * @example
  * const { bytes, symbols } = assemble("loop: addi a0, a0, -1\n bnez a0, loop\n ret", { xlen: 64 });
  */
-export function assemble(source: string, { xlen, origin = 0 }: AssembleOptions): Assembled {
-  return assembleFor(new RiscvTarget(xlen), source, BigInt(origin));
+export function assemble(
+  source: string,
+  { xlen, origin = 0, isa = standardIsa }: AssembleOptions,
+): Assembled {
+  return assembleFor(new RiscvTarget(xlen, isa), source, BigInt(origin));
 }
 
 type Entry = TableEntry<RiscvSemantics>;
@@ -86,21 +92,23 @@ const opposites = new Map([
   ["bgeu", "bltu"],
 ]);
 
-/** Rows by mnemonic, and what compresses them: made once for a width. */
+/** Rows by mnemonic, CSRs by name, and what compresses rows: made once for a width. */
 interface Lookup {
   readonly named: ReadonlyMap<string, readonly Entry[]>;
+  readonly csrNumbers: ReadonlyMap<string, number>;
   readonly compressor: Compressor;
 }
 
-const lookups = new Map<InstructionTable<RiscvSemantics>, Lookup>();
+const lookups = new WeakMap<InstructionTable<RiscvSemantics>, Lookup>();
 
-function lookupOf(table: InstructionTable<RiscvSemantics>): Lookup {
+function lookupOf(table: InstructionTable<RiscvSemantics>, isa: RiscvIsa): Lookup {
   let lookup = lookups.get(table);
   if (lookup === undefined) {
     const named = new Map<string, Entry[]>();
     for (const entry of table.entries)
       named.set(entry.mnemonic, [...(named.get(entry.mnemonic) ?? []), entry]);
-    lookup = { named, compressor: new Compressor(table) };
+    const csrNumbers = new Map([...isa.csrNames].map(([number, name]) => [name, number]));
+    lookup = { named, csrNumbers, compressor: new Compressor(table) };
     lookups.set(table, lookup);
   }
   return lookup;
@@ -114,10 +122,13 @@ class RiscvTarget implements AssemblerTarget {
   private compressed = true;
   private readonly compressedStack: boolean[] = [];
 
-  constructor(private readonly xlen: 32 | 64) {
+  constructor(
+    private readonly xlen: 32 | 64,
+    isa: RiscvIsa,
+  ) {
     this.addressBits = xlen;
-    this.table = riscvTable(xlen);
-    this.lookup = lookupOf(this.table);
+    this.table = isa.table(xlen);
+    this.lookup = lookupOf(this.table, isa);
   }
 
   padding(size: number): Uint8Array {
@@ -174,7 +185,7 @@ class RiscvTarget implements AssemblerTarget {
   }
 
   private operandParser(symbols: Symbols): OperandParser {
-    this.parser ??= new OperandParser(this.xlen, symbols);
+    this.parser ??= new OperandParser(this.xlen, symbols, this.lookup.csrNumbers);
     return this.parser;
   }
 

@@ -9,7 +9,7 @@ import {
 } from "../table/assembly-expression.js";
 import { AssemblyError, type Cursor, type Token } from "../table/assembly-lexer.js";
 import { type OperandForm, operandForms } from "./operands.js";
-import { csrNames, floatNames, integerNames, roundingNames } from "./registers.js";
+import { floatNames, integerNames, roundingNames } from "./registers.js";
 
 /** A field's value, and the operand that gives it. */
 export interface Operand {
@@ -43,7 +43,6 @@ const floatNumbers = new Map<string, number>([
   ...floatNames.map((name, number): [string, number] => [name, number]),
   ...floatNames.map((_, number): [string, number] => [`f${number}`, number]),
 ]);
-const csrNumbers = new Map([...csrNames].map(([number, name]) => [name, number]));
 const RM_DYNAMIC = 7;
 const RM_NEAREST_EVEN = 0;
 
@@ -89,6 +88,7 @@ export class OperandParser {
   constructor(
     private readonly xlen: 32 | 64,
     private readonly symbols: Symbols,
+    private readonly csrNumbers: ReadonlyMap<string, number>,
   ) {}
 
   /** The operands that an operand string (see `operands.ts`) asks for. */
@@ -146,7 +146,7 @@ export class OperandParser {
       case "target":
         return [[field, this.target(cursor)]];
       case "csr": {
-        const number = token.kind === "name" ? csrNumbers.get(token.text) : undefined;
+        const number = token.kind === "name" ? this.csrNumbers.get(token.text) : undefined;
         return [[field, number === undefined ? this.number(cursor) : constant(number, cursor.next())]];
       }
       case "order":

@@ -6,8 +6,9 @@
 import { fieldValues, type InstructionTable, type TableEntry } from "../table/instruction-table.js";
 import type { FieldValues } from "../table/row.js";
 import { aliasFor } from "./aliases.js";
+import { csrNames } from "./csr-names.js";
 import { operandForm } from "./operands.js";
-import { csrNames, floatNames, integerNames, roundingNames } from "./registers.js";
+import { floatNames, integerNames, roundingNames } from "./registers.js";
 import { isHint } from "./rv-c.js";
 import type { RiscvSemantics } from "./semantics.js";
 
@@ -17,6 +18,8 @@ const RM_DYNAMIC = 7;
 export interface DisassembleOptions {
   /** Print common aliases (`li`, `mv`, `ret`) instead of the instructions that they stand for; true unless given. */
   readonly aliases?: boolean;
+  /** Names of CSRs by number; those of the manuals unless given. */
+  readonly csrNames?: ReadonlyMap<number, string>;
 }
 
 /**
@@ -37,7 +40,7 @@ export function disassemble(
   const xlen = table.find("ld") === undefined ? 32 : 64;
   const [mnemonic, operands, fields] =
     options.aliases === false ? plain(entry, own) : aliased(table, entry, own);
-  const text = print(operands, fields, pc, xlen);
+  const text = print(operands, fields, { pc, xlen, csrNames: options.csrNames ?? csrNames });
   return text === "" ? mnemonic : `${mnemonic}\t${text}`;
 }
 
@@ -71,11 +74,18 @@ function fromAlias({ name }: TableEntry<RiscvSemantics>, fields: FieldValues): T
 /** `.aq`, `.rl` and `.aqrl` of atomic instructions. */
 const ordering = ({ aq, rl }: FieldValues): string => (aq || rl ? `.${aq ? "aq" : ""}${rl ? "rl" : ""}` : "");
 
-function print(operands: string, fields: FieldValues, pc: bigint | undefined, xlen: 32 | 64): string {
+/** What the text of operands depends on beside fields. */
+interface Surroundings {
+  readonly pc: bigint | undefined;
+  readonly xlen: 32 | 64;
+  readonly csrNames: ReadonlyMap<number, string>;
+}
+
+function print(operands: string, fields: FieldValues, surroundings: Surroundings): string {
   if (operands === "") return "";
   return operands
     .split(", ")
-    .map((operand) => printOperand(operand, fields, pc, xlen))
+    .map((operand) => printOperand(operand, fields, surroundings))
     .filter((text) => text !== undefined)
     .join(",");
 }
@@ -83,8 +93,7 @@ function print(operands: string, fields: FieldValues, pc: bigint | undefined, xl
 function printOperand(
   operand: string,
   fields: FieldValues,
-  pc: bigint | undefined,
-  xlen: 32 | 64,
+  { pc, xlen, csrNames }: Surroundings,
 ): string | undefined {
   const { kind, field, base } = operandForm(operand);
   const value = fields[field]!;

@@ -1,13 +1,14 @@
-/** RISC-V as a front end of the translator: RV32GC and RV64GC with the extensions of `isa.ts`. */
+/** RISC-V as a front end of the translator: RV32GC and RV64GC with the extensions of an ISA. */
 import { markBuiltIn } from "../built-in.js";
 import type { FrontEnd, GuestInsn, Template } from "../front-end.js";
 import type { Block, Field } from "../ir/types.js";
 import type { TableEntry } from "../table/instruction-table.js";
 import { encode, type FieldSpec } from "../table/row.js";
 import { disassemble } from "./disassembler.js";
-import { riscvTable } from "./isa.js";
+import type { RiscvIsa } from "./extension.js";
+import { standardIsa } from "./isa.js";
 import { RiscvSemantics } from "./semantics.js";
-import { riscvState, SINK } from "./state.js";
+import { SINK } from "./state.js";
 
 /** log2 of the number of decoded instructions that a front end keeps at hand. */
 const RECENT_BITS = 13;
@@ -23,8 +24,11 @@ const known = (name: string, value: number): Field => ({ name, value });
 const symbolic = (name: string): Field => ({ name, value: undefined });
 const templateWidth = (field: FieldSpec): number => (field.bias > 0 ? 5 : field.width);
 
-function templateOf(entry: TableEntry<RiscvSemantics>, xlen: 32 | 64, lengths: readonly number[]): Template {
-  const machine = new RiscvSemantics(xlen);
+function templateOf(
+  entry: TableEntry<RiscvSemantics>,
+  machine: RiscvSemantics,
+  lengths: readonly number[],
+): Template {
   machine.begin(0, undefined);
   const specs = entry.row.encoding.fields;
   entry.row.execute!(machine, Object.fromEntries(specs.map((field) => [field.name, symbolic(field.name)])));
@@ -58,14 +62,23 @@ function illegalTemplate(xlen: 32 | 64): Template {
   return { name: "illegal", fields: [], lengths: [2, 4], block: machine.builder.finish() };
 }
 
-/** Makes the front end of a hart whose integer registers have `xlen` bits. */
-export function riscvFrontEnd(xlen: 32 | 64): FrontEnd {
-  const table = riscvTable(xlen);
+/**
+ * Makes the front end of a hart whose integer registers have `xlen` bits. With extensions that are not the library's
+ * own it is none of the library's either: an engine checks all that it gives.
+ * @param isa what there is to decode; {@link standardIsa} unless given
+ */
+export function riscvFrontEnd(xlen: 32 | 64, isa: RiscvIsa = standardIsa): FrontEnd {
+  const table = isa.table(xlen);
+  const shape = isa.shape(xlen);
+  const { csrNames } = isa;
+  const isOwn = isa.extensions.every(({ instructions, name }) =>
+    standardIsa.extensions.some((own) => own.name === name && own.instructions === instructions),
+  );
   const base = table.entries.filter((entry) => entry.row.execute !== undefined);
   const short = compressedTargets(table.entries);
   const lengthsOf = (entry: TableEntry<RiscvSemantics>) => (short.has(entry.name) ? [4, 2] : [4]);
   const templates = [
-    ...base.map((entry) => templateOf(entry, xlen, lengthsOf(entry))),
+    ...base.map((entry) => templateOf(entry, new RiscvSemantics(xlen, shape), lengthsOf(entry))),
     illegalTemplate(xlen),
   ];
   const illegal = templates.length - 1;
@@ -81,9 +94,9 @@ export function riscvFrontEnd(xlen: 32 | 64): FrontEnd {
   const recent = new Array<GuestInsn | undefined>(1 << RECENT_BITS).fill(undefined);
   const recentBits = new Int32Array(1 << RECENT_BITS);
 
-  return markBuiltIn({
-    name: `rv${xlen}gc`,
-    shape: riscvState(xlen),
+  const frontEnd: FrontEnd = {
+    name: isOwn ? `rv${xlen}gc` : isa.string(xlen),
+    shape,
     addressType: xlen === 64 ? "i64" : "i32",
     granularity: 1,
     maximumLength: 4,
@@ -103,7 +116,7 @@ export function riscvFrontEnd(xlen: 32 | 64): FrontEnd {
     },
     endsBlock: (insn) => ends[insn.opcode]!,
     translate(insns): Block {
-      const machine = new RiscvSemantics(xlen);
+      const machine = new RiscvSemantics(xlen, shape);
       let offset = 0;
       for (const insn of insns) {
         machine.begin(offset, insn.length);
@@ -122,7 +135,8 @@ export function riscvFrontEnd(xlen: 32 | 64): FrontEnd {
       const entry = base[insn.opcode];
       if (entry === undefined) return `.insn ${insn.length}, 0x${(insn.fields.bits! >>> 0).toString(16)}`;
       const pc = (BigInt(pcHi >>> 0) << 32n) | BigInt(pcLo >>> 0);
-      return disassemble(table, encode(entry.row.encoding, insn.fields), 4, pc);
+      return disassemble(table, encode(entry.row.encoding, insn.fields), 4, pc, { csrNames });
     },
-  });
+  };
+  return isOwn ? markBuiltIn(frontEnd) : frontEnd;
 }

@@ -1,7 +1,10 @@
 export * from "./assembler.js";
+export * from "./csr-names.js";
 export * from "./disassembler.js";
+export * from "./extension.js";
 export * from "./front-end.js";
 export * from "./helpers.js";
+export { insn as riscvInsn } from "./insn.js";
 export * from "./isa.js";
 export * from "./registers.js";
 export * from "./semantics.js";

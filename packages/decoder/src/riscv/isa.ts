@@ -1,7 +1,7 @@
-/** The RISC-V instruction table for each register width: which extensions there are, in one place. */
-import { InstructionTable } from "../table/instruction-table.js";
-import type { Row } from "../table/row.js";
-import { privileged } from "./privileged.js";
+/** The extensions that there are, in one place: what a hart is made from unless it is told of more. */
+import type { InstructionTable } from "../table/instruction-table.js";
+import { type RiscvExtension, RiscvIsa } from "./extension.js";
+import { machineMode, supervisorMode, svinval } from "./privileged.js";
 import { rvA } from "./rv-a.js";
 import { zba, zbb, zbs } from "./rv-b.js";
 import { rvC } from "./rv-c.js";
@@ -11,34 +11,31 @@ import { rvM } from "./rv-m.js";
 import type { RiscvSemantics } from "./semantics.js";
 import { zicsr, zifencei } from "./zicsr.js";
 
-const extensions: readonly Readonly<Record<string, Row<RiscvSemantics>>>[] = [
-  rvI,
-  rvM,
-  rvA,
-  rvF,
-  rvD,
-  rvC,
-  zicsr,
-  zifencei,
-  zba,
-  zbb,
-  zbs,
-  privileged,
-];
+/** The extensions; one more is one more row here, and a file of instructions. */
+// biome-ignore format: one extension a line
+export const standardExtensions = [
+  { name: "i", version: [2, 1], instructions: rvI },
+  { name: "m", version: [2, 0], instructions: rvM },
+  { name: "a", version: [2, 1], instructions: rvA },
+  { name: "f", version: [2, 2], requires: ["zicsr"], instructions: rvF },
+  { name: "d", version: [2, 2], requires: ["f"], instructions: rvD },
+  { name: "c", version: [2, 0], instructions: rvC },
+  { name: "zicntr", version: [2, 0], requires: ["zicsr"] },
+  { name: "zicsr", version: [2, 0], instructions: zicsr },
+  { name: "zifencei", version: [2, 0], instructions: zifencei },
+  { name: "zba", version: [1, 0], instructions: zba },
+  { name: "zbb", version: [1, 0], instructions: zbb },
+  { name: "zbs", version: [1, 0], instructions: zbs },
+  { name: "sm", version: [1, 13], isListed: false, requires: ["zicsr"], instructions: machineMode },
+  { name: "ss", version: [1, 13], isListed: false, requires: ["sm"], instructions: supervisorMode },
+  { name: "sstc", version: [1, 0], requires: ["ss"] },
+  { name: "svadu", version: [1, 0], requires: ["ss"] },
+  { name: "svinval", version: [1, 0], requires: ["ss"], instructions: svinval },
+] as const satisfies readonly RiscvExtension[];
 
-const tables = new Map<number, InstructionTable<RiscvSemantics>>();
+/** The instruction set of {@link standardExtensions}. */
+export const standardIsa: RiscvIsa = new RiscvIsa<RiscvExtension>(standardExtensions);
 
-/** The table of RV32GC or RV64GC with Zicsr, Zifencei, Zba, Zbb, Zbs, Svinval and the privileged instructions. */
-export function riscvTable(xlen: 32 | 64): InstructionTable<RiscvSemantics> {
-  let table = tables.get(xlen);
-  if (table === undefined) {
-    const rows = extensions.flatMap((extension) => Object.entries(extension));
-    table = new InstructionTable(
-      Object.fromEntries(
-        rows.filter(([, row]) => row.options.width === undefined || row.options.width === xlen),
-      ),
-    );
-    tables.set(xlen, table);
-  }
-  return table;
-}
+/** The instruction table of an ISA, {@link standardIsa} unless given. */
+export const riscvTable = (xlen: 32 | 64, isa: RiscvIsa = standardIsa): InstructionTable<RiscvSemantics> =>
+  isa.table(xlen);

@@ -1,4 +1,4 @@
-/** Privileged instructions (privileged manual, chapters 3 and 12) and Svinval (chapter 12.7). */
+/** Privileged instructions (privileged manual, chapters 3 and 12), and finer invalidation, "Svinval" (chapter 12.7). */
 import type { Field, Helper } from "../ir/types.js";
 import type { RiscvHelpers } from "./helpers.js";
 import { insn } from "./insn.js";
@@ -20,11 +20,19 @@ const invalidate =
   };
 
 // biome-ignore format: one row an instruction, aligned to compare with the manual
-export const privileged = {
+export const machineMode = {
   mret: insn("0011000 00010 00000 000 00000 1110011", "", system((helpers) => helpers.mret)),
-  sret: insn("0001000 00010 00000 000 00000 1110011", "", system((helpers) => helpers.sret)),
   wfi:  insn("0001000 00101 00000 000 00000 1110011", "", system((helpers) => helpers.wfi)),
-  "sfence.vma":      insn("0001001 rs2 rs1 000 00000 1110011", "rs1, rs2", invalidate((helpers) => helpers.sfenceVma)),
+};
+
+// biome-ignore format: one row an instruction, aligned to compare with the manual
+export const supervisorMode = {
+  sret: insn("0001000 00010 00000 000 00000 1110011", "", system((helpers) => helpers.sret)),
+  "sfence.vma": insn("0001001 rs2 rs1 000 00000 1110011", "rs1, rs2", invalidate((helpers) => helpers.sfenceVma)),
+};
+
+// biome-ignore format: one row an instruction, aligned to compare with the manual
+export const svinval = {
   "sinval.vma":      insn("0001011 rs2 rs1 000 00000 1110011", "rs1, rs2", invalidate((helpers) => helpers.sinvalVma)),
   "sfence.w.inval":  insn("0001100 00000 00000 000 00000 1110011", "", system((helpers) => helpers.sfenceInval)),
   "sfence.inval.ir": insn("0001100 00001 00000 000 00000 1110011", "", system((helpers) => helpers.sfenceInval)),

@@ -4,6 +4,7 @@
  * so one row serves a translation (fields known) and an interpreter's handler (fields symbolic).
  */
 import { BlockBuilder } from "../ir/builder.js";
+import type { StateShape } from "../ir/state.js";
 import type { AmoKind, Field, Helper, Type, Value, Width } from "../ir/types.js";
 import { type RiscvHelpers, riscvHelpers } from "./helpers.js";
 import { riscvState, SINK } from "./state.js";
@@ -33,9 +34,13 @@ export class RiscvSemantics {
   /** Fields that named the destination of an integer register write: their 0 goes to the sink. */
   readonly sinkFields = new Set<string>();
 
-  constructor(readonly xlen: 32 | 64) {
+  /** @param shape the slots that there are; those of a hart without added extensions unless given */
+  constructor(
+    readonly xlen: 32 | 64,
+    shape: StateShape = shapes[xlen],
+  ) {
     this.x = xlen === 64 ? "i64" : "i32";
-    this.builder = new BlockBuilder(shapes[xlen], this.x);
+    this.builder = new BlockBuilder(shape, this.x);
     this.helpers = helpers[xlen];
   }
 

@@ -11,7 +11,7 @@
  * that they are exact over their whole range and halves can be written in any order. Saved state holds the offset:
  * whoever restores a device also restores the clock.
  */
-import type { AccessSize, Clock, DeviceState, HartInterrupts, MmioDevice } from "../ports.js";
+import type { AccessSize, Clock, DeviceState, HartInterrupts, MmioDevice, WideRegisters } from "../ports.js";
 import { StateReader } from "../state.js";
 
 const MTIMECMP = 0x4000;
@@ -35,11 +35,28 @@ export class Clint implements MmioDevice {
   /** mtime as `sample` last saw it. */
   private timeLow = 0;
   private timeHigh = 0;
-  /**
-   * High word that belongs to the low word of mtime just read. An 8-byte load reaches the device as two accesses,
-   * between which a carry must not get lost; any other access forgets it.
-   */
-  private latchedHigh: number | undefined;
+  /** Timers and clock are registers of 64 bits: both halves of a load are of one moment, both of a store act at once. */
+  readonly wide: WideRegisters = {
+    read: (offset, words) => {
+      words[0] = this.readWord(offset);
+      // The moment that the low half is of.
+      words[1] = offset === MTIME ? this.timeHigh : this.readWord(offset + 4);
+    },
+    write: (offset, low, high) => {
+      const timer = this.timerWord(offset);
+      if (timer !== undefined) {
+        this.compare[timer] = low;
+        this.compare[timer + 1] = high;
+        this.tick();
+      } else if (offset === MTIME) {
+        this.setTime(low, high);
+        this.tick();
+      } else {
+        this.write(offset, 4, low);
+        this.write(offset + 4, 4, high);
+      }
+    },
+  };
 
   constructor(
     private readonly harts: readonly HartInterrupts[],
@@ -57,26 +74,22 @@ export class Clint implements MmioDevice {
   }
 
   private readWord(offset: number): number {
-    const latched = this.latchedHigh;
-    this.latchedHigh = undefined;
     if (offset < 4 * this.harts.length) return this.msip[offset >> 2]!;
     const timer = this.timerWord(offset);
     if (timer !== undefined) return this.compare[timer]!;
     if (offset === MTIME) {
       this.sample();
-      this.latchedHigh = this.timeHigh;
       return this.timeLow;
     }
     if (offset === MTIME + 4) {
       this.sample();
-      return latched ?? this.timeHigh;
+      return this.timeHigh;
     }
     return 0;
   }
 
   /** Registers are words: narrower and misaligned writes have no effect. */
   write(offset: number, size: AccessSize, value: number): void {
-    this.latchedHigh = undefined;
     if (size !== 4 || (offset & 3) !== 0) return;
     if (offset < 4 * this.harts.length) {
       this.setSoftware(offset >> 2, value & 1);
@@ -158,7 +171,6 @@ export class Clint implements MmioDevice {
     this.compare.fill(WORD_MAXIMUM);
     this.offsetLow = 0;
     this.offsetHigh = 0;
-    this.latchedHigh = undefined;
     for (let hart = 0; hart < this.harts.length; hart++) this.setSoftware(hart, 0);
     this.tick();
   }
@@ -178,7 +190,6 @@ export class Clint implements MmioDevice {
     this.compare.set(reader.integers("compare", this.compare.length, WORD_MAXIMUM));
     this.offsetLow = reader.integer("offsetLow", WORD_MAXIMUM);
     this.offsetHigh = reader.integer("offsetHigh", WORD_MAXIMUM);
-    this.latchedHigh = undefined;
     for (let hart = 0; hart < this.harts.length; hart++) this.setSoftware(hart, msip[hart]!);
     this.tick();
   }

@@ -29,7 +29,7 @@ const make = () => {
       discard: (gpa) => inRam(gpa) && discarded.push(gpa) > 0,
     },
   });
-  driver = new MockDriver(balloon.factory, memory);
+  driver = new MockDriver(balloon.device, memory);
   driver.start(sizes);
 };
 beforeEach(make);
@@ -200,7 +200,7 @@ describe("a hostile driver", () => {
         discard: () => true,
       },
     });
-    driver = new MockDriver(balloon.factory, memory);
+    driver = new MockDriver(balloon.device, memory);
     driver.start(sizes);
     driver.queues[0]!.chain([numbers(...Array.from({ length: 10 }, (_, index) => page(index)))]);
     driver.kick(0);

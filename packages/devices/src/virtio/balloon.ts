@@ -13,11 +13,10 @@
  * The section numbers the reporting queue 4 even where free-page hints, queue 3, are not offered; Linux and QEMU
  * number it 3 then. Queues 3 and 4 both serve it.
  */
-import type { AccessSize, DeviceState, DmaMemory, IrqLine } from "../ports.js";
+import type { AccessSize, DeviceState } from "../ports.js";
 import { StateReader } from "../state.js";
 import type { DescriptorChain } from "./descriptor-chain.js";
 import { readConfigBytes, type VirtioDevice, type VirtioHost } from "./device.js";
-import { MmioTransport } from "./mmio-transport.js";
 
 const DEVICE_ID = 5;
 /** VIRTIO_BALLOON_F_STATS_VQ, VIRTIO_BALLOON_F_DEFLATE_ON_OOM, VIRTIO_BALLOON_F_PAGE_REPORTING. */
@@ -75,8 +74,8 @@ export interface VirtioBalloonOptions {
 
 /** A balloon and the host's handles on it. */
 export interface VirtioBalloon {
-  /** Plugs the device into a virtio slot of a board. To be used for one board. */
-  readonly factory: (irq: IrqLine, memory: DmaMemory) => MmioTransport;
+  /** The device. To be plugged into one board. */
+  readonly device: VirtioDevice;
   /** Asks the guest to give up so many pages of 4 KiB in all. */
   setTarget(pages: number): void;
   /** Pages that the guest was last asked for. */
@@ -91,11 +90,11 @@ export interface VirtioBalloon {
   requestStatistics(): void;
 }
 
-/** A balloon for a virtio slot of the board. */
+/** A balloon. */
 export function virtioBalloon(options: VirtioBalloonOptions): VirtioBalloon {
   const device = new BalloonDevice(options.memory);
   return {
-    factory: (irq, memory) => new MmioTransport(device, irq, memory),
+    device,
     setTarget: (pages) => device.setTarget(pages),
     get target() {
       return device.target;

@@ -11,7 +11,7 @@ let driver: MockDriver;
 beforeEach(() => {
   terminal = new FakeConsole();
   console = virtioConsole({ backend: terminal, columns: 132, rows: 43 });
-  driver = new MockDriver(console.factory);
+  driver = new MockDriver(console.device);
 });
 
 const start = () => driver.start([128, 128]);
@@ -72,7 +72,7 @@ describe("output", () => {
         full: () => room <= 0,
       },
     });
-    const guest = new MockDriver(bounded.factory);
+    const guest = new MockDriver(bounded.device);
     guest.start([128, 128]);
     let sent = 0;
     for (const text of ["one", "two", "three", "four"]) {
@@ -198,7 +198,7 @@ test("a copy goes on where the console was saved", () => {
   console.receive(encode("typed"));
   const saved = structuredClone(driver.device.save());
   const other = virtioConsole({ backend: terminal });
-  const copy = new MockDriver(other.factory, driver.memory);
+  const copy = new MockDriver(other.device, driver.memory);
   copy.device.restore(saved);
   expect(copy.device.save()).toEqual(saved);
   expect(copy.device.read(0x100, 2)).toBe(132);

@@ -6,10 +6,9 @@
  * a reset by the driver loses none of it.
  */
 import { ConsoleInput, type ConsolePort } from "../console/console-input.js";
-import type { AccessSize, ConsoleBackend, DeviceState, DmaMemory, IrqLine } from "../ports.js";
+import type { AccessSize, ConsoleBackend, DeviceState } from "../ports.js";
 import { StateReader } from "../state.js";
 import { readConfigBytes, type VirtioDevice, type VirtioHost, type VirtioResetCause } from "./device.js";
-import { MmioTransport } from "./mmio-transport.js";
 
 const DEVICE_ID = 3;
 /** VIRTIO_CONSOLE_F_SIZE. */
@@ -40,8 +39,8 @@ export interface VirtioConsoleOptions {
 
 /** A console device and the host's handles on it. */
 export interface VirtioConsole {
-  /** Plugs the device into a virtio slot of a board. To be used for one board. */
-  readonly factory: (irq: IrqLine, memory: DmaMemory) => MmioTransport;
+  /** The device. To be plugged into one board. */
+  readonly device: VirtioDevice;
   /** Offers input; returns how many bytes were taken, from the front: fewer than offered when the queue is full. */
   receive(bytes: Uint8Array): number;
   /** The terminal has this size in characters. */
@@ -50,7 +49,7 @@ export interface VirtioConsole {
   drain(): void;
 }
 
-/** A console for a virtio slot of the board; Linux calls it `hvc0`. */
+/** A console; Linux calls it `hvc0`. */
 export function virtioConsole(options: VirtioConsoleOptions): VirtioConsole {
   const input = options.input ?? new ConsoleInput();
   const device = new ConsoleDevice(
@@ -61,7 +60,7 @@ export function virtioConsole(options: VirtioConsoleOptions): VirtioConsole {
     options.rows ?? DEFAULT_ROWS,
   );
   return {
-    factory: (irq, memory) => new MmioTransport(device, irq, memory),
+    device,
     receive: (bytes) => input.receive(bytes),
     resize: (columns, rows) => device.resize(columns, rows),
     drain: () => device.drain(),

@@ -1,8 +1,8 @@
 import { beforeEach, expect, test } from "vitest";
 import { MockDriver } from "../../test/mock-driver.js";
 import type { AccessSize, DeviceState } from "../ports.js";
+import { transportFeatures } from "./core.js";
 import { readConfigBytes, type VirtioDevice, type VirtioHost, type VirtioResetCause } from "./device.js";
-import { MmioTransport, transportFeatures } from "./mmio-transport.js";
 
 const FEATURE = 5;
 const { indirectDescriptors, eventIndex, version1 } = transportFeatures;
@@ -54,7 +54,7 @@ let echo: Echo;
 let driver: MockDriver;
 beforeEach(() => {
   echo = new Echo();
-  driver = new MockDriver((irq, memory) => new MmioTransport(echo, irq, memory));
+  driver = new MockDriver(echo);
 });
 
 test("it introduces itself", () => {
@@ -318,7 +318,7 @@ test("a copy goes on where the device was saved", () => {
   queue.chain([{ gpa: driver.buffers, length: 1 }]);
   const saved = structuredClone(driver.device.save());
 
-  const copy = new MockDriver((irq, memory) => new MmioTransport(new Echo(), irq, memory), driver.memory);
+  const copy = new MockDriver(new Echo(), driver.memory);
   copy.device.restore(saved);
   expect(copy.device.save()).toEqual(saved);
   expect(copy.irq.level).toBe(true);
@@ -333,7 +333,7 @@ test("a saved device that asked for a reset still does", () => {
   driver.start([16]);
   driver.queues[0]!.offer(16);
   driver.kick(0);
-  const copy = new MockDriver((irq, memory) => new MmioTransport(new Echo(), irq, memory), driver.memory);
+  const copy = new MockDriver(new Echo(), driver.memory);
   copy.device.restore(driver.device.save());
   expect(copy.status).toBe(15 | 64);
   copy.kick(0);

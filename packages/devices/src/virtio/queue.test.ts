@@ -9,9 +9,9 @@ import {
   writeDescriptor,
 } from "../../test/mock-driver.js";
 import type { DeviceState } from "../ports.js";
+import { transportFeatures } from "./core.js";
 import type { DescriptorChain } from "./descriptor-chain.js";
 import type { VirtioDevice, VirtioHost } from "./device.js";
-import { MmioTransport, transportFeatures } from "./mmio-transport.js";
 import type { RejectReason } from "./queue.js";
 
 const SIZE = 8;
@@ -63,7 +63,7 @@ let queue: MockQueue;
 let buffers: number;
 beforeEach(() => {
   reader = new Reader();
-  driver = new MockDriver((irq, memory) => new MmioTransport(reader, irq, memory));
+  driver = new MockDriver(reader);
   driver.start([SIZE], [transportFeatures.eventIndex]);
   queue = driver.queues[0]!;
   buffers = driver.buffers;

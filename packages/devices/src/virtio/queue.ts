@@ -98,6 +98,9 @@ const wrap = (index: number): number => index & 0xffff;
 export class Virtqueue {
   private setup = noSetup;
   private active = false;
+  private isHeld = false;
+  /** Whether chains can be taken: it is active and not held. */
+  private open = false;
   private reason: RejectReason | undefined;
   private nextAvail = 0;
   /** `avail.idx` when last read: entries before it may be taken without looking again. */
@@ -150,7 +153,7 @@ export class Virtqueue {
       return false;
     }
     this.setup = setup;
-    this.active = true;
+    this.activate(true);
     return true;
   }
 
@@ -164,16 +167,22 @@ export class Virtqueue {
     if (setupProblem(setup, this.maximum) !== undefined) return false;
     if (progress.usedIndex !== progress.nextAvail) return false;
     this.setup = setup;
-    this.active = true;
+    this.activate(true);
     this.nextAvail = this.availSeen = this.usedIndex = wrap(progress.nextAvail);
     this.signalled = wrap(progress.signalled);
     return true;
   }
 
+  /** Whether chains are held back: the queue looks empty then, while those that were taken can be given back. */
+  hold(isHeld: boolean): void {
+    this.isHeld = isHeld;
+    this.activate(this.active);
+  }
+
   /** Forgets setup, progress, chains in flight and rejection. */
   stop(): void {
     this.setup = noSetup;
-    this.active = false;
+    this.activate(false);
     this.reason = undefined;
     this.nextAvail = this.availSeen = this.usedIndex = this.signalled = 0;
     this.releaseAll();
@@ -183,7 +192,7 @@ export class Virtqueue {
   reject(reason: RejectReason): void {
     if (this.reason !== undefined) return;
     this.reason = reason;
-    this.active = false;
+    this.activate(false);
     this.releaseAll();
     this.onReject(reason);
   }
@@ -194,7 +203,7 @@ export class Virtqueue {
    * none is missed (section 2.7.10).
    */
   pop(): DescriptorChain | undefined {
-    if (!this.active) return undefined;
+    if (!this.open) return undefined;
     if (this.availSeen === this.nextAvail && !this.look()) return undefined;
     const { avail, size } = this.setup;
     const head = this.readHalf(avail + RING_HEADER + AVAIL_ENTRY * (this.nextAvail & (size - 1)));
@@ -313,6 +322,11 @@ export class Virtqueue {
       index = next;
     }
     return new DescriptorChain(head, this.memory, readable, writable, () => this.reject("buffer-address"));
+  }
+
+  private activate(isActive: boolean): void {
+    this.active = isActive;
+    this.open = isActive && !this.isHeld;
   }
 
   private releaseAll(): void {

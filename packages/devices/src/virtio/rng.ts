@@ -1,7 +1,6 @@
 /** The entropy device (virtio 1.2, section 5.4): it fills the driver's buffers with random bytes. */
-import type { AccessSize, DeviceState, DmaMemory, IrqLine } from "../ports.js";
+import type { AccessSize, DeviceState } from "../ports.js";
 import type { VirtioDevice, VirtioHost } from "./device.js";
-import { MmioTransport } from "./mmio-transport.js";
 
 const DEVICE_ID = 4;
 const QUEUE_SIZE = 64;
@@ -17,9 +16,9 @@ export interface VirtioRngOptions {
   readonly entropy: EntropySource;
 }
 
-/** An entropy device for a virtio slot of the board. */
-export function virtioRng(options: VirtioRngOptions): (irq: IrqLine, memory: DmaMemory) => MmioTransport {
-  return (irq, memory) => new MmioTransport(new RngDevice(options.entropy), irq, memory);
+/** An entropy device. To be plugged into one board. */
+export function virtioRng(options: VirtioRngOptions): VirtioDevice {
+  return new RngDevice(options.entropy);
 }
 
 class RngDevice implements VirtioDevice {

@@ -13,7 +13,7 @@ import { type EntryFormats, InternalOpcode } from "../backend/entry-format.js";
 import { PAGE_SIZE } from "../memory/layout.js";
 import type { LinearMemory } from "../memory/linear-memory.js";
 
-/** A translation: runs one block, gives the next block's translation, or null to return to the dispatcher. */
+/** A region in JavaScript: runs, and gives the region to go on with, or null to return to the dispatcher. */
 export type Translation = () => Translation | null;
 
 /** Entries past the page's last byte, of which the first says "go on in the next page". */
@@ -30,16 +30,6 @@ const STORES_BEFORE_RELEASE = 6;
 
 /** Marks a counter that holds a region's number. */
 const REGION = 0x80000000 | 0;
-
-/** One translated block. */
-export interface BlockRecord {
-  /** Offset of its first byte in the page. */
-  readonly start: number;
-  /** Offset after its last byte. */
-  readonly end: number;
-  /** Guest instructions. */
-  readonly instructions: number;
-}
 
 /** A region: where it begins, and the code that it was made from. */
 export interface RegionRecord {
@@ -74,7 +64,6 @@ export class CodePage {
   gpa = 0;
   /** Translations by entry; shared by all pages until the first one is made. */
   translations: (Translation | null)[];
-  blocks: BlockRecord[] = [];
   /** Stores of the hart into the frame since the page was made. */
   stores = 0;
   /** Regions that cover bytes of this page. */
@@ -207,14 +196,7 @@ export class CodePages {
     this.counters.fill(0, this.arenaWord >> 1, (this.arenaWord + this.pageWords) >> 1);
   }
 
-  /** Installs a translation. */
-  install(page: CodePage, record: BlockRecord, translation: Translation): void {
-    this.translationsOf(page)[record.start >> this.frontEnd.granularity] = translation;
-    page.blocks.push(record);
-    this.events.onDerive?.(page, record.start, record.end - record.start);
-  }
-
-  /** The page's own array of translations, which chained code may keep. */
+  /** The page's own array of translations. */
   translationsOf(page: CodePage): (Translation | null)[] {
     if (page.translations === this.empty) page.translations = this.empty.slice();
     return page.translations;
@@ -250,17 +232,7 @@ export class CodePages {
     const to = Math.min(PAGE_SIZE, offset + length);
     const base = this.baseWord(page);
     this.memory.i32.fill(0, base + (from << this.wordsPerByteShift), base + (to << this.wordsPerByteShift));
-    let dropped = this.dropRegions(page, offset, offset + length, true);
-    if (page.blocks.length > 0) {
-      page.blocks = page.blocks.filter((block) => {
-        if (block.end <= offset || block.start >= offset + length) return true;
-        page.translations[block.start >> this.frontEnd.granularity] = null;
-        this.counters[(base + (block.start << this.wordsPerByteShift)) >> 1] = 0;
-        dropped = true;
-        return false;
-      });
-    }
-    return dropped;
+    return this.dropRegions(page, offset, offset + length, true);
   }
 
   /** Forgets all that was derived from a frame: it will be another page's. No code may be running. */
@@ -278,7 +250,6 @@ export class CodePages {
       const base = this.baseWord(page);
       this.memory.i32.fill(0, base, base + this.pageWords - TAIL_WORDS);
       page.translations.fill(null);
-      page.blocks = [];
       this.dropRegions(page, 0, PAGE_SIZE, false);
     }
     this.counters.fill(0, this.arenaWord >> 1, (this.arenaWord + this.capacity * this.pageWords) >> 1);
@@ -358,7 +329,6 @@ export class CodePages {
     this.counters.fill(0, base >> 1, (base + this.pageWords) >> 1);
     page.translations.fill(null);
     page.translations = this.empty;
-    page.blocks = [];
     page.frame = -1;
   }
 }

@@ -7,11 +7,10 @@
  * among themselves. The dispatcher below is what remains: it finds code for the program counter, fills the fetch
  * TLB, decodes instructions that straddle pages, and stops when the budget is used up or `header.exit` says so.
  */
-import { alignmentOf, type Block, type FrontEnd, type GuestInsn, isBuiltIn } from "@hyperfile/decoder";
+import { alignmentOf, type FrontEnd, isBuiltIn } from "@hyperfile/decoder";
 import { type EntryFormats, entryFormats, fetchMaskOf, InterpreterExit } from "../backend/entry-format.js";
 import { type Bindings, evaluate, runtimeBindings } from "../backend/js/bindings.js";
-import { emitBlock } from "../backend/js/block.js";
-import { headerWord } from "../backend/js/emitter.js";
+import { headerWord } from "../backend/js/header-word.js";
 import { emitColdHandlers, emitInterpreter, isCold, REFUSED } from "../backend/js/interpreter.js";
 import { trainInterpreter } from "../backend/js/train.js";
 import { EmissionVerifier } from "../backend/js/verify.js";
@@ -19,11 +18,12 @@ import { ModuleWriter } from "../backend/wasm/encoder.js";
 import { emitWasmInterpreter, type WasmInterpreterContext } from "../backend/wasm/interpreter.js";
 import { WasmRuntime } from "../backend/wasm/runtime.js";
 import type { GuestMemory } from "../memory/guest-memory.js";
-import { Exit, PAGE_SIZE, SCRATCH_OFFSET, STATE_OFFSET, TLB_ENTRIES } from "../memory/layout.js";
+import { Exit, PAGE_SIZE, SCRATCH_OFFSET, STATE_OFFSET } from "../memory/layout.js";
 import type { LinearMemory } from "../memory/linear-memory.js";
 import type { MemoryAccess } from "../mmu/access.js";
 import { AccessKind, type AddressTranslator } from "../mmu/ports.js";
 import type { Tlb } from "../mmu/tlb.js";
+import { entryIndex, TlbWord } from "../mmu/tlb-layout.js";
 import { DEFAULT_LIMITS, JS_LIMITS, type RegionLimits } from "../region/graph.js";
 import type { EngineTrace } from "../trace/engine-trace.js";
 import { ChangingCode } from "./changing-code.js";
@@ -34,7 +34,6 @@ import { JsRegions } from "./js-regions.js";
 import { RegionSource } from "./region-source.js";
 import { RegionTranslator } from "./region-translator.js";
 import type { Tier } from "./tiers.js";
-import { translateBlock } from "./translate-block.js";
 
 /**
  * How much of what is translated is checked before it runs: blocks against the IR's invariants, emitted JavaScript
@@ -65,7 +64,7 @@ export interface EngineOptions {
   readonly flagsSlot?: string;
   readonly tier: Tier;
   readonly verify: VerifyMode;
-  /** False to make translations of single blocks, which return to the interpreter or the dispatcher. */
+  /** False to make regions of single blocks, which return to the interpreter or the dispatcher. */
   readonly chain?: boolean;
   /** Arrivals at a jump target before it is translated. */
   readonly hotThreshold?: number;
@@ -101,10 +100,6 @@ export const DEFAULT_HOT_THRESHOLD = 20_000;
 export const DEFAULT_REGION_THRESHOLD = 16_000;
 /** Most regions that are kept unless told otherwise. */
 export const DEFAULT_REGIONS = 4096;
-/** Longest block in guest instructions. */
-export const MAXIMUM_BLOCK = 64;
-/** Limits of regions where nothing is chained: a block that is its own successor still loops. */
-const SINGLE_BLOCK: RegionLimits = { ...DEFAULT_LIMITS, blocks: 1, callDepth: 0 };
 /** A threshold that no counter reaches. */
 const NEVER = 0x7fffffff;
 /** One in this many emissions is verified in `sampled` mode. */
@@ -218,7 +213,7 @@ export class Engine {
       ...access.bindings(),
       C: this.codePages.counters,
       decode: (entry: number) => this.codePages.decode(entry),
-      jump: () => this.jump(),
+      jump: options.chain === false ? () => null : () => this.jump(),
     };
     checkHelperNames(Object.keys(options.helpers), this.bindings);
     this.bindings = { ...this.bindings, ...options.helpers };
@@ -231,7 +226,7 @@ export class Engine {
       countersOffset: this.codePages.countersOffset,
       flagsOffset: options.flagsSlot === undefined ? undefined : this.slotWord(options.flagsSlot) * 4,
     };
-    this.verifier = new EmissionVerifier(new Set([...Object.keys(this.bindings), "P"]));
+    this.verifier = new EmissionVerifier(new Set(Object.keys(this.bindings)));
     let tier = chooseTier(options.tier, memory);
     let parts: EngineParts | undefined;
     if (needsWebAssembly(tier)) {
@@ -359,42 +354,17 @@ export class Engine {
   /** The code page that the fetch TLB has for an address; undefined if it doesn't know it. */
   codePageAt(low: number, high: number): CodePage | undefined {
     const { words } = this;
-    const entry = ((low >>> 10) & ((TLB_ENTRIES - 1) * 4)) + (words[this.fetchWord]! >> 2);
-    const isKnown = (low & -PAGE_SIZE) === words[entry] && (!this.wide || high === words[entry + 1]);
-    return isKnown ? this.codePages.page(words[entry + 3]!) : undefined;
+    const entry = entryIndex(low, words[this.fetchWord]!);
+    const isKnown =
+      (low & -PAGE_SIZE) === words[entry + TlbWord.page] &&
+      (!this.wide || high === words[entry + TlbWord.pageHigh]);
+    return isKnown ? this.codePages.page(words[entry + TlbWord.codePage]!) : undefined;
   }
 
-  /** The guest instructions of the block that begins at `offset` in `page`, as far as they lie in it. */
-  blockAt(page: CodePage, offset: number): GuestInsn[] {
-    const { frontEnd, memory } = this.options;
-    const insns: GuestInsn[] = [];
-    for (let at = offset; at < PAGE_SIZE && insns.length < MAXIMUM_BLOCK; ) {
-      const insn = frontEnd.decode(memory.u8, page.frame + at, PAGE_SIZE - at, at);
-      if (insn === null) break;
-      insns.push(insn);
-      at += insn.length;
-      if (frontEnd.endsBlock(insn)) break;
-    }
-    return insns;
-  }
-
-  /** The JavaScript of a block. */
-  emit(block: Block, pageOffset: number): string {
-    const { frontEnd, hartOffset, chain } = this.options;
-    return emitBlock(block, {
-      shape: frontEnd.shape,
-      hartOffset,
-      wideAddresses: this.wide,
-      pageOffset,
-      granularity: frontEnd.granularity,
-      alignment: alignmentOf(frontEnd),
-      pageBytes: frontEnd.pageBytes ?? PAGE_SIZE,
-      chain: chain ?? true,
-    });
-  }
-
-  private sourceOf(limits: RegionLimits): RegionSource {
-    const { frontEnd, memory } = this.options;
+  /** Regions within limits; where nothing is chained, of one block, which may still loop to itself. */
+  private sourceOf(most: RegionLimits): RegionSource {
+    const { frontEnd, memory, chain } = this.options;
+    const limits = chain === false ? { ...most, blocks: 1, callDepth: 0 } : most;
     const { codePages, fetchWord, mustVerifyBlocks: verify } = this;
     return new RegionSource({ frontEnd, verify, memory, codePages, fetchWord, limits });
   }
@@ -412,7 +382,7 @@ export class Engine {
     if (tier === "wasm-interpreter") return { interpret };
     const regions = new RegionTranslator({
       frontEnd: options.frontEnd,
-      source: this.sourceOf(options.chain === false ? SINGLE_BLOCK : DEFAULT_LIMITS),
+      source: this.sourceOf(DEFAULT_LIMITS),
       hartOffset: options.hartOffset,
       codePages,
       runtime,
@@ -441,7 +411,7 @@ export class Engine {
       ...bindings,
       ...Object.fromEntries(cold.map(([name, text]) => [name, make(text, name, bindings)])),
     }) as EngineParts["interpret"];
-    if (tier !== "js" || options.chain === false) return { interpret };
+    if (tier !== "js") return { interpret };
     const jsRegions = new JsRegions({
       frontEnd: options.frontEnd,
       source: this.sourceOf(JS_LIMITS),
@@ -501,10 +471,10 @@ export class Engine {
   private jump(): Translation | null {
     const { words } = this;
     const low = words[this.pcWord]!;
-    const entry = ((low >>> 10) & ((TLB_ENTRIES - 1) * 4)) + (words[this.fetchWord]! >> 2);
-    if ((low & this.fetchMask) !== words[entry] || (this.wide && words[this.pcWord + 1] !== words[entry + 1]))
-      return null;
-    return this.codePages.page(words[entry + 3]!).translations[
+    const entry = entryIndex(low, words[this.fetchWord]!);
+    if ((low & this.fetchMask) !== words[entry + TlbWord.page]) return null;
+    if (this.wide && words[this.pcWord + 1] !== words[entry + TlbWord.pageHigh]) return null;
+    return this.codePages.page(words[entry + TlbWord.codePage]!).translations[
       (low & (PAGE_SIZE - 1)) >> this.options.frontEnd.granularity
     ]!;
   }
@@ -667,11 +637,11 @@ export class Engine {
   }
 
   private translate(): void {
-    const { words, options, counters, codePages } = this;
+    const { words, counters, codePages } = this;
     const low = words[this.pcWord]!;
     const offset = low & (PAGE_SIZE - 1);
-    const entry = ((low >>> 10) & ((TLB_ENTRIES - 1) * 4)) + (words[this.fetchWord]! >> 2);
-    const page = codePages.page(words[entry + 3]!);
+    const entry = entryIndex(low, words[this.fetchWord]!);
+    const page = codePages.page(words[entry + TlbWord.codePage]!);
     if (this.hot === NEVER) {
       codePages.resetCounter(page, offset);
       return;
@@ -681,40 +651,7 @@ export class Engine {
       codePages.resetCounter(page, offset);
       return;
     }
-    if (this.regions !== undefined || this.jsRegions !== undefined) return this.translateRegion(page, offset);
-    const insns = this.blockAt(page, offset);
-    if (insns.length === 0) {
-      codePages.resetCounter(page, offset);
-      return;
-    }
-    const started = performance.now();
-    const verify = this.mustVerify();
-    const { frontEnd } = options;
-    const block = translateBlock(
-      { frontEnd, verify: verify || this.mustVerifyBlocks },
-      insns,
-      `the block at ${page.gpa + offset}`,
-    );
-    const text = this.emit(block, offset);
-    if (verify) {
-      this.verifier.verify(text, `the translation of ${page.gpa + offset}`);
-      counters.verified++;
-    }
-    const bindings = { ...this.bindings, P: codePages.translationsOf(page) };
-    const translation = this.unlessHostFails(page, offset, () => evaluate(text, bindings) as Translation);
-    if (translation === undefined) return;
-    const end = insns.reduce((at, insn) => at + insn.length, offset);
-    codePages.install(page, { start: offset, end, instructions: insns.length }, translation);
-    this.options.trace?.onBlock?.({
-      low,
-      high: this.wide ? words[this.pcWord + 1]! : 0,
-      insns,
-      block,
-      text,
-    });
-    counters.translations++;
-    counters.translatedInstructions += insns.length;
-    counters.compileMicroseconds += Math.round((performance.now() - started) * 1000);
+    this.translateRegion(page, offset);
   }
 
   private translateRegion(page: CodePage, offset: number): void {
@@ -781,7 +718,7 @@ function checkHelperNames(names: readonly string[], taken: Bindings): void {
         "E_HELPER_NAME",
         `the helper ${JSON.stringify(name)}: use a name of letters and digits`,
       );
-    if (name === "P" || Object.hasOwn(taken, name))
+    if (Object.hasOwn(taken, name))
       throw new EngineError(
         "E_HELPER_NAME",
         `the helper ${name}: the engine has a function of that name; use another`,

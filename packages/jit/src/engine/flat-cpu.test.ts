@@ -276,6 +276,46 @@ describe.each(tiers)("a CPU in tier %s", (tier) => {
     expect([cpu.run(301), cpu.get("r", 3), cpu.elapsed]).toEqual(["stop", 500, 301]);
   });
 
+  it("gives a device 8 bytes as one where it takes them so", () => {
+    const frontEnd = rowFrontEnd({
+      name: "wide",
+      slots: [
+        { name: "long", type: "i64", length: 1 },
+        { name: "pc", type: "i32", length: 1 },
+      ],
+      rows: {
+        take: insnRow("0000001000000000", "", (m) =>
+          m.set("long", 0, m.load("i64", 64, m.constant("i32", -256), false)),
+        ),
+        give: insnRow("0000001100000000", "", (m) => m.store(64, m.constant("i32", -248), m.get("long"))),
+        back: insnRow("00000100 imm[7:0]", "@imm", (m, f) => m.jump(m.target(f.imm))),
+      },
+      illegal: 1,
+    });
+    let next = 0;
+    const seen: [number, number, number][] = [];
+    const cpu = cpuOf("loop: take\n give\n back loop", tier, {
+      frontEnd,
+      helpers: {},
+      bus: {
+        read: () => undefined,
+        write: () => false,
+        readWide: (_, words) => {
+          words.set([next, 0xffffffff - next]);
+          next++;
+          return true;
+        },
+        writeWide: (address, low, high) => {
+          seen.push([address, low, high]);
+          if (low === 90) cpu.stop();
+          return true;
+        },
+      },
+    });
+    expect([cpu.run(1000), cpu.elapsed]).toEqual(["stop", 272]);
+    expect(seen).toEqual(Array.from({ length: 91 }, (_, at) => [0xffffff08, at, 0xffffffff - at]));
+  });
+
   it("finds memory where its owner says that it is", () => {
     let bank = 0;
     const source = `

@@ -162,6 +162,8 @@ export class FlatCpu {
       bus: {
         read: (gpa, size) => this.readDevice(gpa, size),
         write: (gpa, size, value) => this.writeDevice(gpa, size, value),
+        readWide: (gpa, words) => this.readDeviceWide(gpa, words),
+        writeWide: (gpa, low, high) => this.writeDeviceWide(gpa, low, high),
       },
       pcOffset: HART_OFFSET + STATE_OFFSET + frontEnd.shape.slots.get("pc")!.offset,
       pcBytes: this.wide ? 8 : 4,
@@ -385,6 +387,31 @@ export class FlatCpu {
     let isDone: boolean;
     try {
       isDone = this.options.bus?.write(gpa, size, value) ?? false;
+    } finally {
+      this.isInside = false;
+    }
+    if (this.deferred !== Exit.none) this.requestExit(this.deferred);
+    return isDone;
+  }
+
+  private readDeviceWide(gpa: number, words: Uint32Array): boolean {
+    if (this.isTraining) return false;
+    this.isReading = true;
+    this.isInside = true;
+    try {
+      return this.options.bus?.readWide?.(gpa, words) ?? false;
+    } finally {
+      this.isReading = false;
+      this.isInside = false;
+    }
+  }
+
+  private writeDeviceWide(gpa: number, low: number, high: number): boolean {
+    if (this.isTraining) return false;
+    this.isInside = true;
+    let isDone: boolean;
+    try {
+      isDone = this.options.bus?.writeWide?.(gpa, low, high) ?? false;
     } finally {
       this.isInside = false;
     }

@@ -3,8 +3,9 @@
  */
 import type { FrontEnd, GuestInsn } from "@hyperfile/decoder";
 import { InternalOpcode, OPCODE_BITS } from "../backend/entry-format.js";
-import { PAGE_SIZE, TLB_ENTRIES } from "../memory/layout.js";
+import { PAGE_SIZE } from "../memory/layout.js";
 import type { LinearMemory } from "../memory/linear-memory.js";
+import { entryIndex, TlbWord } from "../mmu/tlb-layout.js";
 import { type CodeView, formRegion, pagesOf, type Region, type RegionLimits } from "../region/graph.js";
 import { BlockCache } from "./block-cache.js";
 import type { CodePage, CodePages, RegionRecord } from "./code-pages.js";
@@ -36,9 +37,6 @@ export interface FoundRegion {
   /** Address of the head's page, if the region runs there only. */
   readonly pageAddress: number | undefined;
 }
-
-/** Word of a fetch TLB entry with the code page's index. */
-const CODE_PAGE_WORD = 3;
 
 /** The source of one hart's regions. */
 export class RegionSource {
@@ -120,9 +118,9 @@ export class RegionSource {
     const wrapped = low >>> 0 < pageLow >>> 0;
     const carry = distance > 0 && wrapped ? 1 : distance < 0 && !wrapped ? -1 : 0;
     const high = frontEnd.addressType === "i64" ? (pageHigh + carry) | 0 : 0;
-    const entry = ((low >>> 10) & ((TLB_ENTRIES - 1) * 4)) + (words[fetchWord]! >> 2);
-    if (words[entry] !== low || words[entry + 1] !== high) return undefined;
-    return codePages.page(words[entry + CODE_PAGE_WORD]!);
+    const entry = entryIndex(low, words[fetchWord]!);
+    if (words[entry + TlbWord.page] !== low || words[entry + TlbWord.pageHigh] !== high) return undefined;
+    return codePages.page(words[entry + TlbWord.codePage]!);
   }
 }
 

@@ -1,7 +1,7 @@
 /**
  * Which tiers the engine may use:
  * - `interpreter`: the JavaScript interpreter alone;
- * - `js`: it, and JavaScript translations of hot blocks;
+ * - `js`: it, and JavaScript regions of hot code;
  * - `wasm-interpreter`: the WebAssembly interpreter alone;
  * - `wasm`: it, and WebAssembly regions of hot code;
  * - `auto`: what measured best on this platform (docs/decisions/0004-tiers.md).

@@ -11,6 +11,7 @@
  * A frame that holds translated code is not freed at once, because the code may be running: it waits in `condemned`
  * until the owner of translations has forgotten it between two runs ({@link FramePool.bury}).
  */
+import { xxh32Words } from "./checksum.js";
 import { type FrameStore, OwnFrames } from "./frame-store.js";
 import { PAGE_SHIFT, PAGE_SIZE } from "./layout.js";
 import { type LinearMemory, MemoryError } from "./linear-memory.js";
@@ -231,6 +232,11 @@ export class FramePool {
   /** Whether a frame is one of the last that slow paths found. */
   isPinned(frame: number): boolean {
     return this.pinned.includes(frame >>> PAGE_SHIFT);
+  }
+
+  /** A 32-bit hash of what is in a frame; with another seed it is another. */
+  hash(frame: number, seed: number): number {
+    return xxh32Words(this.memory.i32, frame / 4, PAGE_SIZE / 4, seed);
   }
 
   private countShared(user: number, change: 1 | -1): void {

@@ -50,30 +50,8 @@ export const STATE_OFFSET = 0x100;
 /** Byte offset of a page of scratch memory in a hart block. */
 export const SCRATCH_OFFSET = 0x2000;
 
-/** Byte offset of the TLBs in a hart block. */
+/** Byte offset of the TLBs in a hart block; `mmu/tlb-layout.ts` says what is there. */
 export const TLB_OFFSET = 0x4000;
-/**
- * Entries of one TLB; direct-mapped by the low bits of the page number. 8192 entries reach 32 MiB: programs with working
- * sets of tens of MiB (compressors, databases) spend up to half their time in page walks with a quarter of that.
- */
-export const TLB_ENTRIES = 8192;
-/**
- * Bytes of a TLB entry: four 32-bit words.
- * - word 0: low half of the page's virtual address, with the low 12 bits zero; -1 if the entry is empty
- * - word 1: high half
- * - word 2: addend: byte offset in linear memory = (low half of the address + addend) modulo 2^32
- * - word 3: fetch TLB: index of the code page; otherwise free
- */
-export const TLB_ENTRY_SIZE = 16;
-/** Bytes of one TLB. */
-export const TLB_SIZE = TLB_ENTRIES * TLB_ENTRY_SIZE;
-/** The three TLBs of a translation regime, in this order: read, write, fetch. */
-export const TLB_SET_SIZE = 3 * TLB_SIZE;
-/** Translation regimes of a hart, each with its own set of TLBs, so that changing between them flushes nothing. */
-export const TLB_SETS = 4;
-
-/** Word 0 of an empty TLB entry. No page's address has low bits set, so it never matches. */
-export const TLB_EMPTY = -1;
 
 /** Values of `header.exit`. */
 export const Exit = {

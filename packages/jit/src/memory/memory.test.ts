@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { xxh32 } from "./checksum.js";
 import { FramePool } from "./frames.js";
 import { GuestMemory } from "./guest-memory.js";
 import { HART_STRIDE, PAGE_SIZE } from "./layout.js";
@@ -96,6 +97,16 @@ describe("FramePool", () => {
     expect(pool.used).toBe(2);
     expect(pool.allocate()).toBe(frames[1]);
     expect(memory.u8.subarray(frames[1]!, frames[1]! + PAGE_SIZE).every((byte) => byte === 0)).toBe(true);
+  });
+
+  it("hashes what is in a frame and nothing else, another way for each seed", () => {
+    const { memory, pool } = guestOf(3);
+    const [one, two, other] = [pool.allocate(), pool.allocate(), pool.allocate()];
+    for (const frame of [one, two]) memory.u8.fill(7, frame, frame + PAGE_SIZE);
+    memory.u8[other + PAGE_SIZE - 1] = 7;
+    expect(pool.hash(one, 5)).toBe(pool.hash(two, 5));
+    expect(new Set([pool.hash(one, 5), pool.hash(one, 6), pool.hash(other, 5)]).size).toBe(3);
+    expect(pool.hash(one, 0)).toBe(xxh32(memory.u8.slice(one, one + PAGE_SIZE)));
   });
 });
 

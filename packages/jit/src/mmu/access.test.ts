@@ -286,6 +286,31 @@ describe("devices", () => {
     expect(made.tlb.counters.fills).toBe(0);
   });
 
+  it("take 8 bytes as one where they say so, and two of 4 where they do not", () => {
+    const made = machine();
+    const wide: string[] = [];
+    Object.assign(made.bus, {
+      readWide: (gpa: number, words: Uint32Array) => {
+        if (gpa !== DEVICE) return false;
+        words.set([0x4433_2211, 0xffee_ddcc]);
+        wide.push(`read ${made.header("budget") - BUDGET}`);
+        return true;
+      },
+      writeWide: (gpa: number, lo: number, hi: number) => {
+        if (gpa !== DEVICE) return false;
+        wide.push(`write ${lo.toString(16)} ${hi.toString(16)} ${made.header("budget") - BUDGET}`);
+        return true;
+      },
+    });
+    expect(made.wide("ld64", DEVICE, 0, SITE)).toBe(0xffee_ddcc_4433_2211n);
+    store(made, "st64", DEVICE, 0, 0x8000_0001_ffff_fffen);
+    expect(wide).toEqual(["read 5", "write fffffffe 80000001 5"]);
+    expect(made.bus.log).toEqual([]);
+    store(made, "st64", DEVICE + 8, 0, 0x2_0000_0001n);
+    expect(made.bus.log).toEqual(["write4 8 1", "write4 12 2"]);
+    expectGoesOn(made);
+  });
+
   it("see a budget from which only retired instructions are gone", () => {
     const made = machine();
     const seen: number[] = [];

@@ -81,6 +81,8 @@ export class MemoryAccess {
   private readonly pair = new Int32Array(2);
   private readonly pairBytes = new Uint8Array(this.pair.buffer);
   private readonly pairLong = new BigInt64Array(this.pair.buffer);
+  /** What a device answers to an access of 8 bytes. */
+  private readonly wideWords = new Uint32Array(2);
 
   constructor(private readonly options: MemoryAccessOptions) {
     const { memory, hartOffset, concurrent = memory.shared } = options;
@@ -369,8 +371,18 @@ export class MemoryAccess {
     const { gpa } = this;
     // While the device runs, nothing is charged that has not retired: clocks read exactly.
     this.giveBack(unretiredAt(site));
-    const low = bus.read(gpa, size === 8 ? 4 : size);
-    const high = size === 8 ? bus.read(gpa + 4, 4) : 0;
+    let low: number | undefined;
+    let high: number | undefined = 0;
+    if (size === 8) {
+      const { wideWords } = this;
+      if (bus.readWide?.(gpa, wideWords) === true) {
+        low = wideWords[0]!;
+        high = wideWords[1]!;
+      } else {
+        low = bus.read(gpa, 4);
+        high = bus.read(gpa + 4, 4);
+      }
+    } else low = bus.read(gpa, size);
     this.giveBack(-unretiredAt(site));
     if (low === undefined || high === undefined) {
       translator.accessFault(AccessKind.read, lo, hi);
@@ -408,8 +420,11 @@ export class MemoryAccess {
     const { gpa } = this;
     const mask = size === 1 ? 0xff : size === 2 ? 0xffff : -1;
     this.giveBack(unretiredAt(site));
-    const first = bus.write(gpa, size === 8 ? 4 : size, (low & mask) >>> 0);
-    const done = first && (size !== 8 || bus.write(gpa + 4, 4, high >>> 0));
+    const done =
+      size === 8
+        ? bus.writeWide?.(gpa, low >>> 0, high >>> 0) === true ||
+          (bus.write(gpa, 4, low >>> 0) && bus.write(gpa + 4, 4, high >>> 0))
+        : bus.write(gpa, size, (low & mask) >>> 0);
     this.giveBack(-unretiredAt(site));
     if (!done) {
       translator.accessFault(AccessKind.write, lo, hi);

@@ -74,4 +74,11 @@ export interface MmioBus {
   read(gpa: number, size: 1 | 2 | 4): number | undefined;
   /** Writes 1, 2 or 4 bytes; false where no device answers. */
   write(gpa: number, size: 1 | 2 | 4, value: number): boolean;
+  /**
+   * Reads 8 bytes at `gpa`, a multiple of 8, as one access: low word into `words[0]`, high word into `words[1]`. False
+   * where nobody takes them so, and always unless given: they are then read as two of 4, low half first.
+   */
+  readWide?(gpa: number, words: Uint32Array): boolean;
+  /** Writes 8 bytes at `gpa`, a multiple of 8, as one access; false under the conditions of `readWide`. */
+  writeWide?(gpa: number, low: number, high: number): boolean;
 }

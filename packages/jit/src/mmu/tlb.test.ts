@@ -1,17 +1,10 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import {
-  HART_STRIDE,
-  header,
-  PAGE_SIZE,
-  TLB_EMPTY,
-  TLB_ENTRIES,
-  TLB_OFFSET,
-  TLB_SETS,
-} from "../memory/layout.js";
+import { HART_STRIDE, header, PAGE_SIZE, TLB_OFFSET } from "../memory/layout.js";
 import { LinearMemory } from "../memory/linear-memory.js";
 import { AccessKind } from "./ports.js";
 import { Tlb } from "./tlb.js";
+import { TLB_EMPTY, TLB_ENTRIES, TLB_SETS } from "./tlb-layout.js";
 
 const HART = HART_STRIDE;
 const FRAME = 2 * HART_STRIDE;

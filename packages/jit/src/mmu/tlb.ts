@@ -8,22 +8,21 @@
  * entries for smaller pages in its read and write TLBs; fetches always go by 4 KiB.
  */
 
+import { header, PAGE_SHIFT, PAGE_SIZE, TLB_OFFSET } from "../memory/layout.js";
+import type { LinearMemory } from "../memory/linear-memory.js";
+import { AccessKind } from "./ports.js";
 import {
-  header,
-  PAGE_SHIFT,
-  PAGE_SIZE,
+  entryIndex,
+  frameOf,
   TLB_EMPTY,
-  TLB_ENTRIES,
-  TLB_ENTRY_SIZE,
-  TLB_OFFSET,
+  TLB_ENTRY_WORDS,
   TLB_SET_SIZE,
   TLB_SETS,
   TLB_SIZE,
-} from "../memory/layout.js";
-import type { LinearMemory } from "../memory/linear-memory.js";
-import { AccessKind } from "./ports.js";
+  TlbWord,
+  tagMask,
+} from "./tlb-layout.js";
 
-const ENTRY_WORDS = TLB_ENTRY_SIZE >> 2;
 /** Above this many filled entries one fill of everything is cheaper. */
 const JOURNAL_LIMIT = 16_384;
 
@@ -93,17 +92,18 @@ export class Tlb {
   /**
    * Enters a page into the selected set of `kind`.
    * @param addend byte offset of the page in linear memory minus the low half of its virtual address
-   * @param extra word 3 of the entry: the code page's index in a fetch TLB
+   * @param extra the code page's index in a fetch TLB, 0 elsewhere
    */
   insert(kind: AccessKind, lo: number, hi: number, addend: number, extra: number): void {
     const { words } = this;
     const entry = this.entryAt(kind, lo);
-    words[entry] = lo & this.maskOf(kind);
-    words[entry + 1] = hi;
-    words[entry + 2] = addend;
-    words[entry + 3] = extra;
+    const page = lo & this.maskOf(kind);
+    words[entry + TlbWord.page] = page;
+    words[entry + TlbWord.pageHigh] = hi;
+    words[entry + TlbWord.addend] = addend;
+    words[entry + TlbWord.codePage] = extra;
     const entryOf = this.entryOf[kind]!;
-    const frame = (words[entry]! + addend) >>> PAGE_SHIFT;
+    const frame = (page + addend) >>> PAGE_SHIFT;
     const known = entryOf[frame]!;
     if (known !== entry) entryOf[frame] = known === NO_ENTRY ? entry : MANY_ENTRIES;
     if (this.filled < JOURNAL_LIMIT) this.journal[this.filled] = entry;
@@ -115,8 +115,9 @@ export class Tlb {
   lookup(kind: AccessKind, lo: number, hi: number): number {
     const { words } = this;
     const entry = this.entryAt(kind, lo);
-    if (words[entry] !== (lo & this.maskOf(kind)) || words[entry + 1] !== hi) return -1;
-    return (lo + words[entry + 2]!) >>> 0;
+    if (words[entry + TlbWord.page] !== (lo & this.maskOf(kind)) || words[entry + TlbWord.pageHigh] !== hi)
+      return -1;
+    return (lo + words[entry + TlbWord.addend]!) >>> 0;
   }
 
   /** Notes that the page around this address is one of `bytes` bytes, more than 4 KiB. */
@@ -141,7 +142,7 @@ export class Tlb {
     if (this.filled > JOURNAL_LIMIT) this.clearAll();
     else {
       const { words, journal } = this;
-      for (let at = 0; at < this.filled; at++) words[journal[at]!] = TLB_EMPTY;
+      for (let at = 0; at < this.filled; at++) words[journal[at]! + TlbWord.page] = TLB_EMPTY;
     }
     this.filled = 0;
     if (this.large.length > 0) this.large = [];
@@ -155,14 +156,11 @@ export class Tlb {
       return;
     }
     this.counters.pageFlushes++;
+    const { words } = this;
     const tag = lo & -PAGE_SIZE;
-    const stride = TLB_SIZE >> 2;
-    for (
-      let entry = this.start + ((lo >>> 12) & (TLB_ENTRIES - 1)) * ENTRY_WORDS;
-      entry < this.end;
-      entry += stride
-    ) {
-      if (this.words[entry] === tag && this.words[entry + 1] === hi) this.words[entry] = TLB_EMPTY;
+    for (let entry = entryIndex(lo, this.start * 4); entry < this.end; entry += TLB_SIZE >> 2) {
+      if (words[entry + TlbWord.page] === tag && words[entry + TlbWord.pageHigh] === hi)
+        words[entry + TlbWord.page] = TLB_EMPTY;
     }
   }
 
@@ -186,35 +184,32 @@ export class Tlb {
   /** Word index of the entry that a page has in the selected set of `kind`. */
   private entryAt(kind: AccessKind, lo: number): number {
     const shift = kind === AccessKind.fetch ? PAGE_SHIFT : this.dataShift;
-    return (this.selected[kind]! >> 2) + ((lo >>> shift) & (TLB_ENTRIES - 1)) * ENTRY_WORDS;
+    return entryIndex(lo, this.selected[kind]!, shift);
   }
 
   private maskOf(kind: AccessKind): number {
-    return kind === AccessKind.fetch ? -PAGE_SIZE : -this.pageBytes;
+    return tagMask(kind === AccessKind.fetch ? PAGE_SIZE : this.pageBytes);
   }
 
   private dropFrame(kind: AccessKind, frame: number): void {
-    const { words } = this;
     const entryOf = this.entryOf[kind]!;
     const known = entryOf[frame >>> PAGE_SHIFT] ?? MANY_ENTRIES;
     entryOf[frame >>> PAGE_SHIFT] = NO_ENTRY;
     if (known === NO_ENTRY) return;
-    if (known !== MANY_ENTRIES) {
-      if (words[known] !== TLB_EMPTY && ((words[known]! + words[known + 2]!) & -PAGE_SIZE) === (frame | 0))
-        words[known] = TLB_EMPTY;
-      return;
-    }
+    if (known !== MANY_ENTRIES) return this.dropEntry(known, frame | 0);
     for (let set = 0; set < TLB_SETS; set++) {
       const first = this.start + ((set * TLB_SET_SIZE + kind * TLB_SIZE) >> 2);
-      for (let entry = first; entry < first + (TLB_SIZE >> 2); entry += ENTRY_WORDS) {
-        if (
-          words[entry] !== TLB_EMPTY &&
-          ((words[entry]! + words[entry + 2]!) & -PAGE_SIZE) === (frame | 0)
-        ) {
-          words[entry] = TLB_EMPTY;
-        }
-      }
+      for (let entry = first; entry < first + (TLB_SIZE >> 2); entry += TLB_ENTRY_WORDS)
+        this.dropEntry(entry, frame | 0);
     }
+  }
+
+  /** Empties an entry if it leads to a frame. */
+  private dropEntry(entry: number, frame: number): void {
+    const { words } = this;
+    const page = words[entry + TlbWord.page]!;
+    if (page !== TLB_EMPTY && frameOf(page, words[entry + TlbWord.addend]!) === frame)
+      words[entry + TlbWord.page] = TLB_EMPTY;
   }
 
   private clearAll(): void {

@@ -1,15 +1,18 @@
 /**
- * Structure is right if the code that is printed along it goes the graph's ways: random graphs are compiled to
- * WebAssembly and walked side by side, with budgets that end anywhere.
+ * Structure and walk are right if the code that is printed along them goes the graph's ways: random graphs are compiled
+ * to WebAssembly and to JavaScript and walked side by side, with budgets that end anywhere.
  */
 import { type Block, BlockBuilder, stateShape } from "@hyperfile/decoder";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { evaluate, runtimeBindings } from "../backend/js/bindings.js";
+import { emitJsRegion } from "../backend/js/region.js";
 import { ModuleWriter } from "../backend/wasm/encoder.js";
 import { emitWasmRegion } from "../backend/wasm/region.js";
 import { WasmRuntime } from "../backend/wasm/runtime.js";
 import { HART_STRIDE, header, STATE_OFFSET } from "../memory/layout.js";
 import { LinearMemory } from "../memory/linear-memory.js";
+import type { RegionContext } from "./emission.js";
 import type { RegionNode } from "./graph.js";
 import { type StructuredNode, structure } from "./structure.js";
 
@@ -105,19 +108,32 @@ const memory = LinearMemory.create({ bytes: HART_STRIDE });
 const xWord = (STATE_OFFSET + shape.slots.get("x")!.offset) >> 2;
 const pcWord = (STATE_OFFSET + shape.slots.get("pc")!.offset) >> 2;
 
+const context: RegionContext = {
+  shape,
+  hartOffset: 0,
+  wideAddresses: true,
+  alignment: 2,
+  flagsOffset: undefined,
+  pages: new Map([[0, 0]]),
+};
+
+/** The backends: each makes a region a function. */
+const backends = {
+  wasm: (head: StructuredNode): (() => void) => {
+    const module = new ModuleWriter();
+    emitWasmRegion(module, "region", head, context);
+    return new WasmRuntime(memory, {}).instantiate(module).region as () => void;
+  },
+  js: (head: StructuredNode): (() => void) => {
+    const bindings = { ...runtimeBindings(memory, header.resultHigh >> 2, undefined), jump: () => null };
+    return evaluate(emitJsRegion(head, context), bindings) as () => void;
+  },
+} as const;
+type Backend = keyof typeof backends;
+
 /** Compiles a structured graph. The function runs it, and gives where it left, the budget then, and the register. */
-function compile(head: StructuredNode) {
-  const runtime = new WasmRuntime(memory, {});
-  const module = new ModuleWriter();
-  emitWasmRegion(module, "region", head, {
-    shape,
-    hartOffset: 0,
-    wideAddresses: true,
-    alignment: 2,
-    flagsOffset: undefined,
-    pages: new Map([[0, 0]]),
-  });
-  const call = runtime.instantiate(module).region as () => void;
+function compile(backend: Backend, head: StructuredNode) {
+  const call = backends[backend](head);
   return (x: bigint, budget: number) => {
     const { i32 } = memory;
     const wide = new BigUint64Array(memory.buffer);
@@ -133,10 +149,10 @@ function compile(head: StructuredNode) {
 const everyNode = (at: StructuredNode): StructuredNode[] => [at, ...at.children.flatMap(everyNode)];
 
 /** Walks the graph beside a run of its code, and checks that the run stopped for a reason. */
-function compare(plan: readonly NodePlan[], x: bigint, budget: number): void {
+function compare(backend: Backend, plan: readonly NodePlan[], x: bigint, budget: number): void {
   const head = structure({ nodes: nodesOf(plan), instructions: 0 });
   const byPlace = new Map(everyNode(head).map((node) => [node.node.place, node]));
-  const result = compile(head)(x, budget);
+  const result = compile(backend, head)(x, budget);
   const used = budget - result.left;
   expect(used).toBeGreaterThanOrEqual(0);
   let [at, value, spent, from] = [0, x, 0, -1];
@@ -163,16 +179,16 @@ function compare(plan: readonly NodePlan[], x: bigint, budget: number): void {
 const word = fc.bigInt({ min: 0n, max: (1n << 64n) - 1n });
 
 describe("structured graphs", () => {
-  it("run like the graph, for any budget", () => {
+  it.each(["wasm", "js"] as const)("run like the graph in %s, for any budget", (backend) => {
     fc.assert(
-      fc.property(plans(14), word, fc.nat(400), (plan, x, budget) => compare(plan, x, budget)),
+      fc.property(plans(14), word, fc.nat(400), (plan, x, budget) => compare(backend, plan, x, budget)),
       { numRuns: 500 },
     );
   });
 
-  it("of many blocks run like the graph", () => {
+  it.each(["wasm", "js"] as const)("of many blocks run like the graph in %s", (backend) => {
     fc.assert(
-      fc.property(plans(60), word, fc.nat(4000), (plan, x, budget) => compare(plan, x, budget)),
+      fc.property(plans(60), word, fc.nat(4000), (plan, x, budget) => compare(backend, plan, x, budget)),
       { numRuns: 60 },
     );
   });

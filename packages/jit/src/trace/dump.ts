@@ -4,12 +4,12 @@
  * A filter of guest-virtual addresses lets only what touches it through. Nothing that is not asked for costs
  * anything: a dump gives the engine no receiver for it.
  */
-import { type FrontEnd, type GuestInsn, printBlock } from "@hyperfile/decoder";
+import { type Block, type FrontEnd, type GuestInsn, printBlock } from "@hyperfile/decoder";
 import { decodeInPages } from "../engine/straddling.js";
 import { PAGE_SIZE } from "../memory/layout.js";
 import type { LinearMemory } from "../memory/linear-memory.js";
 import type { DumpKind } from "./dump-kinds.js";
-import type { EngineTrace, TracedBlock, TracedRegion } from "./engine-trace.js";
+import type { EngineTrace, TracedRegion } from "./engine-trace.js";
 import { formatInsn } from "./explain.js";
 import { addressOf, hex, type RegionView, regionGraphText, regionWasmText } from "./region-text.js";
 import type { SlotName } from "./state-names.js";
@@ -48,12 +48,7 @@ export class Dump {
     const { kinds } = options;
     const translations = (["insn", "ir", "opt", "emit"] as const).some((kind) => kinds.has(kind));
     this.trace = {
-      ...(translations
-        ? {
-            onBlock: (block: TracedBlock) => this.block(block),
-            onRegion: (region: TracedRegion) => this.region(region),
-          }
-        : {}),
+      ...(translations ? { onRegion: (region: TracedRegion) => this.region(region) } : {}),
       ...(kinds.has("exit") ? { onExit: (exit: string) => this.exit(exit) } : {}),
     };
   }
@@ -86,7 +81,7 @@ export class Dump {
   }
 
   /** The stages of one block but for the emitted code. */
-  private stages(address: bigint, insns: readonly GuestInsn[], optimised: TracedBlock["block"]): void {
+  private stages(address: bigint, insns: readonly GuestInsn[], optimised: Block): void {
     const { hart } = this;
     if (hart === undefined) return;
     const { frontEnd } = hart;
@@ -99,16 +94,9 @@ export class Dump {
       });
       this.write(`insn ${hex(address)}`, lines);
     }
-    const print = (block: TracedBlock["block"]) => printBlock(block, frontEnd.shape).trimEnd().split("\n");
+    const print = (block: Block) => printBlock(block, frontEnd.shape).trimEnd().split("\n");
     if (this.has("ir")) this.write(`ir ${hex(address)}`, print(frontEnd.translate(insns)));
     if (this.has("opt")) this.write(`opt ${hex(address)}`, print(optimised));
-  }
-
-  private block({ low, high, insns, block, text }: TracedBlock): void {
-    const address = addressOf(low, high);
-    if (!this.wants(address, BigInt(block.bytes))) return;
-    this.stages(address, insns, block);
-    if (this.has("emit")) this.write(`emit js ${hex(address)}`, text.trimEnd().split("\n"));
   }
 
   private region(traced: TracedRegion): void {

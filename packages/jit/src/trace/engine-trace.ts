@@ -2,7 +2,6 @@
  * The port through which an engine tells what it does. Every function is optional, and an engine without one asks
  * only whether it is there, at events that are rare anyhow: translating, and coming back to the dispatcher.
  */
-import type { Block, GuestInsn } from "@hyperfile/decoder";
 import type { FunctionWriter, ModuleWriter } from "../backend/wasm/encoder.js";
 import type { RegionRecord } from "../engine/code-pages.js";
 import type { Region } from "../region/graph.js";
@@ -18,18 +17,6 @@ export type DispatcherExit =
   | "breakpoint"
   | "chain-end"
   | "redirect";
-
-/** A block that was translated to JavaScript. */
-export interface TracedBlock {
-  /** Guest-virtual address of its first instruction, in two halves. */
-  readonly low: number;
-  readonly high: number;
-  readonly insns: readonly GuestInsn[];
-  /** The optimised block. */
-  readonly block: Block;
-  /** The emitted JavaScript. */
-  readonly text: string;
-}
 
 /** What a region was printed as: WebAssembly, whose module has not been compiled yet, or JavaScript. */
 export type RegionCode =
@@ -54,8 +41,6 @@ export interface TracedRegion {
 
 /** Receiver of an engine's events. */
 export interface EngineTrace {
-  /** A block was translated. */
-  onBlock?(block: TracedBlock): void;
   /** A region was translated. */
   onRegion?(region: TracedRegion): void;
   /** The host could not compile a translation: its code stays in the interpreter for a while. */
@@ -66,18 +51,10 @@ export interface EngineTrace {
 
 /** One receiver for several. */
 export function mergeTraces(...traces: readonly EngineTrace[]): EngineTrace {
-  const blocks = traces.filter(({ onBlock }) => onBlock !== undefined);
   const regions = traces.filter(({ onRegion }) => onRegion !== undefined);
   const exits = traces.filter(({ onExit }) => onExit !== undefined);
   const failures = traces.filter(({ onTranslationFailure }) => onTranslationFailure !== undefined);
   return {
-    ...(blocks.length === 0
-      ? {}
-      : {
-          onBlock: (block) => {
-            for (const trace of blocks) trace.onBlock?.(block);
-          },
-        }),
     ...(regions.length === 0
       ? {}
       : {

@@ -1,16 +1,15 @@
 /**
- * What the translator makes of code that need not run: a block through all stages to JavaScript, and the regions that
- * would be formed at a place, with their WebAssembly or JavaScript. All code that the region's formation can reach counts as having
+ * What the translator makes of code that need not run: a block as IR before and after the passes, and the regions that
+ * would be formed at a place, with the WebAssembly or JavaScript that runs. All code that the region's formation can reach counts as having
  * run.
  */
 import { alignmentOf, type Block, type FrontEnd, type GuestInsn, printBlock } from "@hyperfile/decoder";
-import { emitBlock } from "../backend/js/block.js";
-import { emitJsRegion, type JsRegionContext } from "../backend/js/region.js";
+import { emitJsRegion } from "../backend/js/region.js";
 import { ModuleWriter } from "../backend/wasm/encoder.js";
-import { emitWasmRegion, type WasmRegionContext } from "../backend/wasm/region.js";
-import { MAXIMUM_BLOCK } from "../engine/engine.js";
+import { emitWasmRegion } from "../backend/wasm/region.js";
 import { PAGE_SIZE, STATE_OFFSET } from "../memory/layout.js";
 import { optimise } from "../passes/optimise.js";
+import type { RegionContext } from "../region/emission.js";
 import {
   type CodeView,
   DEFAULT_LIMITS,
@@ -61,14 +60,14 @@ export function formatInsn(frontEnd: FrontEnd, insn: GuestInsn, address: bigint)
 const linesOf = (text: string): string[] => text.trimEnd().split("\n");
 
 /**
- * The block at an address: assembly, IR, optimised IR, JavaScript; undefined if its first instruction is not known
+ * The block at an address: assembly, IR, optimised IR; undefined if its first instruction is not known
  * or ends in another page: only regions hold such instructions.
  */
 export function explainBlock(code: ExplainedCode, address: bigint): ExplainedStage[] | undefined {
   const { frontEnd } = code;
   const insns: GuestInsn[] = [];
   const assembly: string[] = [];
-  for (let at = address; insns.length < MAXIMUM_BLOCK; ) {
+  for (let at = address; insns.length < DEFAULT_LIMITS.blockInstructions; ) {
     const inPage = PAGE_SIZE - Number(at & PAGE_MASK);
     const insn = at !== address && inPage === PAGE_SIZE ? undefined : insnAt(code, at, inPage);
     if (insn === undefined) break;
@@ -81,21 +80,10 @@ export function explainBlock(code: ExplainedCode, address: bigint): ExplainedSta
   const block = frontEnd.translate(insns);
   const optimised = optimise(block);
   const print = (stage: Block) => linesOf(printBlock(stage, frontEnd.shape));
-  const text = emitBlock(optimised, {
-    shape: frontEnd.shape,
-    hartOffset: 0,
-    wideAddresses: frontEnd.addressType === "i64",
-    pageOffset: Number(address & PAGE_MASK),
-    granularity: frontEnd.granularity,
-    alignment: alignmentOf(frontEnd),
-    pageBytes: frontEnd.pageBytes ?? PAGE_SIZE,
-    chain: true,
-  });
   return [
     { name: "assembly", lines: assembly },
     { name: "IR", lines: print(block) },
     { name: "optimised IR", lines: print(optimised) },
-    { name: "JavaScript", lines: linesOf(text) },
   ];
 }
 
@@ -103,7 +91,7 @@ export function explainBlock(code: ExplainedCode, address: bigint): ExplainedSta
 interface ExplainedRegion {
   readonly region: Region;
   readonly head: StructuredNode;
-  readonly context: WasmRegionContext & JsRegionContext;
+  readonly context: RegionContext;
   readonly view: RegionView;
 }
 

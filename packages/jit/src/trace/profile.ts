@@ -21,7 +21,7 @@ import { formatInsn } from "./explain.js";
 import { addressOf, hex } from "./region-text.js";
 
 /** What a sample can belong to. */
-export type ProfileKind = "region" | "block" | "interpreted";
+export type ProfileKind = "region" | "interpreted";
 
 /** A guest function. */
 export interface ProfileSymbol {
@@ -52,7 +52,7 @@ export interface ProfileLine {
   readonly samples: number;
 }
 
-/** A region, a block, or interpreted code: what samples are added up by. Ready for JSON. */
+/** A region or interpreted code: what samples are added up by. Ready for JSON. */
 export interface ProfileUnit {
   readonly kind: ProfileKind;
   /** Guest-virtual address of its first instruction; of interpreted code, of the function or of 256 aligned bytes. */
@@ -250,7 +250,7 @@ export class Profiler {
     }
   }
 
-  /** The region or block that covers the program counter. */
+  /** The region that covers the program counter. */
   private translationAt(hart: ProfiledHart, page: CodePage, pc: bigint): Unit | undefined {
     const offset = Number(pc & BigInt(PAGE_SIZE - 1));
     let best: Unit | undefined;
@@ -271,15 +271,7 @@ export class Profiler {
       }));
       if (unit !== undefined && (best === undefined || unit.samples > best.samples)) best = unit;
     }
-    if (best !== undefined) return best;
-    const block = page.blocks.find(({ start, end }) => offset >= start && offset < end);
-    if (block === undefined) return undefined;
-    const address = pc - BigInt(offset - block.start);
-    return this.unit("block", address, hart, () => ({
-      translatedInstructions: block.instructions,
-      codeBytes: 0,
-      parts: [{ address, bytes: hart.memory.u8.slice(page.frame + block.start, page.frame + block.end) }],
-    }));
+    return best;
   }
 
   private interpretedAt(hart: ProfiledHart, pc: bigint): Unit | undefined {

@@ -13,7 +13,6 @@ import { type HostSize, readHyperfile } from "../../hyperfile/read.js";
 import { hint } from "../../hyperfile/suggest.js";
 import type { HyperfileSpec, VmSpec } from "../../hyperfile/types.js";
 import type { HostMemoryBroker } from "../../memory/host-memory-broker.js";
-import { sweepSnapshots } from "../../snapshot/node/snapshot-file.js";
 import { LifecycleError } from "../errors.js";
 import { EventLog } from "../events.js";
 import { fullPool, PoolBook, type PoolResources } from "../pool-book.js";
@@ -23,6 +22,7 @@ import { settlesWithin } from "../waiting.js";
 import { type GuestThread, startWorker, type ThreadHandle } from "./guest-thread.js";
 import { GuestThreads } from "./guest-threads.js";
 import { ManagedVm } from "./managed-vm.js";
+import { SnapshotFolder } from "./snapshot-folder.js";
 
 /** What a fleet is made from. */
 export interface FleetOptions {
@@ -121,7 +121,7 @@ export class Fleet {
 
   /** Takes up what an earlier daemon left: the projects, and the logs and snapshots of their VMs, which are off. */
   async recall(): Promise<void> {
-    await this.sweep();
+    this.sweep();
     const folder = join(this.options.folder, "projects");
     if (!existsSync(folder)) return;
     for (const file of readdirSync(folder).filter((name) => name.endsWith(".json"))) {
@@ -280,11 +280,16 @@ export class Fleet {
   }
 
   /** Removes what was being written when an earlier daemon was killed, for VMs of no project as well. */
-  private async sweep(): Promise<void> {
+  private sweep(): void {
     const vms = join(this.options.folder, "vms");
     if (!existsSync(vms)) return;
-    for (const vm of readdirSync(vms))
-      await sweepSnapshots(join(vms, vm, "snapshots")).catch((error: Error) => this.trouble(vm, error));
+    for (const vm of readdirSync(vms)) {
+      try {
+        new SnapshotFolder(join(vms, vm, "snapshots"), vm).sweep();
+      } catch (error) {
+        this.trouble(vm, error as Error);
+      }
+    }
   }
 
   private read(source: HyperfileSource): Promise<HyperfileSpec> {

@@ -1,5 +1,8 @@
-/** The snapshots of one VM: files in a folder of its own, named as the user named them. */
-import { type BigIntStats, mkdirSync, readdirSync, statSync } from "node:fs";
+/**
+ * The snapshots of one VM: files in a folder of its own, named as the user named them. A file whose name begins with a dot
+ * is one that a guest is writing, or was when its process ended.
+ */
+import { type BigIntStats, mkdirSync, readdirSync, statSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
 import { LifecycleError } from "../errors.js";
 
@@ -55,6 +58,26 @@ export class SnapshotFolder {
     const path = this.pathOf(name);
     mkdirSync(this.path, { recursive: true, mode: 0o700 });
     return path;
+  }
+
+  /**
+   * Removes what a killed process left behind: files that were being written. For the owner of the folder, before any
+   * guest writes there.
+   * @returns their number; a folder that is not there has none
+   * @throws LifecycleError `E_SNAPSHOT_FOLDER` if the folder can't be read, or a file not removed
+   */
+  sweep(): number {
+    try {
+      const left = readdirSync(this.path).filter((name) => name.startsWith("."));
+      for (const name of left) unlinkSync(join(this.path, name));
+      return left.length;
+    } catch (cause) {
+      const { code, message } = cause as NodeJS.ErrnoException;
+      if (code === "ENOENT") return 0;
+      throw new LifecycleError("E_SNAPSHOT_FOLDER", `can't tidy the snapshots of VM ${this.vm}: ${message}`, {
+        cause,
+      });
+    }
   }
 
   private files(): string[] {

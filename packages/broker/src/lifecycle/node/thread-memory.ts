@@ -3,13 +3,13 @@
  * a second the thread's own broker samples, shares, balloons and swaps, and the host hears what came of it.
  */
 import { join } from "node:path";
+import type { CpuGate } from "../../cpu/cpu-gate.js";
 import type { MemoryTarget } from "../../memory/division.js";
 import type { MemoryFigures } from "../../memory/host-memory-broker.js";
 import { MemoryBroker } from "../../memory/memory-broker.js";
 import { SwapFile } from "../../memory/node/swap-file.js";
 import { PAGE_SIZE } from "../../memory/ports.js";
 import { SwapStore } from "../../memory/swap-store.js";
-import type { CpuGate } from "../../vm/vm.js";
 import type { GuestMemoryParts } from "../guest-port.js";
 
 /** Milliseconds between two looks at the memory, and while it is at rest: then only working sets are sampled. */

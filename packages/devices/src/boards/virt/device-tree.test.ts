@@ -3,12 +3,25 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { FakeClock, FakeConsole, FakeHart, noMemory } from "../../../test/fakes.js";
 import { findNode, type ParsedNode, parseTree, readCells, readStrings } from "../../fdt/parse.js";
-import { type VirtTreeOptions, virtDeviceTree } from "./device-tree.js";
+import { type BoardPart, mmioPart } from "../part.js";
+import type { VirtTreeOptions } from "./device-tree.js";
+import { virtBoard } from "./virt.js";
 
 const options: VirtTreeOptions = { isa: "rv64imafdc_zicsr", mmu: "sv48", harts: 2, ramBytes: 0x10000000 };
-const tree = (changes: Partial<VirtTreeOptions> = {}): ParsedNode =>
-  parseTree(virtDeviceTree({ ...options, ...changes })).root;
+const bytes = (changes: Partial<VirtTreeOptions> = {}, parts: readonly BoardPart[] = []): Uint8Array =>
+  virtBoard({
+    memory: noMemory,
+    ramBytes: changes.ramBytes ?? options.ramBytes,
+    harts: [new FakeHart(), new FakeHart()],
+    clock: new FakeClock(),
+    console: new FakeConsole(),
+    onPower: () => {},
+    parts,
+  }).deviceTree({ ...options, ...changes });
+const tree = (changes: Partial<VirtTreeOptions> = {}, parts: readonly BoardPart[] = []): ParsedNode =>
+  parseTree(bytes(changes, parts)).root;
 const strings = (root: ParsedNode, path: string, property: string): string[] =>
   readStrings(findNode(root, path)!.properties[property]!);
 const cells = (root: ParsedNode, path: string, property: string): number[] =>
@@ -80,6 +93,79 @@ test("every phandle is unique, and every reference leads to the right node", () 
   }
 });
 
+/** A device that is only described. */
+const nobody = {
+  read: () => 0,
+  write: () => {},
+  reset: () => {},
+  save: () => ({}),
+  restore: () => {},
+  counters: {},
+};
+
+test("a part of one's own has its node among the others, and may refer to them and be referred to", () => {
+  const timer = mmioPart({
+    name: "timer0",
+    base: 0x4000000,
+    size: 0x1000,
+    interrupt: 64,
+    compatible: ["acme,timer2", "acme,timer"],
+    node: "timer",
+    properties: { "acme,taps": [1, 2] },
+    make: () => nobody,
+  });
+  const board: BoardPart = {
+    name: "lamps",
+    ranges: [
+      { base: 0x4001000, size: 0x100 },
+      { base: 0x5_0000_0000, size: 0x2000 },
+    ],
+    interrupts: [65, 66],
+    nodes: ({ properties, phandle, hart, harts }) => ({
+      soc: [
+        {
+          name: "lamps@4001000",
+          properties: { ...properties, phandle: phandle("lamps"), hart: hart(harts - 1) },
+        },
+      ],
+      root: [{ name: "lamp-reset", properties: { regmap: phandle("lamps"), power: phandle("test") } }],
+      chosen: { "acme,lamps": "/soc/lamps@4001000" },
+    }),
+    make: () => ({ ...nobody, registers: [nobody, nobody] }),
+  };
+  const root = tree({}, [board, timer]);
+  const soc = findNode(root, "/soc")!.children.map(({ name }) => name);
+  expect(soc.slice(2, 7)).toEqual([
+    "vmgenid@102000",
+    "clint@2000000",
+    "timer@4000000",
+    "lamps@4001000",
+    "plic@c000000",
+  ]);
+  expect(strings(root, "/soc/timer@4000000", "compatible")).toEqual(["acme,timer2", "acme,timer"]);
+  expect(cells(root, "/soc/timer@4000000", "reg")).toEqual([0, 0x4000000, 0, 0x1000]);
+  expect(cells(root, "/soc/timer@4000000", "interrupts")).toEqual([64]);
+  expect(cells(root, "/soc/timer@4000000", "acme,taps")).toEqual([1, 2]);
+  expect(cells(root, "/soc/lamps@4001000", "reg")).toEqual([0, 0x4001000, 0, 0x100, 5, 0, 0, 0x2000]);
+  expect(cells(root, "/soc/lamps@4001000", "interrupts")).toEqual([65, 66]);
+  expect(strings(root, "/chosen", "acme,lamps")).toEqual(["/soc/lamps@4001000"]);
+  for (const device of ["timer@4000000", "lamps@4001000"])
+    expect(cells(root, `/soc/${device}`, "interrupt-parent")).toEqual(
+      cells(root, "/soc/plic@c000000", "phandle"),
+    );
+  expect(cells(root, "/lamp-reset", "regmap")).toEqual(cells(root, "/soc/lamps@4001000", "phandle"));
+  expect(cells(root, "/lamp-reset", "power")).toEqual(cells(root, "/soc/test@100000", "phandle"));
+  expect(cells(root, "/soc/lamps@4001000", "hart")).toEqual(
+    cells(root, "/cpus/cpu@1/interrupt-controller", "phandle"),
+  );
+  const lost: BoardPart = {
+    name: "lost",
+    nodes: ({ phandle }) => ({ soc: [{ name: "lost", properties: { regmap: phandle("lamp") } }] }),
+    make: () => nobody,
+  };
+  expect(() => tree({}, [lost])).toThrow("no part is called lamp: nodes can't refer to it");
+});
+
 test("it has what QEMU's tree has for the same devices", (context) => {
   const reference = qemuTree();
   if (reference === undefined) {
@@ -119,7 +205,7 @@ test("it has what QEMU's tree has for the same devices", (context) => {
 });
 
 test("dtc has no complaint beyond those that it has about QEMU's tree", (context) => {
-  const run = spawnSync("dtc", ["-I", "dtb", "-O", "dts"], { input: virtDeviceTree(options) });
+  const run = spawnSync("dtc", ["-I", "dtb", "-O", "dts"], { input: bytes() });
   if (run.error !== undefined) {
     context.skip("dtc is not installed: apt install device-tree-compiler");
     return;

@@ -1,15 +1,15 @@
 /**
- * The board's device tree: the nodes and properties that QEMU's `virt` has for the devices that are here, and the
- * ISA in both forms, `riscv,isa` and the lists that newer kernels prefer.
+ * The board's device tree: what QEMU's `virt` has for the harts and memory, the ISA in both forms, `riscv,isa` and the
+ * lists that newer kernels prefer, and the nodes of the parts.
  *
- * Phandles count up from 1: each hart and its interrupt controller, the PLIC, the test finisher.
+ * Phandles count up from 1: each hart and its interrupt controller, the PLIC, then parts as they are referred to.
  */
 import { BoardError } from "../../errors.js";
 import { cells64, type FdtNode, flattenTree } from "../../fdt/fdt.js";
-import { GENERATION_BYTES } from "../../generation/vm-generation.js";
-import { PLIC_SOURCES } from "../../irq/plic.js";
-import { FINISHER_PASS, FINISHER_RESET } from "../../power/test-finisher.js";
-import { RAM_BASE, TIMEBASE_FREQUENCY, VIRTIO_SLOTS, virtIrq, virtMap } from "./memory-map.js";
+import { type BoardPart, nodeName } from "../part.js";
+import { partNodes, regCells } from "../tree.js";
+import { RAM_BASE, TIMEBASE_FREQUENCY } from "./memory-map.js";
+import { CONTROLLER } from "./parts.js";
 
 /** What varies between machines. */
 export interface VirtTreeOptions {
@@ -31,17 +31,6 @@ export interface VirtTreeOptions {
 
 const phandleOfHart = (hart: number): number => 1 + 2 * hart;
 const phandleOfIntc = (hart: number): number => 2 + 2 * hart;
-const MACHINE_SOFTWARE = 3;
-const MACHINE_TIMER = 7;
-const SUPERVISOR_EXTERNAL = 9;
-const MACHINE_EXTERNAL = 11;
-const UART_CLOCK = 3_686_400;
-
-const at = (name: string, base: number): string => `${name}@${base.toString(16)}`;
-const reg = (range: { base: number; size: number }): number[] => [
-  ...cells64(range.base),
-  ...cells64(range.size),
-];
 
 /** An ISA string in the two forms that kernels read. */
 interface IsaDescription {
@@ -70,12 +59,11 @@ function describeIsa(isa: string): IsaDescription {
 
 /**
  * Builds the tree.
- * @throws BoardError (`E_ISA`) on a malformed ISA string
+ * @throws BoardError on a malformed ISA string (`E_ISA`), or a node that refers to a part that is not there
+ *   (`E_PART_NAME`); FdtError on nodes that no tree can hold
  */
-export function virtDeviceTree(options: VirtTreeOptions): Uint8Array {
+export function virtDeviceTree(options: VirtTreeOptions, parts: readonly BoardPart[]): Uint8Array {
   const { harts, mmu } = options;
-  const plicPhandle = 1 + 2 * harts;
-  const testPhandle = plicPhandle + 1;
   const isa = describeIsa(options.isa);
   const eachHart = Array.from({ length: harts }, (_, hart) => hart);
 
@@ -85,7 +73,7 @@ export function virtDeviceTree(options: VirtTreeOptions): Uint8Array {
     children: [
       ...eachHart.map(
         (hart): FdtNode => ({
-          name: at("cpu", hart),
+          name: nodeName("cpu", hart),
           properties: {
             phandle: phandleOfHart(hart),
             device_type: "cpu",
@@ -127,91 +115,12 @@ export function virtDeviceTree(options: VirtTreeOptions): Uint8Array {
     ],
   };
 
-  const soc: FdtNode = {
-    name: "soc",
-    properties: { "#address-cells": 2, "#size-cells": 2, compatible: "simple-bus", ranges: true },
-    children: [
-      {
-        name: at("test", virtMap.test.base),
-        properties: {
-          phandle: testPhandle,
-          reg: reg(virtMap.test),
-          compatible: ["sifive,test1", "sifive,test0", "syscon"],
-        },
-      },
-      {
-        name: at("rtc", virtMap.rtc.base),
-        properties: {
-          interrupts: virtIrq.rtc,
-          "interrupt-parent": plicPhandle,
-          reg: reg(virtMap.rtc),
-          compatible: "google,goldfish-rtc",
-        },
-      },
-      {
-        name: at("vmgenid", virtMap.generation.base),
-        properties: {
-          interrupts: virtIrq.generation,
-          "interrupt-parent": plicPhandle,
-          reg: reg({ base: virtMap.generation.base, size: GENERATION_BYTES }),
-          compatible: "microsoft,vmgenid",
-        },
-      },
-      {
-        name: at("clint", virtMap.clint.base),
-        properties: {
-          "interrupts-extended": eachHart.flatMap((hart) => [
-            phandleOfIntc(hart),
-            MACHINE_SOFTWARE,
-            phandleOfIntc(hart),
-            MACHINE_TIMER,
-          ]),
-          reg: reg(virtMap.clint),
-          compatible: ["sifive,clint0", "riscv,clint0"],
-        },
-      },
-      {
-        name: at("plic", virtMap.plic.base),
-        properties: {
-          phandle: plicPhandle,
-          "riscv,ndev": PLIC_SOURCES,
-          reg: reg(virtMap.plic),
-          "interrupts-extended": eachHart.flatMap((hart) => [
-            phandleOfIntc(hart),
-            MACHINE_EXTERNAL,
-            phandleOfIntc(hart),
-            SUPERVISOR_EXTERNAL,
-          ]),
-          "interrupt-controller": true,
-          compatible: ["sifive,plic-1.0.0", "riscv,plic0"],
-          "#address-cells": 0,
-          "#interrupt-cells": 1,
-        },
-      },
-      {
-        name: at("serial", virtMap.uart.base),
-        properties: {
-          interrupts: virtIrq.uart,
-          "interrupt-parent": plicPhandle,
-          "clock-frequency": UART_CLOCK,
-          reg: reg(virtMap.uart),
-          compatible: "ns16550a",
-        },
-      },
-      ...Array.from({ length: VIRTIO_SLOTS }, (_, slot): FdtNode => {
-        const slotBase = virtMap.virtio.base + slot * virtMap.virtio.size;
-        return {
-          name: at("virtio_mmio", slotBase),
-          properties: {
-            interrupts: virtIrq.firstVirtio + slot,
-            "interrupt-parent": plicPhandle,
-            reg: reg({ base: slotBase, size: virtMap.virtio.size }),
-            compatible: "virtio,mmio",
-          },
-        };
-      }),
-    ],
-  };
+  const { soc, root, chosen } = partNodes(parts, {
+    harts,
+    hart: phandleOfIntc,
+    controller: CONTROLLER,
+    firstPhandle: 1 + 2 * harts,
+  });
 
   return flattenTree({
     name: "",
@@ -233,23 +142,20 @@ export function virtDeviceTree(options: VirtTreeOptions): Uint8Array {
                 "linux,initrd-end": cells64(options.initrd.end),
               }),
           ...(options.rngSeed === undefined ? {} : { "rng-seed": options.rngSeed }),
-          "stdout-path": `/soc/${at("serial", virtMap.uart.base)}`,
+          ...chosen,
         },
       },
       {
-        name: at("memory", RAM_BASE),
-        properties: { device_type: "memory", reg: reg({ base: RAM_BASE, size: options.ramBytes }) },
+        name: nodeName("memory", RAM_BASE),
+        properties: { device_type: "memory", reg: regCells({ base: RAM_BASE, size: options.ramBytes }) },
       },
       cpus,
+      ...root,
       {
-        name: "poweroff",
-        properties: { value: FINISHER_PASS, offset: 0, regmap: testPhandle, compatible: "syscon-poweroff" },
+        name: "soc",
+        properties: { "#address-cells": 2, "#size-cells": 2, compatible: "simple-bus", ranges: true },
+        children: soc,
       },
-      {
-        name: "reboot",
-        properties: { value: FINISHER_RESET, offset: 0, regmap: testPhandle, compatible: "syscon-reboot" },
-      },
-      soc,
     ],
   });
 }

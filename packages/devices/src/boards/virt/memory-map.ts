@@ -3,11 +3,7 @@
  * places that are free there.
  */
 
-/** A range of guest-physical addresses in bytes. */
-export interface Range {
-  readonly base: number;
-  readonly size: number;
-}
+import type { AddressRange } from "../part.js";
 
 /** Devices by name. */
 export const virtMap = {
@@ -15,10 +11,12 @@ export const virtMap = {
   rtc: { base: 0x101000, size: 0x1000 },
   generation: { base: 0x102000, size: 0x1000 },
   clint: { base: 0x2000000, size: 0x10000 },
+  /** Free for devices of one's own, as QEMU's platform bus is. */
+  platform: { base: 0x4000000, size: 0x2000000 },
   plic: { base: 0xc000000, size: 0x600000 },
   uart: { base: 0x10000000, size: 0x100 },
   virtio: { base: 0x10001000, size: 0x1000 },
-} as const satisfies Record<string, Range>;
+} as const satisfies Record<string, AddressRange>;
 
 /** First byte of RAM. */
 export const RAM_BASE = 0x80000000;
@@ -32,6 +30,8 @@ export const virtIrq = {
   uart: 10,
   rtc: 11,
   generation: 12,
+  /** The first of 32 that are free for devices of one's own. */
+  firstPlatform: 64,
 } as const;
 
 /** Ticks of the time base a second. */

@@ -1,8 +1,10 @@
 import { beforeEach, describe, expect, test } from "vitest";
 import { FakeClock, FakeConsole, FakeHart, noMemory } from "../../../test/fakes.js";
-import type { DeviceState, DmaMemory, IrqLine, MmioDevice } from "../../ports.js";
+import type { DeviceState, IrqLine, MmioDevice } from "../../ports.js";
 import type { PowerEvent } from "../../power/test-finisher.js";
 import { wallClockFrom } from "../../rtc/goldfish-rtc.js";
+import { virtioRng } from "../../virtio/rng.js";
+import { type BoardPart, mmioPart } from "../part.js";
 import { type VirtBoard, type VirtBoardOptions, virtBoard } from "./virt.js";
 
 const UART = 0x10000000;
@@ -33,16 +35,13 @@ function board(options: Partial<VirtBoardOptions> = {}): VirtBoard {
   });
 }
 
-/** A virtio device that is nothing but a register and its interrupt. */
+/** A device that is nothing but a register and its interrupt. */
 class Probe implements MmioDevice {
   readonly name = "probe";
   readonly counters = { writes: 0 };
   private value = 0;
 
-  constructor(
-    private readonly irq: IrqLine,
-    readonly memory: DmaMemory,
-  ) {}
+  constructor(private readonly irq: IrqLine) {}
 
   read(): number {
     return this.value;
@@ -68,7 +67,19 @@ class Probe implements MmioDevice {
     this.irq.set(this.value !== 0);
   }
 }
-const probe = (irq: IrqLine, memory: DmaMemory): MmioDevice => new Probe(irq, memory);
+const PROBE = 0x4000000;
+/** Probes have a page and an interrupt each, from 20 on. */
+const probe = (index = 0, options: Partial<BoardPart> = {}): BoardPart => ({
+  ...mmioPart({
+    name: `probe${index}`,
+    base: PROBE + 0x1000 * index,
+    size: 0x1000,
+    interrupt: 20 + index,
+    make: ({ interrupts }) => new Probe(interrupts[0]!),
+  }),
+  ...options,
+});
+const rng = () => virtioRng({ entropy: (bytes) => bytes.fill(1) });
 
 /** Enables a source for the hart's supervisor mode. */
 function open(machine: VirtBoard, source: number): void {
@@ -99,24 +110,26 @@ describe("the board", () => {
     }
   });
 
-  test("virtio devices get their slot, its interrupt and the memory", () => {
-    let memory: DmaMemory | undefined;
-    const machine = board({
-      virtio: [
-        undefined,
-        undefined,
-        (irq, given) => {
-          memory = given;
-          return probe(irq, given);
-        },
-      ],
-    });
-    expect(memory).toBe(noMemory);
+  test("virtio devices get their slot and its interrupt", () => {
+    const machine = board({ virtio: [undefined, undefined, rng()] });
+    const [words, registers] = [[0, 4, 8], VIRTIO + 0x2000];
+    expect(words.map((offset) => machine.bus.read(registers + offset, 4))).toEqual([0x74726976, 2, 4]);
+    expect(words.map((offset) => machine.bus.read(VIRTIO + offset, 4))).toEqual([0x74726976, 2, 0]);
     open(machine, 3);
-    machine.bus.write(VIRTIO + 0x2000, 4, 1);
+    const write = (offset: number, value: number) => machine.bus.write(registers + offset, 4, value);
+    for (const [offset, value] of [
+      [0x70, 3],
+      [0x24, 1],
+      [0x20, 1],
+      [0x70, 11],
+      [0x44, 1],
+      [0x70, 15],
+    ] as const)
+      write(offset, value);
+    // A queue of no size: the device needs a reset, and says so.
+    expect(machine.bus.read(registers + 0x70, 4)).toBe(15 | 64);
     expect(hart.pending).toEqual([9]);
     expect(machine.bus.read(PLIC + 0x201004, 4)).toBe(3);
-    expect(machine.bus.read(VIRTIO, 4)).toBe(0x74726976);
   });
 
   test("input interrupts through source 10, output reaches the console, power reaches the machine", () => {
@@ -157,36 +170,40 @@ describe("the board", () => {
   });
 
   test("a reset withdraws every interrupt", () => {
-    const machine = board({ virtio: [probe] });
-    open(machine, 1);
-    machine.bus.write(VIRTIO, 4, 1);
+    const machine = board({ parts: [probe()] });
+    open(machine, 20);
+    machine.bus.write(PROBE, 4, 1);
     machine.bus.write(0x2000000, 4, 1);
     expect(hart.pending).toEqual([3, 9]);
     machine.reset();
     expect(hart.pending).toEqual([]);
-    expect(machine.bus.read(VIRTIO, 4)).toBe(0);
+    expect(machine.bus.read(PROBE, 4)).toBe(0);
     expect(machine.bus.read(PLIC + 0x1000, 4)).toBe(0);
   });
 
   test("whatever raises an interrupt wakes the VM, and nothing else does", () => {
     let wakes = 0;
     let line: IrqLine | undefined;
+    let attention = (): void => {};
     const machine = board({
       onWake: () => wakes++,
-      virtio: [
-        (irq, memory) => {
-          line = irq;
-          return probe(irq, memory);
-        },
+      parts: [
+        probe(0, {
+          make: ({ interrupts, wake }) => {
+            [line] = interrupts;
+            attention = wake;
+            return new Probe(line!);
+          },
+        }),
       ],
     });
     line!.set(true);
     expect(wakes).toBe(0);
     line!.set(false);
-    open(machine, 1);
+    open(machine, 20);
     expect([hart.pending, wakes]).toEqual([[9], 1]);
-    expect(machine.bus.read(PLIC + 0x201004, 4)).toBe(1);
-    machine.bus.write(PLIC + 0x201004, 4, 1);
+    expect(machine.bus.read(PLIC + 0x201004, 4)).toBe(20);
+    machine.bus.write(PLIC + 0x201004, 4, 20);
     expect(wakes).toBe(1);
     line!.set(true);
     expect(wakes).toBe(2);
@@ -198,14 +215,17 @@ describe("the board", () => {
     machine.tick();
     machine.bus.write(UART, 1, 65);
     expect(wakes).toBe(3);
+    attention();
+    expect(wakes).toBe(4);
   });
 
   test("counters go by part", () => {
-    const machine = board({ virtio: [probe, probe] });
-    machine.bus.write(VIRTIO + 0x1000, 4, 1);
+    const machine = board({ virtio: [rng()], parts: [probe(0), probe(1)] });
+    machine.bus.write(PROBE + 0x1000, 4, 1);
     expect(machine.counters()).toMatchObject({
-      "virtio0:probe": { writes: 0 },
-      "virtio1:probe": { writes: 1 },
+      "virtio0:rng": { requests: 0, kicks: 0, badAccesses: 0 },
+      probe0: { writes: 0 },
+      probe1: { writes: 1 },
       uart0: { sent: 0 },
       plic: { raised: 1 },
     });
@@ -217,7 +237,7 @@ describe("the board", () => {
       ["E_RAM_SIZE", { ramBytes: 0 }],
       ["E_RAM_SIZE", { ramBytes: 4097 }],
       ["E_RAM_SIZE", { ramBytes: Number.NaN }],
-      ["E_VIRTIO_SLOTS", { virtio: Array(9).fill(probe) }],
+      ["E_VIRTIO_SLOTS", { virtio: Array(9).fill(rng()) }],
     ] as const) {
       expect(() => board(options)).toThrow(expect.objectContaining({ code }));
     }
@@ -226,34 +246,49 @@ describe("the board", () => {
 
 describe("save and restore", () => {
   test("a copy goes on where the board was saved", () => {
-    const machine = board({ virtio: [probe, undefined, probe] });
-    open(machine, 1);
+    const options = { virtio: [undefined, rng()], parts: [probe(0), probe(1)] };
+    const machine = board(options);
+    open(machine, 20);
     open(machine, 10);
-    machine.bus.write(VIRTIO + 0x2000, 4, 5);
-    machine.bus.write(VIRTIO, 4, 7);
+    machine.bus.write(PROBE + 0x1000, 4, 5);
+    machine.bus.write(PROBE, 4, 7);
     machine.bus.write(UART + 1, 1, 1);
     machine.receive(Uint8Array.of(1, 2, 3));
     machine.bus.write(0x2004004, 4, 0);
     machine.bus.write(0x2004000, 4, 900);
-    expect(machine.bus.read(PLIC + 0x201004, 4)).toBe(1);
+    expect(machine.bus.read(PLIC + 0x201004, 4)).toBe(10);
     const saved = structuredClone(machine.save());
 
     const other = new FakeHart();
-    const copy = board({ harts: [other], virtio: [probe, undefined, probe] });
+    const copy = board({ ...options, virtio: [undefined, rng()], harts: [other] });
     copy.restore(saved);
     expect(copy.save()).toEqual(saved);
     expect(other.pending).toEqual(hart.pending);
     expect(copy.deadline()).toBe(900);
     for (const machineUnderTest of [machine, copy]) {
-      expect(machineUnderTest.bus.read(PLIC + 0x201004, 4)).toBe(10);
+      expect(machineUnderTest.bus.read(PLIC + 0x201004, 4)).toBe(20);
       expect(machineUnderTest.bus.read(PLIC + 0x201004, 4)).toBe(0);
-      machineUnderTest.bus.write(PLIC + 0x201004, 4, 1);
-      expect(machineUnderTest.bus.read(PLIC + 0x201004, 4)).toBe(1);
+      machineUnderTest.bus.write(PLIC + 0x201004, 4, 20);
+      expect(machineUnderTest.bus.read(PLIC + 0x201004, 4)).toBe(20);
+      expect([0, 0x1000].map((at) => machineUnderTest.bus.read(PROBE + at, 4))).toEqual([7, 5]);
     }
   });
 
   test("the state of another make of board is refused", () => {
-    const saved = board({ virtio: [probe] }).save();
+    const names = [
+      "input",
+      "firmware",
+      "test",
+      "rtc",
+      "generation",
+      "clint",
+      "uart0",
+      "virtio0:rng",
+      "probe0",
+      "plic",
+    ];
+    const saved = board({ virtio: [rng()], parts: [probe()] }).save();
+    expect(Object.keys(saved)).toEqual(names);
     const message = (act: () => void): string => {
       try {
         act();
@@ -263,9 +298,12 @@ describe("save and restore", () => {
       }
       return "";
     };
-    expect(message(() => board().restore(saved))).toBe("the saved board has virtio0:probe, this one has not");
+    expect(message(() => board().restore(saved))).toBe("the saved board has virtio0:rng, this one has not");
     const { rtc: _rtc, ...rest } = saved;
-    expect(message(() => board({ virtio: [probe] }).restore(rest))).toBe(
+    expect(message(() => board({ virtio: [rng()] }).restore(saved))).toBe(
+      "the saved board has probe0, this one has not",
+    );
+    expect(message(() => board({ virtio: [rng()], parts: [probe()] }).restore(rest))).toBe(
       "the saved board has no rtc, this one has",
     );
   });

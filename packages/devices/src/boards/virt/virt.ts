@@ -2,42 +2,38 @@
  * A board that guests made for QEMU's `virt` boot on unchanged: the same devices at the same addresses with the
  * same interrupts.
  *
- * A saved board names every part by its place and kind, for instance `uart0` and `virtio0:rng`, so that it can only
- * be restored to a board of the same make.
+ * It is a list of parts, to which a user adds his own. Their names tell place and kind, for instance `uart0` and
+ * `virtio0:rng`.
  */
-import { Bus } from "../../bus/bus.js";
 import { Clint } from "../../clint/clint.js";
 import { ConsoleInput } from "../../console/console-input.js";
 import { FirmwareConsole } from "../../console/firmware-console.js";
 import { BoardError } from "../../errors.js";
-import { VmGeneration } from "../../generation/vm-generation.js";
+import type { VmGeneration } from "../../generation/vm-generation.js";
 import { Plic } from "../../irq/plic.js";
-import type {
-  Clock,
-  ConsoleBackend,
-  DeviceState,
-  DmaMemory,
-  HartInterrupts,
-  IrqLine,
-  MmioDevice,
-} from "../../ports.js";
-import { type PowerEvent, TestFinisher } from "../../power/test-finisher.js";
-import { GoldfishRtc } from "../../rtc/goldfish-rtc.js";
-import { DeviceStateError } from "../../state.js";
-import { Ns16550 } from "../../uart/ns16550.js";
-import { EmptySlot } from "../../virtio/empty-slot.js";
+import type { Clock, ConsoleBackend, DmaMemory, HartInterrupts } from "../../ports.js";
+import type { PowerEvent } from "../../power/test-finisher.js";
+import type { Ns16550 } from "../../uart/ns16550.js";
+import type { VirtioDevice } from "../../virtio/device.js";
+import { Board } from "../board.js";
+import type { BoardPart } from "../part.js";
 import { type VirtTreeOptions, virtDeviceTree } from "./device-tree.js";
-import { type Range, VIRTIO_SLOTS, virtIrq, virtMap } from "./memory-map.js";
+import { RAM_BASE, VIRTIO_SLOTS } from "./memory-map.js";
+import {
+  CONTROLLER,
+  clintPart,
+  generationPart,
+  plicPart,
+  powerPart,
+  rtcPart,
+  statePart,
+  uartPart,
+  virtioPart,
+} from "./parts.js";
 
 /** As many as QEMU's `virt` takes. */
 const MAXIMUM_HARTS = 512;
 const PAGE = 4096;
-
-/** What a board saves, restores, resets and counts. */
-type BoardPart = Pick<MmioDevice, "reset" | "save" | "restore" | "counters">;
-
-/** Makes the device of one virtio slot, given its interrupt and the memory that it may reach. */
-export type VirtioFactory = (irq: IrqLine, memory: DmaMemory) => MmioDevice;
 
 /** What a board is made from. */
 export interface VirtBoardOptions {
@@ -55,20 +51,38 @@ export interface VirtBoardOptions {
   /** Milliseconds since 1970; the host's clock unless given. A deterministic machine gives `wallClockFrom`. */
   readonly wallClock?: () => number;
   /** Devices for the virtio slots, in order; at most eight. A slot left undefined stays empty. */
-  readonly virtio?: readonly (VirtioFactory | undefined)[];
+  readonly virtio?: readonly (VirtioDevice | undefined)[];
+  /**
+   * Parts of one's own. Addresses from `virtMap.platform` and interrupts from `virtIrq.firstPlatform` on are free; so is
+   * whatever no other part has.
+   */
+  readonly parts?: readonly BoardPart[];
   /** The guest powers off or resets; called inside its store. */
   readonly onPower: (event: PowerEvent) => void;
   /**
-   * An interrupt of a hart has become pending, whenever a device raised it: a VM that sleeps must look at its hart.
-   * Called in the middle of whatever raised it, also of the hart's own accesses.
+   * An interrupt of a hart has become pending, whenever a device raised it, or a device wants the machine's attention: a
+   * VM that sleeps must look at its hart and its board. Called in the middle of whatever raised it, also of the hart's
+   * own accesses.
    */
   readonly onWake?: () => void;
 }
 
 /** A board. */
-export interface VirtBoard {
-  /** The devices by address, for the harts. */
-  readonly bus: Bus;
+export interface VirtBoard
+  extends Pick<
+    Board,
+    | "bus"
+    | "tick"
+    | "deadline"
+    | "flush"
+    | "busy"
+    | "drain"
+    | "reset"
+    | "save"
+    | "restore"
+    | "counters"
+    | "dispose"
+  > {
   readonly uart: Ns16550;
   readonly clint: Clint;
   readonly plic: Plic;
@@ -78,93 +92,69 @@ export interface VirtBoard {
   readonly firmware: FirmwareConsole;
   /** Offers console input, which goes to one of the consoles; returns how many bytes were taken, from the front. */
   receive(bytes: Uint8Array): number;
-  /** Hands on gathered console output. */
-  flush(): void;
-  /** Lets the timers catch up with the clock. */
-  tick(): void;
-  /** Tick at which `tick` is next needed; Infinity if never. */
-  deadline(): number;
-  /** Brings all devices to power-on. */
-  reset(): void;
-  /** State of all devices by name. */
-  save(): Readonly<Record<string, DeviceState>>;
-  /**
-   * Restores what `save` returned. Memory, harts and clock are restored by their owners.
-   * @throws DeviceStateError if the state is of another make of board; the board is then to be reset or dropped
-   */
-  restore(state: Readonly<Record<string, DeviceState>>): void;
-  /** Counters of all devices by name. */
-  counters(): Readonly<Record<string, Readonly<Record<string, number>>>>;
   /** The device tree for this board. */
   deviceTree(options: Omit<VirtTreeOptions, "harts" | "ramBytes">): Uint8Array;
 }
 
 /**
  * Builds a board.
- * @throws BoardError on no or too many harts (`E_HARTS`), an impossible size of RAM (`E_RAM_SIZE`), or more virtio
- *   devices than slots (`E_VIRTIO_SLOTS`)
+ * @throws BoardError on no or too many harts (`E_HARTS`), an impossible size of RAM (`E_RAM_SIZE`), more virtio
+ *   devices than slots (`E_VIRTIO_SLOTS`), or parts that do not fit beside the others, as {@link Board} says
  */
 export function virtBoard(options: VirtBoardOptions): VirtBoard {
-  const { memory, clock, onWake } = options;
-  const harts = onWake === undefined ? options.harts : options.harts.map((hart) => waking(hart, onWake));
+  const { memory, ramBytes, clock, onWake = () => {}, console, onPower } = options;
   const virtio = checkedVirtio(options);
-  const bus = new Bus();
-  const parts = new Map<string, BoardPart>();
+  const harts = options.harts.map((hart) => waking(hart, onWake));
   const plic = new Plic(harts);
   const clint = new Clint(harts, clock);
   const input = options.input ?? new ConsoleInput();
-  const uart = new Ns16550("uart0", plic.line(virtIrq.uart), options.console, input);
-  const firmware = new FirmwareConsole(input, options.console, () => uart.flush());
-  const rtc = new GoldfishRtc(plic.line(virtIrq.rtc), options.wallClock ?? Date.now, clock);
-  const generation = new VmGeneration(plic.line(virtIrq.generation));
-  const place = (range: Range, device: MmioDevice): void => {
-    bus.attach(range.base, range.size, device);
-    parts.set(device.name, device);
-  };
-  for (const part of [input, firmware]) parts.set(part.name, part);
-  place(virtMap.test, new TestFinisher(options.onPower));
-  place(virtMap.rtc, rtc);
-  place(virtMap.generation, generation);
-  place(virtMap.clint, clint);
-  place(virtMap.uart, uart);
-  for (let slot = 0; slot < VIRTIO_SLOTS; slot++) {
-    const { base, size } = virtMap.virtio;
-    const device = virtio[slot]?.(plic.line(virtIrq.firstVirtio + slot), memory);
-    bus.attach(base + slot * size, size, device ?? new EmptySlot(`virtio${slot}`));
-    if (device !== undefined) parts.set(`virtio${slot}:${device.name}`, device);
-  }
-  // Last, so that after a reset or a restore of the devices it speaks for the levels of their lines.
-  place(virtMap.plic, plic);
+  const firmware = new FirmwareConsole(input, console, () => uart.flush());
+  let uart!: Ns16550;
+  let generation!: VmGeneration;
+  const parts: readonly BoardPart[] = [
+    statePart(input.name, input),
+    statePart(firmware.name, firmware),
+    powerPart(onPower),
+    rtcPart(options.wallClock ?? Date.now),
+    generationPart((made) => {
+      generation = made;
+    }),
+    clintPart(clint),
+    uartPart(console, input, (made) => {
+      uart = made;
+    }),
+    ...Array.from({ length: VIRTIO_SLOTS }, (_, slot) => virtioPart(slot, virtio[slot])),
+    ...(options.parts ?? []),
+    plicPart(plic),
+  ];
+  const board = new Board(parts, {
+    memory,
+    ram: { base: RAM_BASE, size: ramBytes },
+    clock,
+    wake: onWake,
+    controller: CONTROLLER,
+    line: (source) => plic.line(source),
+  });
 
   return {
-    bus,
+    bus: board.bus,
     uart,
     clint,
     plic,
     generation,
     firmware,
     receive: (bytes) => input.receive(bytes),
-    flush: () => uart.flush(),
-    tick() {
-      clint.tick();
-      rtc.tick();
-    },
-    deadline: () => Math.min(clint.deadline(), rtc.deadline()),
-    reset() {
-      for (const device of parts.values()) device.reset();
-    },
-    save: () => Object.fromEntries([...parts].map(([name, device]) => [name, device.save()])),
-    restore(state) {
-      const other = Object.keys(state).find((name) => !parts.has(name));
-      if (other !== undefined) throw new DeviceStateError(`the saved board has ${other}, this one has not`);
-      for (const [name, device] of parts) {
-        const saved = state[name];
-        if (saved === undefined) throw new DeviceStateError(`the saved board has no ${name}, this one has`);
-        device.restore(saved);
-      }
-    },
-    counters: () => Object.fromEntries([...parts].map(([name, device]) => [name, device.counters])),
-    deviceTree: (tree) => virtDeviceTree({ ...tree, harts: harts.length, ramBytes: options.ramBytes }),
+    flush: () => board.flush(),
+    tick: () => board.tick(),
+    deadline: () => board.deadline(),
+    busy: () => board.busy(),
+    drain: () => board.drain(),
+    reset: () => board.reset(),
+    save: () => board.save(),
+    restore: (state) => board.restore(state),
+    counters: () => board.counters(),
+    dispose: () => board.dispose(),
+    deviceTree: (tree) => virtDeviceTree({ ...tree, harts: harts.length, ramBytes }, parts),
   };
 }
 
@@ -185,7 +175,7 @@ function checkedVirtio({
   harts,
   ramBytes,
   virtio = [],
-}: VirtBoardOptions): readonly (VirtioFactory | undefined)[] {
+}: VirtBoardOptions): readonly (VirtioDevice | undefined)[] {
   if (harts.length < 1 || harts.length > MAXIMUM_HARTS) {
     throw new BoardError("E_HARTS", `${harts.length} harts: the board takes 1 to ${MAXIMUM_HARTS}`);
   }

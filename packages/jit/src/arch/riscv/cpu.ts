@@ -2,8 +2,9 @@
  * A RISC-V CPU ready to run: hart, TLBs, slow paths and engine on one machine memory, under the few methods that a
  * run loop needs.
  */
-import { disassemble, type FrontEnd, riscvFrontEnd, riscvTable } from "@hyperfile/decoder";
+import { disassemble, type FrontEnd } from "@hyperfile/decoder";
 import { CodePages } from "../../engine/code-pages.js";
+import { CpuError } from "../../engine/cpu-options.js";
 import type { Engine, VerifyMode } from "../../engine/engine.js";
 import type { Tier } from "../../engine/tiers.js";
 import { Exit, header } from "../../memory/layout.js";
@@ -19,6 +20,7 @@ import type { MmioBus } from "../../mmu/ports.js";
 import { Tlb } from "../../mmu/tlb.js";
 import type { EngineTrace } from "../../trace/engine-trace.js";
 import { type CoreGuest, RiscvCore } from "./core.js";
+import { csrTable, type HartIsa, hartFrontEnd, hartHelpers, standardHartIsa } from "./extensions.js";
 import { type HartEntry, RiscvHart, type SupervisorBinary } from "./hart.js";
 import { restoreHart, type SavedHart, saveHart } from "./hart-save.js";
 import { Wide } from "./hart-state.js";
@@ -47,11 +49,13 @@ export interface RiscvCpuOptions {
   readonly trace?: EngineTrace;
   /** Deepest paging on RV64: 3 (Sv39), 4 (Sv48) or 5 (Sv57) levels. */
   readonly pagingLevels?: 3 | 4 | 5;
+  /** The extensions that it has; {@link standardHartIsa} unless given. */
+  readonly isa?: HartIsa;
   /** Built-in SBI; leave it out for firmware in M mode. */
   readonly sbi?: SupervisorBinary;
   /**
    * The core of another CPU whose memory is in the same pool, to take turns on it: nothing has to be built, and
-   * translations are shared. Tier and the engine's other options are then the core's.
+   * translations are shared. Tier and the engine's other options are then the core's; the extensions must be.
    */
   readonly core?: RiscvCore;
 }
@@ -98,6 +102,7 @@ export class RiscvCpu {
   readonly access: MemoryAccess;
   /** What the VMs of a pool take turns on. */
   readonly core: RiscvCore;
+  readonly isa: HartIsa;
   private readonly place: CoreGuest;
   private readonly exitWord: number;
 
@@ -110,7 +115,10 @@ export class RiscvCpu {
         "a core runs VMs of its own pool only: make the memory in that pool",
       );
     }
-    this.frontEnd = core?.frontEnd ?? riscvFrontEnd(options.xlen);
+    this.isa = options.isa ?? standardHartIsa;
+    this.frontEnd = hartFrontEnd(this.isa, options.xlen);
+    if (core !== undefined && core.frontEnd !== this.frontEnd)
+      throw new CpuError("CPUs of one core have the same xlen and extensions: give them the same isa");
     const { shape } = this.frontEnd;
     this.exitWord = (hartOffset + header.exit) >> 2;
     this.tlb = core?.tlb ?? new Tlb(memory, hartOffset);
@@ -124,6 +132,8 @@ export class RiscvCpu {
       shape,
       guest,
       tlb: this.tlb,
+      csrs: csrTable(this.isa, options.xlen),
+      extensions: this.isa.extensions.map(({ name }) => name),
       clock: options.clock,
       pagingLevels: options.pagingLevels ?? 5,
       ...(options.sbi === undefined ? {} : { sbi: options.sbi }),
@@ -132,7 +142,7 @@ export class RiscvCpu {
       hart: this.hart,
       guest,
       bus: options.bus,
-      helpers: this.hart.helpers(),
+      helpers: hartHelpers(this.hart, this.isa),
       parked: RiscvCore.parkingFor(this.frontEnd),
     };
     this.core =
@@ -227,7 +237,10 @@ export class RiscvCpu {
     const bits = illegal ? valueLo : this.instructionAt(pcLo, pcHi);
     const length = (bits & 3) === 3 ? 4 : 2;
     const pc = (BigInt(pcHi >>> 0) << 32n) | BigInt(pcLo >>> 0);
-    const text = bits === 0 ? "" : `: ${disassemble(riscvTable(this.options.xlen), bits, length, pc)}`;
+    const text =
+      bits === 0
+        ? ""
+        : `: ${disassemble(this.isa.table(this.options.xlen), bits, length, pc, { csrNames: this.isa.csrNames })}`;
     const what = illegal ? "instruction" : "value";
     return `the guest can't go on: ${name} at ${hex64(pcLo, pcHi)} (${what} ${hex64(valueLo, valueHi)}${text.replace(/\s+/g, " ")}), and its ${mode}-mode trap handler at ${handler} can't be fetched`;
   }

@@ -4,9 +4,9 @@
  */
 import { assemble } from "@hyperfile/decoder";
 import { beforeEach, describe, expect, it } from "vitest";
+import { Csr } from "../../../test/csr-numbers.js";
 import { RAM, RiscvMachine } from "../../../test/riscv-machine.js";
 import { tiers } from "../../engine/tiers.js";
-import { Csr } from "./csr-numbers.js";
 import { Cause, Mode } from "./privilege.js";
 
 const [A0, A1, T0] = [10, 11, 5];

@@ -1,8 +1,8 @@
 /** CSR accesses against the privileged manual: who may access what, and which values a write leaves. */
 import fc from "fast-check";
 import { beforeEach, describe, expect, it } from "vitest";
+import { Csr } from "../../../test/csr-numbers.js";
 import { RiscvMachine } from "../../../test/riscv-machine.js";
-import { Csr } from "./csr-numbers.js";
 import { Mode } from "./privilege.js";
 
 const widths = [32, 64] as const;

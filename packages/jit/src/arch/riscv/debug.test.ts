@@ -1,9 +1,9 @@
 /** What a debugger sees and does: steps over WFI, watchpoints in every tier, CSRs and the privilege mode. */
 import { assemble } from "@hyperfile/decoder";
 import { beforeEach, describe, expect, it } from "vitest";
+import { Csr } from "../../../test/csr-numbers.js";
 import { RAM, RiscvMachine } from "../../../test/riscv-machine.js";
 import { tiers } from "../../engine/tiers.js";
-import { Csr } from "./csr-numbers.js";
 import { RiscvDebug } from "./debug.js";
 import { Mode } from "./privilege.js";
 

@@ -2,7 +2,7 @@
  * A RISC-V CPU as a debugger sees it: registers by GDB's numbers (GDB sources: 0 to 31 x, 32 pc, 33 to 64 f, 65 to 4160
  * the CSRs, 4161 the privilege mode), memory at guest-virtual addresses, breakpoints, watchpoints and single steps.
  */
-import { csrNames, integerNames } from "@hyperfile/decoder";
+import { integerNames } from "@hyperfile/decoder";
 import { PAGE_SIZE, STATE_OFFSET } from "../../memory/layout.js";
 import { AccessKind } from "../../mmu/ports.js";
 import type { RiscvCpu } from "./cpu.js";
@@ -66,10 +66,9 @@ export class RiscvDebug {
       bits: 64 as const,
       type: "ieee_double" as const,
     }));
-    const { csr } = cpu.hart;
-    const csrs = [...csrNames]
-      .filter(([number]) => csr.peek(number))
-      .map(([number, name]) => ({ name, number: FIRST_CSR + number, bits: xlen, type: "int" as const }));
+    const csrs = cpu.hart.options.csrs.rows
+      .filter(({ number }) => cpu.hart.csr.peek(number))
+      .map(({ name, number }) => ({ name, number: FIRST_CSR + number, bits: xlen, type: "int" as const }));
     const privilege = { name: "priv", number: PRIVILEGE, bits: xlen, type: "int" as const };
     this.features = [
       { name: "org.gnu.gdb.riscv.cpu", isGeneral: true, registers: integers },

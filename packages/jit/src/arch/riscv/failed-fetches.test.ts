@@ -3,9 +3,9 @@
  * handler in one mode faults, that fault leads to the same handler, and no interrupt can be taken.
  */
 import { beforeEach, describe, expect, it } from "vitest";
+import { Csr } from "../../../test/csr-numbers.js";
 import { RAM, RiscvMachine } from "../../../test/riscv-machine.js";
 import { tiers } from "../../index.js";
-import { Csr } from "./csr-numbers.js";
 import { Cause, Interrupt, Mode } from "./privilege.js";
 
 const M_HANDLER = RAM + 0x1000;

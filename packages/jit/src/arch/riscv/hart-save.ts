@@ -1,26 +1,26 @@
 /**
- * A hart's state as plain data, for snapshots and clones: guest registers, privileged registers, PMP, the LR
- * reservation by guest-physical address, and what `raise` counts. The state of the engine is not part of it.
+ * A hart's state as plain data, for snapshots and clones: guest registers, CSRs, the LR reservation by guest-physical
+ * address, and what `raise` counts. The state of the engine is not part of it.
+ *
+ * Slots and CSRs go by their names. One that a saved state has not keeps its value of power-on, so that states outlive
+ * the coming of new ones; one that the hart has not is refused, since the guest counts on it.
  */
 import { PAGE_SIZE, STATE_OFFSET } from "../../memory/layout.js";
-import {
-  DELEGABLE,
-  ENVCFG_LOW,
-  isPagingMode,
-  legalSatp,
-  MACHINE_INTERRUPTS,
-  MENVCFG_HIGH,
-  STATUS_WRITABLE,
-  SUPERVISOR_INTERRUPTS,
-} from "./csr.js";
+import type { Pair } from "./csrs/csr-file.js";
+import type { SavedRegister } from "./csrs/csr-table.js";
+import { MACHINE_INTERRUPTS } from "./csrs/traps.js";
 import type { RiscvHart } from "./hart.js";
-import { freshState, type HartState, WIDE_COUNT, Wide } from "./hart-state.js";
-import { legalConfig, PMP_ADDRESS_HIGH, PMP_ENTRIES } from "./pmp.js";
-import { Mode, MPP_SHIFT, Status } from "./privilege.js";
+import { FORMAT, upgradedHart } from "./hart-save-format.js";
+import { Mode } from "./privilege.js";
 import { NO_STEAL_AREA, STEAL_AREA_BYTES } from "./steal-time.js";
 
+/** Words by name. */
+type SavedWords = Readonly<Record<string, readonly number[]>>;
+
 /** Plain data; it survives a structured clone. */
-export type SavedHart = Readonly<Record<string, number | boolean | string | readonly number[]>>;
+export type SavedHart = Readonly<
+  Record<string, number | boolean | string | readonly number[] | readonly string[] | SavedWords>
+>;
 
 /** A saved state that does not fit the hart. */
 export class HartStateError extends Error {
@@ -28,31 +28,36 @@ export class HartStateError extends Error {
   readonly code = "E_HART_STATE";
 }
 
-/** All fields of {@link HartState} but the wide registers: numbers. */
-const stateFields = Object.keys(freshState()).filter(
-  (field): field is Exclude<keyof HartState, "wide"> => field !== "wide",
-);
+/** Fields of the hart's state that no CSR shows as they are. */
+const stateFields = ["mode", "lines", "retiredBefore", "stealArea"] as const;
+
+/** A slot's words in linear memory. */
+interface SlotWords {
+  readonly name: string;
+  readonly words: Int32Array;
+}
 
 /** The hart's slots in linear memory: what the front end declares. */
-function slotsOf(hart: RiscvHart): Int32Array {
+function slotsOf(hart: RiscvHart): SlotWords[] {
   const { memory, hartOffset, shape } = hart.options;
-  const start = (hartOffset + STATE_OFFSET) >> 2;
-  return memory.i32.subarray(start, start + (shape.size >> 2));
+  return [...shape.slots.values()].map(({ name, offset, length, stride }) => {
+    const start = (hartOffset + STATE_OFFSET + offset) >> 2;
+    return { name, words: memory.i32.subarray(start, start + ((length * stride) >> 2)) };
+  });
 }
 
 /** Saves a hart whose registers are in its hart block, and its reservation as the core has it. */
 export function saveHart(hart: RiscvHart, reservation: readonly number[]): SavedHart {
-  const { state, pmp } = hart;
+  const { state, options } = hart;
   const [held = 0, offset = 0, low = 0, high = 0] = reservation;
-  const gpa = held === 1 ? hart.options.guest.addressOf(offset >>> 0) : -1;
+  const gpa = held === 1 ? options.guest.addressOf(offset >>> 0) : -1;
   return {
-    xlen: hart.options.xlen,
-    slots: [...slotsOf(hart)],
+    format: FORMAT,
+    xlen: options.xlen,
+    extensions: [...options.extensions],
+    slots: Object.fromEntries(slotsOf(hart).map(({ name, words }) => [name, [...words]])),
+    csrs: Object.fromEntries(options.csrs.saved.map((csr) => [csr.name, [...csr.load(hart)]])),
     ...Object.fromEntries(stateFields.map((field) => [field, state[field]])),
-    wide: [...state.wide],
-    pmpConfig: [...pmp.config],
-    pmpLow: [...pmp.addressLow],
-    pmpHigh: [...pmp.addressHigh],
     waiting: hart.waiting,
     lastTrap: [...hart.lastTrap],
     raised: [hart.raisedAt, hart.fruitless],
@@ -71,23 +76,12 @@ const within =
   (value: number): boolean =>
     isInt32(value) && (value & ~mask) === 0;
 
-/** What the numbers of {@link HartState} may be, by name, and how that is said. */
+/** What the numbers among {@link stateFields} may be, by name, and how that is said. */
 const fieldRules: Readonly<
   Record<(typeof stateFields)[number], readonly [(value: number, hart: RiscvHart) => boolean, string]>
 > = {
   mode: [(mode) => mode === Mode.user || mode === Mode.supervisor || mode === Mode.machine, "0, 1 or 3"],
-  status: [
-    (status) => within(STATUS_WRITABLE)(status) && (status & Status.mpp) >> MPP_SHIFT !== 2,
-    "writable bits of mstatus, and MPP no reserved mode",
-  ],
-  medeleg: [within(DELEGABLE), "exceptions that can be delegated"],
-  mideleg: [within(SUPERVISOR_INTERRUPTS), "interrupts of S mode"],
-  mie: [within(MACHINE_INTERRUPTS), "interrupts that there are"],
   lines: [within(MACHINE_INTERRUPTS), "interrupts that there are"],
-  software: [within(SUPERVISOR_INTERRUPTS), "interrupts of S mode"],
-  mcounteren: [isInt32, "a 32-bit word"],
-  scounteren: [isInt32, "a 32-bit word"],
-  mcountinhibit: [within(0), "0"],
   retiredBefore: [isCount, "a count of instructions"],
   stealArea: [
     (gpa, { options }) =>
@@ -97,56 +91,64 @@ const fieldRules: Readonly<
   ],
 };
 
-type Pair = readonly [lo: number, hi: number];
-
-/** Values of wide registers that software can't write are refused; others may hold anything. */
-const wideRules: Partial<
-  Record<keyof typeof Wide, readonly [(pair: Pair, hart: RiscvHart) => boolean, string]>
-> = {
-  mtvec: [([lo]) => (lo & 2) === 0, "a base address and a mode of 0 or 1"],
-  stvec: [([lo]) => (lo & 2) === 0, "a base address and a mode of 0 or 1"],
-  mepc: [([lo]) => (lo & 1) === 0, "even"],
-  sepc: [([lo]) => (lo & 1) === 0, "even"],
-  satp: [isLegalSatp, "off or a paging scheme of this hart, without an address-space identifier"],
-  menvcfg: [([lo, hi]) => within(ENVCFG_LOW)(lo) && within(MENVCFG_HIGH)(hi), "writable bits of menvcfg"],
-  senvcfg: [([lo, hi]) => within(ENVCFG_LOW)(lo) && hi === 0, "writable bits of senvcfg"],
-};
-
-/** Wide registers that have 64 bits on RV32 too. */
-const wideOnRv32: ReadonlySet<string> = new Set(["stimecmp", "menvcfg", "cycleOffset", "instretOffset"]);
-
-function isLegalSatp([lo, hi]: Pair, { options }: RiscvHart): boolean {
-  const { xlen, pagingLevels } = options;
-  const [legalLow, legalHigh] = legalSatp(lo, hi, xlen);
-  return (
-    isPagingMode(xlen === 64 ? hi >>> 28 : lo >>> 31, xlen, pagingLevels) &&
-    lo === legalLow &&
-    hi === legalHigh
-  );
+/** Words of slots that no instruction leaves behind: translated code counts on what it wrote itself. */
+function checkSlot(name: string, words: readonly number[], xlen: 32 | 64): void {
+  if (name === "x" && words.slice(0, xlen / 32).some((half) => half !== 0)) throw mismatch("x0", "0");
+  if (name === "pc" && (words[0]! & 1) !== 0) throw mismatch("pc", "even");
+  const mask = { fs: 3, frm: 7, fflags: 31 }[name];
+  if (mask !== undefined && !within(mask)(words[0]!)) throw mismatch(name, `0 to ${mask}`);
 }
 
-/** Refuses guest registers that no instruction leaves behind: translated code counts on what it wrote itself. */
-function checkSlots(hart: RiscvHart, saved: readonly number[]): void {
-  const { slots } = hart.options.shape;
-  const word = (name: string) => saved[slots.get(name)!.offset >> 2]!;
-  const x0 = saved.slice(slots.get("x")!.offset >> 2).slice(0, slots.get("x")!.stride >> 2);
-  if (x0.some((half) => half !== 0)) throw mismatch("x0", "0");
-  if ((word("pc") & 1) !== 0) throw mismatch("pc", "even");
-  for (const [name, mask] of [
-    ["fs", 3],
-    ["frm", 7],
-    ["fflags", 31],
-  ] as const)
-    if (!within(mask)(word(name))) throw mismatch(name, `0 to ${mask}`);
+/** A record whose names the hart all knows. */
+function recordOf(
+  value: unknown,
+  field: string,
+  known: readonly { readonly name: string }[],
+): Map<string, unknown> {
+  if (typeof value !== "object" || value === null || Array.isArray(value))
+    throw mismatch(field, "a record of words by name");
+  const names = new Set(known.map(({ name }) => name));
+  for (const name of Object.keys(value))
+    if (!names.has(name))
+      throw new HartStateError(
+        `saved state of the hart: ${field} has ${JSON.stringify(name.slice(0, 40))}, which this hart has not: restore it where that is`,
+      );
+  return new Map(Object.entries(value));
 }
 
-function checkWide(hart: RiscvHart, saved: readonly number[]): void {
-  for (const [name, place] of Object.entries(Wide)) {
-    const pair: Pair = [saved[2 * place]!, saved[2 * place + 1]!];
-    if (hart.options.xlen === 32 && pair[1] !== 0 && !wideOnRv32.has(name)) throw mismatch(name, "32 bits");
-    const rule = wideRules[name as keyof typeof Wide];
-    if (rule !== undefined && !rule[0](pair, hart)) throw mismatch(name, rule[1]);
-  }
+/** The words of all slots; 0 for one that the state has not. */
+function savedSlots(value: unknown, slots: readonly SlotWords[], xlen: 32 | 64): (readonly number[])[] {
+  const saved = recordOf(value, "slots", slots);
+  return slots.map(({ name, words: { length } }) => {
+    if (!saved.has(name)) return new Array<number>(length).fill(0);
+    const words = wordsOf(saved.get(name), name, length);
+    checkSlot(name, words, xlen);
+    return words;
+  });
+}
+
+/** The words of all CSRs; those of power-on for one that the state has not. */
+function savedCsrs(value: unknown, hart: RiscvHart, registers: readonly SavedRegister[]): Pair[] {
+  const saved = recordOf(value, "csrs", registers);
+  return registers.map((register) => {
+    const { name, reset } = register;
+    if (!saved.has(name)) return reset;
+    const [lo = 0, hi = 0] = wordsOf(saved.get(name), name, 2);
+    const expected = register.problem(hart, lo, hi);
+    if (expected !== undefined) throw mismatch(name, expected);
+    return [lo | 0, hi | 0];
+  });
+}
+
+/** Refuses a state whose guest may use instructions that there are not here. */
+function checkExtensions(value: unknown, present: readonly string[]): void {
+  if (!Array.isArray(value) || value.some((name) => typeof name !== "string"))
+    throw mismatch("extensions", "names of extensions");
+  const absent = (value as string[]).find((name) => !present.includes(name));
+  if (absent !== undefined)
+    throw new HartStateError(
+      `saved state of the hart: extensions has ${JSON.stringify(absent.slice(0, 40))}, which this hart has not: restore it where that is`,
+    );
 }
 
 /** An array of `length` words of 32 bits. */
@@ -175,45 +177,36 @@ function reservationOf(value: unknown, { options }: RiscvHart): readonly number[
  * @throws HartStateError naming the first register that can't be what the state says; the hart is unchanged then
  */
 export function restoreHart(hart: RiscvHart, saved: Readonly<Record<string, unknown>>): number[] {
-  const slots = slotsOf(hart);
-  if (saved.xlen !== hart.options.xlen) throw mismatch("xlen", `${hart.options.xlen}`);
-  const { waiting, raised } = saved;
+  const state = upgradedHart(saved, hart.options.shape);
+  if (state.format !== FORMAT) throw mismatch("format", `1 to ${FORMAT}: a newer version has made it`);
+  const { xlen, csrs, extensions } = hart.options;
+  if (state.xlen !== xlen) throw mismatch("xlen", `${xlen}`);
+  checkExtensions(state.extensions, extensions);
+  const { waiting, raised } = state;
   if (typeof waiting !== "boolean") throw mismatch("waiting", "true or false");
   const fields = stateFields.map((field) => {
-    const value = saved[field];
+    const value = state[field];
     const [isLegal, expected] = fieldRules[field];
     if (typeof value !== "number" || !Number.isSafeInteger(value) || !isLegal(value, hart))
       throw mismatch(field, expected);
     return [field, value] as const;
   });
-  const savedSlots = wordsOf(saved.slots, "slots", slots.length);
-  checkSlots(hart, savedSlots);
-  const wide = wordsOf(saved.wide, "wide", 2 * WIDE_COUNT);
-  checkWide(hart, wide);
-  const config = wordsOf(saved.pmpConfig, "pmpConfig", PMP_ENTRIES);
-  if (config.some((value) => value !== legalConfig(value)))
-    throw mismatch("pmpConfig", "legal bytes of pmpcfg");
-  const pmpLow = wordsOf(saved.pmpLow, "pmpLow", PMP_ENTRIES);
-  const pmpHigh = wordsOf(saved.pmpHigh, "pmpHigh", PMP_ENTRIES);
-  const topBits = hart.options.xlen === 64 ? PMP_ADDRESS_HIGH : 0;
-  if (!pmpHigh.every(within(topBits))) throw mismatch("pmpHigh", "bits that addresses have");
-  const lastTrap = wordsOf(saved.lastTrap, "lastTrap", hart.lastTrap.length);
+  const slots = slotsOf(hart);
+  const slotWords = savedSlots(state.slots, slots, xlen);
+  const csrWords = savedCsrs(state.csrs, hart, csrs.saved);
+  const lastTrap = wordsOf(state.lastTrap, "lastTrap", hart.lastTrap.length);
   if (!Array.isArray(raised) || raised.length !== 2) throw mismatch("raised", "2 integers");
   const [raisedAt, fruitless] = raised as unknown[];
   const isNumber = (value: unknown): value is number => Number.isSafeInteger(value);
   if (!isNumber(raisedAt) || !isNumber(fruitless) || raisedAt < -1 || !isCount(fruitless))
     throw mismatch("raised", "an instruction count or -1, and a count");
-  const reservation = reservationOf(saved.reservation, hart);
+  const reservation = reservationOf(state.reservation, hart);
 
-  slots.set(savedSlots);
-  const { state, pmp } = hart;
+  for (const [at, { words }] of slots.entries()) words.set(slotWords[at]!);
+  for (const [at, csr] of csrs.saved.entries()) csr.store(hart, ...csrWords[at]!);
   // A zero has no sign here.
-  for (const [field, value] of fields) state[field] = value + 0;
-  state.wide.set(wide);
-  pmp.config.set(config);
-  pmp.addressLow.set(pmpLow);
-  pmp.addressHigh.set(pmpHigh);
-  pmp.update();
+  for (const [field, value] of fields) hart.state[field] = value + 0;
+  hart.pmp.update();
   hart.waiting = waiting;
   hart.lastTrap.set(lastTrap);
   [hart.raisedAt, hart.fruitless] = [raisedAt + 0, fruitless + 0];

@@ -3,7 +3,10 @@
  * Registers of 64 bits are pairs in one array, low half first, so that reading one allocates nothing.
  */
 
-/** Places of the wide registers in {@link HartState.wide}, in units of pairs. */
+/**
+ * Places of the wide registers in {@link HartState.wide}, in units of pairs: of those that the hart itself knows. CSRs of
+ * extensions have theirs behind them, as the table of CSRs says.
+ */
 export const Wide = {
   mtvec: 0,
   stvec: 1,
@@ -23,9 +26,6 @@ export const Wide = {
   cycleOffset: 14,
   instretOffset: 15,
 } as const;
-
-/** Number of pairs in {@link HartState.wide}. */
-export const WIDE_COUNT = 16;
 
 /** The state. */
 export interface HartState {
@@ -49,8 +49,11 @@ export interface HartState {
   readonly wide: Int32Array;
 }
 
-/** State of a hart at power-on. */
-export const freshState = (): HartState => ({
+/**
+ * State of a hart at power-on.
+ * @param wide what its wide registers hold then
+ */
+export const freshState = (wide: Int32Array): HartState => ({
   mode: 3,
   status: 0,
   medeleg: 0,
@@ -63,5 +66,5 @@ export const freshState = (): HartState => ({
   mcountinhibit: 0,
   retiredBefore: 0,
   stealArea: -1,
-  wide: new Int32Array(2 * WIDE_COUNT),
+  wide: wide.slice(),
 });

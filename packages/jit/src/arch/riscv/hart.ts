@@ -1,6 +1,6 @@
 /**
  * A RISC-V hart around translated code: traps, interrupts, address translation and the privileged instructions.
- * CSR reads and writes are in `csr.ts`, page tables in `page-walk.ts`.
+ * CSR reads and writes are in `csrs/`, page tables in `page-walk.ts`.
  *
  * Guest faults are values: `raise` moves the hart to its handler and sets `header.exit`; nothing throws. Every
  * helper that translated code calls takes the call site last, makes the program counter precise from it, and gives
@@ -19,7 +19,8 @@ import {
   unretiredAt,
 } from "../../mmu/ports.js";
 import type { Tlb } from "../../mmu/tlb.js";
-import { CsrFile, CsrOutcome } from "./csr.js";
+import { CsrFile, CsrOutcome } from "./csrs/csr-file.js";
+import type { CsrTable } from "./csrs/csr-table.js";
 import { freshState, type HartState, Wide } from "./hart-state.js";
 import { PageWalker, type PagingMode, pagingModes, WalkResult } from "./page-walk.js";
 import { Pmp } from "./pmp.js";
@@ -42,6 +43,10 @@ export interface RiscvHartOptions {
   readonly shape: StateShape;
   readonly guest: GuestMemory;
   readonly tlb: Tlb;
+  /** The CSRs that it has. */
+  readonly csrs: CsrTable;
+  /** Names of the extensions that it has. */
+  readonly extensions: readonly string[];
   /** Ticks of 100 ns. */
   readonly clock: { now(): number };
   /** Deepest paging scheme on RV64: 3 (Sv39), 4 or 5 levels. */
@@ -89,7 +94,7 @@ export interface HartEntry {
 
 /** A hart. */
 export class RiscvHart implements AddressTranslator {
-  state: HartState = freshState();
+  state: HartState;
   readonly pmp: Pmp;
   readonly csr: CsrFile;
   readonly counters = {
@@ -140,16 +145,17 @@ export class RiscvHart implements AddressTranslator {
     this.highWord = (hartOffset + header.resultHigh) >> 2;
     this.pmp = new Pmp(options.sbi !== undefined);
     this.walker = new PageWalker(memory, guest, this.pmp);
-    this.csr = new CsrFile(this, slot);
+    this.state = freshState(options.csrs.freshWide);
+    this.csr = new CsrFile(this, options.csrs, slot);
     this.reset({ pcLo: 0, pcHi: 0, mode: Mode.machine, args: [] });
   }
 
   /** Puts the hart where firmware or hardware would start it. */
   reset(entry: HartEntry): void {
-    const { memory, hartOffset, shape, hartId } = this.options;
+    const { memory, hartOffset, shape, csrs } = this.options;
     const start = (hartOffset + STATE_OFFSET) >> 2;
     memory.i32.fill(0, start, start + (shape.size >> 2));
-    this.state = freshState();
+    this.state = freshState(csrs.freshWide);
     this.pmp.reset();
     this.waiting = false;
     this.granted = 0;
@@ -157,9 +163,6 @@ export class RiscvHart implements AddressTranslator {
     this.fruitless = 0;
     this.lastTrap.fill(0);
     this.state.mode = entry.mode;
-    this.state.wide[2 * Wide.stimecmp] = -1;
-    this.state.wide[2 * Wide.stimecmp + 1] = -1;
-    this.csr.reset(hartId);
     if (this.options.sbi !== undefined) {
       // What SBI firmware sets up before it enters S mode.
       this.state.medeleg = DELEGATED_TO_SUPERVISOR & ~(1 << Cause.ecallSupervisor);

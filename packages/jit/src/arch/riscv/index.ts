@@ -1,7 +1,24 @@
 export * from "./core.js";
 export * from "./cpu.js";
+export {
+  type CsrFile,
+  CsrOutcome,
+  type CsrOwner,
+  type CsrRow,
+  type Pair,
+  type SavedCsr,
+} from "./csrs/csr-file.js";
+export { storage as csrStorage } from "./csrs/row.js";
 export * from "./debug.js";
 export * from "./dump.js";
+export {
+  type HartExtension,
+  type HartHelpers,
+  type HartIsa,
+  hartExtensions,
+  hartIsa,
+  standardHartIsa,
+} from "./extensions.js";
 export * from "./hart.js";
 export * from "./hart-save.js";
 export * from "./privilege.js";

@@ -4,9 +4,9 @@
  */
 import fc from "fast-check";
 import { beforeEach, describe, expect, it } from "vitest";
+import { Csr } from "../../../test/csr-numbers.js";
 import { RAM, RAM_BYTES, RiscvMachine } from "../../../test/riscv-machine.js";
 import { AccessKind } from "../../mmu/ports.js";
-import { Csr } from "./csr-numbers.js";
 import { type AccessedDirty, PageWalker, type PagingMode, pagingModes, WalkResult } from "./page-walk.js";
 import { Pmp } from "./pmp.js";
 import { Cause, Mode } from "./privilege.js";

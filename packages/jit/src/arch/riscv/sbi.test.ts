@@ -1,9 +1,9 @@
 /** SBI calls as kernels make them, and as hostile guests do: every bad argument is an error code in a0. */
 import fc from "fast-check";
 import { beforeEach, describe, expect, it } from "vitest";
+import { Csr } from "../../../test/csr-numbers.js";
 import { RAM, RAM_BYTES, RiscvMachine } from "../../../test/riscv-machine.js";
 import { Exit } from "../../memory/layout.js";
-import { Csr } from "./csr-numbers.js";
 import { Mode } from "./privilege.js";
 import { supervisorBinary } from "./sbi.js";
 

@@ -1,8 +1,8 @@
 /** Traps, interrupts, returns, WFI, reservations and counters of a hart, against the privileged manual. */
 import fc from "fast-check";
 import { beforeEach, describe, expect, it } from "vitest";
+import { Csr } from "../../../test/csr-numbers.js";
 import { type Insn, RAM, RiscvMachine } from "../../../test/riscv-machine.js";
-import { Csr } from "./csr-numbers.js";
 import { Cause, Interrupt, Mode } from "./privilege.js";
 
 const CODE = RAM + 0x1000;

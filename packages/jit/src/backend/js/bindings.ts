@@ -25,7 +25,7 @@ export type Bound = (...args: number[]) => unknown;
 export type Bindings = Readonly<Record<string, unknown>>;
 
 /** Names of the views: the only things that emitted code may index. */
-export const viewNames = ["I", "B", "U", "S", "H", "D", "F", "C", "P"] as const;
+export const viewNames = ["I", "B", "U", "S", "H", "D", "F", "C"] as const;
 
 /** The bindings that do not depend on the engine. */
 export function runtimeBindings(

@@ -16,18 +16,17 @@ import {
   type StateShape,
   type Value,
 } from "@hyperfile/decoder";
-import { header, PAGE_SIZE, STATE_OFFSET, TLB_ENTRIES } from "../../memory/layout.js";
+import { type header, PAGE_SIZE, STATE_OFFSET } from "../../memory/layout.js";
 import { amoKinds, lateName } from "../../mmu/ports.js";
+import { tagMask } from "../../mmu/tlb-layout.js";
 import { type LateExits, lateExits } from "../../passes/late-exits.js";
 import { staleReads } from "../../passes/stale-reads.js";
 import { emitFloat, wantedNumbers } from "./float-emitter.js";
+import { headerWord } from "./header-word.js";
 import { emitNarrow } from "./narrow-integers.js";
+import { tlbEntry, tlbWord } from "./tlb.js";
 import { Values } from "./values.js";
 import { emitWide } from "./wide-integers.js";
-
-/** Word index of a header field of the hart block that starts at `hartOffset`. */
-export const headerWord = (hartOffset: number, field: keyof typeof header): number =>
-  (hartOffset + header[field]) >> 2;
 
 /** What differs between a translation and an interpreter's handler. */
 export interface EmitterHost {
@@ -355,12 +354,11 @@ export class JsEmitter {
   }
 
   private fastAccess(low: string, high: string, tlb: string, width: number) {
-    const mask = -this.pageBytes | (width / 8 - 1);
-    const index = `(${low} >>> ${Math.log2(this.pageBytes) - 2} & ${(TLB_ENTRIES - 1) * 4})`;
+    const { pageBytes } = this;
     return {
-      prepare: `const e = ${index} + ${tlb} | 0;`,
-      test: `(${low} & ${mask}) === I[e] && ${high} === I[e + 1]`,
-      place: `(${low} + I[e + 2])`,
+      prepare: `const e = ${tlbEntry(low, tlb, pageBytes)};`,
+      test: `(${low} & ${tagMask(pageBytes, width / 8)}) === ${tlbWord("e", "page")} && ${high} === ${tlbWord("e", "pageHigh")}`,
+      place: `(${low} + ${tlbWord("e", "addend")})`,
     };
   }
 

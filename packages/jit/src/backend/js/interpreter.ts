@@ -6,7 +6,7 @@
  * first entry of the page; `n` remaining budget; `ph` high half of the program counter.
  */
 import { costOf, type FrontEnd, type Operation, opcodes, type Template } from "@hyperfile/decoder";
-import { PAGE_SIZE, STATE_OFFSET, TLB_ENTRIES } from "../../memory/layout.js";
+import { PAGE_SIZE, STATE_OFFSET } from "../../memory/layout.js";
 import { callSite } from "../../mmu/ports.js";
 import { eliminateDead } from "../../passes/eliminate-dead.js";
 import { lateExits } from "../../passes/late-exits.js";
@@ -18,7 +18,9 @@ import {
   InterpreterExit,
   OPCODE_BITS,
 } from "../entry-format.js";
-import { type EmitterHost, headerWord, JsEmitter, takeLate } from "./emitter.js";
+import { type EmitterHost, JsEmitter, takeLate } from "./emitter.js";
+import { headerWord } from "./header-word.js";
+import { tlbEntry, tlbStart, tlbWord } from "./tlb.js";
 import type { Values } from "./values.js";
 
 /** Constants that the generated code needs. */
@@ -142,7 +144,7 @@ export function emitColdHandlers(
     coldGroups(formats).map((group, index) => {
       const cases = group.map((format) => handlerOf(context, format, host(format))).join("\n");
       const text = `function ${coldName(index)}(w, m, pc, ph) {
-  const tr = I[${headerWord(hartOffset, "tlbRead")}] >> 2, tw = I[${headerWord(hartOffset, "tlbWrite")}] >> 2;
+  const tr = ${tlbStart(hartOffset, "tlbRead")}, tw = ${tlbStart(hartOffset, "tlbWrite")};
   switch (w & ${2 ** OPCODE_BITS - 1}) {
 ${cases}
   }
@@ -169,7 +171,7 @@ export function emitInterpreter(context: InterpreterContext, { all: formats }: E
   const bytes = (expression: string) => (scale === 0 ? expression : `(${expression} << ${scale})`);
   const low = scale === 0 ? "ip + d | 0" : `(ip >> ${scale}) + d | 0`;
   const save = `I[${pcWord}] = ${low}; ${budget} = n;`;
-  const reload = `tr = I[${headerWord(hartOffset, "tlbRead")}] >> 2; tw = I[${headerWord(hartOffset, "tlbWrite")}] >> 2;`;
+  const reload = `tr = ${tlbStart(hartOffset, "tlbRead")}; tw = ${tlbStart(hartOffset, "tlbWrite")};`;
   const late = `I[${headerWord(hartOffset, "late")}]`;
   /** From the place of an entry outside the page to the program counter. */
   const cross = [
@@ -250,11 +252,11 @@ export function emitInterpreter(context: InterpreterContext, { all: formats }: E
   const carry = wide ? `if ((${low}) >>> 0 < pv >>> 0) I[${pcWord + 1}] = ph + 1 | 0; ` : "";
   const mask = fetchMaskOf(frontEnd);
   const page = mask === -PAGE_SIZE ? "pv" : `(pl & ${mask})`;
-  const mismatch = wide ? " || ph !== I[e + 1]" : "";
+  const mismatch = wide ? ` || ph !== ${tlbWord("e", "pageHigh")}` : "";
   return `function interpret(hot, scratch) {
   let n = ${budget};
   let pl = I[${pcWord}], ph = ${wide ? `I[${pcWord + 1}]` : "0"};
-  let tr = I[${headerWord(hartOffset, "tlbRead")}] >> 2, tw = I[${headerWord(hartOffset, "tlbWrite")}] >> 2;
+  let tr = ${tlbStart(hartOffset, "tlbRead")}, tw = ${tlbStart(hartOffset, "tlbWrite")};
   let ip = 0, base = 0, d = 0, pv = 0;
   let start = scratch;
   enter: for (;;) {
@@ -263,9 +265,9 @@ export function emitInterpreter(context: InterpreterContext, { all: formats }: E
     if (start > 0) {
       ip = start; d = pl - ${scale === 0 ? "ip" : `(ip >> ${scale})`} | 0; base = ip + 1073741824 | 0; start = 0;
     } else {
-      const e = (pl >>> 10 & ${(TLB_ENTRIES - 1) * 4}) + (I[${headerWord(hartOffset, "tlbFetch")}] >> 2) | 0;
-      if (${page} !== I[e]${mismatch}) { ${budget} = n; return ${InterpreterExit.fetch}; }
-      base = imul(I[e + 3], ${context.pageWords}) + ${context.arenaWord} | 0;
+      const e = ${tlbEntry("pl", `(${tlbStart(hartOffset, "tlbFetch")})`, PAGE_SIZE)};
+      if (${page} !== ${tlbWord("e", "page")}${mismatch}) { ${budget} = n; return ${InterpreterExit.fetch}; }
+      base = imul(${tlbWord("e", "codePage")}, ${context.pageWords}) + ${context.arenaWord} | 0;
       ip = base + ${bytes("(pl & 4095)")} | 0;
       d = pl - ${scale === 0 ? "ip" : `(ip >> ${scale})`} | 0;
       const c = C[ip >> 1] + 1 | 0;

@@ -26,39 +26,19 @@
  * Slow paths leave the locals alone: a trap changes no slot but the program counter's. Helpers that touch slots find
  * them written back.
  */
-import {
-  chargedBefore,
-  costOf,
-  costOfInsn,
-  type InsnMark,
-  type Operation,
-  type StateShape,
-} from "@hyperfile/decoder";
-import { type header, PAGE_SIZE, STATE_OFFSET, TLB_ENTRIES } from "../../memory/layout.js";
-import { callSite } from "../../mmu/ports.js";
-import { fixedTarget, knownTarget } from "../../region/graph.js";
+import { costOf, type Operation, type Value } from "@hyperfile/decoder";
+import { type header, PAGE_SIZE, STATE_OFFSET } from "../../memory/layout.js";
+import { NodeSites, type RegionContext, RegionSlots } from "../../region/emission.js";
+import type { Place } from "../../region/graph.js";
 import type { StructuredEdge, StructuredNode } from "../../region/structure.js";
-import { CHARGE_MASK } from "./block.js";
-import { type EmitterHost, headerWord, JsEmitter, takeLate } from "./emitter.js";
+import { type RegionEmitter, walkRegion } from "../../region/walker.js";
+import { type EmitterHost, JsEmitter, takeLate } from "./emitter.js";
+import { headerWord } from "./header-word.js";
+import { tlbEntry, tlbStart, tlbWord } from "./tlb.js";
 import type { Values } from "./values.js";
 
-/** What a region's code depends on besides its blocks. */
-export interface JsRegionContext {
-  readonly shape: StateShape;
-  /** Byte offset of the hart's block in linear memory. */
-  readonly hartOffset: number;
-  readonly wideAddresses: boolean;
-  /** Bytes of which every instruction's address is a multiple. */
-  readonly alignment: number;
-  /** Bytes of the pages in which loads and stores are translated; 4096 unless given. */
-  readonly pageBytes?: number;
-  /** Address of the head's page, if the region runs there only; addresses have 32 bits then. */
-  readonly pageAddress?: number;
-  /** Byte offset of the slot with the accrued floating-point flags: slow paths change it, so it stays in memory. */
-  readonly flagsOffset: number | undefined;
-  /** Code page's index of each page that the region covers, by its distance in pages from the head's page. */
-  readonly pages: ReadonlyMap<number, number>;
-}
+/** Greatest charge that an instruction may take beside what it costs, as a mask. */
+const CHARGE_MASK = 0xffff;
 
 /**
  * The text of the region with this head: an expression whose value is the region's function.
@@ -66,53 +46,51 @@ export interface JsRegionContext {
  */
 export const emitJsRegion = (
   head: StructuredNode,
-  context: JsRegionContext,
+  context: RegionContext,
   noteAt?: (place: number) => string | undefined,
 ): string => new RegionPrinter(head, context, noteAt).print();
 
-/** A slot's element in locals; `high` is empty where it has 32 bits, `number` where it is not kept as a double. */
-interface CachedSlot {
-  readonly word: number;
+/** The locals of a slot's element; `high` is empty where it has 32 bits, `number` where it is not kept as a double. */
+interface SlotLocals {
   readonly low: string;
   readonly high: string;
   readonly number: string;
-  written: boolean;
 }
 
 /** The local of a slot's element. Values are called `v5_0` and the like: a slot with such a name gets another. */
 const elementName = ({ slot, index }: Operation): string =>
   `${/^[vlhts]\d+$/.test(slot!) ? `slot_${slot}` : slot}_${(index as number) ?? 0}`;
 
-/** Word 3 of a fetch TLB entry: the code page's index. */
-const CODE_PAGE = 3;
-
-class RegionPrinter {
-  private readonly slots = new Map<string, CachedSlot>();
+class RegionPrinter implements RegionEmitter<Values> {
+  readonly exitsAreJumps = true;
+  private readonly slots: RegionSlots<SlotLocals>;
   /** Slots' elements that are computed with as doubles. */
   private readonly doubles = new Set<string>();
   private readonly lines: string[] = [];
   private readonly pcWord: number;
   private readonly manyPages: boolean;
-  private usesLoads = false;
-  private usesStores = false;
   private depth = 1;
 
   constructor(
     private readonly head: StructuredNode,
-    private readonly context: JsRegionContext,
+    private readonly context: RegionContext,
     private readonly noteAt: ((place: number) => string | undefined) | undefined,
   ) {
     this.pcWord = (context.hartOffset + STATE_OFFSET + context.shape.slots.get("pc")!.offset) >> 2;
     this.manyPages = context.pages.size > 1;
     if (context.flagsOffset !== undefined) this.findDoubles(head);
-    this.survey(head);
+    this.slots = new RegionSlots(head, context, (operation, address, wide) => {
+      const low = elementName(operation);
+      const number = this.doubles.has(low) && wide && address % 8 === 0 ? `$${low}` : "";
+      return { low, high: wide ? `${low}h` : "", number };
+    });
   }
 
   print(): string {
     this.printEntry();
     this.open("leave: {");
     this.open("bail: {");
-    this.printTree(this.head);
+    walkRegion(this.head, this.context, this);
     this.close();
     this.line(`${this.writeBack()} return null;`);
     this.close();
@@ -144,18 +122,6 @@ class RegionPrinter {
     return `I[${headerWord(this.context.hartOffset, field)}]`;
   }
 
-  /** Finds the slots that the blocks name. */
-  private survey(at: StructuredNode): void {
-    for (const operation of at.node.block.operations) {
-      if (operation.op === "get" || operation.op === "set") {
-        const slot = this.cached(operation);
-        if (slot !== undefined && operation.op === "set") slot.written = true;
-      } else if (operation.op === "load") this.usesLoads = true;
-      else if (operation.op === "store") this.usesStores = true;
-    }
-    for (const child of at.children) this.survey(child);
-  }
-
   private findDoubles(at: StructuredNode): void {
     const { operations } = at.node.block;
     const read = new Set<number>();
@@ -171,35 +137,21 @@ class RegionPrinter {
     for (const child of at.children) this.findDoubles(child);
   }
 
-  private cached(operation: Operation): CachedSlot | undefined {
-    const { shape, hartOffset, flagsOffset } = this.context;
-    const { offset, stride } = shape.slots.get(operation.slot!)!;
-    const index = (operation.index as number) ?? 0;
-    const address = hartOffset + STATE_OFFSET + offset + index * stride;
-    if (address === flagsOffset) return undefined;
-    const low = elementName(operation);
-    let slot = this.slots.get(low);
-    if (slot === undefined) {
-      const number = this.doubles.has(low) && stride === 8 && address % 8 === 0 ? `$${low}` : "";
-      slot = { word: address >> 2, low, high: stride === 8 ? `${low}h` : "", number, written: false };
-      this.slots.set(low, slot);
-    }
-    return slot;
-  }
-
   /** What gives each local of the slots its content. */
   private readSlots(): string[] {
-    return [...this.slots.values()].flatMap(({ word, low, high, number }) => [
-      `${low} = I[${word}]`,
-      ...(high === "" ? [] : [`${high} = I[${word + 1}]`]),
-      ...(number === "" ? [] : [`${number} = D[${word >> 1}]`]),
+    return [...this.slots].flatMap(({ address, local: { low, high, number } }) => [
+      `${low} = I[${address >> 2}]`,
+      ...(high === "" ? [] : [`${high} = I[${(address >> 2) + 1}]`]),
+      ...(number === "" ? [] : [`${number} = D[${address >> 3}]`]),
     ]);
   }
 
   private writeBack(): string {
     const statements: string[] = [];
-    for (const { word, low, high, number, written } of this.slots.values()) {
+    for (const { address, written, local } of this.slots) {
       if (!written) continue;
+      const { low, high, number } = local;
+      const word = address >> 2;
       const halves = `I[${word}] = ${low};${high === "" ? "" : ` I[${word + 1}] = ${high};`}`;
       statements.push(
         number === ""
@@ -211,8 +163,12 @@ class RegionPrinter {
   }
 
   private loadTlbs(declare: "let " | ""): string {
-    const reads = this.usesLoads ? `${declare}tr = ${this.word("tlbRead")} >> 2; ` : "";
-    const writes = this.usesStores ? `${declare}tw = ${this.word("tlbWrite")} >> 2;` : "";
+    const reads = this.slots.usesLoads
+      ? `${declare}tr = ${tlbStart(this.context.hartOffset, "tlbRead")}; `
+      : "";
+    const writes = this.slots.usesStores
+      ? `${declare}tw = ${tlbStart(this.context.hartOffset, "tlbWrite")};`
+      : "";
     return `${reads}${writes}`.trim();
   }
 
@@ -250,34 +206,32 @@ class RegionPrinter {
   /** Leaves, with nothing done, unless the fetch TLB has the code page `index` at this distance. */
   private confirmPage(distance: number, index: number): void {
     const [low, high] = this.address(distance * PAGE_SIZE);
-    const entry = `(${low} >>> 10 & ${(TLB_ENTRIES - 1) * 4}) + (${this.word("tlbFetch")} >> 2) | 0`;
-    const mismatch = this.context.wideAddresses ? ` || I[e + 1] !== ${high}` : "";
+    const { hartOffset, wideAddresses } = this.context;
+    const entry = tlbEntry(low, `(${tlbStart(hartOffset, "tlbFetch")})`, PAGE_SIZE);
+    const mismatch = wideAddresses ? ` || ${tlbWord("e", "pageHigh")} !== ${high}` : "";
     this.line(
-      `{ const e = ${entry}; if (I[e] !== ${low}${mismatch} || I[e + ${CODE_PAGE}] !== ${index}) return null; }`,
+      `{ const e = ${entry}; if (${tlbWord("e", "page")} !== ${low}${mismatch} || ${tlbWord("e", "codePage")} !== ${index}) return null; }`,
     );
   }
 
-  /** A node and everything that it dominates. */
-  private printTree(at: StructuredNode): void {
-    const merges = at.children.filter((child) => child.isMerge).reverse();
-    if (!at.isLoop) return this.printWithin(at, merges);
+  openLoop(at: StructuredNode): void {
     this.open(`L${at.order}: for (;;) {`);
-    this.line(`if (n < ${at.longest}) { ${this.savePc(this.address(at.node.place))} break leave; }`);
-    this.printWithin(at, merges);
+    this.line(`if (n < ${at.longest}) { ${this.leaveAt(at.node.place)} }`);
+  }
+
+  closeLoop(): void {
     this.close();
   }
 
-  /** A node's block inside one labelled block for each merge point that it dominates; the points follow. */
-  private printWithin(at: StructuredNode, merges: readonly StructuredNode[]): void {
-    const [merge, ...rest] = merges;
-    if (merge === undefined) return this.printNode(at);
+  openMerge(merge: StructuredNode): void {
     this.open(`M${merge.order}: {`);
-    this.printWithin(at, rest);
-    this.close();
-    this.printTree(merge);
   }
 
-  private printNode(at: StructuredNode): void {
+  closeMerge(): void {
+    this.close();
+  }
+
+  block(at: StructuredNode, end: (exit: Operation, values: Values, isLate: boolean) => void): void {
     const { context } = this;
     const { block } = at.node;
     this.line(`n = n - ${costOf(block)} | 0;`);
@@ -286,7 +240,7 @@ class RegionPrinter {
       context.shape,
       context.hartOffset,
       context.wideAddresses,
-      this.hostOf(at),
+      this.hostOf(at, end),
       context.pageBytes ?? PAGE_SIZE,
     );
     // Lines are taken as they come: the block's exit prints the blocks that follow.
@@ -295,110 +249,91 @@ class RegionPrinter {
 
   // -- control flow
 
-  /** The statement that goes along an edge; undefined if its target is printed in place. */
-  private jumpAlong(edge: StructuredEdge): string | undefined {
-    if (edge.kind === "exit") return `${this.savePc(this.address(edge.place))} break leave;`;
-    if (edge.kind === "back") return `continue L${edge.to.order};`;
-    return edge.to.isMerge ? `break M${edge.to.order};` : undefined;
+  /** Statements that store the program counter and leave. */
+  private leaveAt(place: Place): string {
+    return `${this.savePc(this.address(place))} break leave;`;
   }
 
-  private printEdge(edge: StructuredEdge): void {
-    const jump = this.jumpAlong(edge);
-    if (jump !== undefined) this.line(jump);
-    else this.printTree((edge as { readonly to: StructuredNode }).to);
+  /** Statements that jump along an edge. */
+  private jumpAlong(edge: StructuredEdge): string {
+    if (edge.kind === "exit") return this.leaveAt(edge.place);
+    return edge.kind === "back" ? `continue L${edge.to.order};` : `break M${edge.to.order};`;
   }
 
-  private printBranch(condition: string, taken: StructuredEdge, notTaken: StructuredEdge): void {
-    const jump = this.jumpAlong(taken);
-    if (jump !== undefined) {
-      this.line(`if (${condition}) { ${jump} }`);
-      this.printEdge(notTaken);
-      return;
-    }
-    const other = this.jumpAlong(notTaken);
-    if (other !== undefined) {
-      this.line(`if (!(${condition})) { ${other} }`);
-      this.printEdge(taken);
-      return;
-    }
-    this.open(`if (${condition}) {`);
-    this.printEdge(taken);
+  go(edge: StructuredEdge): void {
+    this.line(this.jumpAlong(edge));
+  }
+
+  goIf(values: Values, condition: Value, holds: boolean, edge: StructuredEdge): void {
+    const test = values.condition(condition);
+    this.line(`if (${holds ? test : `!(${test})`}) { ${this.jumpAlong(edge)} }`);
+  }
+
+  openIf(values: Values, condition: Value): void {
+    this.open(`if (${values.condition(condition)}) {`);
+  }
+
+  openElse(): void {
     this.depth--;
     this.open("} else {");
-    this.printEdge(notTaken);
+  }
+
+  closeIf(): void {
     this.close();
   }
 
+  leaveLate(values: Values, places: readonly [Place, Place?], condition?: Value): void {
+    const [place, other] = places;
+    const save = (to: Place) => this.savePc(this.address(to));
+    this.leaveIfLate(
+      values,
+      condition === undefined || other === undefined
+        ? save(place)
+        : `if (${values.condition(condition)}) { ${save(place)} } else { ${save(other)} }`,
+    );
+  }
+
   /** Leaves with the program counter that `save` stores, if the last instruction left a note. */
-  private leaveLate(values: Values, save: string): void {
+  private leaveIfLate(values: Values, save: string): void {
     const budget = `${this.word("budget")} = n;`;
     values.line(
       `if (${this.word("late")} !== 0) { ${takeLate(this.context.hartOffset)} ${budget} ${save} break bail; }`,
     );
   }
 
-  private printEnding(at: StructuredNode, operation: Operation, values: Values, isLate: boolean): void {
-    const { context } = this;
-    const { edges, node } = at;
-    const saved = (edge: StructuredEdge) => this.savePc(this.address(placeOf(edge)));
-    const jumps =
-      fixedTarget(node.block, operation, context.alignment) !== undefined ||
-      (context.pageAddress !== undefined &&
-        knownTarget(node.block, operation, context.alignment) !== undefined);
-    if (operation.op === "jump" || jumps) {
-      if (isLate) this.leaveLate(values, saved(edges[0]!));
-      this.printEdge(edges[0]!);
-    } else if (operation.op === "branch") {
-      const [taken, notTaken] = edges as readonly [StructuredEdge, StructuredEdge];
-      if (isLate) {
-        const test = values.condition(operation.args[0]!);
-        this.leaveLate(values, `if (${test}) { ${saved(taken)} } else { ${saved(notTaken)} }`);
-      }
-      this.printBranch(values.condition(operation.args[0]!), edges[0]!, edges[1]!);
-    } else if (operation.op === "jumpr") {
-      const target = operation.args[0]!;
-      const [expected] = edges;
-      const found = [values.atom(target), context.wideAddresses ? values.atomHigh(target) : "ph"];
-      // The program counter may be anywhere: both halves are saved.
-      const there = `I[${this.pcWord}] = ${found[0]};${context.wideAddresses ? ` I[${this.pcWord + 1}] = ${found[1]};` : ""}`;
-      if (isLate) this.leaveLate(values, there);
-      const save = `${there} break leave;`;
-      if (expected === undefined) {
-        values.line(save);
-        return;
-      }
-      const [low, high] = this.address(placeOf(expected));
-      const differs = context.wideAddresses ? ` || ${found[1]} !== ${high}` : "";
-      values.line(`if (${found[0]} !== ${low}${differs}) { ${save} }`);
-      this.printEdge(expected);
-    } else {
-      if (isLate) values.line(`if (${this.word("late")} !== 0) { ${takeLate(context.hartOffset)} }`);
-      values.line("break bail;");
-    }
+  indirect(values: Values, address: Value, isLate: boolean, expected: Place | undefined): void {
+    const { wideAddresses } = this.context;
+    const [low, high] = [values.atom(address), wideAddresses ? values.atomHigh(address) : "ph"];
+    // The program counter may be anywhere: both halves are saved.
+    const save = `I[${this.pcWord}] = ${low};${wideAddresses ? ` I[${this.pcWord + 1}] = ${high};` : ""}`;
+    if (isLate) this.leaveIfLate(values, save);
+    if (expected === undefined) return values.line(`${save} break leave;`);
+    const [expectedLow, expectedHigh] = this.address(expected);
+    const differs = wideAddresses ? ` || ${high} !== ${expectedHigh}` : "";
+    values.line(`if (${low} !== ${expectedLow}${differs}) { ${save} break leave; }`);
   }
 
-  private hostOf(at: StructuredNode): EmitterHost {
-    const { node } = at;
-    let current: InsnMark = { offset: 0, length: 0, ordinal: 0 };
-    const pageOfNode = Math.floor(node.place / PAGE_SIZE) * PAGE_SIZE;
-    const offset = node.place - pageOfNode;
+  bail(values: Values, isLate: boolean): void {
+    if (isLate) values.line(`if (${this.word("late")} !== 0) { ${takeLate(this.context.hartOffset)} }`);
+    values.line("break bail;");
+  }
+
+  private hostOf({ node, order }: StructuredNode, exit: EmitterHost["exit"]): EmitterHost {
+    const sites = new NodeSites(node);
     const unknown = () => {
       throw new Error("a field in a region: fields are known here");
     };
     return {
-      suffix: `_${at.order}`,
+      suffix: `_${order}`,
       mark: (mark) => {
-        current = mark;
-        const note = this.noteAt?.(node.place + mark.offset);
+        const place = sites.mark(mark);
+        const note = this.noteAt?.(place);
         if (note !== undefined) this.line(`// ${note}`);
       },
-      site: () => {
-        const unretired = costOf(node.block) - chargedBefore(current);
-        return String(callSite(offset + current.offset, current.length, unretired, costOfInsn(current)));
-      },
+      site: () => String(sites.site),
       charge: (units) => `n = n - (${units} & ${CHARGE_MASK}) | 0;`,
       beforeSlowPath: () =>
-        `${this.word("budget")} = n;${this.manyPages ? ` ${this.savePc(this.address(pageOfNode))}` : ""}`,
+        `${this.word("budget")} = n;${this.manyPages ? ` ${this.savePc(this.address(sites.page))}` : ""}`,
       bail: () => "break bail;",
       spill: () => this.writeBack(),
       bailSpilled: () => "return null;",
@@ -407,14 +342,11 @@ class RegionPrinter {
       field: unknown,
       fieldIndex: unknown,
       slotLocals: (operation) => {
-        const slot = this.cached(operation);
-        return slot === undefined ? undefined : [slot.low, slot.high, slot.number];
+        const local = this.slots.of(operation)?.local;
+        return local === undefined ? undefined : [local.low, local.high, local.number];
       },
       flagsWord: this.context.flagsOffset === undefined ? undefined : this.context.flagsOffset >> 2,
-      exit: (operation, values, isLate) => this.printEnding(at, operation, values, isLate),
+      exit,
     };
   }
 }
-
-/** Where an edge leads. */
-const placeOf = (edge: StructuredEdge): number => (edge.kind === "exit" ? edge.place : edge.to.node.place);

@@ -11,7 +11,7 @@
  * - Every value of a local, argument, index and store is an integer by construction; `null` is only returned. The
  *   exceptions are numbers: locals whose names begin with `$`, elements of the views `D` and `F`, and what the functions in
  *   `doubles.ts` take and give as such.
- * - The page's functions `P` and the dispatcher's `jump` are only returned: `return P[4]`, `return jump()`.
+ * - The dispatcher's `jump` is only returned: `return jump()`.
  * - A loop of a translation begins with its charge: it leaves where the budget, a word or a local, is too small, and
  *   lowers it; whatever else is stored there lowers it too, or leaves it as it is. The interpreter is told apart by
  *   its name.
@@ -89,7 +89,6 @@ const INTERPRETER = "interpret";
 const COLD_HANDLERS = /^cold\d+$/;
 /** Labels: the interpreter's loop; of a region its ends, loops and merge points. */
 const LABELS = /^(enter|leave|bail|[LM]\d+)$/;
-const PAGE_FUNCTIONS = "P";
 /** Views whose elements are doubles. */
 const numberViews: ReadonlySet<string> = new Set(["D", "F"]);
 const DISPATCHER = "jump";
@@ -284,23 +283,11 @@ class Walk {
     const { argument } = node;
     if (!argument) refuse(node, "return without a value");
     if (argument.type === "Literal" && argument.raw === "null") return;
-    if (argument.type === "MemberExpression" && this.isPageFunction(argument)) {
-      if (!this.allowed.has(PAGE_FUNCTIONS)) refuse(argument, `unknown name ${PAGE_FUNCTIONS}`);
-      const { property } = argument;
-      if (!argument.computed || property.type !== "Literal" || !isIndexLiteral(property.value)) {
-        refuse(property, `${PAGE_FUNCTIONS} takes a literal index`);
-      }
-      return;
-    }
     if (argument.type === "CallExpression") {
       this.call(argument);
       return;
     }
     this.integer(argument, "the result");
-  }
-
-  private isPageFunction(node: MemberExpression): boolean {
-    return node.object.type === "Identifier" && node.object.name === PAGE_FUNCTIONS;
   }
 
   private loop(node: ForStatement): void {
@@ -342,7 +329,6 @@ class Walk {
       case "Identifier":
         return this.name(node, node.name);
       case "MemberExpression":
-        if (this.isPageFunction(node)) refuse(node, `${PAGE_FUNCTIONS} outside a return`);
         return this.element(node);
       case "CallExpression":
         if (node.callee.type === "Identifier" && node.callee.name === DISPATCHER) {
@@ -416,7 +402,6 @@ class Walk {
     if (this.locals.has(object.name) || !views.has(object.name))
       refuse(object, `${object.name} is indexed: not a view`);
     if (!this.allowed.has(object.name)) refuse(object, `unknown name ${object.name}`);
-    if (object.name === PAGE_FUNCTIONS) refuse(object, `${PAGE_FUNCTIONS} is written`);
     this.index(property as Expression);
     return numberViews.has(object.name) ? Kind.number : Kind.integer;
   }

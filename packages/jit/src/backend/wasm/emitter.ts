@@ -17,8 +17,9 @@ import {
   type Value,
   type Wide,
 } from "@hyperfile/decoder";
-import { header, TLB_ENTRIES } from "../../memory/layout.js";
+import { header } from "../../memory/layout.js";
 import { amoKinds, lateName } from "../../mmu/ports.js";
+import { tagMask } from "../../mmu/tlb-layout.js";
 import { type AccessGroup, accessGroups, type GroupMember } from "../../passes/access-groups.js";
 import { useCounts } from "../../passes/eliminate-dead.js";
 import { type LateExits, lateExits } from "../../passes/late-exits.js";
@@ -27,6 +28,7 @@ import { floatFunction } from "../js/float-emitter.js";
 import { type FunctionWriter, Op, ValueType } from "./encoder.js";
 import { emitFastFloat } from "./float.js";
 import { emitDivision, emitMultiplyHigh, emitSwapBytes, plainOpcodes } from "./integer.js";
+import { loadTlbTag, loadTlbWord, writeTlbEntry } from "./tlb.js";
 import type { Temporaries, ValueWriter } from "./value-writer.js";
 
 /** What differs between a region and an interpreter's handler. */
@@ -80,8 +82,6 @@ export interface WasmContext {
 }
 
 const { i32, i64 } = ValueType;
-/** Where in a TLB entry the addend is. */
-const ADDEND = 8;
 
 /** Prints one block. */
 export class WasmEmitter implements ValueWriter {
@@ -350,16 +350,11 @@ export class WasmEmitter implements ValueWriter {
     const entry = this.temporaries.take(i32);
     writer.get(place);
     if (wide) writer.op(Op.i32_wrap_i64);
-    writer.i32(Math.log2(this.context.pageBytes) - 4);
-    writer.op(Op.i32_shr_u);
-    writer.i32((TLB_ENTRIES - 1) << 4);
-    writer.op(Op.i32_and);
-    writer.get(tlb);
-    writer.op(Op.i32_add);
+    writeTlbEntry(writer, this.context.pageBytes, () => writer.get(tlb));
     writer.tee(entry);
-    writer.memory(wide ? Op.i64_load : Op.i32_load);
+    loadTlbTag(writer, wide);
     writer.get(place);
-    const mask = -this.context.pageBytes | (bytes - 1);
+    const mask = tagMask(this.context.pageBytes, bytes);
     if (wide) {
       writer.i64(mask, -1);
       writer.op(Op.i64_and);
@@ -450,7 +445,7 @@ export class WasmEmitter implements ValueWriter {
     writer.get(access.address);
     if (wide) writer.op(Op.i32_wrap_i64);
     writer.get(access.entry);
-    writer.memory(Op.i32_load, ADDEND);
+    loadTlbWord(writer, "addend");
     writer.op(Op.i32_add);
   }
 

@@ -13,7 +13,7 @@
  * that a jump may reach without leaving the page; `page` the page's virtual address; `n` remaining budget.
  */
 import { costOf, type Operation } from "@hyperfile/decoder";
-import { header, PAGE_SIZE, STATE_OFFSET, TLB_ENTRIES } from "../../memory/layout.js";
+import { header, PAGE_SIZE, STATE_OFFSET } from "../../memory/layout.js";
 import { callSite } from "../../mmu/ports.js";
 import { eliminateDead } from "../../passes/eliminate-dead.js";
 import {
@@ -28,6 +28,7 @@ import {
 import type { InterpreterContext } from "../js/interpreter.js";
 import { WasmEmitter, type WasmHost } from "./emitter.js";
 import { type FunctionWriter, type ModuleWriter, Op, type Signature, ValueType } from "./encoder.js";
+import { loadTlbTag, loadTlbWord, writeTlbEntry } from "./tlb.js";
 import { Temporaries } from "./value-writer.js";
 
 const { i32, i64 } = ValueType;
@@ -42,9 +43,6 @@ export interface WasmInterpreterContext extends InterpreterContext {
   /** Byte offset of the slot with the accrued floating-point flags, if there is one. */
   readonly flagsOffset: number | undefined;
 }
-
-/** Word 3 of a fetch TLB entry: the code page's index. */
-const CODE_PAGE = 12;
 
 /** Adds the function `interpret(hot, scratch)` to `module`. */
 export function emitWasmInterpreter(
@@ -243,14 +241,9 @@ class InterpreterWriter {
     writer.set(locals.scratch);
     writer.else();
     this.pushLowPc();
-    writer.i32(8);
-    writer.op(Op.i32_shr_u);
-    writer.i32((TLB_ENTRIES - 1) << 4);
-    writer.op(Op.i32_and);
-    writer.loadAt(Op.i32_load, this.header("tlbFetch"));
-    writer.op(Op.i32_add);
+    writeTlbEntry(writer, PAGE_SIZE, () => writer.loadAt(Op.i32_load, this.header("tlbFetch")));
     writer.tee(entry);
-    writer.memory(this.wide ? Op.i64_load : Op.i32_load);
+    loadTlbTag(writer, this.wide);
     const mask = fetchMaskOf(context.frontEnd);
     if (mask === -PAGE_SIZE) writer.get(locals.page);
     else {
@@ -265,7 +258,7 @@ class InterpreterWriter {
     this.leave(InterpreterExit.fetch);
     writer.end();
     writer.get(entry);
-    writer.memory(Op.i32_load, CODE_PAGE);
+    loadTlbWord(writer, "codePage");
     writer.i32(context.pageWords * 4);
     writer.op(Op.i32_mul);
     writer.i32(context.arenaWord * 4);

@@ -1,0 +1,100 @@
+/**
+ * Snapshots as files. A snapshot is written beside its place, under a name that begins with a dot, made durable, and
+ * renamed: whatever goes wrong on the way (a full disk, a crash), the file of that name is the old one or the new one,
+ * whole. It holds all that a guest
+ * knows, so only its owner may read it, whatever the umask says.
+ */
+import { constants } from "node:fs";
+import { open, rename, unlink } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { zstdCodec } from "../codec.js";
+import { SnapshotError } from "../errors.js";
+import { encodeMachine, restoreMachine, type SnapshotMachine, type SnapshotReport } from "../machine.js";
+
+/** The file operations that a snapshot is written with; tests replace them. */
+export interface SnapshotFiles {
+  readonly open: typeof open;
+  readonly rename: typeof rename;
+  readonly unlink: typeof unlink;
+}
+
+/** Whose they are: read and written by the owner. */
+const OWNER_ONLY = 0o600;
+const IN_PROGRESS = ".snapshot-in-progress";
+/** Largest file that is read. */
+const MAXIMUM_BYTES = 0x200000000;
+
+let written = 0;
+
+/**
+ * Saves a machine that stands still.
+ * @throws SnapshotError `E_SNAPSHOT_FILE`: the file of that name, if there was one, is as it was
+ */
+export async function saveSnapshotFile(
+  path: string,
+  machine: SnapshotMachine,
+  files: SnapshotFiles = { open, rename, unlink },
+): Promise<SnapshotReport> {
+  const { pieces, report } = encodeMachine(machine, await zstdCodec());
+  const beside = join(dirname(path), `.${process.pid}-${written++}${IN_PROGRESS}`);
+  try {
+    const file = await files.open(beside, "wx", OWNER_ONLY);
+    try {
+      // A umask may have taken more away than anybody wanted.
+      await file.chmod(OWNER_ONLY);
+      for (const piece of pieces) await file.writeFile(piece);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await files.rename(beside, path);
+  } catch (cause) {
+    await files.unlink(beside).catch(() => {});
+    throw fileError(`can't write the snapshot ${path}`, cause);
+  }
+  return report;
+}
+
+/**
+ * Restores a machine from a file. Pages come in as they are used unless `lazy` is false.
+ * @throws SnapshotError; see `restoreMachine`
+ */
+export async function restoreSnapshotFile(
+  path: string,
+  machine: SnapshotMachine,
+  options: { readonly lazy?: boolean } = {},
+): Promise<SnapshotReport> {
+  const codec = await zstdCodec();
+  return restoreMachine(await readWhole(path), machine, codec, { lazy: options.lazy ?? true });
+}
+
+/** The content of a file, which is opened once; of nothing else, so that a FIFO keeps nobody waiting. */
+async function readWhole(path: string): Promise<Uint8Array> {
+  try {
+    const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    try {
+      const stat = await file.stat();
+      if (!stat.isFile()) throw new Error("it is no regular file");
+      if (stat.size > MAXIMUM_BYTES) throw new Error(`it has more than ${MAXIMUM_BYTES / 2 ** 30} GiB`);
+      return await file.readFile();
+    } finally {
+      await file.close();
+    }
+  } catch (cause) {
+    throw fileError(`can't read the snapshot ${path}`, cause);
+  }
+}
+
+const reasons: Readonly<Record<string, string>> = {
+  ENOSPC: "the disk is full: make room and try again",
+  EDQUOT: "the disk quota is used up: make room and try again",
+  ENOENT: "there is no such file or folder",
+  EACCES: "access is denied",
+  EROFS: "the file system is read-only",
+  EISDIR: "it is no regular file",
+};
+
+function fileError(what: string, cause: unknown): SnapshotError {
+  const { code = "", message = "" } = cause as { code?: string; message?: string };
+  return new SnapshotError("E_SNAPSHOT_FILE", `${what}: ${reasons[code] ?? message}`, undefined, { cause });
+}

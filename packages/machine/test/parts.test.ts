@@ -1,0 +1,376 @@
+/** Devices of a user's own on the board: seen by the guest, described, reset, saved, restored, cloned, let go of. */
+import { assemble } from "@hyperfile/decoder";
+import {
+  type BoardPart,
+  type DeviceState,
+  findNode,
+  type IrqLine,
+  type MmioDevice,
+  mmioPart,
+  parseTree,
+  RAM_BASE,
+  readCells,
+  readStrings,
+  StateReader,
+  virtIrq,
+  virtioRng,
+  virtMap,
+} from "@hyperfile/devices";
+import { expect, it } from "vitest";
+import { encodeMachine, type RiscvVirtOptions, restoreMachine, riscvVirt, zstdCodec } from "../src/index.js";
+
+const codec = await zstdCodec();
+const MEBIBYTE = 1 << 20;
+const LIMIT = 500;
+const ALARMS = 6;
+
+/** Counts what is written to it; at each `LIMIT` it interrupts until it is acknowledged. */
+class Counter implements MmioDevice {
+  readonly name = "counter";
+  readonly counters = { alarms: 0 };
+  disposed = 0;
+  readonly widths = new Set<number>();
+  readonly wide = {
+    read: (_offset: number, words: Uint32Array) => {
+      this.widths.add(8);
+      words[0] = this.count;
+      words[1] = this.isRinging ? 1 : 0;
+    },
+    write: () => {},
+  };
+  private count = 0;
+  private isRinging = false;
+
+  constructor(private readonly irq: IrqLine) {}
+
+  read(offset: number, size: number): number {
+    this.widths.add(size);
+    return offset === 0 ? this.count : this.isRinging ? 1 : 0;
+  }
+  write(offset: number): void {
+    if (offset === 0 && ++this.count % LIMIT === 0) this.ring(true);
+    else if (offset === 4) this.ring(false);
+  }
+  reset(): void {
+    this.count = 0;
+    this.ring(false);
+  }
+  save(): DeviceState {
+    return { count: this.count, ringing: this.isRinging };
+  }
+  restore(state: DeviceState): void {
+    const reader = new StateReader(this.name, state);
+    this.count = reader.integer("count", 0xffffffff);
+    this.ring(reader.boolean("ringing"));
+  }
+  dispose(): void {
+    this.disposed++;
+  }
+  private ring(isRinging: boolean): void {
+    if (isRinging && !this.isRinging) this.counters.alarms++;
+    this.isRinging = isRinging;
+    this.irq.set(isRinging);
+  }
+}
+
+const made: Counter[] = [];
+const counter = (options: Partial<BoardPart> = {}): BoardPart => ({
+  ...mmioPart({
+    name: "counter",
+    base: virtMap.platform.base,
+    size: 0x1000,
+    interrupt: virtIrq.firstPlatform,
+    compatible: "acme,counter",
+    make: ({ interrupts }) => {
+      const device = new Counter(interrupts[0]!);
+      made.push(device);
+      return device;
+    },
+  }),
+  ...options,
+});
+
+/** Prints the count at its start, counts, prints a dot at each alarm, and powers off after the last. */
+const { bytes: code } = assemble(
+  `
+        la   t0, alarm
+        csrw mtvec, t0
+        li   t0, 0xc000100      # priority of source 64
+        li   t1, 1
+        sw   t1, 0(t0)
+        li   t0, 0xc002008      # its enable bit
+        sw   t1, 0(t0)
+        li   t0, 0x800
+        csrw mie, t0
+        li   s0, 0x4000000      # the counter
+        li   s1, 0x10000000     # the UART
+        li   s2, ${ALARMS}
+        ld   a0, 0(s0)
+        addi a0, a0, '0'
+        sb   a0, 0(s1)
+        csrsi mstatus, 8
+1:      sw   zero, 0(s0)
+        addi a1, a1, 1
+        j    1b
+        .balign 4
+alarm:  li   t0, 0xc200004
+        lw   t1, 0(t0)          # claim
+        lw   t2, 4(s0)
+        beqz t2, 2f
+        sw   zero, 4(s0)
+        li   t2, '.'
+        sb   t2, 0(s1)
+        addi s2, s2, -1
+2:      sw   t1, 0(t0)          # complete
+        bnez s2, 3f
+        li   t0, 0x100000
+        li   t1, 0x5555
+        sw   t1, 0(t0)
+3:      mret`,
+  { xlen: 64, origin: RAM_BASE },
+);
+
+/** A machine with the counter, and what it printed. */
+function machineWith(options: Partial<RiscvVirtOptions> = {}) {
+  const terminal = {
+    text: "",
+    write: (bytes: Uint8Array) => void (terminal.text += new TextDecoder().decode(bytes)),
+  };
+  const machine = riscvVirt({
+    ramBytes: MEBIBYTE,
+    boot: { code },
+    console: terminal,
+    parts: [counter()],
+    clock: "virtual",
+    slice: 400,
+    instructions: 200_000,
+    ...options,
+  });
+  return { machine, terminal };
+}
+
+const OFF = { kind: "off", status: 0 } as const;
+
+it("a guest sees it, by accesses of the widths that it takes, and hears its interrupt", async () => {
+  made.length = 0;
+  const { machine, terminal } = machineWith();
+  expect(await machine.run()).toEqual(OFF);
+  expect(terminal.text).toBe(`0${".".repeat(ALARMS)}`);
+  expect([...made[0]!.widths].sort()).toEqual([4, 8]);
+  expect(machine.statistics()).toMatchObject({ devices: { counter: { alarms: ALARMS } } });
+  const { root } = parseTree(machine.board.deviceTree({ isa: "rv64i", mmu: "sv39" }));
+  const node = findNode(root, "/soc/counter@4000000")!;
+  expect(readStrings(node.properties.compatible!)).toEqual(["acme,counter"]);
+  expect(readCells(node.properties.interrupts!)).toEqual([64]);
+  expect(made[0]!.disposed).toBe(0);
+  machine.free();
+  machine.free();
+  expect(made[0]!.disposed).toBe(1);
+});
+
+it("it is saved, restored and cloned with the machine, and the run goes on as if nothing had been", async () => {
+  const whole = machineWith();
+  expect(await whole.machine.run()).toEqual(OFF);
+  made.length = 0;
+  const first = machineWith();
+  first.machine.observe(() => {
+    if (made[0]!.counters.alarms === 3) first.machine.stop("seen");
+  });
+  expect(await first.machine.run()).toEqual({ kind: "stopped", reason: "seen" });
+  const { pieces } = encodeMachine(first.machine.state, codec);
+  const alarms = first.terminal.text.length - 1;
+
+  const second = machineWith();
+  restoreMachine(Buffer.concat(pieces), second.machine.state, codec);
+  const third = {
+    text: "",
+    write: (bytes: Uint8Array) => void (third.text += new TextDecoder().decode(bytes)),
+  };
+  const clone = first.machine.clone({ console: third });
+  expect(made.length).toBe(3);
+  expect(new Set(made.map((device) => JSON.stringify(device.save()))).size).toBe(1);
+  expect(made[0]!.save().count).toBeGreaterThan(3 * LIMIT - 1);
+  expect(await second.machine.run()).toEqual(OFF);
+  expect(await clone.run()).toEqual(OFF);
+  for (const { text } of [second.terminal, third]) expect(text).toBe(".".repeat(ALARMS - alarms));
+  expect([second.machine.retired(), clone.retired()]).toEqual(Array(2).fill(whole.machine.retired()));
+  clone.free();
+  expect(made.map(({ disposed }) => disposed)).toEqual([0, 0, 1]);
+});
+
+it("it is reset with the machine", async () => {
+  made.length = 0;
+  const { machine, terminal } = machineWith();
+  machine.observe(() => {
+    if (made[0]!.counters.alarms === 2 && machine.loop.counters.resets === 0) machine.reset();
+  });
+  expect(await machine.run()).toEqual(OFF);
+  expect(terminal.text).toBe(`0..0${".".repeat(ALARMS)}`);
+  expect(made).toHaveLength(1);
+});
+
+it("a snapshot of a machine with other parts is refused by their names", async () => {
+  const { machine } = machineWith();
+  const { pieces } = encodeMachine(machine.state, codec);
+  const message = 'devices "console entropy balloon counter", this machine "console entropy balloon"';
+  expect(() =>
+    restoreMachine(Buffer.concat(pieces), machineWith({ parts: [] }).machine.state, codec),
+  ).toThrow(message);
+});
+
+it("what does not fit beside the board's parts is refused, and nothing is kept", () => {
+  for (const [part, code, message] of [
+    [
+      { ranges: [virtMap.uart] },
+      "E_BUS_OVERLAP",
+      "counter (0x10000000 to 0x100000ff) overlaps uart0 (0x10000000 to 0x100000ff): move one of them",
+    ],
+    [
+      { interrupts: [10] },
+      "E_IRQ_TAKEN",
+      "counter (at 0x4000000) wants interrupt 10, which uart0 (at 0x10000000) has: give it another",
+    ],
+    [{ interrupts: [96] }, "E_IRQ_SOURCE", "interrupt source 96 does not exist: use 1 to 95"],
+    [
+      { name: "rtc" },
+      "E_PART_NAME",
+      "rtc (at 0x4000000) has the name of rtc (at 0x101000): call one of them otherwise",
+    ],
+  ] as const) {
+    made.length = 0;
+    expect(() => machineWith({ parts: [counter(part)] })).toThrow(expect.objectContaining({ code, message }));
+    expect(made).toEqual([]);
+  }
+  // Where the machine itself can't be made its devices are let go of.
+  expect(() => machineWith({ boot: { code: new Uint8Array(2 * MEBIBYTE) } })).toThrow();
+  expect(made.map(({ disposed }) => disposed)).toEqual([1]);
+});
+
+it("a clone that can't be made leaves no frame behind", async () => {
+  let isBroken = false;
+  const part = counter();
+  const { machine } = machineWith({
+    parts: [
+      {
+        ...part,
+        make: (context) => {
+          if (isBroken) throw new Error("only one of these");
+          return part.make(context);
+        },
+      },
+    ],
+  });
+  await machine.run();
+  const { pool } = machine.memory;
+  const before = pool.used;
+  isBroken = true;
+  expect(() => machine.clone()).toThrow("only one of these");
+  expect(pool.used).toBe(before);
+});
+
+it("a device whose answers come later is waited for, and holds new work back while it is drained", async () => {
+  const answers: (() => void)[] = [];
+  let isHeld = false;
+  const slow: BoardPart = mmioPart({
+    name: "slow",
+    base: virtMap.platform.base,
+    size: 0x1000,
+    interrupt: virtIrq.firstPlatform,
+    make: ({ interrupts }) => {
+      const line = interrupts[0]!;
+      let asked = 0;
+      const idle: (() => void)[] = [];
+      return {
+        counters: {},
+        read: () => asked,
+        write: (offset: number) => {
+          if (offset === 4) line.set(false);
+          else if (!isHeld) {
+            asked++;
+            answers.push(() => {
+              asked--;
+              line.set(true);
+              for (const resolve of idle.splice(0)) resolve();
+            });
+          }
+        },
+        get busy() {
+          return asked > 0;
+        },
+        drain: () => {
+          isHeld = true;
+          return {
+            drained: asked === 0 ? Promise.resolve() : new Promise<void>((resolve) => idle.push(resolve)),
+            release: () => {
+              isHeld = false;
+            },
+          };
+        },
+        reset: () => {},
+        save: () => {
+          if (asked > 0) throw new Error("still asking");
+          return {};
+        },
+        restore: () => {},
+      };
+    },
+  });
+  const { bytes } = assemble(
+    `   li t0, 0xc000100
+        li t1, 1
+        sw t1, 0(t0)
+        li t0, 0xc002008
+        sw t1, 0(t0)
+        li t0, 0x800
+        csrw mie, t0
+        li s0, 0x4000000
+        sw zero, 0(s0)
+        wfi
+        li t0, 0x100000
+        li t1, 0x5555
+        sw t1, 0(t0)
+        j .`,
+    { xlen: 64, origin: RAM_BASE },
+  );
+  const releases: string[] = [];
+  const gate = {
+    acquire: async () => {},
+    mayContinue: () => true,
+    cancel: () => {},
+    release: (wish: string) => void releases.push(wish),
+  };
+  const { machine } = machineWith({ parts: [slow], boot: { code: bytes }, clock: "host", gate: () => gate });
+  const run = machine.run();
+  while (answers.length === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+  machine.pause();
+  expect(() => encodeMachine(machine.state, codec)).toThrow("still asking");
+  expect(() => machine.clone()).toThrow("still asking");
+  const drain = machine.drain();
+  expect([isHeld, machine.board.busy()]).toEqual([true, true]);
+  setTimeout(answers[0]!, 5);
+  await drain.drained;
+  expect(machine.board.busy()).toBe(false);
+  expect(encodeMachine(machine.state, codec).report.sections).toBeGreaterThan(0);
+  drain.release();
+  machine.resume();
+  expect(await run).toEqual(OFF);
+  // Its guest waited for a device, which is not the same as having nothing to do.
+  expect(releases).toContain("waiting");
+  expect(releases).not.toContain("idle");
+});
+
+it("a virtio device of one's own is made anew for each clone", async () => {
+  let count = 0;
+  const { machine } = machineWith({
+    devices: [
+      "console",
+      () => {
+        count++;
+        return virtioRng({ entropy: (bytes) => bytes.fill(count) });
+      },
+    ],
+  });
+  expect(Object.keys(machine.board.save())).toContain("virtio1:rng");
+  machine.clone();
+  expect(count).toBe(2);
+});
