@@ -18,7 +18,7 @@ const closedFolders = ["packages/decoder/src/ir"];
 /** Files outside `arch/` may not import from inside it, but for the package's index. */
 const archFolder = "packages/jit/src/arch";
 /** Packages in which only folders called riscv may know of RISC-V; indexes name what they export. */
-const neutralPackages = ["decoder", "jit"];
+const neutralPackages = ["decoder", "jit", "broker"];
 /** Words of one architecture, in identifiers or comments. */
 const riscvWords =
   /risc-?v|\brv(32|64)|satp|[ms]status|[hs]fence|\bcsrs?\b|csrr|[ms](tvec|epc|cause|tval|ideleg|edeleg)\b|\bsbi\b|\bpmp\b|\bsv(32|39|48|57)|zicsr|\becall|\bebreak|\bfence\.i|\b[ms]ret\b|\bf(csr|rm|flags)\b|\b(lr|sc)\.[wd]\b|\bxlen|\baddi?w\b/i;

@@ -17,6 +17,9 @@ export default defineConfig({
       "@hyperfile/broker/client": fileURLToPath(new URL("./packages/broker/src/client.ts", import.meta.url)),
       "@hyperfile/broker/node": fileURLToPath(new URL("./packages/broker/src/node.ts", import.meta.url)),
       "@hyperfile/broker": source("broker"),
+      "@hyperfile/machine/guests": fileURLToPath(
+        new URL("./packages/machine/src/guests.ts", import.meta.url),
+      ),
       "@hyperfile/machine/node": fileURLToPath(new URL("./packages/machine/src/node.ts", import.meta.url)),
       "@hyperfile/machine": source("machine"),
     },

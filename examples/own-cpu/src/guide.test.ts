@@ -7,6 +7,7 @@ import * as decoder from "@hyperfile/decoder";
 import * as devices from "@hyperfile/devices";
 import * as jit from "@hyperfile/jit";
 import * as machine from "@hyperfile/machine";
+import * as guests from "@hyperfile/machine/guests";
 import ts from "typescript";
 import { expect, it } from "vitest";
 import { BROKER, bless, blocksOf, GUIDE, outputsOf, programOf, proofsIn, readmes } from "../guide.mjs";
@@ -17,6 +18,7 @@ const modules: Readonly<Record<string, unknown>> = {
   "@hyperfile/devices": devices,
   "@hyperfile/jit": jit,
   "@hyperfile/machine": machine,
+  "@hyperfile/machine/guests": guests,
 };
 
 /** Functions whose body may wait, as modules may. */

@@ -1,6 +1,7 @@
 /** A daemon in this process, with the fake guests, in a folder of its own. */
 import { join } from "node:path";
 import { HostMemory, type ThreadPlace } from "@hyperfile/jit";
+import { guestKinds } from "@hyperfile/machine/guests";
 import { Daemon, type DaemonOptions } from "../src/daemon/node/daemon.js";
 import type { HostFrames } from "../src/memory/ports.js";
 
@@ -27,6 +28,7 @@ export function startDaemon(
     folder: join(folder, "state"),
     threadProgram: new URL("./fake-guests.mjs", import.meta.url),
     version: "1.2.3",
+    guests: guestKinds,
     cores: 2,
     memory: { memoryBytes, mostNodeBytes: 3 * 2 ** 30, makeNode },
     sampleMs: 50,

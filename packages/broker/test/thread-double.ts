@@ -6,6 +6,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { guestIn, HostMemory, poolAt, type ThreadPlace } from "@hyperfile/jit";
+import { guestKinds } from "@hyperfile/machine/guests";
 import type { HostScheduler } from "../src/cpu/node/host-scheduler.js";
 import type { GuestMemoryParts, MakeGuest } from "../src/lifecycle/guest-port.js";
 import { Fleet } from "../src/lifecycle/node/fleet.js";
@@ -111,7 +112,7 @@ export class FleetDouble {
     this.fleet = new Fleet({
       scheduler,
       memory: this.memory,
-      size: { cores: 2, memoryBytes: FRAMES * 4096 },
+      size: { cores: 2, memoryBytes: FRAMES * 4096, guests: guestKinds },
       folder: this.folder,
       threadProgram: new URL("file:///none"),
       restAfterMs,

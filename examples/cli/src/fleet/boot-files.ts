@@ -2,7 +2,7 @@
 import { resolve } from "node:path";
 import type { VmSpec } from "@hyperfile/broker";
 import type { BootImages } from "@hyperfile/machine";
-import { readNamedFile } from "../commands/options.js";
+import { isaWidths, readNamedFile } from "../commands/options.js";
 import { elfWidth } from "../commands/run.js";
 import { prepareDebianGuest } from "../debian/guest.js";
 import { readEmbeddedGuest } from "../embedded-guest.js";
@@ -32,16 +32,17 @@ export async function readBootFiles(spec: VmSpec, folder: string): Promise<BootF
   const program = boot.program === undefined ? undefined : await read("program", boot.program);
   const main = program ?? kernel ?? firmware;
   const declared = main === undefined ? undefined : elfWidth(main.bytes);
-  if (declared !== undefined && spec.xlen !== undefined && declared !== spec.xlen) {
+  const asked = spec.isa === undefined ? undefined : isaWidths[spec.isa as keyof typeof isaWidths];
+  if (declared !== undefined && asked !== undefined && declared !== asked) {
     throw new CliError(
       "E_USAGE",
-      `VM ${spec.name}: ${main!.name} is a ${declared}-bit program, but isa says ${spec.xlen} bits`,
+      `VM ${spec.name}: ${main!.name} is a ${declared}-bit program, but isa says ${asked} bits`,
     );
   }
   const builtin = boot.kernel !== undefined && "builtin" in boot.kernel ? boot.kernel.builtin : undefined;
   const append = [builtin === "debian" ? debianWords(spec) : "", boot.append].filter((part) => part !== "");
   return {
-    xlen: spec.xlen ?? declared ?? 64,
+    xlen: asked ?? declared ?? 64,
     images: {
       append: append.join(" "),
       ...(kernel === undefined ? {} : { kernel }),

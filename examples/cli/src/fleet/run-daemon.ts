@@ -34,6 +34,7 @@ export async function runDaemon(
     version,
     cores: flags.cores ?? size.cores,
     lacks: size.lacks,
+    guests: size.guests,
     memory: {
       memoryBytes: flags.guestMemory ?? size.memoryBytes,
       mostNodeBytes: MOST_FRAME_BYTES,

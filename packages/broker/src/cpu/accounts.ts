@@ -21,7 +21,7 @@ export interface CpuAccounts {
   readonly stopped: number;
 }
 
-/** Time that a guest wanted and did not get: what it should be told as steal (SBI 2.0, chapter 16). */
+/** Time that a guest wanted and did not get: what it should be told as steal. */
 export function stealOf(accounts: CpuAccounts): number {
   return accounts.ready + accounts.limited + accounts.preempted;
 }

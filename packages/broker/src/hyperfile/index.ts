@@ -1,3 +1,4 @@
+export * from "./guest-kinds.js";
 export * from "./order.js";
 export * from "./project-name.js";
 export * from "./read.js";

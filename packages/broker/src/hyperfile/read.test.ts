@@ -1,12 +1,13 @@
 /** Hyperfiles: what a good one means, and the message of every kind of mistake, with its line and field. */
 import { readFileSync } from "node:fs";
+import { guestKinds } from "@hyperfile/machine/guests";
 import { describe, expect, it } from "vitest";
 import { readHyperfile } from "./read.js";
 import { hyperfileSchema } from "./schema.js";
 import { nearest } from "./suggest.js";
 import { HyperfileError, type HyperfileSpec } from "./types.js";
 
-const host = { cores: 4, memoryBytes: 2 ** 31 };
+const host = { cores: 4, memoryBytes: 2 ** 31, guests: guestKinds };
 const read = (text: string): Promise<HyperfileSpec> => readHyperfile(text, "fleet.yaml", host);
 
 /** What the reader complains about, a line a mistake; empty for a good file. */
@@ -662,7 +663,7 @@ describe("a file made to cost time", () => {
     ],
     ["documents", "---\n".repeat(50_000), /./],
   ])("%s", { timeout: 30_000 }, async (_, text, expected) => {
-    const reading = readHyperfile(text, "fleet.yaml", { cores: 1e6, memoryBytes: 2 ** 50 });
+    const reading = readHyperfile(text, "fleet.yaml", { ...host, cores: 1e6, memoryBytes: 2 ** 50 });
     if (typeof expected === "number") expect((await reading).vms).toHaveLength(expected);
     else {
       const error = (await reading.catch((one: unknown) => one)) as HyperfileError;
@@ -709,5 +710,23 @@ describe("suggestions", () => {
     ["zebra", undefined],
   ])("for %s", (word, expected) => {
     expect(nearest(word, ["memory", "cpu", "reservation"])).toBe(expected);
+  });
+});
+
+it("knows the guests that its program has, and no others", async () => {
+  const own = { ...guestKinds.shells.posix, shutdown: "halt now" };
+  const guests = { kernels: { tiny: { shell: "own" } }, shells: { own }, usualShell: "own" };
+  const of = (text: string) => readHyperfile(text, "fleet.yaml", { ...host, guests });
+  const { vms } = await of("vms: { web: { kernel: tiny }, file: { kernel: ./Image } }");
+  expect(vms.map(({ shell, shutdown }) => [shell, shutdown])).toEqual([
+    ["own", "halt now"],
+    ["own", "halt now"],
+  ]);
+  expect(vms[0]!.boot.kernel).toEqual({ builtin: "tiny" });
+  await expect(of("vms: { web: { kernel: debian } }")).rejects.toMatchObject({
+    problems: [{ message: expect.stringMatching(/^there is no kernel debian; .*tiny/) }],
+  });
+  await expect(of("vms: { web: { kernel: tiny, shell: posix } }")).rejects.toMatchObject({
+    problems: [{ message: expect.stringMatching(/^this program knows no shell posix; .*own/) }],
   });
 });

@@ -14,19 +14,18 @@ import {
   ResourceTree,
 } from "../cpu/resource-tree.js";
 import type { FieldPath, HyperfileDocument } from "./document.js";
+import type { GuestKinds } from "./guest-kinds.js";
 import { shortened } from "./message-text.js";
 import { startOrder } from "./order.js";
 import { hint } from "./suggest.js";
 import {
   type BootSpec,
-  builtinKernels,
   DEFAULT_MEMORY_BYTES,
   type DiskSpec,
   HyperfileError,
   type HyperfileSpec,
   type PoolSpec,
   ROOT_POOL,
-  type ShellKind,
   type VmSpec,
 } from "./types.js";
 import {
@@ -39,7 +38,7 @@ import {
   parseSize,
 } from "./units.js";
 
-/** Least and most memory of a guest: room for a small program; RAM begins at 2 GiB, and RV32 ends at 4 GiB. */
+/** Least and most memory of a guest: room for a small program; RAM begins at 2 GiB, and guests of 32 bits end at 4 GiB. */
 const [LEAST_MEMORY, MOST_MEMORY] = [2 ** 20, 2 ** 31];
 const PAGE = 4096;
 /** Least size of a console log: it is kept in two parts. */
@@ -49,11 +48,6 @@ const [LONGEST_FILE, MOST_IN_CIRCLE] = [200, 8];
 /** Default time for a provisioning command: five minutes. */
 const PROVISION_TIMEOUT_MS = 300_000;
 const DEFAULT_LOG_BYTES = 16 * 2 ** 20;
-/** Commands that power guests off, by what reads them. */
-const shutdownCommands: Readonly<Record<ShellKind, string>> = {
-  posix: "poweroff -f",
-  embedded: "poweroff",
-};
 
 /** A value that the schema has checked. */
 type Raw = Readonly<Record<string, unknown>>;
@@ -64,6 +58,8 @@ export interface HostSize {
   readonly memoryBytes: number;
   /** Fields of VMs for which its machines have no device. */
   readonly lacks?: readonly "disks"[];
+  /** The guests that its program knows. */
+  readonly guests: GuestKinds;
 }
 
 /**
@@ -91,7 +87,7 @@ export async function readHyperfile(
   stop();
   checkShape(document);
   stop();
-  const spec = new Reader(document, isFile).read(document.value as Raw, host);
+  const spec = new Reader(document, isFile, host.guests).read(document.value as Raw, host);
   stop();
   return spec;
 }
@@ -107,6 +103,7 @@ class Reader {
   constructor(
     private readonly document: HyperfileDocument,
     private readonly isFile: (path: string) => boolean,
+    private readonly guests: GuestKinds,
   ) {}
 
   read(top: Raw, size: HostSize): HyperfileSpec {
@@ -200,10 +197,16 @@ class Reader {
     const { memoryBytes, memory } = this.memory(fields.memory, [...path, "memory"]);
     const console = raw(fields.console);
     const isa = (fields.isa ?? named?.isa) as string | undefined;
-    const isEmbedded =
-      boot.kernel !== undefined && "builtin" in boot.kernel && boot.kernel.builtin === "embedded";
-    const shell =
-      ((fields.shell ?? named?.shell) as ShellKind | undefined) ?? (isEmbedded ? "embedded" : "posix");
+    const { kernels: builtin, shells, usualShell } = this.guests;
+    const known = boot.kernel !== undefined && "builtin" in boot.kernel ? boot.kernel.builtin : undefined;
+    const asked = (fields.shell ?? named?.shell) as string | undefined;
+    const shell = asked ?? (known === undefined ? usualShell : builtin[known]!.shell);
+    if (!Object.hasOwn(shells, shell)) {
+      document.add(
+        [...path, "shell"],
+        `this program knows no shell ${shell}; ${hint(shell, Object.keys(shells), "shells")}`,
+      );
+    }
     for (const field of this.lacks.filter((field) => fields[field] !== undefined))
       document.add([...path, field], `machines have no ${field} here yet: leave them out`, "name");
     const restart = (fields.restart as VmSpec["restart"] | undefined) ?? "never";
@@ -232,7 +235,7 @@ class Reader {
     return {
       name,
       boot,
-      xlen: isa === undefined ? undefined : isa === "rv32gc" ? 32 : 64,
+      isa,
       memoryBytes,
       memory,
       cpu: this.allotment(raw(fields.cpu), [...path, "cpu"], readCores),
@@ -254,7 +257,7 @@ class Reader {
       shell,
       shutdown:
         (fields.shutdown as string | undefined) ??
-        (boot.program === undefined ? shutdownCommands[shell] : undefined),
+        (boot.program === undefined ? shells[shell]?.shutdown : undefined),
       timeLimitMs: this.duration(fields.time, [...path, "time"]),
       deterministic: (fields.deterministic as boolean | undefined) ?? false,
       clock: (fields.clock as VmSpec["clock"] | undefined) ?? "host",
@@ -269,12 +272,8 @@ class Reader {
       if (vm.group === undefined) continue;
       const other = first.get(vm.group) ?? vm;
       first.set(vm.group, other);
-      for (const [field, what] of [
-        ["isa", "xlen"],
-        ["tier", "tier"],
-        ["deterministic", "deterministic"],
-      ] as const) {
-        if (vm[what] !== other[what])
+      for (const field of ["isa", "tier", "deterministic"] as const) {
+        if (vm[field] !== other[field])
           this.document.add(
             ["vms", vm.name, "group"],
             `${vm.name} and ${other.name} differ in ${field}: VMs of one group run on one engine`,
@@ -292,7 +291,7 @@ class Reader {
     if (kernel === undefined && program === undefined) {
       document.add(
         path,
-        `nothing to boot: give kernel (${builtinKernels.join(", ")}, a name or a file) or program`,
+        `nothing to boot: give kernel (${Object.keys(this.guests.kernels).join(", ")}, a name or a file) or program`,
       );
     }
     for (const field of ["kernel", "firmware", "initrd", "append"]) {
@@ -319,10 +318,9 @@ class Reader {
     this.files(fields, path, ["program", "initrd", "firmware"]);
     if (kernel === undefined) return parts;
     if (named !== undefined) return { ...parts, kernel: { file: named.file as string } };
-    const builtin = builtinKernels.find((name) => name === kernel);
-    if (builtin !== undefined) return { ...parts, kernel: { builtin } };
+    if (Object.hasOwn(this.guests.kernels, kernel)) return { ...parts, kernel: { builtin: kernel } };
     if (!kernel.includes("/")) {
-      const valid = [...builtinKernels, ...Object.keys(raw(this.top.kernels))];
+      const valid = [...Object.keys(this.guests.kernels), ...Object.keys(raw(this.top.kernels))];
       document.add(
         [...path, "kernel"],
         () =>
@@ -481,7 +479,11 @@ class Reader {
   }
 
   /** Whether the host can keep all reservations at once. */
-  private admission(pools: readonly PoolSpec[], vms: readonly VmSpec[], host: HostSize): void {
+  private admission(
+    pools: readonly PoolSpec[],
+    vms: readonly VmSpec[],
+    host: Pick<HostSize, "cores" | "memoryBytes">,
+  ): void {
     for (const [kind, capacity, unit] of [
       ["cpu", host.cores, "cores"],
       ["memory", host.memoryBytes, formatSize],

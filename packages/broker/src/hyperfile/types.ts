@@ -1,15 +1,10 @@
 /** A Hyperfile after it was read: every default filled in, every quantity in one unit. */
 import type { Allotment, PoolAllotment } from "../cpu/resource-tree.js";
 
-/** The kernels that need no file. */
-export const builtinKernels = ["embedded", "debian"] as const;
-/** A kernel that needs no file. */
-export type BuiltinKernel = (typeof builtinKernels)[number];
-
 /** What a VM boots; files are as written, relative to the Hyperfile's folder. */
 export interface BootSpec {
   /** A file, or a kernel that needs none. */
-  readonly kernel?: { readonly file: string } | { readonly builtin: BuiltinKernel };
+  readonly kernel?: { readonly file: string } | { readonly builtin: string };
   /** Bare-metal ELF program in place of a kernel. */
   readonly program?: string;
   readonly firmware?: string;
@@ -35,15 +30,12 @@ export interface ProvisionStep {
   readonly status: number;
 }
 
-/** What reads commands on a guest's console. */
-export type ShellKind = "posix" | "embedded";
-
 /** One virtual machine. */
 export interface VmSpec {
   readonly name: string;
   readonly boot: BootSpec;
-  /** Register width; of the files themselves where undefined. */
-  readonly xlen: 32 | 64 | undefined;
+  /** Instruction set by its name in Hyperfiles; of the files themselves where undefined. */
+  readonly isa: string | undefined;
   readonly memoryBytes: number;
   /** In bytes. */
   readonly memory: Allotment;
@@ -61,7 +53,8 @@ export interface VmSpec {
   readonly restart: "never" | "on-failure" | "always";
   readonly autostart: boolean;
   readonly disposable: boolean;
-  readonly shell: ShellKind;
+  /** What reads commands on its console, by name; see `GuestKinds`. */
+  readonly shell: string;
   /** Command that powers the guest off; undefined where none is known. */
   readonly shutdown: string | undefined;
   /** Milliseconds that it may run; undefined for no limit. */

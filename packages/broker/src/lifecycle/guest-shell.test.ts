@@ -1,5 +1,6 @@
 /** Commands on consoles: a POSIX shell and the embedded guest's, with echo, noise and endings of every kind. */
 import { spawnSync } from "node:child_process";
+import { guestKinds } from "@hyperfile/machine/guests";
 import { describe, expect, it, vi } from "vitest";
 import { GuestShell } from "./guest-shell.js";
 
@@ -13,7 +14,7 @@ function consoleOf(
   const typed: string[] = [];
   const shell: GuestShell = new GuestShell(
     "web",
-    kind,
+    guestKinds.shells[kind],
     (bytes) => {
       const text = new TextDecoder().decode(bytes);
       typed.push(text);

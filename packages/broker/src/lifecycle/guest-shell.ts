@@ -1,21 +1,14 @@
 /**
- * Runs commands on a guest's serial console and learns their status: each is sent between two markers, and what the
- * guest prints between them is the command's. The console's echo of the typed line must not look like a marker: a
- * POSIX shell gets them in two quoted halves, and of the embedded guest's output only whole lines count.
+ * Runs commands on a guest's serial console and learns their status, as far as what reads commands there
+ * (`ConsoleShell`) tells the output of one from all else.
  *
  * Commands are run one after another. What is sent before the guest reads commands would be lost, so the first one
  * waits for a prompt.
  */
+import type { ConsoleShell, TypedCommandEnd } from "../hyperfile/guest-kinds.js";
 import { shortened } from "../hyperfile/message-text.js";
-import type { ShellKind } from "../hyperfile/types.js";
-import {
-  type CommandEnd,
-  type CommandOutput,
-  embeddedOutput,
-  PlainText,
-  posixOutput,
-} from "./command-output.js";
 import { LifecycleError } from "./errors.js";
+import { PlainText } from "./plain-text.js";
 import { LongTimer } from "./waiting.js";
 
 /** What a command left. */
@@ -27,16 +20,6 @@ export interface ExecResult {
   readonly omitted?: number;
 }
 
-/** Text at the end of the output that invites commands. */
-const prompts: Readonly<Record<ShellKind, RegExp>> = {
-  embedded: /(^|\n)guest# $/,
-  posix: /[#$%>] $|hyperfile: ready for commands\n$/,
-};
-/** Longest line that the embedded guest's editor takes. */
-const EMBEDDED_LINE = 158;
-/** Characters of a command that a POSIX shell gets in a line, four times as many if all are quotes (editors take 1024), and in all. */
-const POSIX_PART = 240;
-const POSIX_COMMAND = 65_536;
 /** Characters of output that are kept for a command; more is cut from the front. */
 const MOST_OUTPUT = 4 * 2 ** 20;
 /** Characters at the end of the output in which a prompt is looked for. */
@@ -54,8 +37,8 @@ export class GuestShell {
   private readonly plain = new PlainText();
   /** The end of the output. */
   private recent = "";
-  private command: CommandOutput | undefined;
-  private ended: CommandEnd | undefined;
+  private command: ReturnType<ConsoleShell["output"]> | undefined;
+  private ended: TypedCommandEnd | undefined;
   private waiting: Waiting | undefined;
   private last: Promise<unknown> = Promise.resolve();
   private isReady = false;
@@ -70,7 +53,7 @@ export class GuestShell {
    */
   constructor(
     private readonly name: string,
-    private readonly kind: ShellKind,
+    private readonly shell: ConsoleShell,
     private readonly send: (bytes: Uint8Array) => void,
     private readonly isCopy = false,
   ) {}
@@ -96,7 +79,7 @@ export class GuestShell {
   /** Waits until the guest reads commands. @throws LifecycleError `E_EXEC_TIMEOUT`, `E_EXEC` */
   async ready(timeoutMs: number): Promise<void> {
     if (this.isReady) return;
-    const prompt = prompts[this.kind];
+    const { prompt } = this.shell;
     if (this.isCopy && !prompt.test(this.recent)) this.send(Uint8Array.of(NEWLINE));
     await this.until(() => prompt.test(this.recent), timeoutMs, "the guest shows no prompt");
     this.isReady = true;
@@ -122,10 +105,9 @@ export class GuestShell {
     const started = performance.now();
     await this.ready(timeoutMs);
     const mark = `${(this.count++ % 1000).toString(36)}${Math.floor(Math.random() * 46656).toString(36)}`;
-    const line =
-      this.kind === "posix" ? posixLines(command, mark, this.name) : embeddedLine(command, mark, this.name);
+    const line = this.typed(command, mark);
     this.ended = undefined;
-    this.command = (this.kind === "posix" ? posixOutput : embeddedOutput)(mark, MOST_OUTPUT);
+    this.command = this.shell.output(mark, MOST_OUTPUT);
     this.send(new TextEncoder().encode(`${line}\n`));
     const left = timeoutMs - (performance.now() - started);
     try {
@@ -140,6 +122,15 @@ export class GuestShell {
     const { status, text, omitted } = this.ended!;
     this.ended = undefined;
     return { status, output: text, ...(omitted === 0 ? {} : { omitted }) };
+  }
+
+  private typed(command: string, mark: string): string {
+    try {
+      return this.shell.typed(command, mark);
+    } catch (cause) {
+      const why = (cause as Error).message;
+      throw new LifecycleError("E_EXEC", `the command for VM ${this.name} is too long: ${why}`, { cause });
+    }
   }
 
   private async until(look: () => boolean, timeoutMs: number, what: string): Promise<void> {
@@ -159,37 +150,4 @@ export class GuestShell {
       `VM ${this.name}: ${what} after ${Math.round(timeoutMs / 100) / 10} s: allow more time, or look at its console`,
     );
   }
-}
-
-/** The lines that run a command. */
-function posixLines(command: string, mark: string, name: string): string {
-  if (command.length > POSIX_COMMAND)
-    throw new LifecycleError(
-      "E_EXEC",
-      `the command for VM ${name} is too long: it may have ${POSIX_COMMAND} characters`,
-    );
-  // In quotes, a command with a mistake in its syntax can't swallow what follows; `command` keeps the shell alive then
-  // (POSIX.1-2024, XCU 2.8.1), and without a subshell its `cd` holds for the next one.
-  const quoted = (part: string) => `'${part.replaceAll("'", "'\\''")}'`;
-  const lines: string[] = [];
-  let text = quoted(command);
-  if (command.length > POSIX_PART) {
-    for (let at = 0; at < command.length; at += POSIX_PART)
-      lines.push(`hf=${at === 0 ? "" : '"$hf"'}${quoted(command.slice(at, at + POSIX_PART))}`);
-    text = '"$hf"';
-  }
-  const half = `"hf""${mark}`;
-  lines.push(`echo ${half}+"; command eval ${text} 2>&1; echo ${half}-$?"`);
-  return lines.join("\n");
-}
-
-function embeddedLine(command: string, mark: string, name: string): string {
-  const line = `echo +${mark};${command};echo -${mark}`;
-  if (line.length > EMBEDDED_LINE) {
-    throw new LifecycleError(
-      "E_EXEC",
-      `the command for VM ${name} is too long: the embedded guest takes ${EMBEDDED_LINE - line.length + command.length} characters`,
-    );
-  }
-  return line;
 }

@@ -39,6 +39,8 @@ export interface DaemonOptions {
   readonly memory: HostMemoryOptions;
   /** Fields of VMs for which the program's machines have no device. */
   readonly lacks?: HostSize["lacks"];
+  /** The guests that its machines can be. */
+  readonly guests: HostSize["guests"];
   /** Longest turn in milliseconds of CPU time. */
   readonly quantumMs?: number;
   /** Milliseconds between two samples of the history. */
@@ -102,6 +104,7 @@ export class Daemon {
       size: {
         cores: options.cores,
         memoryBytes: options.memory.memoryBytes,
+        guests: options.guests,
         ...(options.lacks === undefined ? {} : { lacks: options.lacks }),
       },
       folder: options.folder,

@@ -433,6 +433,7 @@ export class Fleet {
       memory: this.options.memory,
       events: this.events,
       folder: join(this.options.folder, "vms", spec.name),
+      shells: this.options.size.guests.shells,
       companion: (asking) => this.companionOf(asking),
       startThread: (number, place) => this.threads.take(number, place),
       allAreToEnd: (thread) => thread.vms.every((name) => this.vms.get(name)?.isToEnd !== false),

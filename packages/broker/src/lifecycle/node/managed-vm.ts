@@ -9,6 +9,7 @@
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import type { HostScheduler } from "../../cpu/node/host-scheduler.js";
+import type { GuestKinds } from "../../hyperfile/guest-kinds.js";
 import type { VmSpec } from "../../hyperfile/types.js";
 import type { MemoryTarget } from "../../memory/division.js";
 import type { HostMemoryBroker, NodePlace } from "../../memory/host-memory-broker.js";
@@ -27,6 +28,8 @@ import { SnapshotFolder, type SnapshotInfo } from "./snapshot-folder.js";
 
 /** What a VM has of its fleet. */
 export interface VmHost {
+  /** What reads commands in guests, by the names that specifications have. */
+  readonly shells: GuestKinds["shells"];
   readonly scheduler: Pick<HostScheduler, "admit" | "retire">;
   readonly memory: Pick<HostMemoryBroker, "admit" | "admitBeside" | "retire">;
   readonly events: EventLog;
@@ -502,7 +505,12 @@ export class ManagedVm {
   }
 
   private makeShell(isCopy: boolean): GuestShell {
-    return new GuestShell(this.name, this.spec.shell, (bytes) => void this.type(bytes), isCopy);
+    return new GuestShell(
+      this.name,
+      this.host.shells[this.spec.shell]!,
+      (bytes) => void this.type(bytes),
+      isCopy,
+    );
   }
 
   private call<Method extends keyof GuestRequests>(

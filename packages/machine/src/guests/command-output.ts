@@ -1,13 +1,11 @@
 /**
- * A guest's console output as it comes: control sequences of terminals are taken out, and what a command prints is
- * found between two marks. However the output is cut into chunks, every character is looked at a fixed number of times
- * beside the marks' length for each chunk; and what is kept has a limit: of output without end the last part stays.
+ * A command's output on a guest's console: what is between two marks. However the output is cut into chunks, every
+ * character is looked at a fixed number of times beside the marks' length for each chunk; and what is kept has a limit: of
+ * output without end the last part stays.
  *
- * Invariant: a control sequence, a line end or a mark may be cut anywhere between two chunks.
+ * Invariant: a line end or a mark may be cut anywhere between two chunks.
  */
 
-/** Longest beginning of a control sequence that is held back until its end comes. */
-const LONGEST_SEQUENCE = 64;
 /** Characters that are gathered before they become one block of what is kept. */
 const BLOCK = 65_536;
 /** A line of more characters is taken as it comes: no report of the embedded guest is as long. */
@@ -16,24 +14,6 @@ const LONGEST_LINE = 1024;
 const KILLED = 137;
 /** The status of a command that there isn't. */
 const UNKNOWN = 127;
-
-/** Takes control sequences (ECMA-48, 5.4) and carriage returns out of a console's output. */
-export class PlainText {
-  private readonly decoder = new TextDecoder();
-  /** The beginning of a sequence whose end has not come. */
-  private held = "";
-
-  /** The text of the next chunk. */
-  take(bytes: Uint8Array): string {
-    const text = this.held + this.decoder.decode(bytes, { stream: true });
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: control sequences begin with one
-    const open = /\x1b(?:\[[0-?]*[ -/]*)?$/.exec(text.slice(-LONGEST_SEQUENCE))?.[0] ?? "";
-    this.held = open;
-    const whole = text.slice(0, text.length - open.length);
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: as above
-    return whole.replace(/\x1b\[[0-?]*[ -/]*[@-~]/g, "").replaceAll("\r", "");
-  }
-}
 
 /** Text of which the last characters are kept. */
 export class KeptText {
