@@ -1,13 +1,15 @@
-/** The instruction set of the machine's hart, as its device tree announces it. */
+/** The instruction set of the machine's hart, as its device tree announces it: what the extensions say of themselves. */
+import { type HartIsa, standardHartIsa } from "@hyperfile/jit";
 
 /** Width of the integer registers in bits. */
 export type Xlen = 32 | 64;
 
-/** Extensions beside the base, in the order of ISA strings. */
-const EXTENSIONS = "imafdc_zicntr_zicsr_zifencei_zba_zbb_zbs_sstc_svadu_svinval";
+/** The ISA string, for instance `rv64imafdc_zicntr`, of a hart with the extensions of `isa`. */
+export const isaString = (xlen: Xlen, isa: HartIsa = standardHartIsa): string => isa.string(xlen);
 
-/** The ISA string, for instance `rv64imafdc_zicntr`. */
-export const isaString = (xlen: Xlen): string => `rv${xlen}${EXTENSIONS}`;
+/** What the device tree says of each hart beside its ISA. */
+export const hartProperties = (isa: HartIsa): Readonly<Record<string, number | string>> =>
+  Object.assign({}, ...isa.extensions.map(({ treeProperties }) => treeProperties));
 
 /** The deepest paging scheme. */
 export const pagingOf = (xlen: Xlen): "sv32" | "sv57" => (xlen === 32 ? "sv32" : "sv57");

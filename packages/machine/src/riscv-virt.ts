@@ -42,7 +42,7 @@ import { type BootImages, type OpenImages, openImages, planImages, widthOf } fro
 import { MachineError } from "./errors.js";
 import { Htif } from "./htif.js";
 import { MachineIdentity } from "./identity.js";
-import { isaString, pagingOf, type Xlen } from "./isa.js";
+import { hartProperties, isaString, pagingOf, type Xlen } from "./isa.js";
 import type { Machine, MachineEnd } from "./machine.js";
 import { SliceConsole } from "./slice-console.js";
 import { cloneParts, LazyPages, type SnapshotMachine, type SnapshotPart } from "./snapshot/machine.js";
@@ -58,7 +58,7 @@ export type VirtioMaker = () => VirtioDevice;
 
 /** What a machine is made from. */
 export interface RiscvVirtOptions
-  extends Pick<RiscvCpuOptions, "tier" | "verify" | "chain" | "hotThreshold"> {
+  extends Pick<RiscvCpuOptions, "tier" | "verify" | "chain" | "hotThreshold" | "isa"> {
   /** Bytes of RAM, a multiple of 4096. */
   readonly ramBytes: number;
   /** What it boots; a machine without it can only go on from a state, or be started by hand through its `cpu`. */
@@ -430,6 +430,7 @@ export class RiscvVirt implements Machine {
       clock: this.clock,
       tier: options.tier ?? "auto",
       background: options.background ?? !isVirtual,
+      ...(options.isa === undefined ? {} : { isa: options.isa }),
       ...(options.verify === undefined ? {} : { verify: options.verify }),
       ...(options.chain === undefined ? {} : { chain: options.chain }),
       ...(options.hotThreshold === undefined ? {} : { hotThreshold: options.hotThreshold }),
@@ -473,7 +474,8 @@ export class RiscvVirt implements Machine {
     if (images === undefined) return undefined;
     return planImages(images, xlen, this.options.ramBytes, (initrd) =>
       this.board.deviceTree({
-        isa: isaString(xlen),
+        isa: isaString(xlen, this.cpu.isa),
+        hartProperties: hartProperties(this.cpu.isa),
         mmu: pagingOf(xlen),
         bootargs: images.append,
         rngSeed: this.identity.random(SEED_BYTES),

@@ -103,6 +103,14 @@ const nobody = {
   counters: {},
 };
 
+test("each hart has the properties that its extensions ask for", () => {
+  const root = tree({ hartProperties: { "riscv,cboz-block-size": 64 } });
+  for (const hart of [0, 1])
+    expect(findNode(root, `/cpus/cpu@${hart}`)?.properties["riscv,cboz-block-size"]).toEqual(
+      Uint8Array.of(0, 0, 0, 64),
+    );
+});
+
 test("a part of one's own has its node among the others, and may refer to them and be referred to", () => {
   const timer = mmioPart({
     name: "timer0",

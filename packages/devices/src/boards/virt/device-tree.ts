@@ -15,6 +15,8 @@ import { CONTROLLER } from "./parts.js";
 export interface VirtTreeOptions {
   /** For instance `rv64imafdc_zicsr_zifencei`; `g` is spelt out in the tree. */
   readonly isa: string;
+  /** What is to be said of each hart beside that: block sizes of extensions, for instance. */
+  readonly hartProperties?: Readonly<Record<string, number | string>>;
   /** Deepest paging scheme. */
   readonly mmu: "sv32" | "sv39" | "sv48" | "sv57" | "none";
   /** Number of harts; their ids count from 0. */
@@ -84,6 +86,7 @@ export function virtDeviceTree(options: VirtTreeOptions, parts: readonly BoardPa
             "riscv,isa-extensions": isa.extensions,
             "riscv,isa": isa.string,
             "mmu-type": `riscv,${mmu}`,
+            ...options.hartProperties,
           },
           children: [
             {
