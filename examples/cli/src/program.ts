@@ -5,6 +5,7 @@
 import { dumpKinds, tiers } from "@hyperfile/jit/names";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { addFleetCommands, runFleetAction } from "./commands/fleet.js";
+import { addImageCommands } from "./commands/image.js";
 import { disasm, explain, type InspectFlags } from "./commands/inspect.js";
 import {
   isaWidths,
@@ -182,6 +183,7 @@ function buildProgram(surroundings: ProgramSurroundings, finish: (status: number
     );
 
   addFleetCommands(program, fleet, finish);
+  addImageCommands(program, { streams, write }, finish);
 
   return program;
 }

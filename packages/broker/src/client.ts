@@ -3,7 +3,7 @@ export * from "./api/node/client.js";
 export * from "./api/types.js";
 export { holderOf, type StateHolder } from "./daemon/node/state-lock.js";
 export { type HyperfileProblem, problemLine } from "./hyperfile/types.js";
-export { formatSize } from "./hyperfile/units.js";
+export { formatSize, parseSize } from "./hyperfile/units.js";
 export type { FleetEvent } from "./lifecycle/events.js";
 export type { UpReport } from "./lifecycle/node/fleet.js";
 export { readRegularFile } from "./lifecycle/node/regular-file.js";

@@ -1,3 +1,12 @@
-/** The part of the devices that needs Node: files of the host's, codecs, and locks of images. */
+/** The part of the devices that needs Node: files of the host's, codecs, images by path, and their locks. */
 export { nodeCodecs } from "./disk/node/codecs.js";
+export { ImageLock } from "./disk/node/image-lock.js";
 export { NodeFile, type NodeFileOptions } from "./disk/node/node-file.js";
+export {
+  formatOf,
+  type ImageFormat,
+  imageFormats,
+  type OpenImage,
+  type OpenImageOptions,
+  openImage,
+} from "./disk/node/open-image.js";

@@ -8,6 +8,7 @@ export {
   sliceOf,
 } from "./block-backend.js";
 export type { ClusterCodec, ClusterCodecs, CompressionType } from "./cluster-codec.js";
+export { type CopyOptions, copyDisk } from "./copy.js";
 export { DiskError, type DiskErrorCode } from "./errors.js";
 export { type ImageFile, MemoryFile } from "./image-file.js";
 export { MemoryBackend } from "./memory-backend.js";

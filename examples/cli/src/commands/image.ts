@@ -1,0 +1,326 @@
+/** `hyperfile image`: makes, shows, converts and checks disk images. */
+import { rm } from "node:fs/promises";
+import { resolve } from "node:path";
+import { formatSize, parseSize } from "@hyperfile/broker/client";
+import {
+  type BlockBackend,
+  checkQcow2,
+  copyDisk,
+  createQcow2,
+  Qcow2Image,
+  RawBackend,
+} from "@hyperfile/devices/disk";
+import {
+  type ImageFormat,
+  ImageLock,
+  imageFormats,
+  NodeFile,
+  nodeCodecs,
+  openImage,
+} from "@hyperfile/devices/node";
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { CliError } from "../errors.js";
+import type { Streams } from "../session.js";
+
+/** What the commands need of the program. */
+interface ImageSurroundings {
+  readonly streams: Streams;
+  write(text: string): void;
+}
+
+interface QcowFlags {
+  readonly clusterSize: number;
+  readonly compression: "zlib" | "zstd";
+}
+
+/** Statuses of `image check` where it finds faults, as of qemu-img. */
+const [CORRUPT, LEAKED] = [2, 3];
+
+function parseDiskSize(text: string): number {
+  const bytes = /^\d+$/.test(text) ? Number(text) : parseSize(text);
+  if (bytes === undefined || bytes > 2 ** 50)
+    throw new InvalidArgumentError("Give bytes, or a number and a unit, such as 512M or 2G.");
+  return bytes;
+}
+
+const formatOption = (flags: string, text: string) => new Option(flags, text).choices(imageFormats);
+
+function withQcowOptions(command: Command): Command {
+  return command
+    .addOption(
+      new Option("--cluster-size <size>", "bytes of a qcow2 cluster, 512 to 2M")
+        .argParser(parseDiskSize)
+        .default(65536, "64K"),
+    )
+    .addOption(
+      new Option("--compression <type>", "how qcow2 clusters are compressed")
+        .choices(["zlib", "zstd"])
+        .default("zlib"),
+    );
+}
+
+/** Adds the commands. */
+export function addImageCommands(
+  program: Command,
+  surroundings: ImageSurroundings,
+  finish: (status: number) => void,
+): void {
+  const { write } = surroundings;
+  const image = program
+    .command("image")
+    .description("make, show, convert and check disk images: raw and qcow2");
+  image.action(() => {
+    throw new CliError("E_USAGE", "hyperfile image needs a command: create, info, convert, check or map");
+  });
+
+  withQcowOptions(image.command("create"))
+    .description("make an empty image; a file that is there is refused")
+    .argument("<file>", "file of the image")
+    .argument("[size]", "bytes of the disk, such as 2G; by default those of the backing file", parseDiskSize)
+    .addOption(formatOption("--format <format>", "format of the image").default("qcow2"))
+    .option(
+      "--backing <file>",
+      "image below, which is left as it is; relative names are relative to the new image",
+    )
+    .addOption(formatOption("--backing-format <format>", "format of the image below"))
+    .action(async (file: string, size: number | undefined, flags: CreateFlags) => {
+      finish(await create(file, size, flags));
+    });
+
+  image
+    .command("info")
+    .description("show what an image is")
+    .argument("<file>", "file of the image")
+    .addOption(formatOption("--format <format>", "format of the image; found out by default"))
+    .action(async (file: string, flags: { format?: ImageFormat }) =>
+      finish(await info(file, flags.format, write)),
+    );
+
+  withQcowOptions(image.command("convert"))
+    .description("copy an image, with all that is below it, to a new one")
+    .argument("<from>", "image to copy")
+    .argument("<to>", "file of the new image; one that is there is refused")
+    .addOption(formatOption("--from-format <format>", "format of the image; found out by default"))
+    .addOption(formatOption("--format <format>", "format of the new image").default("qcow2"))
+    .option("--compress", "compress the clusters of a qcow2 image")
+    .action(async (from: string, to: string, flags: ConvertFlags) =>
+      finish(await convert(from, to, flags, surroundings)),
+    );
+
+  image
+    .command("check")
+    .description("look for faults in a qcow2 image: status 2 for corruptions, 3 for leaks only")
+    .argument("<file>", "file of the image")
+    .addOption(
+      new Option("--repair <what>", "mend leaks, or all that can be mended").choices(["leaks", "all"]),
+    )
+    .action(async (file: string, flags: { repair?: "leaks" | "all" }) =>
+      finish(await check(file, flags.repair, surroundings)),
+    );
+
+  image
+    .command("map")
+    .description("show which ranges of a disk have data, and in which image of a chain")
+    .argument("<file>", "file of the image")
+    .addOption(formatOption("--format <format>", "format of the image; found out by default"))
+    .action(async (file: string, flags: { format?: ImageFormat }) =>
+      finish(await map(file, flags.format, write)),
+    );
+}
+
+interface CreateFlags extends QcowFlags {
+  readonly format: ImageFormat;
+  readonly backing?: string;
+  readonly backingFormat?: ImageFormat;
+}
+
+/** Makes a file; where that fails, it is removed again. */
+async function making<T>(path: string, job: (file: NodeFile) => Promise<T>): Promise<T> {
+  const file = await NodeFile.open(path, { create: true });
+  try {
+    return await job(file);
+  } catch (error) {
+    await file.close().catch(() => {});
+    await rm(path, { force: true });
+    throw error;
+  }
+}
+
+async function create(path: string, size: number | undefined, flags: CreateFlags): Promise<number> {
+  const { backing, backingFormat } = flags;
+  if (backing !== undefined && flags.format === "raw") {
+    throw new CliError(
+      "E_USAGE",
+      "a raw image has no image below: leave out --backing, or use --format qcow2",
+    );
+  }
+  let below: { readonly size: number; readonly format: ImageFormat } | undefined;
+  if (backing !== undefined) {
+    const opened = await openImage(resolve(path, "..", backing), { format: backingFormat });
+    below = { size: opened.disk.size, format: opened.format };
+    await opened.close();
+  }
+  const bytes = size ?? below?.size;
+  if (bytes === undefined) throw new CliError("E_USAGE", `${path}: how large? Give a size, such as 2G`);
+  await making(path, async (file) => {
+    if (flags.format === "raw") await file.truncate(bytes);
+    else {
+      const chain = below && { backingFile: backing!, backingFormat: below.format };
+      await createQcow2(file, {
+        size: bytes,
+        clusterSize: flags.clusterSize,
+        compression: flags.compression,
+        ...chain,
+      });
+    }
+    await file.flush();
+    await file.close();
+  });
+  return 0;
+}
+
+async function info(
+  path: string,
+  format: ImageFormat | undefined,
+  write: (text: string) => void,
+): Promise<number> {
+  const image = await openImage(path, { format });
+  const { disk, qcow2 } = image;
+  const rows: [string, string][] = [
+    ["image", path],
+    ["format", image.format],
+    ["disk", `${formatSize(disk.size)} (${disk.size} bytes)`],
+  ];
+  if (qcow2 !== undefined) {
+    const { version, clusterBits, compression, refcountOrder, backingFile, backingFormat, snapshotCount } =
+      qcow2.header;
+    rows.push(
+      ["version", String(version)],
+      ["cluster", formatSize(2 ** clusterBits)],
+      ["compression", compression],
+    );
+    rows.push(["refcount", `${2 ** refcountOrder} bits`], ["snapshots", String(snapshotCount)]);
+    if (backingFile !== undefined)
+      rows.push(["backing", `${backingFile} (${backingFormat ?? "format not named"})`]);
+  }
+  await image.close();
+  write(rows.map(([name, value]) => `${name.padEnd(12)}${value}\n`).join(""));
+  return 0;
+}
+
+interface ConvertFlags extends QcowFlags {
+  readonly format: ImageFormat;
+  readonly fromFormat?: ImageFormat;
+  readonly compress?: boolean;
+}
+
+async function convert(
+  from: string,
+  to: string,
+  flags: ConvertFlags,
+  surroundings: ImageSurroundings,
+): Promise<number> {
+  if (flags.compress && flags.format === "raw") {
+    throw new CliError(
+      "E_USAGE",
+      "a raw image can't be compressed: leave out --compress, or use --format qcow2",
+    );
+  }
+  ImageLock.refuseIfTaken(from);
+  const source = await openImage(from, { format: flags.fromFormat });
+  try {
+    await making(to, async (file) => {
+      let target: BlockBackend;
+      const { size } = source.disk;
+      if (flags.format === "raw") {
+        await file.truncate(size);
+        target = new RawBackend(file);
+      } else {
+        await createQcow2(file, { size, clusterSize: flags.clusterSize, compression: flags.compression });
+        target = await Qcow2Image.open(file, { codecs: nodeCodecs });
+      }
+      const compressed = flags.compress && target instanceof Qcow2Image ? target : undefined;
+      await copyDisk(source.disk, target, {
+        ...(compressed && { compressed }),
+        onProgress: progress("copied", surroundings),
+      });
+      await target.close();
+    });
+  } finally {
+    await source.close();
+  }
+  return 0;
+}
+
+/** Tells each tenth that is done, on standard error, where somebody looks on. */
+function progress(what: string, { streams }: ImageSurroundings): (share: number) => void {
+  let told = 0;
+  const isSeen = process.stderr.isTTY === true;
+  return (share) => {
+    const tenth = Math.floor(share * 10);
+    if (!isSeen || tenth <= told) return;
+    told = tenth;
+    streams.error(`${what} ${tenth * 10} %\n`);
+  };
+}
+
+async function check(
+  path: string,
+  repair: "leaks" | "all" | undefined,
+  surroundings: ImageSurroundings,
+): Promise<number> {
+  const lock = repair === undefined ? ImageLock.refuseIfTaken(path) : ImageLock.take(path);
+  try {
+    const file = await NodeFile.open(path, { isReadOnly: repair === undefined });
+    try {
+      const result = await checkQcow2(file, {
+        ...(repair && { repair }),
+        onProgress: progress("checked", surroundings),
+      });
+      const { corruptions, leaks, clusters, repaired } = result;
+      for (const [kind, { first }] of [
+        ["corruption", corruptions],
+        ["leak", leaks],
+      ] as const) {
+        for (const { structure, offset, how } of first)
+          surroundings.write(`${kind}: ${structure} at 0x${offset.toString(16)} ${how}\n`);
+      }
+      if (repair !== undefined)
+        surroundings.write(`mended: ${repaired.corruptions} corruptions, ${repaired.leaks} leaks\n`);
+      surroundings.write(
+        `${corruptions.count} corruptions, ${leaks.count} leaks; ${clusters.allocated} of ${clusters.total} clusters in use, ${clusters.compressed} compressed\n`,
+      );
+      return corruptions.count > 0 ? CORRUPT : leaks.count > 0 ? LEAKED : 0;
+    } finally {
+      await file.close();
+    }
+  } finally {
+    lock?.release();
+  }
+}
+
+async function map(
+  path: string,
+  format: ImageFormat | undefined,
+  write: (text: string) => void,
+): Promise<number> {
+  const image = await openImage(path, { format });
+  try {
+    const { disk } = image;
+    let row: { start: number; end: number; depth: number } | undefined;
+    const end = () => {
+      if (row !== undefined) write(`${row.start} ${row.end - row.start} depth ${row.depth}\n`);
+      row = undefined;
+    };
+    for (let at = 0; at < disk.size; ) {
+      const { length, kind, depth } = await disk.extent(at, disk.size - at);
+      if (kind === "zero" || (row !== undefined && row.depth !== depth)) end();
+      if (kind === "data") row = { start: row?.start ?? at, end: at + length, depth };
+      at += length;
+    }
+    end();
+  } finally {
+    await image.close();
+  }
+  return 0;
+}

@@ -1,0 +1,143 @@
+/** `hyperfile image` through the program: images made, converted both ways and checked, and each mistake in one line. */
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { ImageLock } from "@hyperfile/devices/node";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { qemuCheck, qemuImg, runQemuImg } from "../../../packages/devices/test/qemu-img.js";
+import { type ProgramSurroundings, runProgram } from "../src/program.js";
+
+let folder: string;
+beforeAll(async () => (folder = await mkdtemp(join(tmpdir(), "hyperfile-image-"))));
+afterAll(() => rm(folder, { recursive: true }));
+const at = (name: string) => join(folder, name);
+
+/** Runs the program; gives what it printed. */
+async function image(...args: string[]): Promise<{ status: number; output: string; errors: string }> {
+  let [output, errors] = ["", ""];
+  const surroundings = {
+    version: "0",
+    write: (text: string) => (output += text),
+    streams: { error: (text: string) => (errors += text) },
+  } as unknown as ProgramSurroundings;
+  const status = await runProgram(["image", ...args], surroundings);
+  return { status, output, errors };
+}
+
+const done = { status: 0, output: "", errors: "" };
+
+it("makes, converts both ways, shows and checks", async () => {
+  const bytes = new Uint8Array(3_000_320);
+  bytes.fill(7, 100_000, 900_000);
+  bytes.fill(9, 2_900_000);
+  await writeFile(at("one.raw"), bytes);
+  expect(await image("convert", at("one.raw"), at("plain.qcow2"))).toEqual(done);
+  expect(
+    await image(
+      "convert",
+      "--compress",
+      "--compression",
+      "zstd",
+      "--cluster-size",
+      "4K",
+      at("plain.qcow2"),
+      at("zstd.qcow2"),
+    ),
+  ).toEqual(done);
+  expect(await image("convert", "--format", "raw", at("zstd.qcow2"), at("two.raw"))).toEqual(done);
+  expect(Buffer.compare(await readFile(at("two.raw")), bytes)).toBe(0);
+  expect(await image("check", at("zstd.qcow2"))).toMatchObject({
+    status: 0,
+    output: expect.stringMatching(/^0 corruptions, 0 leaks; 221 of 733 clusters in use, 221 compressed\n$/),
+  });
+  const shown = await image("info", at("zstd.qcow2"));
+  expect(shown.output).toMatch(
+    /format +qcow2\ndisk +2.9M \(3000320 bytes\)\nversion +3\ncluster +4K\ncompression +zstd\n/,
+  );
+  if (qemuImg === undefined) return;
+  expect(runQemuImg("compare", "-f", "raw", "-F", "qcow2", at("one.raw"), at("zstd.qcow2"))).toMatch(
+    /identical/,
+  );
+  expect(qemuCheck(at("plain.qcow2"))).toEqual({ corruptions: 0, leaks: 0, errors: 0 });
+});
+
+it("follows chains by relative names, and maps them", async () => {
+  await writeFile(at("base.raw"), new Uint8Array(1 << 20).fill(3));
+  expect(await image("create", at("top.qcow2"), "2M", "--backing", "base.raw")).toEqual(done);
+  expect((await image("map", at("top.qcow2"))).output).toBe("0 1048576 depth 1\n");
+  expect((await image("info", at("top.qcow2"))).output).toMatch(/backing +base.raw \(raw\)/);
+});
+
+it("refuses each mistake in one line", async () => {
+  await writeFile(at("text"), "no image, but long enough to be looked at");
+  await image("create", at("loop.qcow2"), "1M");
+  await image("create", at("used.qcow2"), "1M");
+  await image("create", at("loop2.qcow2"), "1M", "--backing", "loop.qcow2");
+  await rm(at("loop.qcow2"));
+  await image("create", at("loop3.qcow2"), "1M", "--backing", "loop2.qcow2");
+  const lock = ImageLock.take(at("used.qcow2"));
+  for (const [args, status, message] of [
+    [[], 2, /needs a command: create, info, convert, check or map/],
+    [["create", at("new"), "2X"], 2, /Give bytes, or a number and a unit/],
+    [["create", at("new")], 2, /new: how large\?/],
+    [["create", at("text"), "1M"], 1, /text: can't make the file: the file is there already/],
+    [
+      ["create", at("new"), "1M", "--cluster-size", "3K"],
+      1,
+      /clusters of 3072 bytes: a power of two from 512 to 2M/,
+    ],
+    [
+      ["create", at("new"), "1M", "--format", "raw", "--backing", "base.raw"],
+      2,
+      /a raw image has no image below/,
+    ],
+    [["create", at("new"), "1M", "--backing", "none"], 1, /none: can't open the file: there is no such file/],
+    [["info", at("none")], 1, /none: can't open the file: there is no such file/],
+    [["info", "--format", "qcow2", at("text")], 1, /text: not a qcow2 image/],
+    [["info", at("loop2.qcow2")], 1, /loop.qcow2: can't open the file: there is no such file/],
+    [["check", at("text")], 1, /text: not a qcow2 image/],
+    [["check", at("used.qcow2")], 1, /used.qcow2: process \d+ writes the image; wait until it has ended/],
+    [["convert", at("used.qcow2"), at("new")], 1, /process \d+ writes the image/],
+    [
+      ["convert", "--format", "raw", "--compress", at("text"), at("new")],
+      2,
+      /a raw image can't be compressed/,
+    ],
+    [["map", folder], 1, /regular file/],
+  ] as const) {
+    const result = await image(...args);
+    expect(result.errors).toMatch(/^hyperfile: [^\n]+\n$/);
+    expect(result.errors).toMatch(message);
+    expect({ args, status: result.status }).toEqual({ args, status });
+  }
+  lock.release();
+  expect((await image("check", at("used.qcow2"))).status).toBe(0);
+  // Nothing is left of what failed, nor of locks.
+  expect((await readdir(folder)).filter((name) => name === "new" || name.endsWith(".lock"))).toEqual([]);
+});
+
+it("refuses a chain that is a circle", async () => {
+  await image("create", at("b.qcow2"), "1M");
+  await image("create", at("a.qcow2"), "1M", "--backing", "b.qcow2");
+  await rm(at("b.qcow2"));
+  await writeFile(
+    at("b.qcow2"),
+    Buffer.from(await readFile(at("a.qcow2"))).map((byte) => byte),
+  );
+  const bytes = await readFile(at("b.qcow2"));
+  bytes.set(Buffer.from("a.qcow2"), bytes.indexOf("b.qcow2"));
+  await writeFile(at("b.qcow2"), bytes);
+  expect(await image("info", at("a.qcow2"))).toMatchObject({
+    status: 1,
+    errors: expect.stringMatching(/a\.qcow2: its backing files go in a circle/),
+  });
+});
+
+it("takes no lock of a process that is gone for one", async () => {
+  await image("create", at("left.qcow2"), "1M");
+  const lock = ImageLock.take(at("left.qcow2"));
+  const name = (await readdir(folder)).find((each) => each.startsWith(".left.qcow2."))!;
+  lock.release();
+  await writeFile(at(name.replace(/\.(\d+)-(\d+)-/, (_, pid, start) => `.${pid}-${Number(start) - 1}-`)), "");
+  expect((await image("check", at("left.qcow2"))).status).toBe(0);
+});

@@ -1,0 +1,107 @@
+/** Images of the host's by path: their format, their backing chain, and the lock of who writes them. */
+import { dirname, isAbsolute, join } from "node:path";
+import type { BlockBackend } from "../block-backend.js";
+import { DiskError } from "../errors.js";
+import { loadHeader } from "../qcow2/metadata.js";
+import { Qcow2Image } from "../qcow2/qcow2-image.js";
+import { RawBackend } from "../raw-backend.js";
+import { nodeCodecs } from "./codecs.js";
+import { ImageLock } from "./image-lock.js";
+import { NodeFile } from "./node-file.js";
+
+/** Formats of images. */
+export const imageFormats = ["raw", "qcow2"] as const;
+export type ImageFormat = (typeof imageFormats)[number];
+
+/** Images of a chain, at most. */
+const MOST_IMAGES = 64;
+
+/** How an image is opened. */
+export interface OpenImageOptions {
+  /** Found out if it is not given. A raw image whose guest writes a header would be taken for another: give it. */
+  readonly format?: ImageFormat | undefined;
+  /** Takes the image's lock until it is closed. */
+  readonly isWritable?: boolean;
+}
+
+/** An open image. */
+export interface OpenImage {
+  readonly disk: BlockBackend;
+  readonly format: ImageFormat;
+  /** The same disk, where it is in qcow2. */
+  readonly qcow2?: Qcow2Image;
+  /** Closes the disk and gives up the lock. */
+  close(): Promise<void>;
+}
+
+/** What a file is, by its first bytes. */
+export async function formatOf(path: string): Promise<ImageFormat> {
+  const file = await NodeFile.open(path, { isReadOnly: true });
+  try {
+    const magic = new Uint8Array(4);
+    await file.read(0, [magic]);
+    return magic[0] === 0x51 && magic[1] === 0x46 && magic[2] === 0x49 && magic[3] === 0xfb ? "qcow2" : "raw";
+  } finally {
+    await file.close();
+  }
+}
+
+/**
+ * Opens an image with all that is below it.
+ * @throws DiskError `E_IMAGE_LOCKED`, `E_IMAGE_CHAIN`, and what the formats have
+ */
+export async function openImage(path: string, options: OpenImageOptions = {}): Promise<OpenImage> {
+  const lock = options.isWritable ? ImageLock.take(path) : undefined;
+  try {
+    const opened = await openLink(path, options.format, !options.isWritable, []);
+    return {
+      ...opened,
+      async close() {
+        try {
+          await opened.disk.close();
+        } finally {
+          lock?.release();
+        }
+      },
+    };
+  } catch (error) {
+    lock?.release();
+    throw error;
+  }
+}
+
+async function openLink(
+  path: string,
+  asked: ImageFormat | undefined,
+  isReadOnly: boolean,
+  above: readonly string[],
+): Promise<Omit<OpenImage, "close">> {
+  if (above.includes(path) || above.length >= MOST_IMAGES) {
+    const how = above.includes(path)
+      ? "its backing files go in a circle"
+      : `more than ${MOST_IMAGES} images are on each other`;
+    throw new DiskError("E_IMAGE_CHAIN", `${above[0]}: ${how}, at ${path}`);
+  }
+  const format = asked ?? (await formatOf(path));
+  const file = await NodeFile.open(path, { isReadOnly });
+  if (format === "raw") return { disk: new RawBackend(file), format };
+  let backing: BlockBackend | undefined;
+  try {
+    const { backingFile, backingFormat } = await loadHeader(file);
+    if (backingFile !== undefined) {
+      const below = isAbsolute(backingFile) ? backingFile : join(dirname(path), backingFile);
+      if (backingFormat !== undefined && backingFormat !== "raw" && backingFormat !== "qcow2") {
+        throw new DiskError(
+          "E_IMAGE_UNSUPPORTED",
+          `${path}: its backing file has the format ${backingFormat}, which is not supported`,
+        );
+      }
+      ({ disk: backing } = await openLink(below, backingFormat, true, [...above, path]));
+    }
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
+  const qcow2 = await Qcow2Image.open(file, { codecs: nodeCodecs, ...(backing && { backing }) });
+  return { disk: qcow2, format, qcow2 };
+}
