@@ -253,6 +253,7 @@ export class RiscvVirt implements Machine {
         },
         identity: this.identity,
       },
+      drain: () => this.board.drain(),
       onDamage: (error) => {
         this.damage ??= error.message;
         this.loop.stop("damaged");

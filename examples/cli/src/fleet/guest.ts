@@ -12,7 +12,7 @@ import type {
 } from "@hyperfile/broker";
 import { RAM_BASE } from "@hyperfile/devices";
 import { guestIn, poolAt, type SharedFrames, type ThreadPlace } from "@hyperfile/jit";
-import { type RiscvVirt, riscvVirt, zstdCodec } from "@hyperfile/machine";
+import { type RiscvVirt, riscvVirt, whileDrained, zstdCodec } from "@hyperfile/machine";
 import { restoreSnapshotFile, saveSnapshotFile } from "@hyperfile/machine/node";
 import { CliError } from "../errors.js";
 import { readBootFiles } from "./boot-files.js";
@@ -173,7 +173,10 @@ class MachineGuest implements Guest {
   }
 
   async clone(name: string, surroundings: GuestSurroundings): Promise<Guest> {
-    return new MachineGuest(this.machine.clone(surroundingsOf(name, surroundings)), this.frames);
+    const twin = await whileDrained(this.machine.state, () =>
+      this.machine.clone(surroundingsOf(name, surroundings)),
+    );
+    return new MachineGuest(twin, this.frames);
   }
 
   free(): void {

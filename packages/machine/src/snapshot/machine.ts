@@ -54,6 +54,11 @@ export interface SnapshotMachine {
   readonly parts: Readonly<Record<string, SnapshotPart>>;
   readonly memory: SnapshotMemory;
   /**
+   * Waits until no device has work in hand for the guest, and holds new work back until it is released; there is nothing to
+   * wait for unless given. Parts may refuse to be saved meanwhile.
+   */
+  readonly drain?: () => { readonly drained: Promise<void>; release(): void };
+  /**
    * A page can't be read that was left in the snapshot: its checksum is right and its content is none, which no accident
    * brings about. Called in the middle of the guest's access, which reads zeros: the machine must not run on after it.
    */
@@ -84,6 +89,17 @@ const MACHINE = "machine";
 const MEMORY = "memory";
 const partName = (name: string): string => `state/${name}`;
 const chunkName = (chunk: number): string => `memory/${chunk}`;
+
+/** Does something with a machine that stands still, such as saving it, while none of its devices has work in hand. */
+export async function whileDrained<T>(machine: SnapshotMachine, act: () => T | Promise<T>): Promise<T> {
+  const drain = machine.drain?.();
+  try {
+    await drain?.drained;
+    return await act();
+  } finally {
+    drain?.release();
+  }
+}
 
 /** The pieces of a machine's snapshot, to be written one after another, and what they hold. */
 export function encodeMachine(

@@ -9,7 +9,13 @@ import { open, rename, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { zstdCodec } from "../codec.js";
 import { SnapshotError } from "../errors.js";
-import { encodeMachine, restoreMachine, type SnapshotMachine, type SnapshotReport } from "../machine.js";
+import {
+  encodeMachine,
+  restoreMachine,
+  type SnapshotMachine,
+  type SnapshotReport,
+  whileDrained,
+} from "../machine.js";
 
 /** The file operations that a snapshot is written with; tests replace them. */
 export interface SnapshotFiles {
@@ -27,7 +33,7 @@ const MAXIMUM_BYTES = 0x200000000;
 let written = 0;
 
 /**
- * Saves a machine that stands still.
+ * Saves a machine that stands still, once its devices have nothing in hand.
  * @throws SnapshotError `E_SNAPSHOT_FILE`: the file of that name, if there was one, is as it was
  */
 export async function saveSnapshotFile(
@@ -35,7 +41,8 @@ export async function saveSnapshotFile(
   machine: SnapshotMachine,
   files: SnapshotFiles = { open, rename, unlink },
 ): Promise<SnapshotReport> {
-  const { pieces, report } = encodeMachine(machine, await zstdCodec());
+  const codec = await zstdCodec();
+  const { pieces, report } = await whileDrained(machine, () => encodeMachine(machine, codec));
   const beside = join(dirname(path), `.${process.pid}-${written++}${IN_PROGRESS}`);
   try {
     const file = await files.open(beside, "wx", OWNER_ONLY);
