@@ -46,7 +46,7 @@ import { hartProperties, isaString, pagingOf, type Xlen } from "./isa.js";
 import type { Machine, MachineEnd } from "./machine.js";
 import { SliceConsole } from "./slice-console.js";
 import { cloneParts, LazyPages, type SnapshotMachine, type SnapshotPart } from "./snapshot/machine.js";
-import type { PlainRecord } from "./snapshot/values.js";
+import { DEFAULT_LIMITS, type PlainRecord } from "./snapshot/values.js";
 import { machineStatistics } from "./statistics.js";
 import { type MachineClock, RealClock, type RealClockMode, VirtualClock } from "./vm/clock.js";
 import { type CpuGate, Vm } from "./vm/vm.js";
@@ -250,6 +250,13 @@ export class RiscvVirt implements Machine {
         board: {
           save: () => this.board.save() as PlainRecord,
           restore: (state) => this.board.restore(state as Parameters<VirtBoard["restore"]>[0]),
+          limits: {
+            ...DEFAULT_LIMITS,
+            bytes: (options.parts ?? []).reduce(
+              (sum, part) => sum + (part.stateBytes ?? 0),
+              DEFAULT_LIMITS.bytes,
+            ),
+          },
         },
         identity: this.identity,
       },

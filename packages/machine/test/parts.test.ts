@@ -368,6 +368,38 @@ it("a device whose answers come later is waited for, and holds new work back whi
   expect(releases).not.toContain("idle");
 });
 
+it("a state that nobody would read back is not saved, unless its part has declared its size", () => {
+  const screen = (size: number): BoardPart => {
+    let pixels = new Uint8Array(size);
+    return {
+      name: "screen",
+      make: () => ({
+        counters: {},
+        reset: () => {},
+        save: () => ({ pixels }),
+        restore: (state) => {
+          pixels = state.pixels as typeof pixels;
+        },
+      }),
+    };
+  };
+  const made = (part: BoardPart) => machineWith({ parts: [part] }).machine;
+  expect(() => encodeMachine(made(screen(2 * MEBIBYTE)).state, codec)).toThrow(
+    expect.objectContaining({
+      code: "E_SNAPSHOT_SIZE",
+      message: expect.stringMatching(
+        /^the state of board is too large .* than the 1048576 that are read; let the part/,
+      ),
+    }),
+  );
+  const large = { ...screen(2 * MEBIBYTE), stateBytes: 2 * MEBIBYTE };
+  const machine = made(large);
+  const { pieces } = encodeMachine(machine.state, codec);
+  const copy = made(large);
+  restoreMachine(Buffer.concat(pieces), copy.state, codec);
+  expect(copy.board.save().screen).toEqual(machine.board.save().screen);
+});
+
 it("a virtio device of one's own is made anew for each clone", async () => {
   let count = 0;
   const { machine } = machineWith({

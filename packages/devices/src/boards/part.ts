@@ -90,6 +90,8 @@ export interface BoardPart {
   readonly interrupts?: readonly number[];
   /** Its nodes in the device tree; none unless given. */
   readonly nodes?: (scope: TreeScope) => PartNodes;
+  /** Bytes that its state may take, where that is more than its share of a megabyte for all parts. */
+  readonly stateBytes?: number;
   /** A place where something could be and nothing is: it is neither saved nor counted. */
   readonly isVacant?: boolean;
   /** Makes it: once for a board, and so once again for each clone of a machine. */

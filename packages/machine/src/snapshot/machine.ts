@@ -9,7 +9,13 @@ import { xxh32Words } from "@hyperfile/jit";
 import type { SnapshotCodec } from "./codec.js";
 import { damaged, SnapshotError } from "./errors.js";
 import { encodeSections, SnapshotFile, type SnapshotSection } from "./format.js";
-import { encodeValue, type PlainRecord, type PlainValue, type ValueLimits } from "./values.js";
+import {
+  DEFAULT_LIMITS,
+  encodeValue,
+  type PlainRecord,
+  type PlainValue,
+  type ValueLimits,
+} from "./values.js";
 
 /** Something with a state: a hart, a board, a clock. */
 export interface SnapshotPart {
@@ -135,7 +141,7 @@ function* sectionsOf(
 ): Generator<SnapshotSection> {
   yield { name: MACHINE, bytes: encodeValue({ config, parts: Object.keys(parts) }) };
   for (const [name, part] of Object.entries(parts)) {
-    yield { name: partName(name), bytes: encodeValue(part.save()) };
+    yield { name: partName(name), bytes: encodePart(name, part) };
   }
   yield {
     name: MEMORY,
@@ -182,6 +188,21 @@ export function restoreMachine(
   if (options.lazy !== true || !memory.mapPager(pager, pages)) pager.writeAll(memory, pages);
   for (const [name, state] of states) restorePart(name, machine.parts[name]!, state);
   return { bytes: bytes.length, memory: pages.length * PAGE_SIZE, sections: file.names.length };
+}
+
+/** A part's state, if it can be read back. */
+function encodePart(name: string, part: SnapshotPart): Uint8Array {
+  const state = part.save();
+  try {
+    return encodeValue(state, part.limits ?? DEFAULT_LIMITS);
+  } catch (cause) {
+    throw new SnapshotError(
+      "E_SNAPSHOT_SIZE",
+      `the state of ${name} is too large for a snapshot: ${(cause as Error).message}; let the part declare its size`,
+      partName(name),
+      { cause },
+    );
+  }
 }
 
 /** Restores a part; whatever it does not understand is the snapshot's fault. */

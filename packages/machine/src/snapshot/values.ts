@@ -39,11 +39,19 @@ export interface ValueLimits {
 /** What is read unless its owner says otherwise. */
 export const DEFAULT_LIMITS: ValueLimits = { bytes: 0x100000, values: 0x10000 };
 
-/** Bytes of a value. */
-export function encodeValue(value: PlainValue): Uint8Array {
+/**
+ * Bytes of a value.
+ * @throws RangeError if they, or the values in it, are more than `limits` allow: nobody would read them back
+ */
+export function encodeValue(value: PlainValue, limits?: ValueLimits): Uint8Array {
   const writer = new Writer();
   writer.value(value);
-  return writer.bytes();
+  const bytes = writer.bytes();
+  if (limits !== undefined && bytes.length > limits.bytes)
+    throw new RangeError(`${bytes.length} bytes are more than the ${limits.bytes} that are read`);
+  if (limits !== undefined && writer.values > limits.values)
+    throw new RangeError(`${writer.values} values are more than the ${limits.values} that are read`);
+  return bytes;
 }
 
 /**
@@ -63,12 +71,15 @@ class Writer {
   private buffer = new Uint8Array(1024);
   private view = new DataView(this.buffer.buffer);
   private at = 0;
+  /** How many were written, those in lists and records among them. */
+  values = 0;
 
   bytes(): Uint8Array {
     return this.buffer.slice(0, this.at);
   }
 
   value(value: PlainValue): void {
+    this.values++;
     if (value === null) this.tag(Tag.null);
     else if (typeof value === "boolean") this.tag(value ? Tag.true : Tag.false);
     else if (typeof value === "number") {
