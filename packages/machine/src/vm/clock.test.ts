@@ -142,6 +142,41 @@ describe("a clock that follows the host", () => {
   });
 });
 
+describe.each(["host", "frozen"] as const)("while a guest waits, a clock in mode %s", (mode) => {
+  it.each([60, Infinity])("goes on, however long nobody looks (a wait of %d s)", (wait) => {
+    const host = new FakeHost();
+    const clock = new RealClock(mode, host);
+    host.pass(SECOND);
+    clock.idleUntil(wait * TICKS_PER_SECOND);
+    host.pass(59 * SECOND);
+    expect(seconds(clock)).toBe(60);
+    // Some timers are late.
+    host.pass(2 * SECOND);
+    clock.idleUntil(wait * TICKS_PER_SECOND);
+    clock.follow();
+    expect(seconds(clock)).toBe(62);
+  });
+
+  it("stops at the end of the wait, if the host stood still beyond that", () => {
+    const host = new FakeHost();
+    const clock = new RealClock(mode, host);
+    clock.idleUntil(60 * TICKS_PER_SECOND);
+    host.pass(HOUR);
+    expect(seconds(clock)).toBe(60);
+  });
+
+  it("takes a stop after the wait for one", () => {
+    const host = new FakeHost();
+    const clock = new RealClock(mode, host);
+    clock.idleUntil(60 * TICKS_PER_SECOND);
+    host.pass(10 * SECOND);
+    // A key has ended the wait.
+    clock.follow();
+    host.pass(HOUR);
+    expect(seconds(clock)).toBe(10);
+  });
+});
+
 describe("a frozen clock", () => {
   it("leaves out the time in which the machine stood still, whatever the reason", () => {
     const host = new FakeHost();

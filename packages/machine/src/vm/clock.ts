@@ -19,7 +19,7 @@ export interface MachineClock {
   millisecondsUntil(tick: number): number;
   /**
    * The hart is idle until `tick`, or for ever if that is Infinity: a virtual clock goes there at once, a real one as far
-   * as it is behind.
+   * as it is behind. Called before the host sleeps, and after it.
    */
   idleUntil(tick: number): void;
   /** Called between two slices: a clock that is behind the host's comes closer. */
@@ -76,6 +76,8 @@ export class RealClock implements MachineClock {
   private stepped: number;
   /** Slices since then. */
   private slices = 0;
+  /** The guest's time in milliseconds until which it waits: so far it did not stand still, however long nobody looked. */
+  private idleTo = 0;
   private frozenAt: number | undefined;
 
   constructor(
@@ -97,15 +99,19 @@ export class RealClock implements MachineClock {
 
   /** While it is behind, idle time passes at once, and no kernel finds that it slept over a timer. */
   idleUntil(tick: number): void {
+    this.milliseconds();
+    this.idleTo = tick / TICKS_PER_MILLISECOND;
     const behind = this.behind();
     if (behind <= TOLERANCE) return;
     this.stepped = this.host.monotonic();
     this.slices = 0;
-    const idle = tick / TICKS_PER_MILLISECOND - this.milliseconds();
+    const idle = this.idleTo - this.milliseconds();
     this.advance(Math.min(behind, Math.max(idle, behind - MOST_IN_STEPS, 0)));
   }
 
   follow(): void {
+    this.milliseconds();
+    this.idleTo = 0;
     const behind = this.behind();
     if (behind <= TOLERANCE) return;
     const now = this.host.monotonic();
@@ -140,14 +146,21 @@ export class RealClock implements MachineClock {
       throw new RangeError("saved state of the clock: wall must be milliseconds since 1970");
     this.start = (this.frozenAt ?? this.host.monotonic()) - milliseconds;
     this.seen = milliseconds;
+    this.idleTo = 0;
     this.epoch = wall - milliseconds;
   }
 
-  /** The guest's time. What passed since somebody last looked is left out if it is long: the host stood still. */
+  /**
+   * The guest's time. What passed since somebody last looked, or since the end of a wait, is left out if it is long: the
+   * host stood still.
+   */
   private milliseconds(): number {
     const now = (this.frozenAt ?? this.host.monotonic()) - this.start;
-    if (now - this.seen > STEP) this.start += now - this.seen;
-    else if (now > this.seen) this.seen = now;
+    const known = Math.max(this.seen, Math.min(this.idleTo, now));
+    if (now - known > STEP) {
+      this.start += now - known;
+      this.seen = known;
+    } else if (now > this.seen) this.seen = now;
     return this.seen;
   }
 

@@ -1,6 +1,6 @@
 /** The run loop with a hart of the test's own, which does what it is told. */
-import { describe, expect, it } from "vitest";
-import { RealClock, VirtualClock } from "./clock.js";
+import { afterEach, describe, expect, it, vi } from "vitest";
+import { RealClock, TICKS_PER_SECOND, VirtualClock } from "./clock.js";
 import { type CpuGate, Vm } from "./vm.js";
 
 const turn = () => new Promise((resolve) => setImmediate(resolve));
@@ -49,6 +49,75 @@ it("an idle VM that is woken for nothing asks for no core; one that has somethin
   vm.stop("the test is over");
   expect(await end).toEqual({ kind: "stopped", reason: "the test is over" });
   expect(asked.at(-1)).toBe("stopped");
+});
+
+describe("an idle VM", () => {
+  afterEach(() => {
+    vi.useRealTimers();
+  });
+
+  /** A VM whose hart waits until `seconds` of its time, on a host whose time is the fake timers'. */
+  function sleeping(at: number) {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "Date", "performance"] });
+    let [ran, suspended] = [0, 0];
+    const host = { monotonic: () => performance.now() - suspended, wall: () => Date.now() };
+    const clock = new RealClock("host", host);
+    const seconds = () => clock.now() / TICKS_PER_SECOND;
+    const ranAt: number[] = [];
+    let isKey = false;
+    const hart = {
+      run: () => {
+        ran++;
+        isKey = false;
+        ranAt.push(Math.round(seconds()));
+        return "wait" as const;
+      },
+      pollTimer: () => {},
+      deadline: () => (ran === 1 ? at * TICKS_PER_SECOND : Infinity),
+      wakeReady: () => isKey || (ran === 1 && seconds() >= at),
+      retired: () => ran,
+    };
+    const board = { tick: () => {}, deadline: () => Infinity, flush: () => {}, reset: () => {} };
+    const vm = new Vm({ hart, board, clock, load: () => {} });
+    return {
+      vm,
+      ranAt,
+      end: vm.run(),
+      press: () => {
+        isKey = true;
+        vm.wake();
+      },
+      suspend: (milliseconds: number) => {
+        suspended += milliseconds;
+        vi.setSystemTime(Date.now() + milliseconds);
+      },
+    };
+  }
+
+  it.each([
+    [Infinity, 1, [0]],
+    [1800, 2, [0, 1800]],
+  ])("sleeps until its timer at %d s, and is not woken before", async (at, sleeps, expected) => {
+    const { vm, end, ranAt } = sleeping(at);
+    await turn();
+    await vi.advanceTimersByTimeAsync(3_600_000);
+    expect(vm.counters.sleeps).toBe(sleeps);
+    expect(ranAt).toEqual(expected);
+    vm.stop("the test is over");
+    await end;
+  });
+
+  it("has the right time with the first key after its host was suspended", async () => {
+    const { vm, end, ranAt, press, suspend } = sleeping(Infinity);
+    await turn();
+    await vi.advanceTimersByTimeAsync(1000);
+    suspend(600_000);
+    press();
+    while (ranAt.length < 2) await turn();
+    expect(ranAt.slice(0, 2)).toEqual([0, 601]);
+    vm.stop("the test is over");
+    await end;
+  });
 });
 
 describe("a VM whose output is not taken", () => {

@@ -3,7 +3,7 @@
  *
  * The loop gives the hart a budget of instructions, lets the devices catch up with the time, and returns to the
  * host's event loop often enough that a terminal feels live. While the hart waits for an interrupt the VM sleeps
- * until the next deadline and costs nothing. It knows hart, engine and board only as the ports below.
+ * until the next deadline or until something wakes it, however long that is, and costs nothing. It knows hart, engine and board only as the ports below.
  */
 import type { MachineClock } from "./clock.js";
 import { Sleeper, yieldToHost } from "./host-loop.js";
@@ -74,8 +74,6 @@ export type VmEnd =
 
 /** Default of {@link VmOptions.visitEvery}. */
 const DEFAULT_VISIT = 4;
-/** Longest sleep of an idle guest in milliseconds: a guard against a deadline that a device forgot. */
-const LONGEST_SLEEP = 1000;
 
 /** A virtual machine. */
 export class Vm {
@@ -290,9 +288,10 @@ export class Vm {
       const deadline = Math.min(hart.deadline(), board.deadline());
       const started = performance.now();
       clock.idleUntil(deadline);
-      const wait = deadline === Infinity ? LONGEST_SLEEP : clock.millisecondsUntil(deadline);
       this.counters.sleeps++;
-      await this.sleeper.sleep(Math.min(wait, LONGEST_SLEEP));
+      await this.sleeper.sleep(deadline === Infinity ? Infinity : clock.millisecondsUntil(deadline));
+      // What woke it finds the time right, even if the host was suspended meanwhile.
+      clock.idleUntil(deadline);
       this.counters.idleMilliseconds += performance.now() - started;
       if (this.stills > 0 || this.stopReason !== undefined || this.power !== undefined) return;
       board.tick();

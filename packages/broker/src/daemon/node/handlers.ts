@@ -141,14 +141,16 @@ async function viewOf(fleet: Fleet, vm: ManagedVm): Promise<VmView> {
 }
 
 /** The figures that only a running VM has. */
-export type RunningFigures = Pick<VmView, "accounts" | "activity" | "instructions" | "memory" | "counters">;
+export type RunningFigures = Pick<
+  VmView,
+  "accounts" | "activity" | "instructions" | "memory" | "counters" | "silentMs"
+>;
 
 /** A running VM's figures; those that can be had. */
 export async function runningFigures(fleet: Fleet, vm: ManagedVm): Promise<RunningFigures> {
   const figures = await vm.figures();
-  const report = fleet.cpuOf(vm.name);
   return {
-    ...(report === undefined ? {} : { accounts: accountsView(report.accounts), activity: report.state }),
+    ...scheduledFigures(fleet, vm),
     ...(figures?.silentMs === undefined ? {} : { silentMs: Math.round(figures.silentMs) }),
     ...(figures?.last === undefined
       ? {}
@@ -158,6 +160,12 @@ export async function runningFigures(fleet: Fleet, vm: ManagedVm): Promise<Runni
           counters: figures.last.counters,
         }),
   };
+}
+
+/** Those that the scheduler knows, without asking the VM's thread. */
+export function scheduledFigures(fleet: Fleet, vm: ManagedVm): RunningFigures {
+  const report = fleet.cpuOf(vm.name);
+  return report === undefined ? {} : { accounts: accountsView(report.accounts), activity: report.state };
 }
 
 /** What a VM may have of memory, and seems to use, in bytes. */

@@ -1,19 +1,36 @@
 /**
  * Samples all running VMs into the history. At each tick it takes what threads have answered since the one before, and
- * asks those again that have: a thread that does not answer is missing in the samples, and is asked only once. While no
- * VM runs there are no ticks.
+ * asks those again that have: a thread that does not answer is missing in the samples, and is asked only once. A VM that
+ * has not run since it was asked is asked seldom, so that an idle one's thread rests. While no VM runs there are no ticks.
  */
 import type { VmSample } from "../../api/types.js";
 import type { Fleet } from "../../lifecycle/node/fleet.js";
+import type { ManagedVm } from "../../lifecycle/node/managed-vm.js";
 import type { History } from "../history.js";
 import { sampleOf } from "../views.js";
-import { runningFigures } from "./handlers.js";
+import { type RunningFigures, runningFigures, scheduledFigures } from "./handlers.js";
+
+/** Ticks after which a VM is asked that has not run: others may have taken memory from it or share it no more. */
+const ASK_IDLE_EVERY = 30;
+
+/** What is known of a VM. */
+interface Known {
+  /** Instructions that it had retired when it was asked last. */
+  readonly retired: number;
+  /** Number of the tick at which it was. */
+  readonly at: number;
+  /** What it answered; undefined if it has not. */
+  figures: RunningFigures | undefined;
+}
 
 /** Takes samples. */
 export class Sampler {
   private timer: NodeJS.Timeout | undefined;
-  private readonly answers = new Map<string, VmSample>();
+  private readonly known = new Map<string, Known>();
+  /** Samples since the last tick. */
+  private readonly samples = new Map<string, VmSample>();
   private readonly asked = new Set<string>();
+  private ticks = 0;
   private unlisten: () => void = () => {};
 
   /** @param everyMs milliseconds between two samples */
@@ -27,9 +44,10 @@ export class Sampler {
   start(): void {
     this.unlisten = this.fleet.events.listen(({ kind, name }) => {
       if (kind === "vm.removed") {
-        this.answers.delete(name);
+        this.samples.delete(name);
         this.history.drop(name);
       } else if (kind === "vm.running") this.wake();
+      if (kind === "vm.off" || kind === "vm.crashed") this.known.delete(name);
     });
     this.wake();
   }
@@ -45,25 +63,40 @@ export class Sampler {
   }
 
   private tick(): void {
-    if (this.answers.size > 0) this.history.add({ at: Date.now(), vms: Object.fromEntries(this.answers) });
-    this.answers.clear();
+    this.ticks++;
+    if (this.samples.size > 0) this.history.add({ at: Date.now(), vms: Object.fromEntries(this.samples) });
+    this.samples.clear();
     const running = this.fleet.list().filter((vm) => vm.isUp);
     if (running.length === 0) {
       clearInterval(this.timer);
       this.timer = undefined;
     }
     for (const vm of running) {
-      const { name } = vm;
-      if (this.asked.has(name)) continue;
-      this.asked.add(name);
-      void runningFigures(this.fleet, vm)
-        .then((figures) => {
-          const sample = sampleOf(figures);
-          if (sample !== undefined && vm.isUp) this.answers.set(name, sample);
-        })
-        // Without figures there is no sample.
-        .catch(() => {})
-        .finally(() => this.asked.delete(name));
+      if (this.asked.has(vm.name)) continue;
+      const known = this.known.get(vm.name);
+      const { retired = -1 } = this.fleet.cpuOf(vm.name) ?? {};
+      if (known?.figures !== undefined && known.retired === retired && this.ticks - known.at < ASK_IDLE_EVERY)
+        this.keep(vm, { ...known.figures, ...scheduledFigures(this.fleet, vm) });
+      else this.ask(vm, { retired, at: this.ticks, figures: undefined });
     }
+  }
+
+  private ask(vm: ManagedVm, known: Known): void {
+    const { name } = vm;
+    this.asked.add(name);
+    this.known.set(name, known);
+    void runningFigures(this.fleet, vm)
+      .then((figures) => {
+        if (figures.silentMs === undefined) known.figures = figures;
+        this.keep(vm, figures);
+      })
+      // Without figures there is no sample.
+      .catch(() => {})
+      .finally(() => this.asked.delete(name));
+  }
+
+  private keep(vm: ManagedVm, figures: RunningFigures): void {
+    const sample = sampleOf(figures);
+    if (sample !== undefined && vm.isUp) this.samples.set(vm.name, sample);
   }
 }
