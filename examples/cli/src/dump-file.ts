@@ -1,6 +1,8 @@
 /** Where dumps go: a file, or standard error. Text is gathered and written in large pieces. */
+
 import { closeSync, openSync, writeFileSync } from "node:fs";
-import { CliError, fileErrorReason } from "./errors.js";
+import { fileErrorReason } from "@hyperfile/broker/client";
+import { CliError } from "./errors.js";
 
 const GATHERED_CHARACTERS = 1 << 16;
 

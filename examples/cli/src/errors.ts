@@ -19,6 +19,7 @@ export type CliErrorCode =
   | "E_PACKAGE_FORMAT"
   | "E_GUEST_NOT_FOUND"
   | "E_GDB"
+  | "E_DAEMON"
   | "E_MACHINE";
 
 /** An error meant for the user: `message` is one line that names the thing, the place and the remedy. */
@@ -61,28 +62,4 @@ export function errorLine(error: unknown): string {
 export function systemErrorCode(error: unknown): string | undefined {
   if (typeof error !== "object" || error === null || !("code" in error)) return undefined;
   return typeof error.code === "string" ? error.code : undefined;
-}
-
-const reasons: Readonly<Record<string, string>> = {
-  ENOENT: "no such file or folder",
-  EACCES: "permission denied",
-  EPERM: "permission denied",
-  EISDIR: "it is a folder",
-  ENOTDIR: "a part of the path is not a folder",
-  ENOSPC: "no space left on the device",
-  EROFS: "the file system is read-only",
-  EEXIST: "a file is in the way",
-  EFBIG: "the file would be larger than is allowed",
-  EDQUOT: "the disk quota is used up",
-  EIO: "the device reports an error",
-  EMFILE: "too many files are open",
-  ENFILE: "too many files are open on this computer",
-  ELOOP: "its links go in a circle",
-  ENAMETOOLONG: "the name is too long",
-};
-
-/** The reason of a failed file operation in words, for the end of a one-line message. */
-export function fileErrorReason(error: unknown): string {
-  const code = systemErrorCode(error);
-  return (code && reasons[code]) ?? (error instanceof Error ? error.message : String(error));
 }

@@ -2,11 +2,13 @@
  * The profile of a run as a file of JSON. The running VM writes it anew every second, whole and under its name only
  * when complete, so that a reader at any time finds one that can be parsed.
  */
+
 import { readFileSync, renameSync, statSync, unlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileErrorReason } from "@hyperfile/broker/client";
 import type { ProfileReport } from "@hyperfile/jit";
-import { CliError, fileErrorReason, systemErrorCode } from "./errors.js";
+import { CliError, systemErrorCode } from "./errors.js";
 
 /** The profile of a run. */
 export interface Profile {

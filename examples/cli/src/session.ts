@@ -3,10 +3,10 @@
  * the statistics, and turns the way the run ended into the program's exit status.
  */
 import { type FileHandle, open } from "node:fs/promises";
-import { LongTimer } from "@hyperfile/broker/client";
+import { fileErrorReason, LongTimer } from "@hyperfile/broker/client";
 import type { DumpOptions } from "@hyperfile/jit";
 import { openDumpSink } from "./dump-file.js";
-import { CliError, errorLine, fileErrorReason } from "./errors.js";
+import { CliError, errorLine } from "./errors.js";
 import type { CreateMachine, Machine, MachineEnd, MachineOptions } from "./machine-types.js";
 import { PROFILE_INTERVAL, type Profile, writeProfile } from "./profile-file.js";
 import { openTerminal, type TerminalInput, type TerminalOutput } from "./terminal.js";

@@ -5,9 +5,11 @@
  *
  * Invariant: after the first failure nothing more is written, `error` has been emitted once, and `write` never throws.
  */
+
 import { EventEmitter } from "node:events";
 import { fstatSync, writeFileSync } from "node:fs";
-import { fileErrorReason, systemErrorCode } from "./errors.js";
+import { fileErrorReason } from "@hyperfile/broker/client";
+import { systemErrorCode } from "./errors.js";
 
 /** A stream of the process, or a test's. */
 export interface OutputStream {

@@ -2,6 +2,8 @@
 export * from "./api/node/client.js";
 export * from "./api/types.js";
 export { holderOf, type StateHolder } from "./daemon/node/state-lock.js";
+export { fileErrorReason } from "./files/file-reason.js";
+export { makeFolders, OWNER_ONLY } from "./files/node/make-folders.js";
 export { type HyperfileProblem, problemLine } from "./hyperfile/types.js";
 export { formatSize, parseSize } from "./hyperfile/units.js";
 export type { FleetEvent } from "./lifecycle/events.js";

@@ -186,7 +186,16 @@ let pool;
 
 serveGuests(async (spec, surroundings, { place }) => {
   if (spec.boot.program === "./bad.elf") throw Object.assign(new Error("no program"), { code: "E_FILE" });
+  if (spec.boot.program === "./crash.elf") {
+    setTimeout(() => {
+      throw new Error("the guest's thread broke");
+    });
+    await new Promise(() => {});
+  }
   pool ??= poolAt(place);
   const { guest: ram } = guestIn(pool, { ramBytes: spec.memoryBytes, ramBase: RAM });
-  return new FakeGuest(spec, surroundings, pool, ram);
+  const guest = new FakeGuest(spec, surroundings, pool, ram);
+  const [, status] = /^\.\/off(\d)\.elf$/.exec(spec.boot.program ?? "") ?? [];
+  if (status !== undefined) guest.vm.requestPower({ kind: "off", status: Number(status) });
+  return guest;
 });

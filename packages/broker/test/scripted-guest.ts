@@ -13,6 +13,8 @@ export type StepPlan = "done" | "late" | "fails" | "hangs";
 
 /** Plans for the steps, and the accounts. */
 export class Script {
+  /** How guests end that are started now; they run until they are told to end unless given. */
+  endAtOnce: GuestEnd | undefined;
   plans: Partial<Record<GuestStep, StepPlan>> = {};
   /** Guests that have memory. */
   alive = 0;
@@ -78,7 +80,7 @@ export class ScriptedGuest implements Guest {
   async run(): Promise<GuestEnd> {
     this.use("run");
     await this.script.step("load");
-    const end = await this.end;
+    const end = this.script.endAtOnce ?? (await this.end);
     await this.script.step("run");
     return end;
   }

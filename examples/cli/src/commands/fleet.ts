@@ -78,6 +78,11 @@ export function addFleetCommands(
     .option("--cores <count>", "cores to share out", parseCount)
     .option("--guest-memory <size>", "machine memory for all guests together", parseMemorySize)
     .option("--quantum <milliseconds>", "longest turn in CPU time (default: 40)", parseCount)
+    .option(
+      "--idle-exit <seconds>",
+      "end after this time without any VM that is up, and any client",
+      parseSeconds,
+    )
     .action(act((actions, flags: DaemonFlags) => actions.daemon(flags)));
 
   program

@@ -4,11 +4,12 @@
  * needed, and apt itself checks the signatures and digests. Of the host's configuration only how to reach
  * the network is taken over (`Acquire::*`: proxies, timeouts), so that the host's hooks never run.
  */
+
 import { spawn } from "node:child_process";
 import { access, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { makeFolders } from "@hyperfile/broker/client";
 import { CliError, systemErrorCode } from "../errors.js";
-import { makeFolders } from "./cache.js";
 import type { Progress } from "./progress.js";
 import {
   type AptSource,

@@ -3,12 +3,14 @@
  * A folder is prepared under a temporary name and renamed when it is complete, and its manifest is part of
  * it, so that an interrupted start leaves nothing that a later one could take for whole.
  */
+
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { basename, dirname, isAbsolute, join } from "node:path";
-import { CliError, fileErrorReason, systemErrorCode } from "../errors.js";
+import { fileErrorReason, makeFolders } from "@hyperfile/broker/client";
+import { CliError, systemErrorCode } from "../errors.js";
 
 /** A file of a prepared folder. */
 export interface CachedFile {
@@ -32,25 +34,6 @@ export interface Manifest {
   packages: { name: string; version: string; sha256: string }[];
   /** The files, by their path in the folder. */
   files: Record<string, CachedFile>;
-}
-
-/**
- * Makes `folder` and the folders above it. Not `mkdir`'s own `recursive`, which spins for ever where a
- * file system answers that an existing parent doesn't exist, as `/proc` does.
- */
-export async function makeFolders(folder: string): Promise<void> {
-  const make = () =>
-    mkdir(folder).catch((error: unknown) => {
-      if (systemErrorCode(error) !== "EEXIST") throw error;
-    });
-  try {
-    await make();
-  } catch (error) {
-    const parent = dirname(folder);
-    if (systemErrorCode(error) !== "ENOENT" || parent === folder) throw error;
-    await makeFolders(parent);
-    await make();
-  }
 }
 
 const manifestName = "manifest.json";

@@ -3,12 +3,14 @@
  * A `.deb` is an ar archive (deb(5)): `debian-binary`, `control.tar.*`, `data.tar.*`; the last is streamed
  * through its decompressor and a tar reader, since a kernel package unpacks to more than 130 MB.
  */
+
 import { type FileHandle, open } from "node:fs/promises";
 import { Readable } from "node:stream";
 import * as zlib from "node:zlib";
+import { fileErrorReason } from "@hyperfile/broker/client";
 import { extract as tarExtract } from "tar-stream";
 import xz from "xz-decompress";
-import { CliError, fileErrorReason } from "../errors.js";
+import { CliError } from "../errors.js";
 
 /** A file in a package. */
 export interface PackageFile {

@@ -6,15 +6,16 @@ import {
   ApiError,
   type DaemonClient,
   type FleetEvent,
+  fileErrorReason,
   type PoolView,
   readRegularFile,
   type UpReport,
 } from "@hyperfile/broker/client";
 import type { FleetSurroundings } from "../commands/fleet.js";
-import { CliError, fileErrorReason, systemErrorCode } from "../errors.js";
+import { CliError, errorLine, systemErrorCode } from "../errors.js";
 import type { Streams } from "../session.js";
 import { openTerminal } from "../terminal.js";
-import { clientOfRunningDaemon, daemonClient } from "./daemon-client.js";
+import { clientOfRunningDaemon, daemonClient, type StartReport } from "./daemon-client.js";
 import { hostSize } from "./host-size.js";
 import { renderReport } from "./report.js";
 import type { DaemonFlags } from "./run-daemon.js";
@@ -42,21 +43,37 @@ export class FleetActions {
 
   async daemon(flags: DaemonFlags): Promise<void> {
     const { runDaemon } = await import("./run-daemon.js");
-    await runDaemon(this.surroundings, flags);
+    try {
+      await runDaemon(this.surroundings, flags, () => reportStart({ ready: true }));
+    } catch (error) {
+      await reportStart({ problem: (error as Error).message });
+      throw error;
+    }
   }
 
-  async up(file: string | undefined, flags: { restart?: boolean; check?: boolean }): Promise<void> {
-    const { write, environment, program } = this.surroundings;
+  /** Gives status 1 if one of the VMs has failed, whatever became of the others. */
+  async up(file: string | undefined, flags: { restart?: boolean; check?: boolean }): Promise<number> {
+    const { write, environment, program, streams } = this.surroundings;
     const source = await readSource(file);
     if (flags.check) {
       const isFile = (path: string) => existsSync(resolve(source.folder, path));
       const { readHyperfile } = await import("@hyperfile/broker");
       const { vms } = await readHyperfile(source.text, source.file, hostSize(), isFile);
       write(`${source.file}: ${vms.length} ${vms.length === 1 ? "VM" : "VMs"}, no mistakes\n`);
-      return;
+      return 0;
     }
     const daemon = await clientOfRunningDaemon(environment, program);
-    write(upText(await daemon.up({ ...source, restart: flags.restart ?? false })));
+    const { project, actions } = await daemon.up({ ...source, restart: flags.restart ?? false });
+    const failed = actions.filter(({ action }) => action === "failed");
+    const others = actions.filter(({ action }) => action !== "failed");
+    if (others.length > 0 || failed.length === 0) write(upText({ project, actions: others }));
+    for (const { name, detail } of failed)
+      streams.error(`${errorLine(new Error(`VM ${name}: ${detail}`))}\n`);
+    const isWell = actions.every(
+      ({ action, detail }) =>
+        action !== "failed" && action !== "skipped" && (action !== "ended" || detail === "status 0"),
+    );
+    return isWell ? 0 : 1;
   }
 
   async down(file: string | undefined, flags: { force?: boolean; daemon?: boolean }): Promise<void> {
@@ -210,6 +227,13 @@ export class FleetActions {
   console(vm: string): Promise<void> {
     return attach(this.client, vm, this.surroundings.streams);
   }
+}
+
+/** Tells the command that has started this process, if one has; it hears one report. */
+async function reportStart(report: StartReport): Promise<void> {
+  if (process.send === undefined || !process.connected) return;
+  await new Promise<void>((resolve) => process.send!(report, undefined, {}, () => resolve()));
+  if (process.connected) process.disconnect();
 }
 
 /** Resolves when nothing can be written any more, which the program's status tells of. */

@@ -18,12 +18,19 @@ export interface DaemonFlags {
   readonly guestMemory?: number;
   /** Milliseconds. */
   readonly quantum?: number;
+  /** Seconds without any VM and client after which it ends; never unless given. */
+  readonly idleExit?: number;
 }
 
-/** Runs the daemon until a client or a signal ends it. */
+/**
+ * Runs the daemon until a client or a signal ends it, or it has been idle for as long as the flags say.
+ * @param started is called when it answers
+ * @throws DaemonError if it can't start
+ */
 export async function runDaemon(
   { environment, version, streams }: FleetSurroundings,
   flags: DaemonFlags,
+  started: () => void,
 ): Promise<void> {
   const size = hostSize();
   const socket = socketPath(environment);
@@ -41,6 +48,7 @@ export async function runDaemon(
       makeNode: machineNode,
     },
     ...(flags.quantum === undefined ? {} : { quantumMs: flags.quantum }),
+    ...(flags.idleExit === undefined ? {} : { idleExitMs: flags.idleExit * 1000 }),
   });
   streams.error(`hyperfile: the daemon answers at ${socket}\n`);
   surviveErrors(daemon, streams.error);
@@ -54,6 +62,7 @@ export async function runDaemon(
   };
   process.on("SIGINT", end);
   process.on("SIGTERM", end);
+  started();
   await daemon.closed;
   setTimeout(endNow, EXIT_MS).unref();
 }

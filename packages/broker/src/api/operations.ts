@@ -166,7 +166,7 @@ export const operations = [
     answer: {
       schema: object({
         project: text,
-        actions: list(object({ name: text, action: text, detail: text }, ["name", "action"])),
+        actions: list(object({ name: text, action: text, detail: text, code: text }, ["name", "action"])),
       }),
       description: "What was done.",
     },

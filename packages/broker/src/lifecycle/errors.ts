@@ -13,6 +13,8 @@ export type LifecycleErrorCode =
   | "E_SNAPSHOT_FOLDER"
   | "E_SETTING"
   | "E_LOG"
+  | "E_DISK"
+  | "E_FILES"
   | "E_GUEST";
 
 /** Something can't be done with a VM; `message` is one line that names it, its state and the remedy. */

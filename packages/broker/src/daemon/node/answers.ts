@@ -4,6 +4,7 @@
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { setImmediate as nextTurn } from "node:timers/promises";
+import { fileErrorReason } from "../../files/file-reason.js";
 import { HyperfileError, problemLine } from "../../hyperfile/types.js";
 import { RequestError } from "./routes.js";
 
@@ -58,7 +59,7 @@ function asOurs(error: unknown): { readonly code: string; readonly message: stri
   if (syscall !== undefined)
     return {
       code: "E_DISK",
-      message: `the daemon can't ${syscall} ${path ?? "a file of its own"}: ${message}`,
+      message: `the daemon can't ${syscall} ${path ?? "a file of its own"}: ${fileErrorReason(error)}`,
     };
   if (typeof code === "string" && code.startsWith("E_")) return { code, message: message ?? code };
   return { code: "E_INTERNAL", message: message ?? String(error) };

@@ -126,11 +126,10 @@ describe("up and down", () => {
       message: expect.stringContaining("of project shop"),
     });
     const greedy = "vms:\n  big: { kernel: embedded, cpu: { reservation: 1.75 } }\n";
-    await expect(
-      client.up({ text: greedy, file: "Hyperfile", folder: "/home/greedy" }),
-    ).rejects.toMatchObject({
-      code: "E_ADMISSION",
-    });
+    const admitted = await client.up({ text: greedy, file: "Hyperfile", folder: "/home/greedy" });
+    expect(admitted.actions).toEqual([
+      { name: "big", action: "failed", code: "E_ADMISSION", detail: expect.stringContaining("big") },
+    ]);
     expect((await client.vm("big")).state).toBe("off");
     const bad = { text: "vms: { bad: { program: ./bad.elf } }", file: "H", folder };
     await expect(client.up(bad)).rejects.toMatchObject({
@@ -139,17 +138,66 @@ describe("up and down", () => {
     });
     await expect(client.vm("bad")).rejects.toMatchObject({ code: "E_VM_UNKNOWN" });
     await writeFile(join(folder, "bad.elf"), "");
-    await expect(client.up(bad)).rejects.toMatchObject({ code: "E_FILE", message: "no program" });
+    expect((await client.up(bad)).actions).toEqual([
+      { name: "bad", action: "failed", code: "E_FILE", detail: "no program" },
+    ]);
     expect((await client.vm("bad")).state).toBe("off");
     expect((await client.vm("db")).state).toBe("running");
   });
 
   it("fail where provisioning fails, with the command and its status", async () => {
     const text = "vms: { web: { kernel: embedded, provision: [echo fine, wrong] } }";
-    await expect(up(text)).rejects.toMatchObject({
-      code: "E_PROVISION",
-      message: 'provisioning of VM web failed: "wrong" ended with status 1, not 0',
-    });
+    expect((await up(text)).actions).toEqual([
+      {
+        name: "web",
+        action: "failed",
+        code: "E_PROVISION",
+        detail: 'provisioning of VM web failed: "wrong" ended with status 1, not 0',
+      },
+    ]);
+  });
+
+  it("go on where a guest crashes, ends or can't be made before its start is answered", async () => {
+    for (const name of ["bad", "crash", "off0", "off3"]) await writeFile(join(folder, `${name}.elf`), "");
+    const text = `
+vms:
+  a: { kernel: embedded }
+  refused: { program: ./bad.elf }
+  crashes: { program: ./crash.elf }
+  ends: { program: ./off0.elf }
+  fails: { program: ./off3.elf }
+  later: { kernel: embedded, after: crashes }
+  last: { kernel: embedded, after: later }
+  b: { kernel: embedded, after: ends }
+`;
+    const { actions } = await client.up({ text, file: "Hyperfile", folder });
+    expect(actions).toEqual([
+      { name: "a", action: "started" },
+      { name: "refused", action: "failed", code: "E_FILE", detail: "no program" },
+      { name: "crashes", action: "failed", code: "E_VM_CRASHED", detail: expect.stringMatching(/broke/) },
+      // Whether the start or the end is heard of first is chance.
+      expect.objectContaining({ name: "ends", action: expect.stringMatching(/^(started|ended)$/) }),
+      expect.objectContaining({ name: "fails", action: expect.stringMatching(/^(started|ended)$/) }),
+      { name: "later", action: "skipped", detail: "it comes after crashes, which has failed" },
+      { name: "last", action: "skipped", detail: "it comes after later, which has failed" },
+      { name: "b", action: "started" },
+    ]);
+    expect(await client.exec("a", "echo well")).toMatchObject({ output: "well\n" });
+    expect((await client.vms()).map(({ name, state }) => `${name} ${state}`)).toEqual([
+      "a running",
+      "refused off",
+      expect.stringMatching(/^crashes (off|crashed)$/),
+      "ends off",
+      "fails off",
+      "later off",
+      "last off",
+      "b running",
+    ]);
+    // What is mended is started by the next one.
+    const mended = text.replace("./crash.elf", "./off0.elf");
+    const again = await client.up({ text: mended, file: "Hyperfile", folder });
+    for (const name of ["later", "last"])
+      expect(again.actions.filter((action) => action.name === name)).toEqual([{ name, action: "started" }]);
   });
 });
 

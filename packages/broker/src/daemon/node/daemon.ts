@@ -7,11 +7,13 @@
  * Clients may be slow, broken or gone: each has a limited time to ask, a fixed amount of memory, and every socket has a
  * listener for its errors.
  */
-import { chmodSync, existsSync, mkdirSync, unlinkSync } from "node:fs";
+import { chmodSync, existsSync, unlinkSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { dirname } from "node:path";
 import { HostScheduler } from "../../cpu/node/host-scheduler.js";
+import { fileErrorReason } from "../../files/file-reason.js";
+import { makeFoldersSync, OWNER_ONLY } from "../../files/node/make-folders.js";
 import type { HostSize } from "../../hyperfile/read.js";
 import { Fleet } from "../../lifecycle/node/fleet.js";
 import { HostMemoryBroker, type HostMemoryOptions } from "../../memory/host-memory-broker.js";
@@ -21,6 +23,7 @@ import { errorAnswer, jsonList, send, sendParts, withBody } from "./answers.js";
 import { ConsoleSockets } from "./console-sockets.js";
 import { streamEvents } from "./event-stream.js";
 import { allVms, type DaemonParts, handlers, poolViews } from "./handlers.js";
+import { IdleExit } from "./idle-exit.js";
 import { countIn, type Place, RequestError, route } from "./routes.js";
 import { Sampler } from "./sampler.js";
 import { answers, StateLock } from "./state-lock.js";
@@ -45,6 +48,20 @@ export interface DaemonOptions {
   readonly quantumMs?: number;
   /** Milliseconds between two samples of the history. */
   readonly sampleMs?: number;
+  /** Milliseconds without any VM and client after which the daemon ends by itself; never unless given. */
+  readonly idleExitMs?: number;
+  /** What clients have for a request; tests have less. */
+  readonly times?: Partial<RequestTimes>;
+}
+
+/** What clients have for a request, in milliseconds. */
+export interface RequestTimes {
+  /** For its head. */
+  readonly headersTimeout: number;
+  /** For all of it. */
+  readonly requestTimeout: number;
+  /** Between two looks at that. */
+  readonly connectionsCheckingInterval: number;
 }
 
 /** Another daemon answers at the socket or has the state folder, or one of them can't be made. */
@@ -66,8 +83,11 @@ const DEFAULT_SECONDS = 60;
 const DEFAULT_SAMPLE_MS = 1000;
 /** Connections at a time; streams of events, and requests that may take long, among them. */
 const [MOST_CONNECTIONS, MOST_STREAMS, MOST_LONG] = [512, 128, 128];
-/** What a client has for a request, in milliseconds: for its head, all of it, and between two looks at that. */
-const TIMES = { headersTimeout: 10_000, requestTimeout: 30_000, connectionsCheckingInterval: 5000 };
+const TIMES: RequestTimes = {
+  headersTimeout: 10_000,
+  requestTimeout: 30_000,
+  connectionsCheckingInterval: 5000,
+};
 /** Milliseconds in which a client must take the refusal of its upgrade. */
 const REFUSAL_MS = 5000;
 /** Milliseconds that the end waits for VMs, and then for answers on their way. */
@@ -86,6 +106,8 @@ export class Daemon {
   private readonly sampler: Sampler;
   private long = 0;
   private streams = 0;
+  private connections = 0;
+  private readonly idleExit: IdleExit | undefined;
   private noteClosed: () => void = () => {};
   /** Resolves when the daemon has ended. */
   readonly closed = new Promise<void>((resolve) => {
@@ -122,8 +144,25 @@ export class Daemon {
       }),
       shutdown: () => void this.close(),
     };
-    this.server = createServer(TIMES, (request, response) => void this.answer(request, response));
+    this.server = createServer(
+      { ...TIMES, ...options.times },
+      (request, response) => void this.answer(request, response),
+    );
     this.server.maxConnections = MOST_CONNECTIONS;
+    if (options.idleExitMs !== undefined)
+      this.idleExit = new IdleExit(
+        options.idleExitMs,
+        () => this.connections === 0 && this.fleet.list().every((vm) => !vm.isWanted),
+        () => void this.close(),
+      );
+    this.server.on("connection", (socket) => {
+      this.connections++;
+      this.idleExit?.look();
+      socket.on("close", () => {
+        this.connections--;
+        if (!this.closing) this.idleExit?.look();
+      });
+    });
     this.server.on("upgrade", (request, socket, head) => this.upgrade(request, socket as Socket, head));
     this.server.on("clientError", (_error, socket) => refuseRaw(socket as Socket, 400, "Bad Request", ""));
     this.server.on("connect", (_request, socket) => refuseRaw(socket as Socket, 405, "Not Allowed", ""));
@@ -147,9 +186,10 @@ export class Daemon {
       await daemon.fleet.close();
       await scheduler.close();
       lock.release();
-      throw new DaemonError("E_SOCKET", `can't listen at ${options.socket}: ${(error as Error).message}`);
+      throw new DaemonError("E_SOCKET", `can't listen at ${options.socket}: ${fileErrorReason(error)}`);
     }
     daemon.sampler.start();
+    daemon.watchIdleness();
     return daemon;
   }
 
@@ -157,6 +197,7 @@ export class Daemon {
   async close(): Promise<void> {
     if (this.closing) return this.closed;
     this.closing = true;
+    this.idleExit?.stop();
     this.sampler.stop();
     await within(STOP_MS, this.fleet.close());
     this.consoles.close();
@@ -170,9 +211,18 @@ export class Daemon {
     this.noteClosed();
   }
 
+  private watchIdleness(): void {
+    const { idleExit } = this;
+    if (idleExit === undefined) return;
+    this.fleet.events.listen(({ kind }) => {
+      if (kind.startsWith("vm.") && !this.closing) idleExit.look();
+    });
+    idleExit.look();
+  }
+
   private async listen(): Promise<void> {
     const { socket } = this.options;
-    mkdirSync(dirname(socket), { recursive: true, mode: 0o700 });
+    makeFoldersSync(dirname(socket), OWNER_ONLY);
     const mask = process.umask(0o177);
     try {
       await new Promise<void>((resolve, reject) => {
@@ -310,7 +360,10 @@ async function takeState({ folder, socket }: DaemonOptions): Promise<StateLock> 
   try {
     taken = await StateLock.take(folder, socket);
   } catch (error) {
-    throw new DaemonError("E_STATE", `can't use the state folder ${folder}: ${(error as Error).message}`);
+    throw new DaemonError(
+      "E_STATE",
+      `can't use the state folder ${folder}: ${fileErrorReason(error)}; mend that, or choose another folder (HYPERFILE_STATE)`,
+    );
   }
   if (taken instanceof StateLock) return taken;
   throw new DaemonError(

@@ -6,18 +6,11 @@
  * name has the process, the time at which it began, and the boot of the computer, and so is used once: the file of one
  * that was killed says nothing to anybody, however its number is used again, and whoever holds the folder removes it.
  */
-import {
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  readlinkSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
+import { readdirSync, readFileSync, readlinkSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
+import { makeFoldersSync, OWNER_ONLY } from "../../files/node/make-folders.js";
 
 /** Who has a state folder. */
 export interface StateHolder {
@@ -51,15 +44,20 @@ export class StateLock {
    */
   static async take(folder: string, socket: string): Promise<StateLock | StateHolder> {
     const locks = join(folder, "lock");
-    mkdirSync(locks, { recursive: true, mode: 0o700 });
+    makeFoldersSync(locks, OWNER_ONLY);
     const start = startTimeOf(process.pid) ?? Date.now();
     const name = `${process.pid}-${start}-${taken++}-${here()}${ENDING}`;
     const file = join(locks, name);
     const beside = join(locks, `${name}.new`);
     for (let attempt = 1; ; attempt++) {
       // Whole from the first moment: a reader must not take it for that of nobody.
-      writeFileSync(beside, JSON.stringify({ pid: process.pid, socket }), { mode: 0o600 });
-      renameSync(beside, file);
+      try {
+        writeFileSync(beside, JSON.stringify({ pid: process.pid, socket }), { mode: 0o600 });
+        renameSync(beside, file);
+      } catch (error) {
+        rmSync(beside, { force: true });
+        throw error;
+      }
       const others = readdirSync(locks).filter((other) => other.endsWith(ENDING) && other !== name);
       let holder: StateHolder | undefined;
       for (const other of others) {

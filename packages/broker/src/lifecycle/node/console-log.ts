@@ -9,6 +9,8 @@
 import { constants } from "node:fs";
 import { type FileHandle, mkdir, open, rename } from "node:fs/promises";
 import { dirname } from "node:path";
+import { fileErrorReason } from "../../files/file-reason.js";
+import { makeFolders, OWNER_ONLY } from "../../files/node/make-folders.js";
 import { LifecycleError } from "../errors.js";
 
 /** The file operations of a log; tests replace them. */
@@ -27,17 +29,6 @@ const PIECE = 65_536;
 /** A fifo or a device in the file's place must not make opening wait. */
 const APPEND = constants.O_WRONLY | constants.O_CREAT | constants.O_APPEND | constants.O_NONBLOCK;
 const READ = constants.O_RDONLY | constants.O_NONBLOCK;
-
-const reasons: Readonly<Record<string, string>> = {
-  ENOSPC: "no space left on the device",
-  EDQUOT: "the disk quota is used up",
-  EROFS: "the file system is read-only",
-  EACCES: "permission denied",
-  EISDIR: "it is a folder",
-  EMFILE: "too many open files",
-};
-const reasonOf = ({ code = "", message = "" }: { code?: string; message?: string }): string =>
-  reasons[code] ?? message;
 
 /** The end of a log, as it was when it was asked for. */
 export interface LogTail {
@@ -123,7 +114,7 @@ export class ConsoleLog {
         await closeAll(parts);
         throw new LifecycleError(
           "E_LOG",
-          `can't read the console log ${this.path}: ${reasonOf(error as Error)}`,
+          `can't read the console log ${this.path}: ${fileErrorReason(error)}`,
           { cause: error },
         );
       }
@@ -149,7 +140,7 @@ export class ConsoleLog {
 
   private async append(bytes: Uint8Array): Promise<void> {
     if (this.file === undefined) {
-      await this.files.mkdir(dirname(this.path), { recursive: true, mode: 0o700 });
+      await makeFolders(dirname(this.path), OWNER_ONLY, this.files.mkdir);
       this.file = await this.files.open(this.path, APPEND, 0o600);
       const stats = await this.file.stat();
       if (!stats.isFile()) throw new Error("it is no regular file");
@@ -173,7 +164,7 @@ export class ConsoleLog {
     this.retryAt = performance.now() + RETRY_MS;
     if (this.lost === undefined)
       this.tell(
-        `can't write its console log ${this.path}: ${reasonOf(error)}; the VM goes on, and what it prints is not kept`,
+        `can't write its console log ${this.path}: ${fileErrorReason(error)}; the VM goes on, and what it prints is not kept`,
       );
     this.lost = (this.lost ?? 0) + bytes;
   }

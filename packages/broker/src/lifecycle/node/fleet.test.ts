@@ -117,6 +117,21 @@ describe("a fleet", () => {
     expect(states()).toEqual(["a off", "b off", "c running"]);
   });
 
+  it("says of a guest that is off before its start is answered with what it ended, and goes on", async () => {
+    double.script.endAtOnce = { kind: "off", status: 3 };
+    const report = await double.up("a: { kernel: embedded }, b: { kernel: embedded, after: a }");
+    expect(report.actions).toEqual([
+      { name: "a", action: "ended", detail: "status 3" },
+      { name: "b", action: "ended", detail: "status 3" },
+    ]);
+    double.script.endAtOnce = { kind: "error", status: 1, message: "stuck" };
+    expect((await double.up("a: { kernel: embedded }, b: { kernel: embedded, after: a }")).actions).toEqual([
+      { name: "a", action: "failed", code: "E_VM_STATE", detail: expect.stringMatching(/stuck/) },
+      { name: "b", action: "skipped", detail: "it comes after a, which has failed" },
+    ]);
+    expect(double.slots).toBe(0);
+  });
+
   it("does not let one project wait for another that hangs, and takes that one down by force", async () => {
     double.script.plans = { make: "hangs" };
     const stuck = codeOf(double.up("a: { kernel: embedded }, c: { kernel: embedded }", "one"));

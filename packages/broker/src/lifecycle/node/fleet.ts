@@ -5,9 +5,10 @@
  * A Hyperfile is a *project*. Its pools live inside a pool of the project's name, so that two projects may use the
  * same names for pools; names of VMs are the host's.
  */
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { join, resolve } from "node:path";
 import type { HostScheduler, VmCpuReport } from "../../cpu/node/host-scheduler.js";
+import { makeFoldersSync, OWNER_ONLY } from "../../files/node/make-folders.js";
 import { projectNameOf } from "../../hyperfile/project-name.js";
 import { type HostSize, readHyperfile } from "../../hyperfile/read.js";
 import { hint } from "../../hyperfile/suggest.js";
@@ -22,6 +23,7 @@ import { settlesWithin } from "../waiting.js";
 import { type GuestThread, startWorker, type ThreadHandle } from "./guest-thread.js";
 import { GuestThreads } from "./guest-threads.js";
 import { ManagedVm } from "./managed-vm.js";
+import { ProjectFiles } from "./project-files.js";
 import { SnapshotFolder } from "./snapshot-folder.js";
 
 /** What a fleet is made from. */
@@ -62,8 +64,16 @@ export interface UpReport {
       | "needs restart"
       | "defined"
       | "provisioned"
-      | "no longer declared";
+      | "no longer declared"
+      /** It has run, and was off before its start was answered. */
+      | "ended"
+      /** It was not started, since one that it comes after has failed. */
+      | "skipped"
+      | "failed";
+    /** What there is to say; of one that has failed, why. */
     readonly detail?: string;
+    /** Of one that has failed: the stable name of the reason. */
+    readonly code?: string;
   }[];
 }
 
@@ -81,6 +91,7 @@ export class Fleet {
   readonly events = new EventLog();
   private readonly vms = new Map<string, ManagedVm>();
   private readonly projects = new Map<string, { source: HyperfileSource; spec: HyperfileSpec }>();
+  private readonly files: ProjectFiles;
   private readonly pools: PoolBook;
   /** The last change of each project that is being changed. */
   private readonly turns = new Map<string, Promise<unknown>>();
@@ -93,8 +104,9 @@ export class Fleet {
   private balancing: NodeJS.Timeout | undefined;
 
   constructor(private readonly options: FleetOptions) {
-    mkdirSync(options.folder, { recursive: true, mode: 0o700 });
+    makeFoldersSync(options.folder, OWNER_ONLY);
     const { scheduler, memory, threadProgram, folder } = options;
+    this.files = new ProjectFiles(join(folder, "projects"));
     this.pools = new PoolBook(scheduler, memory, this.events);
     memory.onChange = () => this.balanceSoon();
     scheduler.onFailure = (error) => this.trouble("scheduler", error);
@@ -122,12 +134,9 @@ export class Fleet {
   /** Takes up what an earlier daemon left: the projects, and the logs and snapshots of their VMs, which are off. */
   async recall(): Promise<void> {
     this.sweep();
-    const folder = join(this.options.folder, "projects");
-    if (!existsSync(folder)) return;
-    for (const file of readdirSync(folder).filter((name) => name.endsWith(".json"))) {
-      const project = file.slice(0, -".json".length);
+    for (const project of this.files.names()) {
       try {
-        const source = JSON.parse(readFileSync(join(folder, file), "utf8")) as HyperfileSource;
+        const source = this.files.read(project);
         const spec = await readHyperfile(source.text, source.file, this.options.size);
         this.projects.set(project, { source, spec });
         this.pools.define(project, spec);
@@ -176,7 +185,9 @@ export class Fleet {
   /**
    * Makes a Hyperfile so: starts what is off, applies changes to what runs. Calling it again changes nothing.
    * @param restart whether to start VMs again whose changes need it
-   * @throws HyperfileError, and what starting throws, after what was begun for other VMs
+   * What fails for one VM, a guest that crashes at once among it, is reported for that one; the others go on, but for
+   * those that come after it.
+   * @throws HyperfileError, ResourceError, or LifecycleError where the file as a whole is refused
    */
   async up(source: HyperfileSource, restart = false): Promise<UpReport> {
     // Files are read in the order of their coming; after that no project waits for another.
@@ -208,7 +219,7 @@ export class Fleet {
       }
       this.pools.remove(project);
       this.projects.delete(project);
-      rmSync(this.projectFile(project), { force: true });
+      this.files.forget(project);
       return vms.map((vm) => vm.name);
     });
   }
@@ -312,16 +323,38 @@ export class Fleet {
         `project ${project} is up from ${before.source.folder}: give this Hyperfile another name`,
       );
     }
-    const actions = this.pools
-      .define(project, spec)
-      .map((name): Action => ({ name, action: "changed", detail: "pool" }));
+    const kept = this.files.keep(project, source);
+    let changed: string[];
+    try {
+      changed = this.pools.define(project, spec);
+    } catch (error) {
+      kept.drop();
+      throw error;
+    }
+    kept.commit();
+    const actions = changed.map((name): Action => ({ name, action: "changed", detail: "pool" }));
     this.projects.set(project, { source, spec });
-    this.remember(project, source);
-    const steps = spec.vms.map((vm) => this.planVm(vm, project, source.folder, restart));
-    for (const step of steps) {
-      if (this.doomed.has(project) || this.isClosing)
-        throw new LifecycleError("E_VM_STATE", `project ${project} is being taken down`);
-      actions.push(...(await step()));
+    const steps = spec.vms.map((vm) => ({ vm, act: this.planVm(vm, project, source.folder, restart) }));
+    const failed = new Set<string>();
+    for (const { vm, act } of steps) {
+      const { name } = vm;
+      const before = vm.after.find((other) => failed.has(other));
+      if (before !== undefined && vm.autostart && !this.vm(name).isUp) {
+        failed.add(name);
+        actions.push({ name, action: "skipped", detail: `it comes after ${before}, which has failed` });
+        continue;
+      }
+      const isOver = () => this.doomed.has(project) || this.isClosing;
+      const over = () => new LifecycleError("E_VM_STATE", `project ${project} is being taken down`);
+      if (isOver()) throw over();
+      try {
+        actions.push(...(await act()));
+      } catch (error) {
+        if (isOver()) throw over();
+        failed.add(name);
+        const { message, code = "E_GUEST" } = error as { message: string; code?: string };
+        actions.push({ name, action: "failed", detail: message, code });
+      }
     }
     const declared = new Set(spec.vms.map((vm) => vm.name));
     for (const vm of this.list()) {
@@ -399,6 +432,8 @@ export class Fleet {
     if (vm.isUp) return [{ name, action: "unchanged" }];
     await vm.start();
     const { length } = vm.spec.provision;
+    if (!vm.isUp && length === 0 && vm.end !== undefined)
+      return [{ name, action: "ended", detail: `status ${vm.end.status}` }];
     if (length === 0) return [{ name, action: "started" }];
     await this.provision(vm);
     return [
@@ -541,17 +576,6 @@ export class Fleet {
         this.trouble("the memory's balance", error as Error);
       }
     }, BALANCE_MS).unref();
-  }
-
-  private projectFile(project: string): string {
-    return join(this.options.folder, "projects", `${project}.json`);
-  }
-
-  private remember(project: string, source: HyperfileSource): void {
-    const path = this.projectFile(project);
-    mkdirSync(join(this.options.folder, "projects"), { recursive: true, mode: 0o700 });
-    writeFileSync(`${path}.new`, JSON.stringify(source), { mode: 0o600 });
-    renameSync(`${path}.new`, path);
   }
 
   /** Changes of one project, one after another. */

@@ -3,6 +3,7 @@
  * no VM for a while the ready one ends as well.
  */
 import type { NodePlace } from "../../memory/host-memory-broker.js";
+import { requireDescriptors, THREAD_DESCRIPTORS } from "./file-descriptors.js";
 import { GuestThread, type GuestThreadListener, type ThreadHandle } from "./guest-thread.js";
 import { Leisure } from "./leisure.js";
 
@@ -87,6 +88,7 @@ export class GuestThreads {
 
   private make(): GuestThread {
     const { start, listener } = this.options;
+    requireDescriptors(THREAD_DESCRIPTORS);
     const thread = new GuestThread(start(), {
       ...listener,
       lost: (from, error) => {

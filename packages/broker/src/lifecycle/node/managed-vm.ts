@@ -146,6 +146,11 @@ export class ManagedVm {
     return this.shown;
   }
 
+  /** Whether it is up, or about to be started again. */
+  get isWanted(): boolean {
+    return this.isUp || this.again !== undefined;
+  }
+
   /** Whether it has a thread. */
   get isUp(): boolean {
     return this.life !== undefined;
@@ -173,9 +178,14 @@ export class ManagedVm {
     const life = this.moveIn(this.host.companion(this), from, restore !== undefined);
     if (byUser) this.forgetFailures();
     const { spec, folderOfFiles: folder } = this;
-    await this.live(life.life, () =>
-      life.life.thread.call("start", this.name, { spec, folder, slot: life.slot, ...path }),
-    );
+    try {
+      await this.live(life.life, () =>
+        life.life.thread.call("start", this.name, { spec, folder, slot: life.slot, ...path }),
+      );
+    } catch (error) {
+      // A guest that has powered off before its start was answered has run all the same.
+      if (this.end?.kind !== "off") throw error;
+    }
   }
 
   /** Makes this VM, which is off, a copy of another one, in the same thread. */

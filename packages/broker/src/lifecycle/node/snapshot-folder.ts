@@ -2,8 +2,9 @@
  * The snapshots of one VM: files in a folder of its own, named as the user named them. A file whose name begins with a dot
  * is one that a guest is writing, or was when its process ended.
  */
-import { type BigIntStats, mkdirSync, readdirSync, statSync, unlinkSync } from "node:fs";
+import { type BigIntStats, readdirSync, statSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
+import { makeFoldersSync, OWNER_ONLY } from "../../files/node/make-folders.js";
 import { LifecycleError } from "../errors.js";
 
 /** A snapshot of a VM. */
@@ -56,7 +57,7 @@ export class SnapshotFolder {
   /** Path for a snapshot to be written. @throws LifecycleError `E_SNAPSHOT_UNKNOWN` if the name is none */
   place(name: string): string {
     const path = this.pathOf(name);
-    mkdirSync(this.path, { recursive: true, mode: 0o700 });
+    makeFoldersSync(this.path, OWNER_ONLY);
     return path;
   }
 

@@ -1,0 +1,113 @@
+/** The built program with a daemon of a test's own: its state, its surroundings, and its end. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+/** The built program. */
+export const program = fileURLToPath(new URL("../bin/hyperfile.mjs", import.meta.url));
+
+/** How a run of the program ended. */
+export interface RunResult {
+  readonly status: number | null;
+  readonly output: string;
+  readonly errors: string;
+}
+
+/** Variables of the environment; undefined takes one away. */
+export type Variables = Readonly<Record<string, string | undefined>>;
+
+/** Runs a command line to its end. */
+export function runToEnd(
+  [command = "", ...args]: readonly string[],
+  { cwd, variables, input = "" }: { cwd: string; variables: Variables; input?: string },
+): Promise<RunResult> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, {
+      cwd,
+      stdio: ["pipe", "pipe", "pipe"],
+      env: { ...process.env, ...variables },
+      timeout: 120_000,
+      killSignal: "SIGKILL",
+    });
+    let [output, errors] = ["", ""];
+    child.stdout.on("data", (part) => (output += part));
+    child.stderr.on("data", (part) => (errors += part));
+    child.stdin.on("error", () => {});
+    child.stdin.end(input);
+    child.on("error", reject);
+    child.on("close", (status) => resolve({ status, output, errors }));
+  });
+}
+
+/** A daemon in the foreground, whose surroundings are worse than others'. */
+export class OwnDaemon {
+  /** What it has told. */
+  told = "";
+  readonly ended: Promise<number | string | null>;
+  private constructor(
+    private readonly child: ChildProcess,
+    readonly folder: string,
+    readonly variables: Variables,
+  ) {
+    child.stderr!.on("data", (part) => (this.told += part));
+    this.ended = new Promise((resolve) => {
+      child.on("exit", (status, signal) => resolve(signal ?? status));
+    });
+  }
+
+  /**
+   * Starts one.
+   * @param folder where commands are run, with the project's Hyperfile
+   * @param state its state folder
+   * @param before a command line before the program's, such as `prlimit`
+   * @throws Error (the promise rejects) with what it told if it ends at once
+   */
+  static async start(
+    folder: string,
+    state: string,
+    { before = [], args = [] }: { before?: readonly string[]; args?: readonly string[] } = {},
+  ): Promise<OwnDaemon> {
+    const variables = {
+      HYPERFILE_STATE: state,
+      HYPERFILE_SOCKET: join(folder, "daemon.sock"),
+      XDG_RUNTIME_DIR: undefined,
+    };
+    const [command, ...rest] = [...before, process.execPath, program, "daemon", ...args];
+    const child = spawn(command!, rest, {
+      cwd: folder,
+      stdio: ["ignore", "ignore", "pipe"],
+      env: { ...process.env, ...variables },
+    });
+    const daemon = new OwnDaemon(child, folder, variables);
+    let isOver = false;
+    void daemon.ended.then(() => {
+      isOver = true;
+    });
+    while (!daemon.told.includes("the daemon answers at")) {
+      if (isOver) throw new Error(daemon.told);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    return daemon;
+  }
+
+  get pid(): number {
+    return this.child.pid!;
+  }
+
+  /** Runs the program as its user would. */
+  run(...args: string[]): Promise<RunResult> {
+    return runToEnd([process.execPath, program, ...args], { cwd: this.folder, variables: this.variables });
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    this.child.kill(signal);
+  }
+
+  /** Ends it, whatever it does. */
+  async end(): Promise<void> {
+    this.signal("SIGTERM");
+    const timer = setTimeout(() => this.signal("SIGKILL"), 20_000);
+    await this.ended;
+    clearTimeout(timer);
+  }
+}
