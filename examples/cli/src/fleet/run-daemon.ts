@@ -2,15 +2,13 @@
 import { Daemon } from "@hyperfile/broker/node";
 import { MOST_FRAME_BYTES } from "@hyperfile/jit";
 import type { FleetSurroundings } from "../commands/fleet.js";
-import { errorLine } from "../errors.js";
 import { socketPath, stateFolder } from "./daemon-client.js";
 import { hostSize } from "./host-size.js";
+import { endAtSignals, surviveErrors, thisProcess } from "./last-resort.js";
 import { machineNode } from "./machine-node.js";
 
-/** Milliseconds from a signal to the end by force, and from the end in order to that of the process. */
-const [END_MS, EXIT_MS] = [8000, 2000];
-/** Errors that nobody has caught, after which the daemon ends. */
-const MOST_ERRORS = 100;
+/** Milliseconds from the end in order to that of the process. */
+const EXIT_MS = 2000;
 
 /** Options of `daemon`. */
 export interface DaemonFlags {
@@ -51,31 +49,11 @@ export async function runDaemon(
     ...(flags.idleExit === undefined ? {} : { idleExitMs: flags.idleExit * 1000 }),
   });
   streams.error(`hyperfile: the daemon answers at ${socket}\n`);
-  surviveErrors(daemon, streams.error);
-  let isEnding = false;
-  const end = () => {
-    // What hangs (a disk that does not answer) can keep threads, and so the process, from an end in order.
-    if (isEnding) endNow();
-    isEnding = true;
-    setTimeout(endNow, END_MS).unref();
-    void daemon.close();
-  };
-  process.on("SIGINT", end);
-  process.on("SIGTERM", end);
+  const close = () => void daemon.close();
+  const note = (message: string) => daemon.fleet.events.add("daemon.failed", "daemon", message);
+  surviveErrors({ note, close }, streams.error);
+  endAtSignals(close);
   started();
   await daemon.closed;
-  setTimeout(endNow, EXIT_MS).unref();
-}
-
-const endNow = () => process.kill(process.pid, "SIGKILL");
-
-/** The last resort: what nobody has caught is told, and the VMs go on; too much of it ends the daemon in order. */
-function surviveErrors(daemon: Daemon, tell: (text: string) => void): void {
-  let errors = 0;
-  process.removeAllListeners("uncaughtException");
-  process.on("uncaughtException", (error) => {
-    tell(`${errorLine(error)} (${new Date().toISOString()})\n${error.stack ?? ""}\n`);
-    if (++errors > MOST_ERRORS) void daemon.close();
-    else daemon.fleet.events.add("daemon.failed", "daemon", error.message);
-  });
+  setTimeout(thisProcess.endNow, EXIT_MS).unref();
 }

@@ -189,6 +189,41 @@ describe("requests", () => {
     expect((await raw("GET", "/v1/version")).status).toBe(200);
   });
 
+  it("that ask slowly have a limited time, and a guest's slowness is none of theirs", async () => {
+    const own = await mkdtemp(join(tmpdir(), "hyperfile-slow-"));
+    const times = { headersTimeout: 200, requestTimeout: 400, connectionsCheckingInterval: 50 };
+    const slow = await startDaemon(own, { times });
+    try {
+      const socketPath = join(own, "run", "daemon.sock");
+      const answerTo = (text: string) =>
+        new Promise<string>((resolve, reject) => {
+          let answer = "";
+          const socket = connect(socketPath, () => socket.write(text));
+          socket.on("data", (part) => (answer += part));
+          socket.on("error", reject);
+          socket.on("close", () => resolve(answer));
+        });
+      for (const half of [
+        "GET /v1/ver",
+        "GET /v1/version HTTP/1.1\r\nhost: x\r\n",
+        "POST /v1/up HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n{",
+      ])
+        expect(await answerTo(half)).toMatch(/^(HTTP\/1\.1 4\d\d |$)/);
+      // One that has asked in time waits as long as its guest takes.
+      const patient = new DaemonClient(socketPath);
+      await patient.up({
+        text: "vms: { web: { kernel: embedded } }",
+        file: "Hyperfile",
+        folder: "/home/slow",
+      });
+      await patient.exec("web", "deaf", 100).catch(() => {});
+      await expect(patient.exec("web", "echo", 1500)).rejects.toMatchObject({ code: "E_EXEC_TIMEOUT" });
+    } finally {
+      await slow.close();
+      await rm(own, { recursive: true });
+    }
+  });
+
   it("that take long are limited, and the others are answered meanwhile", async () => {
     await client.exec("mute", "deaf", 1000).catch(() => {});
     const waiting = Array.from({ length: 160 }, () =>
