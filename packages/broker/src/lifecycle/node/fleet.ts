@@ -23,8 +23,10 @@ import { settlesWithin } from "../waiting.js";
 import { type GuestThread, startWorker, type ThreadHandle } from "./guest-thread.js";
 import { GuestThreads } from "./guest-threads.js";
 import { ManagedVm } from "./managed-vm.js";
-import { ProjectFiles } from "./project-files.js";
+import { type HyperfileSource, ProjectFiles } from "./project-files.js";
 import { SnapshotFolder } from "./snapshot-folder.js";
+
+export type { HyperfileSource } from "./project-files.js";
 
 /** What a fleet is made from. */
 export interface FleetOptions {
@@ -39,15 +41,6 @@ export interface FleetOptions {
   readonly startWorker?: (program: URL, data: GuestThreadData) => ThreadHandle;
   /** Milliseconds without any VM after which the fleet rests: it gives back what it kept for the next one. */
   readonly restAfterMs?: number;
-}
-
-/** A Hyperfile as a client sends it. */
-export interface HyperfileSource {
-  readonly text: string;
-  /** Its name, for messages. */
-  readonly file: string;
-  /** Absolute path of its folder. */
-  readonly folder: string;
 }
 
 /** What `up` did. */

@@ -4,7 +4,15 @@ import { join } from "node:path";
 import { fileErrorReason } from "../../files/file-reason.js";
 import { makeFoldersSync, OWNER_ONLY } from "../../files/node/make-folders.js";
 import { LifecycleError } from "../errors.js";
-import type { HyperfileSource } from "./fleet.js";
+
+/** A Hyperfile as a client sends it. */
+export interface HyperfileSource {
+  readonly text: string;
+  /** Its name, for messages. */
+  readonly file: string;
+  /** Absolute path of its folder. */
+  readonly folder: string;
+}
 
 /** A Hyperfile that is written, and does not yet stand for its project. */
 export interface KeptProject {
