@@ -98,16 +98,6 @@ export class FakeTranslator implements AddressTranslator {
     return this.interrupt;
   }
 
-  takeInterrupt(): boolean {
-    return this.interrupt;
-  }
-
-  mayBeInterrupted(): boolean {
-    return true;
-  }
-
-  withhold(): void {}
-
   private raise(cause: RaisedTrap["cause"], kind: AccessKind, lo: number, hi: number): void {
     this.raised.push({ cause, kind, lo, hi, pc: this.words[this.pcWord]! });
     this.words[this.exitWord] = Exit.redirect;

@@ -21,7 +21,7 @@ import type { GuestMemory } from "../memory/guest-memory.js";
 import { Exit, PAGE_SIZE, SCRATCH_OFFSET, STATE_OFFSET } from "../memory/layout.js";
 import type { LinearMemory } from "../memory/linear-memory.js";
 import type { MemoryAccess } from "../mmu/access.js";
-import { AccessKind, type AddressTranslator } from "../mmu/ports.js";
+import { AccessKind } from "../mmu/ports.js";
 import type { Tlb } from "../mmu/tlb.js";
 import { entryIndex, TlbWord } from "../mmu/tlb-layout.js";
 import { DEFAULT_LIMITS, JS_LIMITS, type RegionLimits } from "../region/graph.js";
@@ -29,6 +29,7 @@ import type { EngineTrace } from "../trace/engine-trace.js";
 import { ChangingCode } from "./changing-code.js";
 import { type ChosenTier, chooseTier, jsTier, needsWebAssembly } from "./choose-tier.js";
 import { type CodePage, CodePages, type Translation } from "./code-pages.js";
+import type { CpuModel } from "./cpu-model.js";
 import { EngineError } from "./engine-error.js";
 import { JsRegions } from "./js-regions.js";
 import { RegionSource } from "./region-source.js";
@@ -57,7 +58,7 @@ export interface EngineOptions {
   readonly guest: GuestMemory;
   readonly tlb: Tlb;
   readonly access: MemoryAccess;
-  readonly translator: AddressTranslator;
+  readonly model: CpuModel;
   /** The CPU model's helpers and `raise`, by name. */
   readonly helpers: Readonly<Record<string, (...args: number[]) => number>>;
   /** Slot with the accrued floating-point flags, if the front end has any. */
@@ -261,7 +262,7 @@ export class Engine {
         words[exitWord] = Exit.none;
         counters.exitsRedirect++;
         this.options.trace?.onExit?.("redirect");
-        if (this.options.translator.takeInterrupt()) continue;
+        if (this.options.model.takeInterrupt()) continue;
       }
       const before = words[budgetWord]!;
       let next = this.tier === "js" ? this.jump() : null;
@@ -514,17 +515,14 @@ export class Engine {
         words[this.pcWord] = low & -alignmentOf(options.frontEnd);
         return;
       }
-      options.translator.accessFault(AccessKind.fetch, low, high);
+      options.model.accessFault(AccessKind.fetch, low, high);
       return this.noteFailedFetch();
     }
     const frame = options.access.translatePage(low, high);
     if (frame < 0) return this.noteFailedFetch();
-    const page = this.codePages.forFrame(
-      frame,
-      options.translator.gpa - (options.translator.gpa % PAGE_SIZE),
-    );
+    const page = this.codePages.forFrame(frame, options.model.gpa - (options.model.gpa % PAGE_SIZE));
     options.tlb.insert(AccessKind.fetch, low, high, frame - (low & -PAGE_SIZE), page.index);
-    if (options.translator.cacheable) return;
+    if (options.model.cacheable) return;
     // Part of the page may not be executed: check every instruction anew.
     if (!this.mayExecute(low, high, frame)) {
       options.tlb.flush();
@@ -536,18 +534,16 @@ export class Engine {
   }
 
   /**
-   * Runs one instruction: that at the program counter, or the scratch entry at a word index. What remains of the budget
-   * is withheld from the hart's owner as well, so that counters and clocks read exactly.
+   * Runs one instruction: that at the program counter, or the scratch entry at a word index. Counters and clocks read
+   * exactly in it.
    */
   private runOne(scratch: number): number {
     const { words, budgetWord, options, counters } = this;
-    const withheld = words[budgetWord]! - 1;
-    options.translator.withhold(withheld);
-    words[budgetWord] = 1;
+    const { budget } = options.model;
+    const withheld = budget.isolate();
     const reason = this.interpret(NEVER, scratch);
     counters.interpreted += 1 - words[budgetWord]!;
-    words[budgetWord] = words[budgetWord]! + withheld;
-    options.translator.withhold(-withheld);
+    budget.rejoin(withheld);
     return reason;
   }
 
@@ -563,7 +559,7 @@ export class Engine {
       words[this.pcWord]!,
       this.wide ? words[this.pcWord + 1]! : 0,
     ];
-    if (now.every((word, at) => word === failedFetch[at]) && !this.options.translator.mayBeInterrupted()) {
+    if (now.every((word, at) => word === failedFetch[at]) && !this.options.model.mayBeInterrupted()) {
       this.stuck = true;
       words[this.exitWord] = Exit.stop;
     }
@@ -572,12 +568,12 @@ export class Engine {
 
   /** Translates what follows the first unit of the instruction at an address; a fault is raised. */
   private mayExecute(low: number, high: number, frame: number): boolean {
-    const { frontEnd, memory, translator } = this.options;
+    const { frontEnd, memory, model } = this.options;
     const offset = low & (PAGE_SIZE - 1);
     const insn = frontEnd.decode(memory.u8, frame + offset, PAGE_SIZE - offset, offset);
     const unit = 1 << frontEnd.granularity;
     for (let at = unit; insn !== null && at < insn.length; at += unit) {
-      if (!translator.translate(AccessKind.fetch, (low + at) | 0, high, unit)) return false;
+      if (!model.translate(AccessKind.fetch, (low + at) | 0, high, unit)) return false;
     }
     return true;
   }

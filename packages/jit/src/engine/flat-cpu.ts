@@ -1,6 +1,6 @@
 /**
- * A CPU without address translation, ready to run: RAM, bus, TLBs, slow paths and engine around a front end, under the
- * few methods that an emulator needs. What is special about the CPU (its exceptions, its interrupts, instructions that
+ * A CPU without address translation, ready to run: RAM, bus and a core around a front end, under the few methods that an
+ * emulator needs. What is special about the CPU (its exceptions, its interrupts, instructions that
  * do more than the IR can say) are functions of its owner.
  *
  * A guest address leads to RAM or to the bus. Where RAM is only part of the address space, or appears in several
@@ -13,22 +13,18 @@ import { alignmentOf, type FrontEnd, type Helper, helpersOf } from "@hyperfile/d
 import type { GuestMemory } from "../memory/guest-memory.js";
 import { Exit, header, PAGE_SIZE, SCRATCH_OFFSET, STATE_OFFSET } from "../memory/layout.js";
 import { machineMemory } from "../memory/machine-memory.js";
-import { MemoryAccess } from "../mmu/access.js";
-import {
-  type AddressTranslator,
-  type CallSite,
-  lateName,
-  lengthAt,
-  type MmioBus,
-  unretiredAfter,
-  unretiredAt,
-} from "../mmu/ports.js";
+import type { MemoryAccess } from "../mmu/access.js";
+import { type CallSite, CallSites } from "../mmu/call-sites.js";
+import { lateName, type MmioBus } from "../mmu/ports.js";
 import { Tlb } from "../mmu/tlb.js";
 import type { ExplainedCode } from "../trace/explain.js";
 import { plainSlotName, type SlotName } from "../trace/state-names.js";
+import { Budget, type Clock } from "./budget.js";
 import { CodePages } from "./code-pages.js";
+import { Core, type CoreGuest } from "./core.js";
+import type { CpuModel } from "./cpu-model.js";
 import { CpuError, checkOptions, MOST_BUDGET } from "./cpu-options.js";
-import { Engine, type EngineOptions } from "./engine.js";
+import type { Engine, EngineOptions } from "./engine.js";
 import { guardedFrontEnd, helperName } from "./guarded-front-end.js";
 
 /** Why an instruction could not be carried out. The program counter is its address. */
@@ -83,7 +79,6 @@ export interface FlatCpuOptions
 }
 
 const HART_OFFSET = 0;
-const budgetWord = (HART_OFFSET + header.budget) >> 2;
 const exitWord = (HART_OFFSET + header.exit) >> 2;
 const lateWord = (HART_OFFSET + header.late) >> 2;
 const DEFAULT_CODE_PAGES = 256;
@@ -106,8 +101,11 @@ export class FlatCpu {
   private readonly words: Int32Array;
   private readonly tlb: Tlb;
   private readonly wide: boolean;
-  private granted = 0;
-  private before = 0;
+  private readonly core: Core;
+  private readonly place: CoreGuest;
+  private readonly sites: CallSites;
+  private readonly clock: Clock = { passed: 0 };
+  private readonly budget: Budget;
   /** An interpreter is trained with accesses and helpers that are no guest's: nothing may come of them. */
   private isTraining = true;
   /** Whether the program counter was set since the helper began that runs. */
@@ -152,44 +150,30 @@ export class FlatCpu {
     this.words = linear.i32;
     this.wide = frontEnd.addressType === "i64";
     this.tlb = new Tlb(linear, HART_OFFSET, frontEnd.pageBytes);
-    const translator = this.makeTranslator();
-    this.access = new MemoryAccess({
-      memory: linear,
-      hartOffset: HART_OFFSET,
+    const pcOffset = HART_OFFSET + STATE_OFFSET + frontEnd.shape.slots.get("pc")!.offset;
+    this.sites = new CallSites(linear, HART_OFFSET, pcOffset, this.wide ? 8 : 4);
+    this.budget = new Budget(linear, HART_OFFSET, this.clock);
+    this.place = {
+      model: this.makeModel(),
       guest,
-      tlb: this.tlb,
-      translator,
       bus: {
         read: (gpa, size) => this.readDevice(gpa, size),
         write: (gpa, size, value) => this.writeDevice(gpa, size, value),
         readWide: (gpa, words) => this.readDeviceWide(gpa, words),
         writeWide: (gpa, low, high) => this.writeDeviceWide(gpa, low, high),
       },
-      pcOffset: HART_OFFSET + STATE_OFFSET + frontEnd.shape.slots.get("pc")!.offset,
-      pcBytes: this.wide ? 8 : 4,
-      ...(frontEnd.pageBytes === undefined ? {} : { pageBytes: frontEnd.pageBytes }),
-    });
-    this.engine = new Engine({
-      ...options,
-      frontEnd,
-      memory: linear,
-      hartOffset: HART_OFFSET,
-      arenaOffset: memory.arenaOffset,
-      codePages,
-      guest,
-      tlb: this.tlb,
-      access: this.access,
-      translator,
       helpers: this.makeHelpers(),
+      parked: Core.parkingFor(frontEnd),
+    };
+    this.core = new Core(memory, frontEnd, this.tlb, this.place, {
+      ...engineOptionsOf(options),
+      isShared: false,
       tier: options.tier ?? "auto",
       verify: options.verify ?? "sampled",
     });
-    guest.onCodeWrite = (gpa, length, byHart) => this.engine.invalidate(gpa, length, byHart);
-    guest.onProtect = () => this.tlb.flush();
-    guest.onRemap = (frame) => this.tlb.dropAll(frame);
-    memory.pool.onForget = (frame) => this.engine.forget(frame);
-    for (const { counters } of [this.access, this.tlb])
-      for (const name of Object.keys(counters)) (counters as Record<string, number>)[name] = 0;
+    this.core.adopt(this.place);
+    this.access = this.core.access;
+    this.engine = this.core.engine;
     this.isTraining = false;
   }
 
@@ -272,18 +256,9 @@ export class FlatCpu {
       throw new CpuError(`run(${budget}): an integer from 0 to ${MOST_BUDGET}`);
     const { words } = this;
     this.fault = undefined;
-    this.granted = budget;
-    words[budgetWord] = budget;
     words[exitWord] = Exit.none;
     words[lateWord] = Exit.none;
-    this.interrupt();
-    this.engine.run();
-    this.deliverFault();
-    this.betweenInstructions();
-    this.before += budget - words[budgetWord]!;
-    this.granted = 0;
-    words[budgetWord] = 0;
-    const exit = words[exitWord];
+    const exit = this.core.run(this.place, budget);
     const stopped = exit === Exit.stop || this.deferred === Exit.stop;
     this.deferred = Exit.none;
     return this.fault !== undefined ? "fault" : stopped ? "stop" : "budget";
@@ -291,9 +266,7 @@ export class FlatCpu {
 
   /** Budget units used since the CPU was made. */
   get elapsed(): number {
-    return this.granted === 0
-      ? this.before
-      : this.before + this.granted - this.words[budgetWord]! + this.owed;
+    return this.budget.now + this.owed;
   }
 
   /**
@@ -304,8 +277,7 @@ export class FlatCpu {
   charge(units: number): void {
     if (!Number.isInteger(units) || units < 0 || units > MOST_BUDGET)
       throw new CpuError(`charge(${units}): an integer from 0 to ${MOST_BUDGET}`);
-    if (this.granted === 0) this.before += units;
-    else if (!this.isInside) this.giveBack(-units);
+    if (!this.isInside) this.budget.use(units);
     else if (this.isReading) throw new CpuError("charge: not while a device is read");
     else {
       this.owed += units;
@@ -344,14 +316,15 @@ export class FlatCpu {
 
   // -- inside
 
-  private makeTranslator(): AddressTranslator {
-    const { options } = this;
-    const translator: AddressTranslator = {
+  private makeModel(): CpuModel {
+    const { options, budget } = this;
+    const model: CpuModel = {
+      budget,
       gpa: 0,
       cacheable: true,
       pageBytes: PAGE_SIZE,
       translate: (kind, lo, hi) => {
-        translator.gpa = this.isTraining ? -1 : this.mapped(this.unsigned(lo, hi), accessKinds[kind]);
+        model.gpa = this.isTraining ? -1 : this.mapped(this.unsigned(lo, hi), accessKinds[kind]);
         return true;
       },
       accessFault: (kind, lo, hi) =>
@@ -362,11 +335,13 @@ export class FlatCpu {
       takeInterrupt: () => this.takeInterrupt(),
       // Its owner alone knows what may come.
       mayBeInterrupted: () => true,
-      withhold: (units) => {
-        this.granted -= units;
+      selectTlbs: () => this.tlb.select(0, 0, 0),
+      endSlice: () => {
+        this.deliverFault();
+        this.betweenInstructions();
       },
     };
-    return translator;
+    return model;
   }
 
   private readDevice(gpa: number, size: 1 | 2 | 4): number | undefined {
@@ -446,16 +421,14 @@ export class FlatCpu {
 
   /** @param isLate whether the instruction goes on after the call, unless the helper sets the program counter */
   private wrap({ name, effects }: Helper, run: CpuHelper, isLate: boolean): (...args: number[]) => number {
-    const { words } = this;
-    const at = this.wordOf("pc", 0);
+    const { words, sites } = this;
     return (...args) => {
       if (this.isTraining) return 0;
       const site = args.pop()!;
-      words[at] = (words[at]! & -PAGE_SIZE) | (site & (PAGE_SIZE - 1));
+      sites.enter(site);
       this.jumped = false;
       this.staying = effects.exits ? undefined : name;
-      // While the helper runs, nothing is charged that has not retired: `elapsed` is exact.
-      this.giveBack(unretiredAt(site));
+      sites.suspend(site);
       this.isInside = true;
       let result: ReturnType<CpuHelper>;
       try {
@@ -464,24 +437,19 @@ export class FlatCpu {
         this.isInside = false;
         this.staying = undefined;
       }
-      this.giveBack(-unretiredAt(site));
+      sites.resume(site);
       if (words[exitWord] === Exit.none || !effects.exits) return result ?? 0;
-      if (isLate && !this.jumped) {
-        words[lateWord] = Math.max(words[lateWord]!, words[exitWord]!);
-        words[exitWord] = Exit.none;
-        return 0;
-      }
-      if (!this.jumped) this.pc = this.pc + lengthAt(site);
-      this.giveBack(unretiredAfter(site));
+      if (this.jumped) sites.leaveElsewhere(site);
+      else if (isLate) sites.leaveLate();
+      else sites.leaveAfter(site);
       return 0;
     };
   }
 
   private trap(cause: number, value: number, site: CallSite): number {
-    const at = this.wordOf("pc", 0);
-    this.words[at] = (this.words[at]! & -PAGE_SIZE) | (site & (PAGE_SIZE - 1));
+    this.sites.enter(site);
+    this.sites.suspend(site);
     this.raise({ kind: "trap", cause, value });
-    this.giveBack(unretiredAt(site));
     return 0;
   }
 
@@ -493,7 +461,7 @@ export class FlatCpu {
     if (this.isTraining) return this.requestExit(Exit.redirect);
     this.fault = fault;
     if (this.options.onFault === undefined) return this.requestExit(Exit.stop);
-    this.giveBack(-1);
+    this.budget.use(1);
     this.requestExit(Exit.redirect);
   }
 
@@ -508,7 +476,7 @@ export class FlatCpu {
 
   /** Takes from the budget what was charged in the middle of an instruction. */
   private takeOwed(): void {
-    this.giveBack(-this.owed);
+    this.budget.use(this.owed);
     this.owed = 0;
   }
 
@@ -539,17 +507,13 @@ export class FlatCpu {
     if (this.staying !== undefined)
       throw new CpuError(`${this.staying} leaves its instruction: declare effects.exits`);
     if (this.isReading) this.deferred = Math.max(this.deferred, exit);
-    else this.words[exitWord] = Math.max(this.words[exitWord]!, exit);
+    else this.sites.requestExit(exit);
   }
 
   /** The program counter was set. */
   private leaveHere(): void {
     this.jumped = true;
     this.requestExit(Exit.redirect);
-  }
-
-  private giveBack(units: number): void {
-    this.words[budgetWord] = this.words[budgetWord]! + units;
   }
 
   private wordOf(name: string, index: number): number {
@@ -578,6 +542,14 @@ export class FlatCpu {
   private mapped(address: number, kind: "read" | "write" | "fetch"): number {
     return this.options.map?.(address, kind) ?? address;
   }
+}
+
+/** Those options that are the engine's, as far as they are given. */
+function engineOptionsOf(options: FlatCpuOptions): Partial<EngineOptions> {
+  const names = ["chain", "hotThreshold", "background", "regions", "trace", "flagsSlot"] as const;
+  return Object.fromEntries(
+    names.filter((name) => options[name] !== undefined).map((name) => [name, options[name]]),
+  );
 }
 
 /** What each option must be; those of {@link FlatCpuOptions} and no others. */

@@ -2,7 +2,8 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { AccessMachine, BUDGET, DEVICE, RAM, RAM_PAGES } from "../../test/access-machine.js";
 import { Exit, PAGE_SIZE } from "../memory/layout.js";
-import { AccessKind, amoKinds, callSite } from "./ports.js";
+import { callSite } from "./call-sites.js";
+import { AccessKind, amoKinds } from "./ports.js";
 
 const { read, write, fetch } = AccessKind;
 const low = (value: bigint): number => Number(BigInt.asIntN(32, value));

@@ -17,16 +17,8 @@
 import type { GuestMemory } from "../memory/guest-memory.js";
 import { Exit, header, PAGE_SIZE } from "../memory/layout.js";
 import type { LinearMemory } from "../memory/linear-memory.js";
-import {
-  AccessKind,
-  type AddressTranslator,
-  type CallSite,
-  lateName,
-  lengthAt,
-  type MmioBus,
-  unretiredAfter,
-  unretiredAt,
-} from "./ports.js";
+import { type CallSite, CallSites } from "./call-sites.js";
+import { AccessKind, type AddressTranslator, lateName, type MmioBus } from "./ports.js";
 import type { Tlb } from "./tlb.js";
 
 /** What the slow paths work with. */
@@ -60,12 +52,9 @@ export class MemoryAccess {
   private readonly halves: Uint16Array;
   /** The memory as 64-bit integers if others use it at the same time: the only way to swap them atomically. */
   private readonly longs: BigInt64Array | undefined;
-  private readonly pcWord: number;
+  private readonly sites: CallSites;
   private readonly wide: boolean;
   private readonly pageBytes: number;
-  private readonly budgetWord: number;
-  private readonly exitWord: number;
-  private readonly lateWord: number;
   private readonly highWord: number;
   private readonly reservation: Int32Array;
   /** Byte offset in linear memory of the last address that was found in RAM. */
@@ -90,12 +79,9 @@ export class MemoryAccess {
     this.bytes = memory.u8;
     this.halves = memory.u16;
     this.longs = concurrent ? new BigInt64Array(memory.buffer) : undefined;
-    this.pcWord = options.pcOffset >> 2;
+    this.sites = new CallSites(memory, hartOffset, options.pcOffset, options.pcBytes);
     this.wide = options.pcBytes === 8;
     this.pageBytes = options.pageBytes ?? PAGE_SIZE;
-    this.budgetWord = (hartOffset + header.budget) >> 2;
-    this.exitWord = (hartOffset + header.exit) >> 2;
-    this.lateWord = (hartOffset + header.late) >> 2;
     this.highWord = (hartOffset + header.resultHigh) >> 2;
     this.reservation = memory.i32.subarray(
       (hartOffset + header.reserved) >> 2,
@@ -149,7 +135,7 @@ export class MemoryAccess {
   // -- loads and stores
 
   private load(lo: number, hi: number, size: 1 | 2 | 4 | 8, site: CallSite): number {
-    this.enter(site);
+    this.sites.enter(site);
     if ((lo & (size - 1)) !== 0) return this.loadMisaligned(lo, hi, size, site);
     const place = this.resolve(AccessKind.read, lo, hi, size, site);
     if (place === Place.ram) return this.readRam(size);
@@ -172,7 +158,7 @@ export class MemoryAccess {
   }
 
   private store(lo: number, hi: number, size: 1 | 2 | 4 | 8, low: number, high: number, site: CallSite): 0 {
-    this.enter(site);
+    this.sites.enter(site);
     if ((lo & (size - 1)) !== 0) return this.storeMisaligned(lo, hi, size, low, high, site);
     const place = this.resolve(AccessKind.write, lo, hi, size, site);
     if (place === Place.ram) {
@@ -343,8 +329,7 @@ export class MemoryAccess {
       } else if (!this.tellDevice(pieceLow, pieceHigh, piece, bits, 0, site)) return 0;
       at += piece;
     }
-    if (leaves || translator.interruptReady() || this.words[this.exitWord] !== Exit.none)
-      this.leaveAfter(site);
+    if (leaves || translator.interruptReady() || this.sites.exit !== Exit.none) this.leaveAfter(site);
     return 0;
   }
 
@@ -352,8 +337,8 @@ export class MemoryAccess {
   private resolveRam(kind: AccessKind, lo: number, hi: number, bytes: number, site: CallSite): boolean {
     const place = this.resolveKnown(kind, lo, hi, bytes, site);
     if (place === Place.device) {
+      this.sites.suspend(site);
       this.options.translator.accessFault(kind, lo, hi);
-      this.giveBack(unretiredAt(site));
     }
     return place === Place.ram;
   }
@@ -369,8 +354,7 @@ export class MemoryAccess {
     const { bus, translator } = this.options;
     this.counters.mmioReads++;
     const { gpa } = this;
-    // While the device runs, nothing is charged that has not retired: clocks read exactly.
-    this.giveBack(unretiredAt(site));
+    this.sites.suspend(site);
     let low: number | undefined;
     let high: number | undefined = 0;
     if (size === 8) {
@@ -383,12 +367,11 @@ export class MemoryAccess {
         high = bus.read(gpa + 4, 4);
       }
     } else low = bus.read(gpa, size);
-    this.giveBack(-unretiredAt(site));
     if (low === undefined || high === undefined) {
       translator.accessFault(AccessKind.read, lo, hi);
-      this.giveBack(unretiredAt(site));
       return undefined;
     }
+    this.sites.resume(site);
     this.words[this.highWord] = high | 0;
     return low | 0;
   }
@@ -402,8 +385,7 @@ export class MemoryAccess {
     site: CallSite,
   ): void {
     if (!this.tellDevice(lo, hi, size, low, high, site)) return;
-    if (this.options.translator.interruptReady() || this.words[this.exitWord] !== Exit.none)
-      this.leaveAfter(site);
+    if (this.options.translator.interruptReady() || this.sites.exit !== Exit.none) this.leaveAfter(site);
   }
 
   /** Writes to the device at `gpa`; false after raising a fault. */
@@ -419,18 +401,17 @@ export class MemoryAccess {
     this.counters.mmioWrites++;
     const { gpa } = this;
     const mask = size === 1 ? 0xff : size === 2 ? 0xffff : -1;
-    this.giveBack(unretiredAt(site));
+    this.sites.suspend(site);
     const done =
       size === 8
         ? bus.writeWide?.(gpa, low >>> 0, high >>> 0) === true ||
           (bus.write(gpa, 4, low >>> 0) && bus.write(gpa + 4, 4, high >>> 0))
         : bus.write(gpa, size, (low & mask) >>> 0);
-    this.giveBack(-unretiredAt(site));
     if (!done) {
       translator.accessFault(AccessKind.write, lo, hi);
-      this.giveBack(unretiredAt(site));
       return false;
     }
+    this.sites.resume(site);
     return true;
   }
 
@@ -557,10 +538,10 @@ export class MemoryAccess {
   }
 
   private resolveAtomic(kind: AccessKind, lo: number, hi: number, size: 4 | 8, site: CallSite): boolean {
-    this.enter(site);
+    this.sites.enter(site);
     if ((lo & (size - 1)) !== 0) {
+      this.sites.suspend(site);
       this.options.translator.misaligned(kind, lo, hi);
-      this.giveBack(unretiredAt(site));
       return false;
     }
     return this.resolveRam(kind, lo, hi, size, site);
@@ -568,48 +549,25 @@ export class MemoryAccess {
 
   // -- common
 
-  /** Makes the program counter slot name the current instruction. */
-  private enter(site: CallSite): void {
-    this.words[this.pcWord] = (this.words[this.pcWord]! & -PAGE_SIZE) | (site & 0xfff);
-  }
-
-  private giveBack(units: number): void {
-    this.words[this.budgetWord] = this.words[this.budgetWord]! + units;
-  }
-
   /** An instruction ends that left a note to leave after it. */
   private settle(site: CallSite): 0 {
-    const { words, exitWord, lateWord } = this;
-    this.enter(site);
-    words[exitWord] = words[lateWord]!;
-    words[lateWord] = Exit.none;
-    this.leaveAfter(site);
+    this.sites.settle(site);
     return 0;
   }
 
   /** Leaves the block after the current instruction, which has retired, or notes that it has to. */
   private leaveAfter(site: CallSite): void {
-    const { words, pcWord, exitWord, lateWord } = this;
-    if (this.isLate) {
-      words[lateWord] = Math.max(words[lateWord]!, words[exitWord]!, Exit.redirect);
-      words[exitWord] = Exit.none;
-      return;
-    }
-    const next = (words[pcWord]! + lengthAt(site)) | 0;
-    if (this.wide && next >>> 0 < words[pcWord]! >>> 0) words[pcWord + 1] = (words[pcWord + 1]! + 1) | 0;
-    words[pcWord] = next;
-    this.giveBack(unretiredAfter(site));
-    if (words[exitWord] === Exit.none) words[exitWord] = Exit.redirect;
+    if (this.isLate) this.sites.leaveLate();
+    else this.sites.leaveAfter(site);
   }
 
   /** Translates `bytes` bytes of one page; in RAM, leaves their place in linear memory and fills the TLB. */
   private resolve(kind: AccessKind, lo: number, hi: number, bytes: number, site: CallSite): Place {
     const { translator, guest, tlb } = this.options;
     this.counters.misses++;
-    if (!translator.translate(kind, lo, hi, bytes)) {
-      this.giveBack(unretiredAt(site));
-      return Place.fault;
-    }
+    this.sites.suspend(site);
+    if (!translator.translate(kind, lo, hi, bytes)) return Place.fault;
+    this.sites.resume(site);
     this.gpa = translator.gpa;
     const frame = kind === AccessKind.write ? guest.writableFrame(this.gpa) : guest.frameOffset(this.gpa);
     if (frame < 0) return Place.device;

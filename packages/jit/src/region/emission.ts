@@ -11,7 +11,7 @@ import {
   type StateShape,
 } from "@hyperfile/decoder";
 import { PAGE_SIZE, STATE_OFFSET } from "../memory/layout.js";
-import { type CallSite, callSite } from "../mmu/ports.js";
+import { type CallSite, callSite } from "../mmu/call-sites.js";
 import type { Place, RegionNode } from "./graph.js";
 import type { StructuredNode } from "./structure.js";
 

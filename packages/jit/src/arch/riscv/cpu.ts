@@ -4,10 +4,11 @@
  */
 import { disassemble, type FrontEnd } from "@hyperfile/decoder";
 import { CodePages } from "../../engine/code-pages.js";
+import { Core, type CoreGuest } from "../../engine/core.js";
 import { CpuError } from "../../engine/cpu-options.js";
 import type { Engine, VerifyMode } from "../../engine/engine.js";
 import type { Tier } from "../../engine/tiers.js";
-import { Exit, header } from "../../memory/layout.js";
+import { Exit } from "../../memory/layout.js";
 import { MemoryError } from "../../memory/linear-memory.js";
 import {
   type MachineMemory,
@@ -19,7 +20,6 @@ import type { MemoryAccess } from "../../mmu/access.js";
 import type { MmioBus } from "../../mmu/ports.js";
 import { Tlb } from "../../mmu/tlb.js";
 import type { EngineTrace } from "../../trace/engine-trace.js";
-import { type CoreGuest, RiscvCore } from "./core.js";
 import { csrTable, type HartIsa, hartFrontEnd, hartHelpers, standardHartIsa } from "./extensions.js";
 import { type HartEntry, RiscvHart, type SupervisorBinary } from "./hart.js";
 import { restoreHart, type SavedHart, saveHart } from "./hart-save.js";
@@ -57,7 +57,7 @@ export interface RiscvCpuOptions {
    * The core of another CPU whose memory is in the same pool, to take turns on it: nothing has to be built, and
    * translations are shared. Tier and the engine's other options are then the core's; the extensions must be.
    */
-  readonly core?: RiscvCore;
+  readonly core?: Core;
 }
 
 /** Memory for a machine with one RISC-V hart. */
@@ -101,10 +101,9 @@ export class RiscvCpu {
   readonly tlb: Tlb;
   readonly access: MemoryAccess;
   /** What the VMs of a pool take turns on. */
-  readonly core: RiscvCore;
+  readonly core: Core;
   readonly isa: HartIsa;
   private readonly place: CoreGuest;
-  private readonly exitWord: number;
 
   constructor(readonly options: RiscvCpuOptions) {
     const { memory, guest, hartOffset } = options.memory;
@@ -120,7 +119,6 @@ export class RiscvCpu {
     if (core !== undefined && core.frontEnd !== this.frontEnd)
       throw new CpuError("CPUs of one core have the same xlen and extensions: give them the same isa");
     const { shape } = this.frontEnd;
-    this.exitWord = (hartOffset + header.exit) >> 2;
     this.tlb = core?.tlb ?? new Tlb(memory, hartOffset);
     // A hart resets the hart block when it is made.
     core?.park();
@@ -139,17 +137,19 @@ export class RiscvCpu {
       ...(options.sbi === undefined ? {} : { sbi: options.sbi }),
     });
     this.place = {
-      hart: this.hart,
+      model: this.hart,
       guest,
       bus: options.bus,
       helpers: hartHelpers(this.hart, this.isa),
-      parked: RiscvCore.parkingFor(this.frontEnd),
+      parked: Core.parkingFor(this.frontEnd),
     };
     this.core =
       core ??
-      new RiscvCore(options.memory, this.frontEnd, this.tlb, this.place, {
+      new Core(options.memory, this.frontEnd, this.tlb, this.place, {
         tier: options.tier ?? "js",
         verify: options.verify ?? "sampled",
+        flagsSlot: "fflags",
+        isShared: true,
         ...(options.chain === undefined ? {} : { chain: options.chain }),
         ...(options.hotThreshold === undefined ? {} : { hotThreshold: options.hotThreshold }),
         ...(options.background === undefined ? {} : { background: options.background }),
@@ -159,8 +159,8 @@ export class RiscvCpu {
     this.access = this.core.access;
     this.engine = this.core.engine;
     this.core.adopt(this.place);
-    // A new core has trained its interpreter with accesses and traps that are no guest's.
-    if (core === undefined) for (const each of [this.hart, this.access, this.tlb]) clear(each.counters);
+    // A new core has trained its interpreter with traps that are no guest's.
+    if (core === undefined) clear(this.hart.counters);
   }
 
   /** Puts the hart at an entry point and forgets all translations' counters. */
@@ -208,21 +208,12 @@ export class RiscvCpu {
 
   /** Runs at most `budget` guest instructions. */
   run(budget: number): "budget" | "wait" | "stop" {
-    const { hart, engine } = this;
-    const { i32 } = this.options.memory.memory;
+    const { hart } = this;
     if (hart.waiting) {
       if (!hart.wakeReady()) return "wait";
       hart.waiting = false;
     }
-    const { pool } = this.options.memory;
-    if (pool.mourning) pool.bury();
-    this.enter();
-    hart.beginSlice(budget);
-    hart.takeInterrupt();
-    engine.run();
-    hart.endSlice();
-    const exit = i32[this.exitWord];
-    i32[this.exitWord] = Exit.none;
+    const exit = this.core.run(this.place, budget);
     return exit === Exit.wait ? "wait" : exit === Exit.stop ? "stop" : "budget";
   }
 

@@ -7,17 +7,13 @@
  * back to the budget what it charged too much when execution leaves the block.
  */
 import type { StateShape } from "@hyperfile/decoder";
+import { Budget } from "../../engine/budget.js";
+import type { CpuModel } from "../../engine/cpu-model.js";
 import type { GuestMemory } from "../../memory/guest-memory.js";
 import { Exit, header, PAGE_SIZE, STATE_OFFSET } from "../../memory/layout.js";
 import type { LinearMemory } from "../../memory/linear-memory.js";
-import {
-  AccessKind,
-  type AddressTranslator,
-  type CallSite,
-  lengthAt,
-  unretiredAfter,
-  unretiredAt,
-} from "../../mmu/ports.js";
+import { type CallSite, CallSites } from "../../mmu/call-sites.js";
+import { AccessKind } from "../../mmu/ports.js";
 import type { Tlb } from "../../mmu/tlb.js";
 import { CsrFile, CsrOutcome } from "./csrs/csr-file.js";
 import type { CsrTable } from "./csrs/csr-table.js";
@@ -93,7 +89,7 @@ export interface HartEntry {
 }
 
 /** A hart. */
-export class RiscvHart implements AddressTranslator {
+export class RiscvHart implements CpuModel {
   state: HartState;
   readonly pmp: Pmp;
   readonly csr: CsrFile;
@@ -117,16 +113,17 @@ export class RiscvHart implements AddressTranslator {
   watchpoints: Watchpoints | undefined;
   /** Called by `fence.i`. */
   onFenceI: () => void = () => {};
+  /** What it may run, and the instructions that it has retired. */
+  readonly budget: Budget;
+  private readonly sites: CallSites;
   private readonly words: Int32Array;
   private readonly walker: PageWalker;
   private readonly xWord: number;
   private readonly pcWord: number;
   private readonly fsWord: number;
-  private readonly budgetWord: number;
   private readonly exitWord: number;
   private readonly highWord: number;
   private readonly wide: boolean;
-  private granted = 0;
   /** Instructions retired at the last exception, and how many exceptions since then came at the same count. */
   raisedAt = -1;
   fruitless = 0;
@@ -140,7 +137,17 @@ export class RiscvHart implements AddressTranslator {
     this.xWord = slot("x");
     this.pcWord = slot("pc");
     this.fsWord = slot("fs");
-    this.budgetWord = (hartOffset + header.budget) >> 2;
+    const hart = this;
+    this.budget = new Budget(memory, hartOffset, {
+      get passed() {
+        return hart.state.retiredBefore;
+      },
+      set passed(instructions) {
+        hart.state.retiredBefore = instructions;
+      },
+    });
+    const pcOffset = hartOffset + STATE_OFFSET + shape.slots.get("pc")!.offset;
+    this.sites = new CallSites(memory, hartOffset, pcOffset, this.wide ? 8 : 4);
     this.exitWord = (hartOffset + header.exit) >> 2;
     this.highWord = (hartOffset + header.resultHigh) >> 2;
     this.pmp = new Pmp(options.sbi !== undefined);
@@ -158,7 +165,6 @@ export class RiscvHart implements AddressTranslator {
     this.state = freshState(csrs.freshWide);
     this.pmp.reset();
     this.waiting = false;
-    this.granted = 0;
     this.raisedAt = -1;
     this.fruitless = 0;
     this.lastTrap.fill(0);
@@ -228,34 +234,14 @@ export class RiscvHart implements AddressTranslator {
 
   /** Leaves translated code for the dispatcher, or for the machine's owner. */
   requestExit(exit: number): void {
-    if (this.words[this.exitWord] === Exit.none || exit > this.words[this.exitWord]!)
-      this.words[this.exitWord] = exit;
+    this.sites.requestExit(exit);
   }
 
   // -- time and instructions
 
-  /** Starts a slice of `budget` instructions. */
-  beginSlice(budget: number): void {
-    this.granted = budget;
-    this.words[this.budgetWord] = budget;
-  }
-
-  /** Ends a slice: what it has not used is not charged. */
-  endSlice(): void {
-    this.state.retiredBefore += this.granted - this.words[this.budgetWord]!;
-    this.granted = 0;
-    this.words[this.budgetWord] = 0;
-  }
-
-  /** Instructions retired since power-on. Exact between blocks, and inside CSR and device accesses. */
+  /** Instructions retired since power-on. Exact between blocks, and inside CSR and device accesses and exceptions. */
   retired(): number {
-    // Between slices the budget may be another VM's.
-    if (this.granted === 0) return this.state.retiredBefore;
-    return this.state.retiredBefore + this.granted - this.words[this.budgetWord]!;
-  }
-
-  withhold(units: number): void {
-    this.granted -= units;
+    return this.budget.now;
   }
 
   // -- interrupts
@@ -365,8 +351,7 @@ export class RiscvHart implements AddressTranslator {
       this.fruitless = 0;
     } else if (++this.fruitless > FRUITLESS_EXCEPTIONS) {
       const charge = Math.min(this.fruitless - FRUITLESS_EXCEPTIONS, MOST_FRUITLESS_CHARGE);
-      this.giveBack(-charge);
-      this.state.retiredBefore -= charge;
+      this.budget.forfeit(charge);
     }
   }
 
@@ -549,7 +534,7 @@ export class RiscvHart implements AddressTranslator {
   /** The functions that emitted code calls, by the names in the decoder's `helpers.ts`. */
   helpers(): Record<string, (...args: number[]) => number> {
     const system = (run: (site: CallSite) => void) => (site: number) => {
-      this.enter(site);
+      this.sites.enter(site);
       run(site);
       return 0;
     };
@@ -586,50 +571,33 @@ export class RiscvHart implements AddressTranslator {
       fence_i: system((site) => {
         this.counters.fenceI++;
         this.onFenceI();
-        this.leaveAfter(site);
+        this.sites.leaveAfter(site);
       }) as (...args: number[]) => number,
       sfence_vma: fence as (...args: number[]) => number,
       sinval_vma: fence as (...args: number[]) => number,
       sfence_inval: system((site) => {
         if (this.state.mode === Mode.user) this.illegal(site);
-        else this.leaveAfter(site);
+        else this.sites.leaveAfter(site);
       }) as (...args: number[]) => number,
     };
   }
 
-  /** Makes the program counter name the current instruction. */
-  private enter(site: CallSite): void {
-    this.words[this.pcWord] = (this.words[this.pcWord]! & -PAGE_SIZE) | (site & 0xfff);
-  }
-
-  private giveBack(instructions: number): void {
-    this.words[this.budgetWord] = this.words[this.budgetWord]! + instructions;
-  }
-
   /** An exception inside a helper that has entered already. */
   private trap(cause: number, lo: number, hi: number, site: CallSite): void {
+    this.sites.suspend(site);
     this.raise(cause, lo, hi);
-    this.giveBack(unretiredAt(site));
   }
 
   private illegal(site: CallSite): void {
+    this.sites.suspend(site);
     this.raiseIllegal();
-    this.giveBack(unretiredAt(site));
   }
 
   private raiseAt(cause: number, lo: number, hi: number, site: CallSite): number {
-    this.enter(site);
+    this.sites.enter(site);
     if (cause === Cause.illegalInstruction) this.illegal(site);
     else this.trap(cause, lo, hi, site);
     return 0;
-  }
-
-  /** The current instruction has retired; execution goes on after it, by way of the dispatcher. */
-  private leaveAfter(site: CallSite): void {
-    const next = (this.pcLow + lengthAt(site)) | 0;
-    this.setPc(next, next >>> 0 < this.pcLow >>> 0 ? (this.pcHigh + 1) | 0 : this.pcHigh);
-    this.giveBack(unretiredAfter(site));
-    this.requestExit(Exit.redirect);
   }
 
   private accessCsr(
@@ -641,21 +609,20 @@ export class RiscvHart implements AddressTranslator {
     writes: boolean,
     site: CallSite,
   ): number {
-    this.enter(site);
-    // While the access runs, nothing is charged that has not retired: counters and clocks read exactly.
-    this.giveBack(unretiredAt(site));
+    this.sites.enter(site);
+    this.sites.suspend(site);
     const outcome = this.csr.access(operation, number, lo, hi, writes);
-    this.giveBack(-unretiredAt(site));
     if (outcome === CsrOutcome.illegal) {
-      this.illegal(site);
+      this.raiseIllegal();
       return 0;
     }
+    this.sites.resume(site);
     const low = this.csr.low;
     const high = this.csr.high;
     if (outcome === CsrOutcome.leave || this.interruptReady()) {
       // The destination is written by the translation only if it goes on: do it here.
       this.writeX(rd & REGISTER_MASK, low, high);
-      this.leaveAfter(site);
+      this.sites.leaveAfter(site);
     }
     this.setResultHigh(high);
     return low;
@@ -665,7 +632,7 @@ export class RiscvHart implements AddressTranslator {
     this.counters.ecalls++;
     const { mode } = this.state;
     if (mode === Mode.supervisor && this.options.sbi !== undefined) {
-      this.leaveAfter(site);
+      this.sites.leaveAfter(site);
       this.options.sbi.call(this);
       return;
     }
@@ -705,8 +672,7 @@ export class RiscvHart implements AddressTranslator {
     this.state.mode = mode;
     this.selectTlbs();
     this.setPc(this.state.wide[2 * epc]!, this.state.wide[2 * epc + 1]!);
-    this.giveBack(unretiredAfter(site));
-    this.requestExit(Exit.redirect);
+    this.sites.leaveElsewhere(site);
   }
 
   private wfi(site: CallSite): void {
@@ -715,14 +681,14 @@ export class RiscvHart implements AddressTranslator {
     const forbidden = state.mode === Mode.user || (state.status & Status.tw) !== 0;
     if (state.mode !== Mode.machine && forbidden) return this.illegal(site);
     this.counters.waits++;
-    this.leaveAfter(site);
+    this.sites.leaveAfter(site);
     if (this.wakeReady()) return;
     this.waiting = true;
     this.requestExit(Exit.wait);
   }
 
   private fenceVma(lo: number, hi: number, rs1: number, site: CallSite): number {
-    this.enter(site);
+    this.sites.enter(site);
     const { state } = this;
     const trapped = state.mode === Mode.supervisor && (state.status & Status.tvm) !== 0;
     if (state.mode === Mode.user || trapped) {
@@ -732,7 +698,7 @@ export class RiscvHart implements AddressTranslator {
     this.counters.sfence++;
     if (rs1 === 0) this.options.tlb.flush();
     else this.options.tlb.flushPage(lo, hi);
-    this.leaveAfter(site);
+    this.sites.leaveAfter(site);
     return 0;
   }
 

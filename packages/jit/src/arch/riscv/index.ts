@@ -1,4 +1,3 @@
-export * from "./core.js";
 export * from "./cpu.js";
 export {
   type CsrFile,

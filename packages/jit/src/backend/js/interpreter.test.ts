@@ -10,7 +10,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { blocks, sampleHelpers, sampleShape } from "../../../../decoder/test/block-generator.js";
 import { JsMachine, RecordingEnvironment } from "../../../test/js-machine.js";
-import { callSite } from "../../mmu/ports.js";
+import { callSite } from "../../mmu/call-sites.js";
 import { entryFormats, InterpreterExit } from "../entry-format.js";
 import { emitColdHandlers, emitInterpreter } from "./interpreter.js";
 

@@ -7,7 +7,7 @@
  */
 import { costOf, type FrontEnd, type Operation, opcodes, type Template } from "@hyperfile/decoder";
 import { PAGE_SIZE, STATE_OFFSET } from "../../memory/layout.js";
-import { callSite } from "../../mmu/ports.js";
+import { callSite } from "../../mmu/call-sites.js";
 import { eliminateDead } from "../../passes/eliminate-dead.js";
 import { lateExits } from "../../passes/late-exits.js";
 import {

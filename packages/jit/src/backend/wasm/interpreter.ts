@@ -14,7 +14,7 @@
  */
 import { costOf, type Operation } from "@hyperfile/decoder";
 import { header, PAGE_SIZE, STATE_OFFSET } from "../../memory/layout.js";
-import { callSite } from "../../mmu/ports.js";
+import { callSite } from "../../mmu/call-sites.js";
 import { eliminateDead } from "../../passes/eliminate-dead.js";
 import {
   type EntryFormat,

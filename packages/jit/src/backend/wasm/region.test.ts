@@ -11,7 +11,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { blocks, sampleHelpers, sampleShape } from "../../../../decoder/test/block-generator.js";
 import { JsMachine, RecordingEnvironment } from "../../../test/js-machine.js";
-import { callSite } from "../../mmu/ports.js";
+import { callSite } from "../../mmu/call-sites.js";
 import { optimise } from "../../passes/optimise.js";
 import { type Edge, fixedTarget, type RegionNode } from "../../region/graph.js";
 import { structure } from "../../region/structure.js";

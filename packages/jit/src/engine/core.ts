@@ -1,6 +1,6 @@
 /**
- * What the VMs of one thread take turns on: an engine with its translations, the software TLBs and the slow paths of
- * one hart block. Each VM has a hart of its own; its registers are in the hart block while it is the current one,
+ * What runs CPUs of any architecture, and what the VMs of one thread take turns on: an engine with its translations, the
+ * software TLBs and the slow paths of one hart block. Each VM has a CPU model of its own (`cpu-model.ts`); its registers are in the hart block while it is the current one,
  * and in its `parked` copy else.
  *
  * Translations are keyed by machine frames, so VMs that share frames share them too, and a clone starts with
@@ -8,22 +8,22 @@
  * VM's pages only ever map to frames that are its own or shared, so that nothing of one VM can be reached by another.
  */
 import type { FrontEnd } from "@hyperfile/decoder";
-import { CodePages } from "../../engine/code-pages.js";
-import { Engine, type EngineOptions } from "../../engine/engine.js";
-import type { GuestMemory } from "../../memory/guest-memory.js";
-import { Exit, header, PAGE_SIZE, STATE_OFFSET } from "../../memory/layout.js";
-import type { MemoryPool } from "../../memory/machine-memory.js";
-import { MemoryAccess } from "../../mmu/access.js";
-import type { MmioBus } from "../../mmu/ports.js";
-import type { Tlb } from "../../mmu/tlb.js";
-import type { RiscvHart } from "./hart.js";
+import type { GuestMemory } from "../memory/guest-memory.js";
+import { Exit, header, PAGE_SIZE, STATE_OFFSET } from "../memory/layout.js";
+import type { MemoryPool } from "../memory/machine-memory.js";
+import { MemoryAccess } from "../mmu/access.js";
+import type { MmioBus } from "../mmu/ports.js";
+import type { Tlb } from "../mmu/tlb.js";
+import { CodePages } from "./code-pages.js";
+import type { CpuModel } from "./cpu-model.js";
+import { Engine, type EngineOptions } from "./engine.js";
 
-/** Words of the LR reservation in the header. */
+/** Words of the reservation of load-reserved in the header. */
 const RESERVATION_WORDS = 4;
 
 /** One of the VMs on a core, as the core sees it. */
 export interface CoreGuest {
-  readonly hart: RiscvHart;
+  readonly model: CpuModel;
   readonly guest: GuestMemory;
   readonly bus: MmioBus;
   /** The functions that translations call. */
@@ -33,15 +33,19 @@ export interface CoreGuest {
 }
 
 /** What the engine of a core is made with. */
-export type CoreOptions = Pick<
-  EngineOptions,
-  "tier" | "verify" | "chain" | "hotThreshold" | "background" | "regions" | "trace"
->;
+export interface CoreOptions
+  extends Pick<
+    EngineOptions,
+    "tier" | "verify" | "chain" | "hotThreshold" | "background" | "regions" | "trace" | "flagsSlot"
+  > {
+  /** Whether other VMs than the first may run on the core: then helpers are called by way of a table. */
+  readonly isShared: boolean;
+}
 
 type Helper = (...args: number[]) => number;
 
 /** A core. */
-export class RiscvCore {
+export class Core {
   readonly tlb: Tlb;
   readonly access: MemoryAccess;
   readonly engine: Engine;
@@ -55,7 +59,7 @@ export class RiscvCore {
   private owner: CoreGuest;
   private loaded = true;
 
-  /** @param first the VM that is the current one to begin with; its hart was made on `tlb` */
+  /** @param first the VM that is the current one to begin with; its model was made on `tlb` */
   constructor(
     readonly memory: MemoryPool,
     readonly frontEnd: FrontEnd,
@@ -80,22 +84,24 @@ export class RiscvCore {
       tlb,
       pcOffset: hartOffset + STATE_OFFSET + shape.slots.get("pc")!.offset,
       pcBytes: frontEnd.addressType === "i64" ? 8 : 4,
+      ...(frontEnd.pageBytes === undefined ? {} : { pageBytes: frontEnd.pageBytes }),
       // Frames belong to one thread, whose VMs take turns.
       concurrent: false,
       get guest() {
         return core.owner.guest;
       },
       get translator() {
-        return core.owner.hart;
+        return core.owner.model;
       },
       get bus() {
         return core.owner.bus;
       },
     });
-    const helpers = Object.entries(first.helpers).map(([name, { length }]) => {
-      const slot = { run: first.helpers[name]! };
+    const helpers = Object.entries(first.helpers).map(([name, run]) => {
+      if (!options.isShared) return [name, run] as const;
+      const slot = { run };
       this.bound.set(name, slot);
-      return [name, forwarder(slot, length)] as const;
+      return [name, forwarder(slot, run.length)] as const;
     });
     this.engine = new Engine({
       frontEnd,
@@ -106,16 +112,37 @@ export class RiscvCore {
       tlb,
       access: this.access,
       helpers: Object.fromEntries(helpers),
-      flagsSlot: "fflags",
       get guest() {
         return core.owner.guest;
       },
-      get translator() {
-        return core.owner.hart;
+      get model() {
+        return core.owner.model;
       },
       ...options,
     });
     memory.pool.onForget = (frame) => this.engine.forget(frame);
+    // An engine has trained its interpreter with accesses that are no guest's.
+    for (const { counters } of [this.access, tlb] as { readonly counters: Record<string, number> }[])
+      for (const name of Object.keys(counters)) counters[name] = 0;
+  }
+
+  /**
+   * Runs a VM for at most `units`, after the interrupt that is ready, if any.
+   * @returns why it ended: `Exit.none` where the units are used up
+   */
+  run(guest: CoreGuest, units: number): number {
+    const { words, exitWord, memory } = this;
+    const { model } = guest;
+    if (memory.pool.mourning) memory.pool.bury();
+    this.enter(guest);
+    model.budget.begin(units);
+    if (units > 0) model.takeInterrupt();
+    this.engine.run();
+    model.endSlice?.();
+    model.budget.end();
+    const exit = words[exitWord]!;
+    words[exitWord] = Exit.none;
+    return exit;
   }
 
   /** Whether a VM is the current one. */
@@ -135,7 +162,7 @@ export class RiscvCore {
     words[this.exitWord] = Exit.none;
     for (const [name, run] of Object.entries(next.helpers)) this.bound.get(name)!.run = run;
     this.tlb.flush();
-    next.hart.selectTlbs();
+    next.model.selectTlbs();
   }
 
   /** Saves the current VM's registers: the hart block is free. */
@@ -155,13 +182,13 @@ export class RiscvCore {
     return new Int32Array((frontEnd.shape.size >> 2) + RESERVATION_WORDS);
   }
 
-  /** Byte offset of the frame in which a VM holds an LR reservation; -1 if it holds none. */
+  /** Byte offset of the frame in which a VM holds a reservation; -1 if it holds none. */
   reservedFrame(guest: CoreGuest): number {
     const [words, at] = this.reservationOf(guest);
     return words[at] === 1 ? (words[at + 1]! & -PAGE_SIZE) >>> 0 : -1;
   }
 
-  /** A VM's reservation: held or not, byte offset in linear memory, low and high half of the value that LR saw. */
+  /** A VM's reservation: held or not, byte offset in linear memory, low and high half of the value that was loaded. */
   readReservation(guest: CoreGuest): number[] {
     const [words, at] = this.reservationOf(guest);
     return [...words.subarray(at, at + RESERVATION_WORDS)];
