@@ -1,12 +1,29 @@
 /**
- * One writer of an image. Node has no lock that the kernel frees, so that a writer announces itself by a file of its own
- * name beside the image, whole from its first moment, and then looks at the others' files: if any of their processes
- * lives, it withdraws. Two that announce themselves see each other, so that never both stay.
+ * One writer of an image. Node has no lock that the kernel frees, so that the lock is a file beside the image which has
+ * the holder's identity in it. It is made as a hard link to a file that is whole: of several that take the lock at once
+ * exactly one makes the link.
  *
- * A name has the process, when it began, and the boot of its computer, so that what a killed process left says nothing to
- * anybody; whoever takes the image removes it. A writer on another computer can't be seen, and is believed.
+ * An identity is the process, when it began, and the boot of its computer, and is used once: what a killed process left
+ * is known as such. Nobody removes it to make his own, since he might remove one that is newer than what he looked at.
+ * Who takes over makes the link after it instead, `.IMAGE.lock.` with the dead holder's identity; so links form a chain
+ * from `.IMAGE.lock`, and the last one is the holder's. Two invariants keep it sound:
+ *
+ * - Only a live holder removes links of its chain, the first one first. So who has made a link and still finds it by
+ *   following the chain from its start is the holder; who does not withdraws the link, and looks again.
+ * - A link whose maker is dead and that is not in the holder's chain will never be in one, and is removed.
+ *
+ * A writer on another computer can't be seen, and is believed.
  */
-import { readdirSync, readFileSync, readlinkSync, realpathSync, rmSync, writeFileSync } from "node:fs";
+import { randomInt } from "node:crypto";
+import {
+  linkSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  realpathSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { hostname } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { DiskError } from "../errors.js";
@@ -14,87 +31,182 @@ import { fileError } from "./node-file.js";
 
 /** Fields of /proc/PID/stat after the name in parentheses (proc(5)): state, and the time of the start in ticks. */
 const [STATE, START_TIME] = [0, 19];
-let taken = 0;
+/** Links of a chain, and attempts to add one: each further attempt says that another had the lock meanwhile. */
+const [MOST_LINKS, ATTEMPTS] = [1000, 100];
 
 /** Numbers of processes mean something only on one boot and in one namespace. */
 const here = (): string =>
   `${clean(hostname())}-${clean(text("/proc/sys/kernel/random/boot_id"))}-${namespace()}`;
 
+/** Where the locks of an image are, and the name of its first link; other names are this, a word, and an identity. */
+interface Place {
+  readonly folder: string;
+  readonly first: string;
+}
+
+/** A link of a chain: its file, and whose it is. */
+interface Link {
+  readonly file: string;
+  readonly holder: string;
+}
+
 /** The right to write an image. */
 export class ImageLock {
-  private constructor(private readonly file: string) {}
+  private constructor(private readonly chain: readonly Link[]) {}
 
   /** Takes the lock of an image. @throws DiskError `E_IMAGE_LOCKED` if somebody else has it */
   static take(image: string): ImageLock {
-    const { folder, prefix } = placeOf(image);
-    const name = `${prefix}${process.pid}-${startTimeOf(process.pid) ?? 0}-${taken++}-${here()}.lock`;
-    const file = join(folder, name);
+    const place = placeOf(image);
+    const own = `${process.pid}-${startTimeOf(process.pid) ?? 0}-${randomInt(2 ** 47)}-${here()}`;
+    const draft = join(place.folder, `${draftPrefix(place)}${own}`);
     try {
-      writeFileSync(file, "", { flag: "wx", mode: 0o600 });
+      writeFileSync(draft, own, { flag: "wx", mode: 0o644 });
+      for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+        const last = chainOf(place).at(-1);
+        if (last !== undefined && lives(last.holder)) throw lockedBy(image, last);
+        const file = linkAfter(place, last?.holder);
+        if (!makeLink(draft, file)) continue;
+        let isHeld = false;
+        try {
+          const chain = chainOf(place);
+          isHeld = chain.at(-1)?.holder === own;
+          if (!isHeld) continue;
+          removeLeft(place, chain);
+          return new ImageLock(chain);
+        } finally {
+          if (!isHeld) rmSync(file, { force: true });
+        }
+      }
     } catch (error) {
       throw fileError(image, "lock", error);
+    } finally {
+      rmSync(draft, { force: true });
     }
-    const holder = othersOf(folder, prefix, name);
-    if (holder === undefined) return new ImageLock(file);
-    rmSync(file, { force: true });
-    throw lockedBy(image, holder);
+    throw new DiskError(
+      "E_IMAGE_LOCKED",
+      `${image}: others take the image all the time; try again when they have ended`,
+    );
   }
 
   /** Refuses an image that somebody writes. @throws DiskError `E_IMAGE_LOCKED` */
   static refuseIfTaken(image: string): void {
-    const { folder, prefix } = placeOf(image);
-    const holder = othersOf(folder, prefix, "");
-    if (holder !== undefined) throw lockedBy(image, holder);
+    try {
+      const last = chainOf(placeOf(image)).at(-1);
+      if (last !== undefined && lives(last.holder)) throw lockedBy(image, last);
+    } catch (error) {
+      throw fileError(image, "look for the lock of", error);
+    }
   }
 
-  /** Gives the image back. */
+  /** Gives the image back. What is no longer as this lock has left it is another's. */
   release(): void {
-    rmSync(this.file, { force: true });
+    for (const { file, holder } of this.chain) {
+      if (text(file) === holder) rmSync(file, { force: true });
+    }
   }
 }
 
 /** Links to an image are the image. */
-function placeOf(image: string): { readonly folder: string; readonly prefix: string } {
+function placeOf(image: string): Place {
   try {
     const path = realpathSync(image);
-    return { folder: dirname(path), prefix: `.${basename(path)}.` };
+    return { folder: dirname(path), first: `.${basename(path)}.lock` };
   } catch (error) {
     throw fileError(image, "open", error);
   }
 }
 
-const lockedBy = (image: string, name: string): DiskError =>
-  new DiskError(
-    "E_IMAGE_LOCKED",
-    `${image}: process ${name.split("-")[0]} writes the image; wait until it has ended, or remove .${basename(image)}.${name} if it has`,
-  );
+/** The link that comes after a dead holder's; the first one if there was none. */
+const linkAfter = ({ folder, first }: Place, holder: string | undefined): string =>
+  join(folder, holder === undefined ? first : `${first}.${holder}`);
+const draftPrefix = ({ first }: Place): string => `${first}-draft.`;
 
-/** The lock of another that lives, without its prefix; what the dead left is removed. */
-function othersOf(folder: string, prefix: string, own: string): string | undefined {
-  for (const name of readdirSync(folder)) {
-    if (!name.startsWith(prefix) || !name.endsWith(".lock") || name === own) continue;
-    const rest = name.slice(prefix.length);
-    const [, pid, start, place] = /^(\d+)-(\d+)-\d+-(.*)\.lock$/.exec(rest) ?? [];
-    if (pid === undefined || lives(pid, start!, place!)) return rest;
-    rmSync(join(folder, name), { force: true });
+/** The links from the first to the holder's; none if nobody has taken the image. */
+function chainOf(place: Place): Link[] {
+  const chain: Link[] = [];
+  while (chain.length < MOST_LINKS) {
+    const last = chain.at(-1);
+    // What is not an identity is nobody's that could be known to be dead.
+    if (last !== undefined && partsOf(last.holder) === undefined) break;
+    const file = linkAfter(place, last?.holder);
+    let holder: string;
+    try {
+      holder = readFileSync(file, "utf8");
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === "ENOENT") break;
+      throw error;
+    }
+    chain.push({ file, holder });
   }
-  return undefined;
+  return chain;
 }
 
-function lives(pid: string, start: string, place: string): boolean {
+/** Makes a link; false if there is one. */
+function makeLink(draft: string, file: string): boolean {
+  try {
+    linkSync(draft, file);
+    return true;
+  } catch (error) {
+    const { code = "" } = error as NodeJS.ErrnoException;
+    if (code === "EEXIST") return false;
+    if (!["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS"].includes(code)) throw error;
+    throw new DiskError(
+      "E_DISK_IO",
+      `${file}: can't make the lock: the file system has no hard links; keep images that are written on one that has`,
+      {},
+      { cause: error },
+    );
+  }
+}
+
+/** Removes what the dead have left beside the holder's chain; what stays disturbs nobody. */
+function removeLeft(place: Place, chain: readonly Link[]): void {
+  const [links, drafts] = [`${place.first}.`, draftPrefix(place)];
+  try {
+    for (const name of readdirSync(place.folder)) {
+      const file = join(place.folder, name);
+      if (chain.some((link) => link.file === file)) continue;
+      let maker = "";
+      if (name.startsWith(drafts)) maker = name.slice(drafts.length);
+      else if (name.startsWith(links) && partsOf(name.slice(links.length))) maker = text(file);
+      if (!lives(maker)) rmSync(file, { force: true });
+    }
+  } catch {}
+}
+
+const lockedBy = (image: string, { file, holder }: Link): DiskError =>
+  new DiskError(
+    "E_IMAGE_LOCKED",
+    `${image}: ${partsOf(holder) === undefined ? "somebody" : `process ${holder.split("-")[0]}`} writes the image; ` +
+      `wait until it has ended, or remove ${file} if it has`,
+  );
+
+/** The parts of an identity: process, start, and place. */
+function partsOf(
+  holder: string,
+): { readonly pid: number; readonly start: string; readonly place: string } | undefined {
+  const [, pid, start, place] = /^(\d+)-(\d+)-\d+-([A-Za-z0-9-]*)$/.exec(holder) ?? [];
+  return pid === undefined ? undefined : { pid: Number(pid), start: start!, place: place! };
+}
+
+function lives(holder: string): boolean {
+  const parts = partsOf(holder);
+  if (parts === undefined) return true;
+  const { pid, start, place } = parts;
   if (place !== here()) {
     const [host, boot] = [clean(hostname()), clean(text("/proc/sys/kernel/random/boot_id"))];
     // Of this computer, only another boot is surely gone; another namespace can't be seen.
     return !place.startsWith(`${host}-`) || place.startsWith(`${host}-${boot}-`);
   }
-  const found = startTimeOf(Number(pid));
+  const found = startTimeOf(pid);
   if (found !== undefined) return found === start;
-  if (text("/proc/self/stat") !== "") return false;
   try {
-    process.kill(Number(pid), 0);
-    return true;
-  } catch {
-    return false;
+    process.kill(pid, 0);
+    // With /proc, a process that is not to be seen there has ended and not been waited for.
+    return text("/proc/self/stat") === "";
+  } catch (error) {
+    // Another user's process, which /proc may hide.
+    return (error as NodeJS.ErrnoException).code === "EPERM";
   }
 }
 
@@ -115,6 +227,7 @@ function namespace(): string {
 
 const clean = (value: string): string => value.replace(/[^A-Za-z0-9]/g, "");
 
+/** What a file has; nothing if it is not there, or may not be read. */
 function text(path: string): string {
   try {
     return readFileSync(path, "utf8");
