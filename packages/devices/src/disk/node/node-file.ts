@@ -2,10 +2,11 @@
  * A file of the host's as an {@link ImageFile}: positioned reads and writes of vectors, off the thread that asks.
  *
  * A flush that failed once fails for good: the host may have dropped what it could not write, and would call the next
- * flush a success.
+ * flush a success. The first flush of a new file writes its folder as well: till then its name may go with the power.
  */
 import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
+import { dirname } from "node:path";
 import { lengthOf, readOnly, sliceOf } from "../block-backend.js";
 import { DiskError } from "../errors.js";
 import type { ImageFile } from "../image-file.js";
@@ -13,9 +14,8 @@ import type { ImageFile } from "../image-file.js";
 /** How a file is opened. */
 export interface NodeFileOptions {
   readonly isReadOnly?: boolean;
-  /** Makes the file; one that is there is refused, unless `overwrite` is set. */
+  /** Makes the file; one that is there is refused. */
   readonly create?: boolean;
-  readonly overwrite?: boolean;
 }
 
 /** What the host's errors mean, in words. */
@@ -64,6 +64,8 @@ export class NodeFile implements ImageFile {
     readonly isReadOnly: boolean,
     private readonly handle: FileHandle,
     private length: number,
+    /** Whether the folder does not surely have the file's name yet. */
+    private isNew: boolean,
   ) {}
 
   /**
@@ -71,10 +73,10 @@ export class NodeFile implements ImageFile {
    * @throws DiskError `E_DISK_IO` with the host's error as its cause
    */
   static async open(path: string, options: NodeFileOptions = {}): Promise<NodeFile> {
-    const { isReadOnly = false, create = false, overwrite = false } = options;
+    const { isReadOnly = false, create = false } = options;
     // Without O_NONBLOCK the open of a pipe that nobody writes waits for ever.
     let flags = constants.O_NONBLOCK | (isReadOnly ? constants.O_RDONLY : constants.O_RDWR);
-    if (create) flags |= constants.O_CREAT | (overwrite ? constants.O_TRUNC : constants.O_EXCL);
+    if (create) flags |= constants.O_CREAT | constants.O_EXCL;
     let handle: FileHandle | undefined;
     try {
       handle = await open(path, flags, 0o644);
@@ -82,7 +84,7 @@ export class NodeFile implements ImageFile {
       if (!stat.isFile()) {
         throw new DiskError("E_DISK_IO", `${path}: an image has to be a regular file, which this is not`);
       }
-      return new NodeFile(path, isReadOnly, handle, stat.size);
+      return new NodeFile(path, isReadOnly, handle, stat.size, create);
     } catch (error) {
       await handle?.close();
       throw fileError(path, create ? "make" : "open", error);
@@ -132,6 +134,8 @@ export class NodeFile implements ImageFile {
     if (this.failedFlush !== undefined) throw this.failedFlush;
     try {
       await this.call("flush", () => this.handle.datasync());
+      if (this.isNew) await this.call("flush the folder of", () => syncFolder(dirname(this.name)));
+      this.isNew = false;
     } catch (error) {
       throw (this.failedFlush = error as DiskError);
     }
@@ -160,5 +164,16 @@ export class NodeFile implements ImageFile {
     } catch (error) {
       throw fileError(this.name, what, error);
     }
+  }
+}
+
+/** Makes the names in a folder durable. Windows opens no folder, and keeps names by itself. */
+async function syncFolder(folder: string): Promise<void> {
+  if (process.platform === "win32") return;
+  const handle = await open(folder, constants.O_RDONLY);
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
   }
 }
