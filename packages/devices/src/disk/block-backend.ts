@@ -71,18 +71,6 @@ export function sliceOf(buffers: readonly Uint8Array[], start: number, length: n
   return parts;
 }
 
-/** A vector in one piece; the buffer itself if there is one only. */
-export function joined(buffers: readonly Uint8Array[]): Uint8Array {
-  if (buffers.length === 1) return buffers[0]!;
-  const all = new Uint8Array(lengthOf(buffers));
-  let at = 0;
-  for (const buffer of buffers) {
-    all.set(buffer, at);
-    at += buffer.length;
-  }
-  return all;
-}
-
 /** Copies `bytes` into a vector that has the same length. */
 export function scatter(bytes: Uint8Array, buffers: readonly Uint8Array[]): void {
   let at = 0;

@@ -23,9 +23,7 @@ export type DiskErrorCode =
   /** The backing chain can't be followed. */
   | "E_IMAGE_CHAIN"
   /** Somebody else writes the image. */
-  | "E_IMAGE_LOCKED"
-  /** An internal snapshot that is not there, or is there already. */
-  | "E_IMAGE_SNAPSHOT";
+  | "E_IMAGE_LOCKED";
 
 /** A request that failed, or an image that can't be used. */
 export class DiskError extends Error {

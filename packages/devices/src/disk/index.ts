@@ -1,12 +1,8 @@
-/** Disks and their images: the interface for blocks, backends, and qcow2. */
-export {
-  type BlockBackend,
-  checkRange,
-  type Extent,
-  isZero,
-  lengthOf,
-  sliceOf,
-} from "./block-backend.js";
+/**
+ * Disks and their images: the interface for blocks, backends, qcow2, and the interfaces that a host fills in
+ * (`ImageFile`, `ClusterCodec`). `checkRange`, `lengthOf` and `sliceOf` are for those who write a backend of their own.
+ */
+export { type BlockBackend, checkRange, type Extent, lengthOf, sliceOf } from "./block-backend.js";
 export type { ClusterCodec, ClusterCodecs, CompressionType } from "./cluster-codec.js";
 export { type CopyOptions, copyDisk } from "./copy.js";
 export { DiskError, type DiskErrorCode } from "./errors.js";
@@ -21,7 +17,6 @@ export {
   checkQcow2,
 } from "./qcow2/check.js";
 export { type CreateQcow2Options, createQcow2 } from "./qcow2/create.js";
-export type { Qcow2Header } from "./qcow2/format.js";
-export { type LocalExtent, Qcow2Image, type Qcow2Options } from "./qcow2/qcow2-image.js";
-export type { Snapshot } from "./qcow2/snapshot-table.js";
+export type { HeaderExtension, Qcow2Header } from "./qcow2/format.js";
+export { Qcow2Image, type Qcow2Options } from "./qcow2/qcow2-image.js";
 export { RawBackend } from "./raw-backend.js";

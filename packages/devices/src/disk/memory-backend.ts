@@ -6,7 +6,7 @@ import { SparseBytes } from "./sparse-bytes.js";
 export class MemoryBackend implements BlockBackend {
   readonly isReadOnly = false;
   private isClosed = false;
-  private bytes: SparseBytes;
+  private readonly bytes: SparseBytes;
 
   /**
    * @param size bytes
@@ -55,13 +55,6 @@ export class MemoryBackend implements BlockBackend {
 
   async close(): Promise<void> {
     this.isClosed = true;
-  }
-
-  /** A disk of its own that shares what has been written until one of both writes. */
-  fork(): MemoryBackend {
-    const fork = new MemoryBackend(this.size, this.options);
-    fork.bytes = this.bytes.fork();
-    return fork;
   }
 
   private check(offset: number, length: number): void {

@@ -11,6 +11,7 @@ import { NodeFile } from "./node-file.js";
 
 /** Formats of images. */
 export const imageFormats = ["raw", "qcow2"] as const;
+/** A format of images. */
 export type ImageFormat = (typeof imageFormats)[number];
 
 /** Images of a chain, at most. */

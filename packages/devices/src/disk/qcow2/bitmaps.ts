@@ -7,7 +7,7 @@ import type { ImageFile } from "../image-file.js";
 import { AUTOCLEAR_BITMAPS, EXTENSION, type Qcow2Header, readU64, roundUp, viewOf } from "./format.js";
 
 const ENTRY_BYTES = 24;
-/** Bits of a bitmap's flags. */
+/** Bit of a bitmap's flags. */
 const IN_USE = 1;
 /** Bitmaps of an image, bytes of their directory and of all their tables, at most. */
 const [MOST_BITMAPS, DIRECTORY_LIMIT, TABLES_LIMIT] = [65535, 64 << 20, 128 << 20];
@@ -16,9 +16,6 @@ const [MOST_BITMAPS, DIRECTORY_LIMIT, TABLES_LIMIT] = [65535, 64 << 20, 128 << 2
 export interface Bitmap {
   readonly name: string;
   readonly isInUse: boolean;
-  readonly isEnabled: boolean;
-  /** Bytes of the disk that one bit stands for. */
-  readonly granularity: number;
   readonly tableOffset: number;
   readonly tableEntries: number;
   /** Offset of its entry in the file. */
@@ -104,8 +101,6 @@ export async function readBitmaps(file: ImageFile, header: Qcow2Header): Promise
     bitmaps.push({
       name: new TextDecoder().decode(bytes.subarray(nameAt, nameAt + nameLength)),
       isInUse: (flags & IN_USE) !== 0,
-      isEnabled: (flags & 2) !== 0,
-      granularity: 2 ** Math.min(view.getUint8(at + 17), 63),
       tableOffset,
       tableEntries,
       entryOffset: directory.offset + at,

@@ -55,8 +55,6 @@ export interface CheckResult {
   readonly repaired: { readonly corruptions: number; readonly leaks: number };
   /** Clusters of the disk, those of them that the active image maps, and those that are compressed. */
   readonly clusters: { readonly total: number; readonly allocated: number; readonly compressed: number };
-  /** Behind the last cluster of the file that is in use. */
-  readonly endOffset: number;
   /** Whether the image was not closed by who wrote it last. */
   readonly wasDirty: boolean;
 }
@@ -172,8 +170,6 @@ class Check {
     await this.attempt(() => this.countBitmaps());
     await this.countTables();
     await this.compare();
-    let last = 0;
-    for (const [cluster] of this.counts.entries()) last = cluster;
     const hasLostBitmaps =
       header.extensions.some(({ type }) => type === EXTENSION.bitmaps) &&
       bitmapDirectoryOf(this.file, header) === undefined;
@@ -193,7 +189,6 @@ class Check {
           allocated: this.allocated,
           compressed: this.compressed,
         },
-        endOffset: (last + 1) * this.clusterBytes,
         wasDirty: (header.incompatible & INCOMPATIBLE.dirty) !== 0,
       },
     };
@@ -290,7 +285,7 @@ class Check {
     await this.attempt(async () => {
       snapshots = await readSnapshots(this.file, this.header);
     });
-    const bytes = snapshots.reduce((sum, snapshot) => sum + snapshot.bytes.length, 0);
+    const bytes = snapshots.reduce((sum, { entryBytes }) => sum + entryBytes, 0);
     if (bytes > 0) this.count(this.header.snapshotsOffset, bytes);
     for (const { l1Offset, l1Entries } of snapshots) {
       if (l1Entries > 0) this.count(l1Offset, l1Entries * 8);

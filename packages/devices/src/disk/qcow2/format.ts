@@ -31,7 +31,6 @@ export const EXTENSION = {
   backingFormat: 0xe2792aca,
   features: 0x6803f857,
   bitmaps: 0x23852875,
-  encryption: 0x0537be77,
   dataFile: 0x44415441,
 } as const;
 /** Most bytes of an L1 table and of a refcount table, as QEMU has it. */

@@ -131,18 +131,6 @@ export class Mapping {
     await this.file.read(this.header.l1Offset, [this.l1]);
   }
 
-  /** The active L1 table as it is in memory. */
-  get l1Bytes(): Uint8Array {
-    return this.l1;
-  }
-
-  /** Takes other bytes for the L1 table, which are on disk already. */
-  replaceL1(bytes: Uint8Array): void {
-    this.l1 = bytes;
-    this.view = viewOf(bytes);
-    this.changedL1.clear();
-  }
-
   /** The number of the L1 entry for a cluster of the disk. */
   l1IndexOf(cluster: number): number {
     return Math.floor(cluster / this.perTable);

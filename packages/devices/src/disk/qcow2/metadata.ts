@@ -15,24 +15,15 @@ import { damagedImage } from "../errors.js";
 import type { ImageFile } from "../image-file.js";
 import { Turns } from "../turns.js";
 import { markBitmapsInUse } from "./bitmaps.js";
-import {
-  encodeHeader,
-  FIELD,
-  INCOMPATIBLE,
-  parseHeader,
-  type Qcow2Header,
-  roundUp,
-  viewOf,
-  writeU64,
-} from "./format.js";
+import { FIELD, INCOMPATIBLE, parseHeader, type Qcow2Header, roundUp, viewOf } from "./format.js";
 import { ABSENT, type Entry, Mapping } from "./mapping.js";
 import { MetadataMap } from "./metadata-map.js";
 import { Refcounts } from "./refcounts.js";
 import { readSnapshots, type Snapshot } from "./snapshot-table.js";
 import type { Table } from "./table-cache.js";
 
-/** Bytes of tables that are kept in memory by default: of L2 tables, and of refcount blocks. */
-export const [L2_CACHE_BYTES, REFCOUNT_CACHE_BYTES] = [8 << 20, 2 << 20];
+/** Bytes of L2 tables that are kept in memory by default; of refcount blocks it is a quarter. */
+const L2_CACHE_BYTES = 8 << 20;
 /** Runs of clusters that wait for their release, at most, before a commit. */
 const MOST_RELEASED = 16384;
 
@@ -195,34 +186,6 @@ export class Metadata {
     this.refcounts.releaseLater(first, last - first + 1);
   }
 
-  /** Writes the first cluster anew: extensions and the backing file's name. In a turn. */
-  async writeHeader(): Promise<void> {
-    const previous = new Uint8Array(this.clusterBytes);
-    await this.file.read(0, [previous]);
-    await this.file.write(0, [encodeHeader(this.file.name, this.header, previous)]);
-    await this.file.flush();
-  }
-
-  /** Writes the header's incompatible_features. */
-  async setIncompatible(bits: number): Promise<void> {
-    this.header.incompatible = bits;
-    const field = new Uint8Array(8);
-    viewOf(field).setUint32(4, bits);
-    await this.file.write(FIELD.incompatible, [field]);
-    await this.file.flush();
-  }
-
-  /** Writes where the snapshot table is. */
-  async writeSnapshotField(count: number, offset: number): Promise<void> {
-    const field = new Uint8Array(12);
-    viewOf(field).setUint32(0, count);
-    writeU64(viewOf(field), 4, offset);
-    await this.file.write(FIELD.snapshots, [field]);
-    await this.file.flush();
-    this.header.snapshotCount = count;
-    this.header.snapshotsOffset = offset;
-  }
-
   /** Clusters that a table of `length` bytes takes. */
   clustersOf(length: number): number {
     return Math.ceil(length / this.clusterBytes);
@@ -285,6 +248,6 @@ export class Metadata {
 
   /** Bytes of the snapshot table. */
   get snapshotTableBytes(): number {
-    return this.snapshots.reduce((sum, { bytes }) => sum + bytes.length, 0);
+    return this.snapshots.reduce((sum, { entryBytes }) => sum + entryBytes, 0);
   }
 }

@@ -74,14 +74,6 @@ export class TableCache {
     this.tables.set(table.offset, table);
   }
 
-  /** Forgets a table, changed or not: its cluster is nobody's any more. */
-  drop(offset: number): void {
-    const table = this.tables.get(offset);
-    if (table === undefined) return;
-    this.tables.delete(offset);
-    this.changed.delete(table);
-  }
-
   /** Writes what has changed; a table whose write fails stays changed. */
   async write(): Promise<void> {
     for (const table of [...this.changed].sort((a, b) => a.offset - b.offset)) {
