@@ -19,7 +19,7 @@ describe.each([32, 64] as const)("RV%i programs", (xlen) => {
   it.each(tiers.filter((tier) => tier !== "auto"))(
     "do in tier %s what they must, and see exact counts where instructions and accesses straddle pages",
     { timeout: 36_000_000 },
-    (tier) => {
+    async (tier) => {
       const totals = {
         programs: 0,
         instructions: 0,
@@ -52,6 +52,8 @@ describe.each([32, 64] as const)("RV%i programs", (xlen) => {
           expectation.accesses.length = 0;
         }
         totals.programs++;
+        // Long runs let the test's runner hear that they are alive.
+        await new Promise((resolve) => setImmediate(resolve));
         totals.instructions += expectation.retired;
         totals.translated += cpu.engine.counters.translated;
         totals.crossings += cpu.engine.counters.exitsCrossing;
