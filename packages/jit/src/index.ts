@@ -20,6 +20,7 @@ export * from "./memory/layout.js";
 export * from "./memory/linear-memory.js";
 export * from "./memory/machine-memory.js";
 export * from "./mmu/access.js";
+export { type CallSite, CallSites } from "./mmu/call-sites.js";
 export * from "./mmu/ports.js";
 export * from "./mmu/tlb.js";
 export * from "./passes/optimise.js";
