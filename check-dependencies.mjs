@@ -25,6 +25,9 @@ const riscvWords =
 /** A rule of arithmetic may name the standard that it is taken from. */
 const citation = /RISC-V (un)?privileged/g;
 
+/** The package that a specifier names, without the subpath. */
+const packageOf = (specifier) => specifier.split("/", specifier.startsWith("@") ? 2 : 1).join("/");
+
 /** Problems of a file with words that belong to an architecture. */
 function namedAfterArchitecture(file, text) {
   if (/\/riscv\/|\/index\.ts$/.test(file)) return [];
@@ -59,7 +62,7 @@ for (const [name, allowed] of Object.entries(allowedPackages)) {
           problems.push(`${file} imports ${specifier}: only node.ts and node/ may`);
       } else if (specifier.startsWith(".")) {
         local.push(normalize(join(dirname(file), specifier)).replace(/\.js$/, ".ts"));
-      } else if (!allowed.includes(specifier)) {
+      } else if (!allowed.includes(packageOf(specifier))) {
         problems.push(
           `${file} imports ${specifier}: ${name} may import ${allowed.join(", ") || "no package"}`,
         );

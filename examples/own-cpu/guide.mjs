@@ -18,9 +18,17 @@ const MARK = "\u0001";
 export const blocksOf = (document) =>
   [...readFileSync(fileOf(document), "utf8").matchAll(block)].map(([, code, output]) => ({ code, output }));
 
-/** All blocks as one TypeScript module, which tells by a mark where the output of each ends. */
-export const programOf = (blocks) =>
-  blocks.map(({ code }) => `${code}console.log(${JSON.stringify(MARK)});\n`).join("\n");
+/**
+ * All blocks as one TypeScript module, which tells by a mark where the output of each ends. A block may import again what
+ * one before it has imported.
+ */
+export function programOf(blocks) {
+  const imported = new Set();
+  const isNew = (line) => !/^import /.test(line) || (!imported.has(line) && imported.add(line));
+  return blocks
+    .map(({ code }) => `${code.split("\n").filter(isNew).join("\n")}console.log(${JSON.stringify(MARK)});\n`)
+    .join("\n");
+}
 
 /** What the program printed, by block. */
 export const outputsOf = (printed) => printed.split(`${MARK}\n`).slice(0, -1);

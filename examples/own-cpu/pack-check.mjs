@@ -50,7 +50,10 @@ const bundles = {
     imports: { "@hyperfile/decoder": ["disassemble", "riscvTable"] },
     riscv: true,
   },
-  "a RISC-V CPU, in every tier": { imports: { "@hyperfile/jit": ["RiscvCpu", "riscvMemory"] }, riscv: true },
+  "a RISC-V CPU, in every tier": {
+    imports: { "@hyperfile/jit/riscv": ["RiscvCpu", "riscvMemory"] },
+    riscv: true,
+  },
   "a RISC-V machine": { imports: { "@hyperfile/machine": ["riscvVirt"] }, riscv: true },
 };
 

@@ -3,6 +3,9 @@ import { defineConfig } from "tsup";
 export default defineConfig({
   entry: {
     index: "src/index.ts",
+    cpu: "src/cpu/index.ts",
+    memory: "src/memory/index.ts",
+    guest: "src/guest.ts",
     node: "src/node.ts",
     client: "src/client.ts",
     "scheduler-thread": "src/cpu/node/scheduler-thread.ts",

@@ -1,7 +1,14 @@
 import { defineConfig } from "tsup";
 
 export default defineConfig({
-  entry: { index: "src/index.ts", disk: "src/disk/index.ts", node: "src/node.ts" },
+  entry: {
+    index: "src/index.ts",
+    disk: "src/disk/index.ts",
+    fdt: "src/fdt/index.ts",
+    image: "src/image/index.ts",
+    virtio: "src/virtio/index.ts",
+    node: "src/node.ts",
+  },
   format: "esm",
   target: "es2022",
   platform: "neutral",

@@ -1,7 +1,14 @@
 import { defineConfig } from "tsup";
 
 export default defineConfig({
-  entry: ["src/index.ts", "src/guests.ts", "src/node.ts"],
+  entry: {
+    index: "src/index.ts",
+    debug: "src/debug/index.ts",
+    guests: "src/guests.ts",
+    snapshot: "src/snapshot/index.ts",
+    vm: "src/vm/index.ts",
+    node: "src/node.ts",
+  },
   format: "esm",
   target: "es2022",
   platform: "neutral",

@@ -11,21 +11,17 @@ import {
   verifyBlock,
 } from "@hyperfile/decoder";
 import { RAM_BASE } from "@hyperfile/devices";
+import { EmissionVerifier, type Tier } from "@hyperfile/jit";
 import {
   AccessKind,
   type Bindings,
-  EmissionVerifier,
   emitJsRegion,
   evaluate,
-  Mode,
   optimise,
-  RiscvCpu,
-  type RiscvCpuOptions,
-  riscvMemory,
   runtimeBindings,
-  type Tier,
-  type TracedRegion,
-} from "@hyperfile/jit";
+} from "@hyperfile/jit/engine";
+import { Mode, RiscvCpu, type RiscvCpuOptions, riscvMemory } from "@hyperfile/jit/riscv";
+import type { TracedRegion } from "@hyperfile/jit/trace";
 import Benchmark from "benchmark";
 
 /** One micro-benchmark. */

@@ -1,13 +1,9 @@
 /** What the decoder and the translator make of a program: `hyperfile explain` and `hyperfile disasm`. */
 import { disassemble as formatInsn, riscvFrontEnd, riscvTable } from "@hyperfile/decoder";
-import { type ElfSegment, isElf, parseElf, RAM_BASE } from "@hyperfile/devices";
-import {
-  type ExplainedCode,
-  explainBlock,
-  explainJsRegion,
-  explainRegion,
-  riscvSlotName,
-} from "@hyperfile/jit";
+import { RAM_BASE } from "@hyperfile/devices";
+import { type ElfSegment, isElf, parseElf } from "@hyperfile/devices/image";
+import { riscvSlotName } from "@hyperfile/jit/riscv";
+import { type ExplainedCode, explainBlock, explainJsRegion, explainRegion } from "@hyperfile/jit/trace";
 import { CliError } from "./errors.js";
 import type { ExplainOptions, Explanation, InspectOptions, NamedBytes } from "./machine-types.js";
 

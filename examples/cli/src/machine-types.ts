@@ -2,7 +2,8 @@
  * The machine as the command line sees it, apart from its making, so that the terminal and the commands can
  * be tested with a machine of their own.
  */
-import type { DumpOptions, ExplainedStage, ProfileReport, Tier } from "@hyperfile/jit";
+import type { Tier } from "@hyperfile/jit";
+import type { DumpOptions, ExplainedStage, ProfileReport } from "@hyperfile/jit/trace";
 import type { NamedBytes } from "@hyperfile/machine";
 
 export type { NamedBytes } from "@hyperfile/machine";

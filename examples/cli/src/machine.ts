@@ -1,6 +1,6 @@
 /** Makes the machine that the command line runs, with what a terminal's user wants beside it: times, dumps, profiles, GDB. */
-import { isElf, parseElf } from "@hyperfile/devices";
-import { Dump, Profiler } from "@hyperfile/jit";
+import { isElf, parseElf } from "@hyperfile/devices/image";
+import { Dump, Profiler } from "@hyperfile/jit/trace";
 import { type RiscvVirt, riscvVirt, symbolFinder } from "@hyperfile/machine";
 import type { MachineGdb } from "@hyperfile/machine/node";
 import { CliError } from "./errors.js";

@@ -6,8 +6,9 @@
 import { readFileSync, renameSync, statSync, unlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+
 import { fileErrorReason } from "@hyperfile/broker/client";
-import type { ProfileReport } from "@hyperfile/jit";
+import type { ProfileReport } from "@hyperfile/jit/trace";
 import { CliError, systemErrorCode } from "./errors.js";
 
 /** The profile of a run. */

@@ -3,8 +3,10 @@
  * the statistics, and turns the way the run ended into the program's exit status.
  */
 import { type FileHandle, open } from "node:fs/promises";
+
 import { fileErrorReason, LongTimer } from "@hyperfile/broker/client";
-import type { DumpOptions } from "@hyperfile/jit";
+import type { DumpOptions } from "@hyperfile/jit/trace";
+
 import { openDumpSink } from "./dump-file.js";
 import { CliError, errorLine } from "./errors.js";
 import type { CreateMachine, Machine, MachineEnd, MachineOptions } from "./machine-types.js";

@@ -1,5 +1,5 @@
 /** The text of `hyperfile top`: a profile as tables. */
-import { type ProfileSymbol, type ProfileUnit, symbolText } from "@hyperfile/jit";
+import { type ProfileSymbol, type ProfileUnit, symbolText } from "@hyperfile/jit/trace";
 import type { Profile } from "./profile-file.js";
 
 /** What to show. */

@@ -9,7 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
-import { packInitramfs } from "@hyperfile/devices";
+import { packInitramfs } from "@hyperfile/devices/image";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { elfOf } from "./elf-file.js";
 

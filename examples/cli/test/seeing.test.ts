@@ -3,7 +3,7 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { printWasm, readWasmModule } from "@hyperfile/jit";
+import { printWasm, readWasmModule } from "@hyperfile/jit/trace";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { createMachine } from "../src/machine.js";
 import type { Machine, MachineOptions } from "../src/machine-types.js";

@@ -3,22 +3,46 @@
  * UPDATE_FILETESTS=1 in the environment the documents get the outputs instead: read the difference before committing it.
  */
 import * as broker from "@hyperfile/broker";
+import * as brokerCpu from "@hyperfile/broker/cpu";
 import * as decoder from "@hyperfile/decoder";
 import * as devices from "@hyperfile/devices";
+import * as disk from "@hyperfile/devices/disk";
+import * as fdt from "@hyperfile/devices/fdt";
+import * as image from "@hyperfile/devices/image";
+import * as virtio from "@hyperfile/devices/virtio";
 import * as jit from "@hyperfile/jit";
+import * as engine from "@hyperfile/jit/engine";
+import * as memory from "@hyperfile/jit/memory";
+import * as riscv from "@hyperfile/jit/riscv";
+import * as trace from "@hyperfile/jit/trace";
 import * as machine from "@hyperfile/machine";
+import * as debug from "@hyperfile/machine/debug";
 import * as guests from "@hyperfile/machine/guests";
+import * as snapshot from "@hyperfile/machine/snapshot";
+import * as vm from "@hyperfile/machine/vm";
 import ts from "typescript";
 import { expect, it } from "vitest";
 import { BROKER, bless, blocksOf, GUIDE, outputsOf, programOf, proofsIn, readmes } from "../guide.mjs";
 
 const modules: Readonly<Record<string, unknown>> = {
   "@hyperfile/broker": broker,
+  "@hyperfile/broker/cpu": brokerCpu,
   "@hyperfile/decoder": decoder,
   "@hyperfile/devices": devices,
+  "@hyperfile/devices/disk": disk,
+  "@hyperfile/devices/fdt": fdt,
+  "@hyperfile/devices/image": image,
+  "@hyperfile/devices/virtio": virtio,
   "@hyperfile/jit": jit,
+  "@hyperfile/jit/engine": engine,
+  "@hyperfile/jit/memory": memory,
+  "@hyperfile/jit/riscv": riscv,
+  "@hyperfile/jit/trace": trace,
   "@hyperfile/machine": machine,
+  "@hyperfile/machine/debug": debug,
   "@hyperfile/machine/guests": guests,
+  "@hyperfile/machine/snapshot": snapshot,
+  "@hyperfile/machine/vm": vm,
 };
 
 /** Functions whose body may wait, as modules may. */

@@ -3,6 +3,7 @@
  * It is bundled from the packages' sources, so that what is measured is what stands there.
  */
 import { spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { build } from "tsup";
 
@@ -12,7 +13,11 @@ if (name === undefined) {
   process.exit(2);
 }
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
-const source = (name) => here(`../../${name}/src/index.ts`);
+const { compilerOptions } = JSON.parse(readFileSync(here("../../../tsconfig.json"), "utf8"));
+const sources = Object.entries(compilerOptions.paths).map(([name, [path]]) => [
+  name,
+  here(`../../../${path}`),
+]);
 await build({
   entry: {
     [name]: here(`${name}.ts`),
@@ -29,13 +34,7 @@ await build({
   noExternal: [/^@hyperfile\//, "acorn"],
   external: ["@bokuweb/zstd-wasm", "ws", "yaml", "ajv"],
   esbuildOptions(options) {
-    options.alias = {
-      "@hyperfile/decoder": source("decoder"),
-      "@hyperfile/jit": source("jit"),
-      "@hyperfile/devices": source("devices"),
-      "@hyperfile/broker": source("broker"),
-      "@hyperfile/machine": source("machine"),
-    };
+    options.alias = Object.fromEntries(sources);
   },
 });
 const flags = ["--expose-gc", "--experimental-wasm-branch-hinting", "--no-wasm-stack-checks"];

@@ -1,7 +1,7 @@
 // A thread that burns CPU time whenever it holds a core, in the way a VM's does: told by messages to pause, end or fail.
 import { readlinkSync } from "node:fs";
 import { parentPort, workerData } from "node:worker_threads";
-import { ControlTable, SharedGate } from "../dist/index.js";
+import { ControlTable, SharedGate } from "../dist/cpu.js";
 
 const { buffer, slot, sleepEvery, sleepFor } = workerData;
 const table = new ControlTable(buffer);

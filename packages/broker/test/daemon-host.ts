@@ -1,6 +1,6 @@
 /** A daemon in this process, with the fake guests, in a folder of its own. */
 import { join } from "node:path";
-import { HostMemory, type ThreadPlace } from "@hyperfile/jit";
+import { HostMemory, type ThreadPlace } from "@hyperfile/jit/memory";
 import { guestKinds } from "@hyperfile/machine/guests";
 import { Daemon, type DaemonOptions } from "../src/daemon/node/daemon.js";
 import type { HostFrames } from "../src/memory/ports.js";

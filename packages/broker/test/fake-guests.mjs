@@ -2,8 +2,9 @@
 // counts. Commands: echo, remember and recall, fill PAGES and check (its memory), hog, flood MEBIBYTES (without end if
 // no number is given), deaf (reads no more), off STATUS, crash, and anything else fails with status 1.
 import { readFile, writeFile } from "node:fs/promises";
-import { guestIn, PAGE_SIZE, poolAt } from "../../jit/dist/index.js";
-import { RealClock, Vm } from "../../machine/dist/index.js";
+import { PAGE_SIZE } from "../../jit/dist/engine.js";
+import { guestIn, poolAt } from "../../jit/dist/memory.js";
+import { RealClock, Vm } from "../../machine/dist/vm.js";
 import { serveGuests } from "../dist/node.js";
 
 const encoder = new TextEncoder();

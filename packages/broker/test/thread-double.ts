@@ -5,7 +5,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { guestIn, HostMemory, poolAt, type ThreadPlace } from "@hyperfile/jit";
+import { guestIn, HostMemory, poolAt, type ThreadPlace } from "@hyperfile/jit/memory";
 import { guestKinds } from "@hyperfile/machine/guests";
 import type { HostScheduler } from "../src/cpu/node/host-scheduler.js";
 import type { GuestMemoryParts, MakeGuest } from "../src/lifecycle/guest-port.js";

@@ -4,7 +4,7 @@
  */
 import { assemble } from "@hyperfile/decoder";
 import { expect } from "vitest";
-import { RiscvCpu, riscvMemory } from "../src/index.js";
+import { RiscvCpu, riscvMemory } from "../src/arch/riscv/index.js";
 import { snapshot } from "./lockstep.js";
 
 /** Guest-physical address of a program's first byte. */

@@ -8,7 +8,8 @@
  * is a counted loop around its operations.
  */
 import { assemble } from "@hyperfile/decoder";
-import { RiscvCpu, riscvMemory, type Tier } from "../src/index.js";
+import { RiscvCpu, riscvMemory } from "../src/arch/riscv/index.js";
+import type { Tier } from "../src/index.js";
 import { generator } from "./lockstep.js";
 
 const RAM = 0x80000000;

@@ -6,7 +6,9 @@
  * page tables whose data pages differ in permissions and in their A and D bits.
  */
 import { type InstructionTable, type RiscvSemantics, riscvTable, type TableEntry } from "@hyperfile/decoder";
-import { type MachineMemory, Mode, RiscvCpu, riscvMemory, type Tier } from "../src/index.js";
+import { Mode, RiscvCpu, riscvMemory } from "../src/arch/riscv/index.js";
+import type { Tier } from "../src/index.js";
+import type { MachineMemory } from "../src/memory/index.js";
 
 /** Start of RAM and of the generated program. */
 const RAM = 0x80000000;

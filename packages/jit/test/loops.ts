@@ -3,7 +3,7 @@
  * stores off a few pointers that move (across pages, into holes, off alignment), atomics, floating point and counters
  * of instructions. Whatever traps is stepped over. All instructions have four bytes.
  */
-import type { RiscvCpu } from "../src/index.js";
+import type { RiscvCpu } from "../src/arch/riscv/index.js";
 import { generator } from "./lockstep.js";
 
 const DATA = 0x80040000;

@@ -9,7 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { assemble } from "@hyperfile/decoder";
 import { beforeAll, describe, expect, it } from "vitest";
-import { RiscvCpu, riscvMemory } from "../src/index.js";
+import { RiscvCpu, riscvMemory } from "../src/arch/riscv/index.js";
 import { generator } from "./lockstep.js";
 import { type FloatOperation, floatOperations, operandsFor } from "./wasm-float.js";
 

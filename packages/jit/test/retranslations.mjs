@@ -11,7 +11,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { setImmediate as eventLoop } from "node:timers/promises";
 import { assemble } from "@hyperfile/decoder";
-import { RiscvCpu, riscvMemory } from "@hyperfile/jit";
+import { RiscvCpu, riscvMemory } from "@hyperfile/jit/riscv";
 
 const MAPPINGS = "/proc/self/maps";
 const FUNCTIONS = 0x80100000;

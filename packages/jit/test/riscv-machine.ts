@@ -9,8 +9,8 @@ import {
   RiscvCpu,
   riscvMemory,
   type SupervisorBinary,
-  type Tier,
-} from "../src/index.js";
+} from "../src/arch/riscv/index.js";
+import type { Tier } from "../src/index.js";
 import { encode } from "./lockstep.js";
 
 /** Guest-physical address of the first byte of RAM. */

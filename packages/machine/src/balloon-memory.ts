@@ -1,5 +1,5 @@
 /** A guest's memory as its balloon device changes it: by guest-physical address, and never outside RAM. */
-import { PAGE_SIZE } from "@hyperfile/jit";
+import { PAGE_SIZE } from "@hyperfile/jit/engine";
 
 /** RAM of a guest; `GuestMemory` of the jit package fits. */
 export interface BalloonedRam {

@@ -1,4 +1,5 @@
 /** What a machine boots: its images looked into, and laid out in its memory. */
+import { RAM_BASE } from "@hyperfile/devices";
 import {
   type BootPlan,
   bootPlan,
@@ -10,8 +11,7 @@ import {
   parseElf,
   parseKernel,
   programPlan,
-  RAM_BASE,
-} from "@hyperfile/devices";
+} from "@hyperfile/devices/image";
 import { MachineError } from "./errors.js";
 import type { Xlen } from "./isa.js";
 

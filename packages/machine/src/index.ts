@@ -1,16 +1,6 @@
 export type { BootImages, NamedBytes } from "./boot.js";
-export * from "./debug/gdb-protocol.js";
-export * from "./debug/machine-debug.js";
-export * from "./debug/target.js";
 export * from "./errors.js";
 export { isaString, type Xlen } from "./isa.js";
 export * from "./machine.js";
 export * from "./riscv-virt.js";
-export * from "./snapshot/codec.js";
-export * from "./snapshot/errors.js";
-export * from "./snapshot/format.js";
-export * from "./snapshot/machine.js";
-export * from "./snapshot/values.js";
 export * from "./symbols.js";
-export * from "./vm/clock.js";
-export * from "./vm/vm.js";

@@ -1,5 +1,5 @@
 /** The instruction set of the machine's hart, as its device tree announces it: what the extensions say of themselves. */
-import { type HartIsa, standardHartIsa } from "@hyperfile/jit";
+import { type HartIsa, standardHartIsa } from "@hyperfile/jit/riscv";
 
 /** Width of the integer registers in bits. */
 export type Xlen = 32 | 64;

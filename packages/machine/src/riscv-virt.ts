@@ -7,36 +7,36 @@
  */
 import {
   type BoardPart,
-  type BootPlan,
   type ConsoleBackend,
   ConsoleInput,
-  type Drain,
   GENERATION_BYTES,
   type PowerEvent,
   type VirtBoard,
+  virtBoard,
+  wallClockFrom,
+} from "@hyperfile/devices";
+import type { BootPlan } from "@hyperfile/devices/image";
+import {
+  type Drain,
   type VirtioBalloon,
   type VirtioConsole,
   type VirtioDevice,
-  virtBoard,
   virtioBalloon,
   virtioConsole,
   virtioRng,
-  wallClockFrom,
-} from "@hyperfile/devices";
+} from "@hyperfile/devices/virtio";
+import type { MachineMemory } from "@hyperfile/jit/memory";
 import {
-  type Dump,
-  type MachineMemory,
-  mergeTraces,
   modeLetters,
   NO_STEAL_AREA,
-  type Profiler,
   RiscvCpu,
   type RiscvCpuOptions,
   riscvMemory,
   supervisorBinary,
   watchCpu,
   writeStealTime,
-} from "@hyperfile/jit";
+} from "@hyperfile/jit/riscv";
+import { type Dump, mergeTraces, type Profiler } from "@hyperfile/jit/trace";
 import { balloonMemory } from "./balloon-memory.js";
 import { type BootImages, type OpenImages, openImages, planImages, widthOf } from "./boot.js";
 import { MachineError } from "./errors.js";

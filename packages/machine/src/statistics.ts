@@ -1,6 +1,6 @@
 /** What a machine counts, in one record that is ready for JSON. */
 import type { VirtBoard } from "@hyperfile/devices";
-import type { RiscvCpu } from "@hyperfile/jit";
+import type { RiscvCpu } from "@hyperfile/jit/riscv";
 
 /** A word of a code page has half a counter beside it. */
 const BYTES_PER_CODE_WORD = 6;

@@ -1,6 +1,6 @@
 /** Finds the function that a guest address lies in, from the symbols of an ELF file or from a list of them. */
-import { isElf, parseElf } from "@hyperfile/devices";
-import type { ProfileSymbol } from "@hyperfile/jit";
+import { isElf, parseElf } from "@hyperfile/devices/image";
+import type { ProfileSymbol } from "@hyperfile/jit/trace";
 import type { NamedBytes } from "./boot.js";
 import { MachineError } from "./errors.js";
 

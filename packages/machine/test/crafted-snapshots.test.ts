@@ -4,19 +4,18 @@
  * HYPERFILE_CRAFTED_SEED which.
  */
 import { readFileSync } from "node:fs";
-import { xxh32 } from "@hyperfile/jit";
+import { xxh32 } from "@hyperfile/jit/memory";
 import { beforeAll, describe, expect, it } from "vitest";
+import { type RiscvVirt, riscvVirt } from "../src/index.js";
 import {
   encodeMachine,
   encodeValue,
   LazyPages,
-  type RiscvVirt,
   restoreMachine,
-  riscvVirt,
   type SnapshotCodec,
   SnapshotError,
   zstdCodec,
-} from "../src/index.js";
+} from "../src/snapshot/index.js";
 import { SnapshotMutator, withDirectory } from "./snapshot-mutator.js";
 
 const COUNT = Number(process.env.HYPERFILE_CRAFTED_SNAPSHOTS ?? 300);

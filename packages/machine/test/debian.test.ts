@@ -3,9 +3,11 @@
  * files were never fetched (`npm start` does).
  */
 import { RAM_BASE } from "@hyperfile/devices";
-import { guestIn, riscvPool } from "@hyperfile/jit";
+import { guestIn } from "@hyperfile/jit/memory";
+import { riscvPool } from "@hyperfile/jit/riscv";
 import { expect, it } from "vitest";
-import { encodeMachine, restoreMachine, riscvVirt, zstdCodec } from "../src/index.js";
+import { riscvVirt } from "../src/index.js";
+import { encodeMachine, restoreMachine, zstdCodec } from "../src/snapshot/index.js";
 import { DEBIAN_PROMPT, debianImages } from "./debian.js";
 import { Session, Terminal } from "./session.js";
 

@@ -5,19 +5,19 @@
 import { readFileSync } from "node:fs";
 import { assemble, disassemble, type Helper, riscvInsn } from "@hyperfile/decoder";
 import { RAM_BASE } from "@hyperfile/devices";
+import { CpuError, tiers } from "@hyperfile/jit";
+import { guestIn } from "@hyperfile/jit/memory";
 import {
-  CpuError,
   CsrOutcome,
   csrStorage,
-  guestIn,
   type HartExtension,
   hartIsa,
   RiscvDebug,
   riscvPool,
-  tiers,
-} from "@hyperfile/jit";
+} from "@hyperfile/jit/riscv";
 import { describe, expect, it } from "vitest";
-import { encodeMachine, type RiscvVirtOptions, restoreMachine, riscvVirt, zstdCodec } from "../src/index.js";
+import { type RiscvVirtOptions, riscvVirt } from "../src/index.js";
+import { encodeMachine, restoreMachine, zstdCodec } from "../src/snapshot/index.js";
 
 const MEBIBYTE = 1 << 20;
 const [A0, A1, A2, A3] = [10, 11, 12, 13];

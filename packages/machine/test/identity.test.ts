@@ -1,18 +1,17 @@
 /** Who a machine is after it was saved, restored and cloned: its random numbers and its generation. */
 import { assemble } from "@hyperfile/decoder";
 import { RAM_BASE } from "@hyperfile/devices";
-import { guestIn, riscvPool } from "@hyperfile/jit";
+import { guestIn } from "@hyperfile/jit/memory";
+import { riscvPool } from "@hyperfile/jit/riscv";
 import { beforeAll, describe, expect, it } from "vitest";
+import { type RiscvVirt, type RiscvVirtOptions, riscvVirt } from "../src/index.js";
 import {
   encodeMachine,
   memoryDigest,
-  type RiscvVirt,
-  type RiscvVirtOptions,
   restoreMachine,
-  riscvVirt,
   type SnapshotCodec,
   zstdCodec,
-} from "../src/index.js";
+} from "../src/snapshot/index.js";
 
 const RAM = 1 << 20;
 /** Where the program below keeps what it got. */

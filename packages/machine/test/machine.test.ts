@@ -2,17 +2,11 @@
 import { readFileSync } from "node:fs";
 import { assemble } from "@hyperfile/decoder";
 import { RAM_BASE } from "@hyperfile/devices";
-import { guestIn, riscvPool } from "@hyperfile/jit";
+import { guestIn } from "@hyperfile/jit/memory";
+import { riscvPool } from "@hyperfile/jit/riscv";
 import { describe, expect, it } from "vitest";
-import {
-  encodeMachine,
-  type MachineEnd,
-  type RiscvVirt,
-  type RiscvVirtOptions,
-  restoreMachine,
-  riscvVirt,
-  zstdCodec,
-} from "../src/index.js";
+import { type MachineEnd, type RiscvVirt, type RiscvVirtOptions, riscvVirt } from "../src/index.js";
+import { encodeMachine, restoreMachine, zstdCodec } from "../src/snapshot/index.js";
 
 const MEBIBYTE = 1 << 20;
 const code = (source: string) => assemble(source, { xlen: 64, origin: RAM_BASE }).bytes;

@@ -6,22 +6,20 @@ import { assemble } from "@hyperfile/decoder";
 import {
   type BoardPart,
   type DeviceState,
-  findNode,
   type IrqLine,
   type MmioDevice,
   mmioPart,
-  parseTree,
   RAM_BASE,
-  readCells,
-  readStrings,
   StateReader,
   virtIrq,
-  virtioRng,
   virtMap,
 } from "@hyperfile/devices";
+import { findNode, parseTree, readCells, readStrings } from "@hyperfile/devices/fdt";
+import { virtioRng } from "@hyperfile/devices/virtio";
 import { expect, it, onTestFinished } from "vitest";
-import { encodeMachine, type RiscvVirtOptions, restoreMachine, riscvVirt, zstdCodec } from "../src/index.js";
+import { type RiscvVirtOptions, riscvVirt } from "../src/index.js";
 import { saveSnapshotFile } from "../src/node.js";
+import { encodeMachine, restoreMachine, zstdCodec } from "../src/snapshot/index.js";
 
 const codec = await zstdCodec();
 const MEBIBYTE = 1 << 20;

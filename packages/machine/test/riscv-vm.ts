@@ -5,17 +5,11 @@
  * Devices and timers are looked at whenever the count of retired instructions passes a multiple of `GRID`, and when
  * the hart waits: what a run does depends on nothing but its state, wherever it is interrupted.
  */
-import type { VirtBoard, VirtioBalloon } from "@hyperfile/devices";
-import {
-  type GuestMemory,
-  guestIn,
-  type MachineMemory,
-  type MemoryPool,
-  type RiscvCpu,
-  riscvPool,
-  type Tier,
-  xxh32,
-} from "@hyperfile/jit";
+import type { VirtBoard } from "@hyperfile/devices";
+import type { VirtioBalloon } from "@hyperfile/devices/virtio";
+import type { Tier } from "@hyperfile/jit";
+import { type GuestMemory, guestIn, type MachineMemory, type MemoryPool, xxh32 } from "@hyperfile/jit/memory";
+import { type RiscvCpu, riscvPool } from "@hyperfile/jit/riscv";
 import { type RiscvVirt, riscvVirt } from "../src/riscv-virt.js";
 import { memoryDigest, type SnapshotMachine } from "../src/snapshot/machine.js";
 import { encodeValue, type PlainRecord } from "../src/snapshot/values.js";

@@ -4,7 +4,8 @@
  */
 import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
-import { HartStateError, type Tier } from "@hyperfile/jit";
+import type { Tier } from "@hyperfile/jit";
+import { HartStateError } from "@hyperfile/jit/riscv";
 import { beforeAll, describe, expect, it } from "vitest";
 import { type SnapshotCodec, zstdCodec } from "../src/snapshot/codec.js";
 import { SnapshotError } from "../src/snapshot/errors.js";

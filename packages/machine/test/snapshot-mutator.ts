@@ -2,7 +2,7 @@
  * Makes crafted snapshots out of a real one: takes it apart, changes one thing where an attacker would, and puts it
  * together again with right checksums. Repeats for the same seed.
  */
-import { xxh32 } from "@hyperfile/jit";
+import { xxh32 } from "@hyperfile/jit/memory";
 import {
   decodeValue,
   encodeSections,
@@ -12,7 +12,7 @@ import {
   type SnapshotCodec,
   SnapshotFile,
   type SnapshotSection,
-} from "../src/index.js";
+} from "../src/snapshot/index.js";
 
 const HEADER_BYTES = 24;
 /** Bytes of a zstd frame up to its first block's header, at most. */

@@ -1,5 +1,5 @@
 import { createHash, createPublicKey, verify } from "node:crypto";
-import { readInitramfs } from "@hyperfile/devices";
+import { readInitramfs } from "@hyperfile/devices/image";
 import { describe, expect, it } from "vitest";
 import { iterationsOf } from "../suite.js";
 import { makeInputs, mergedPath, packageEntries, workArchive } from "./guest.js";

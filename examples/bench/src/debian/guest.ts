@@ -6,7 +6,7 @@
 import { createHash, generateKeyPairSync } from "node:crypto";
 import { mkdir, readFile, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { type InitramfsEntry, packInitramfs } from "@hyperfile/devices";
+import { type InitramfsEntry, packInitramfs } from "@hyperfile/devices/image";
 import { hostDebianArchive, openApt } from "../../../cli/src/debian/apt.js";
 import {
   readPrepared,

@@ -2,9 +2,10 @@
  * Values of command-line options: parsing with bounds. Each parser throws commander's
  * `InvalidArgumentError`, whose text becomes the end of a one-line message that names the option.
  */
+
 import { fileErrorReason, readRegularFile } from "@hyperfile/broker/client";
-import type { AddressRange } from "@hyperfile/jit";
 import { type DumpKind, dumpKinds } from "@hyperfile/jit/names";
+import type { AddressRange } from "@hyperfile/jit/trace";
 import { InvalidArgumentError } from "commander";
 import { CliError } from "../errors.js";
 import type { NamedBytes } from "../machine-types.js";

@@ -1,6 +1,7 @@
 /** `hyperfile run`: a kernel, firmware or bare-metal program of the user's. */
 
-import type { AddressRange, DumpKind, Tier } from "@hyperfile/jit";
+import type { Tier } from "@hyperfile/jit";
+import type { AddressRange, DumpKind } from "@hyperfile/jit/trace";
 import { CliError } from "../errors.js";
 import type { MachineModule, MachineOptions, NamedBytes, VerifyEmitted } from "../machine-types.js";
 import { profileOfProcess } from "../profile-file.js";

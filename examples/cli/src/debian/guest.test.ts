@@ -1,7 +1,7 @@
 import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { packInitramfs } from "@hyperfile/devices";
+import { packInitramfs } from "@hyperfile/devices/image";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { makeModule } from "../../test/packages.js";
 import { readPrepared, replaceFolder, userCacheFolder, writePrepared } from "./cache.js";

@@ -7,7 +7,7 @@ import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { mkdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { packInitramfs } from "@hyperfile/devices";
+import { packInitramfs } from "@hyperfile/devices/image";
 import { CliError, meansDebianIsUnavailable } from "../errors.js";
 import { hostDebianArchive, openApt } from "./apt.js";
 import { type Manifest, readPrepared, replaceFolder, userCacheFolder, writePrepared } from "./cache.js";

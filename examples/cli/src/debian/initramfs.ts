@@ -3,7 +3,7 @@
  * the index files for `modprobe` (which the kernel runs by itself for file systems and ciphers), and
  * `/init`. Stored uncompressed: the guest's processor is the slow one here.
  */
-import type { InitramfsEntry } from "@hyperfile/devices";
+import type { InitramfsEntry } from "@hyperfile/devices/image";
 import { initScript, profile } from "./init-script.js";
 import { type KernelModule, loadOrder, modulesAlias, modulesDep } from "./modules.js";
 

@@ -9,11 +9,12 @@ import type {
   GuestMemoryUsage,
   GuestSurroundings,
   MakeGuest,
-} from "@hyperfile/broker";
+} from "@hyperfile/broker/guest";
 import { RAM_BASE } from "@hyperfile/devices";
-import { guestIn, poolAt, type SharedFrames, type ThreadPlace } from "@hyperfile/jit";
-import { type RiscvVirt, riscvVirt, whileDrained, zstdCodec } from "@hyperfile/machine";
+import { guestIn, poolAt, type SharedFrames, type ThreadPlace } from "@hyperfile/jit/memory";
+import { type RiscvVirt, riscvVirt } from "@hyperfile/machine";
 import { restoreSnapshotFile, saveSnapshotFile } from "@hyperfile/machine/node";
+import { whileDrained, zstdCodec } from "@hyperfile/machine/snapshot";
 import { CliError } from "../errors.js";
 import { readBootFiles } from "./boot-files.js";
 

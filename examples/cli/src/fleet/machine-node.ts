@@ -1,6 +1,8 @@
 /** Machine memory for the VMs of many threads, as the broker takes it: the jit package's, sized for RISC-V guests. */
-import type { HostFrames } from "@hyperfile/broker";
-import { CodePages, DEFAULT_CODE_PAGES, HostMemory, type ThreadPlace } from "@hyperfile/jit";
+import type { HostFrames } from "@hyperfile/broker/memory";
+import { CodePages } from "@hyperfile/jit/engine";
+import { HostMemory, type ThreadPlace } from "@hyperfile/jit/memory";
+import { DEFAULT_CODE_PAGES } from "@hyperfile/jit/riscv";
 
 /** A code page for so many pages of RAM: few of them ever hold code. */
 const PAGES_PER_CODE_PAGE = 8;

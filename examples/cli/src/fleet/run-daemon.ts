@@ -1,6 +1,6 @@
 /** The daemon as this program runs it: its own machines, on all of this computer unless told otherwise. */
 import { Daemon } from "@hyperfile/broker/node";
-import { MOST_FRAME_BYTES } from "@hyperfile/jit";
+import { MOST_FRAME_BYTES } from "@hyperfile/jit/memory";
 import type { FleetSurroundings } from "../commands/fleet.js";
 import { socketPath, stateFolder } from "./daemon-client.js";
 import { hostSize } from "./host-size.js";

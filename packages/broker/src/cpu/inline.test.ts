@@ -1,5 +1,5 @@
 /** Several VMs in one thread: real run loops around harts that only count. */
-import { VirtualClock, Vm } from "@hyperfile/machine";
+import { VirtualClock, Vm } from "@hyperfile/machine/vm";
 import { describe, expect, it } from "vitest";
 import { InlineExecutor } from "./inline.js";
 import { type Allotment, ResourceTree } from "./resource-tree.js";

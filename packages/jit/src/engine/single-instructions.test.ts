@@ -6,7 +6,8 @@
 import { assemble, assembleRows, type Helper, insnRow, rowFrontEnd } from "@hyperfile/decoder";
 import { describe, expect, it } from "vitest";
 import { RAM, RiscvMachine } from "../../test/riscv-machine.js";
-import { FlatCpu, Mode, RiscvCpu, RiscvDebug, riscvMemory, type Tier, tiers } from "../index.js";
+import { Mode, RiscvCpu, RiscvDebug, riscvMemory } from "../arch/riscv/index.js";
+import { FlatCpu, type Tier, tiers } from "../index.js";
 
 const A0 = 10;
 const A1 = 11;

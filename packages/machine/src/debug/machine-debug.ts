@@ -1,5 +1,5 @@
 /** A machine under a debugger: its run loop is halted and resumed, and its CPU looked into while it stands. */
-import { RiscvDebug } from "@hyperfile/jit";
+import { RiscvDebug } from "@hyperfile/jit/riscv";
 import type { RiscvVirt } from "../riscv-virt.js";
 import type { GdbEnd } from "./gdb-protocol.js";
 import type { DebugStop, DebugTarget } from "./target.js";

@@ -1,4 +1,4 @@
-import { xxh32 } from "@hyperfile/jit";
+import { xxh32 } from "@hyperfile/jit/memory";
 import fc from "fast-check";
 import { beforeAll, describe, expect, it } from "vitest";
 import { frameContentSize, type SnapshotCodec, zstdCodec } from "./codec.js";

@@ -12,7 +12,7 @@
  * Checksums guard against accidents only. A crafted file has them right, so whoever reads a section says how long it may
  * be, and nothing is decompressed or decoded beyond that.
  */
-import { xxh32 } from "@hyperfile/jit";
+import { xxh32 } from "@hyperfile/jit/memory";
 import { frameContentSize, type SnapshotCodec } from "./codec.js";
 import { damaged, SnapshotError } from "./errors.js";
 import {

@@ -5,7 +5,7 @@
  *
  * The machine is between two instructions and stands still while it is saved, restored or cloned.
  */
-import { xxh32Words } from "@hyperfile/jit";
+import { xxh32Words } from "@hyperfile/jit/memory";
 import type { SnapshotCodec } from "./codec.js";
 import { damaged, SnapshotError } from "./errors.js";
 import { encodeSections, SnapshotFile, type SnapshotSection } from "./format.js";

@@ -146,7 +146,7 @@ export class RiscvCpu {
     this.core =
       core ??
       new Core(options.memory, this.frontEnd, this.tlb, this.place, {
-        tier: options.tier ?? "js",
+        tier: options.tier ?? "auto",
         verify: options.verify ?? "sampled",
         flagsSlot: "fflags",
         isShared: true,

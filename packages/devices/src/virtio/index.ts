@@ -1,0 +1,10 @@
+/** Virtio: devices, their common core, transports and queues. */
+export * from "./balloon.js";
+export * from "./console.js";
+export * from "./core.js";
+export type { DescriptorChain } from "./descriptor-chain.js";
+export * from "./device.js";
+export * from "./mmio-transport.js";
+export { type RejectReason, Virtqueue } from "./queue.js";
+export type { Drain } from "./requests.js";
+export * from "./rng.js";
