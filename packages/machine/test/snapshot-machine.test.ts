@@ -188,13 +188,15 @@ describe("restoring", () => {
       { xlen: 32 },
       { mode: 2 },
       { slots: [1, 2] },
-      { wide: "no" },
-      { pmpConfig: Array(16).fill(0.5) },
+      { slots: { ...(state.slots as object), x: [1, 2] } },
+      { csrs: { mepc: "no" } },
+      { csrs: { pmpcfg0: [0.5, 0] } },
+      { csrs: { mie: ["1", 0] } },
+      { wide: [] },
       { retiredBefore: 1.5 },
       { waiting: 1 },
       { raised: [1] },
       { reservation: [1, 2] },
-      { mie: "1" },
     ]) {
       expect(() => cpu.restore({ ...state, ...change })).toThrow(HartStateError);
       expect(cpu.save()).toEqual(state);

@@ -38,9 +38,10 @@ const extensions = "i m a f d c zicntr zicsr zifencei zba zbb zbs sm ss sstc sva
  */
 export function upgradedHart(saved: Saved, shape: StateShape): Saved {
   if (saved.format !== undefined) return saved;
-  const { slots, wide, pmpConfig, pmpLow, pmpHigh, ...rest } = saved;
+  const { slots, wide, pmpConfig, pmpLow, pmpHigh, ...others } = saved;
+  const rest = Object.entries(others).filter(([field]) => !Object.hasOwn(words, field));
   return {
-    ...rest,
+    ...Object.fromEntries(rest),
     format: FORMAT,
     extensions,
     slots: namedSlots(slots, shape),

@@ -31,6 +31,12 @@ export class HartStateError extends Error {
 /** Fields of the hart's state that no CSR shows as they are. */
 const stateFields = ["mode", "lines", "retiredBefore", "stealArea"] as const;
 
+/** All fields of a saved state. */
+const savedFields: ReadonlySet<string> = new Set([
+  ...stateFields,
+  ...["format", "xlen", "extensions", "slots", "csrs", "waiting", "lastTrap", "raised", "reservation"],
+]);
+
 /** A slot's words in linear memory. */
 interface SlotWords {
   readonly name: string;
@@ -179,6 +185,11 @@ function reservationOf(value: unknown, { options }: RiscvHart): readonly number[
 export function restoreHart(hart: RiscvHart, saved: Readonly<Record<string, unknown>>): number[] {
   const state = upgradedHart(saved, hart.options.shape);
   if (state.format !== FORMAT) throw mismatch("format", `1 to ${FORMAT}: a newer version has made it`);
+  const strange = Object.keys(state).find((field) => !savedFields.has(field));
+  if (strange !== undefined)
+    throw new HartStateError(
+      `saved state of the hart: there is no field ${JSON.stringify(strange.slice(0, 40))} in format ${FORMAT}`,
+    );
   const { xlen, csrs, extensions } = hart.options;
   if (state.xlen !== xlen) throw mismatch("xlen", `${xlen}`);
   checkExtensions(state.extensions, extensions);
