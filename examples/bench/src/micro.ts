@@ -20,7 +20,7 @@ import {
   optimise,
   runtimeBindings,
 } from "@hyperfile/jit/engine";
-import { Mode, RiscvCpu, type RiscvCpuOptions, riscvMemory } from "@hyperfile/jit/riscv";
+import { RiscvCpu, type RiscvCpuOptions, RiscvMode, riscvMemory } from "@hyperfile/jit/riscv";
 import type { TracedRegion } from "@hyperfile/jit/trace";
 import Benchmark from "benchmark";
 
@@ -94,7 +94,7 @@ function machine(
     ...options,
   });
   memory.guest.write(RAM_BASE, bytesOf(words));
-  cpu.start({ pcLo: RAM_BASE | 0, pcHi: 0, mode: Mode.machine, args: [0, 0] });
+  cpu.start({ pcLo: RAM_BASE | 0, pcHi: 0, mode: RiscvMode.machine, args: [0, 0] });
   cpu.hart.writeX(A3, (RAM_BASE + 0x8000) | 0, 0);
   return cpu;
 }

@@ -6,7 +6,7 @@
  * page tables whose data pages differ in permissions and in their A and D bits.
  */
 import { type InstructionTable, type RiscvSemantics, riscvTable, type TableEntry } from "@hyperfile/decoder";
-import { Mode, RiscvCpu, riscvMemory } from "../src/arch/riscv/index.js";
+import { RiscvCpu, RiscvMode, riscvMemory } from "../src/arch/riscv/index.js";
 import type { Tier } from "../src/index.js";
 import type { MachineMemory } from "../src/memory/index.js";
 
@@ -39,7 +39,7 @@ const PMPADDR0 = 0x3b0;
 const NAPOT_ALL = 0x1f;
 
 /** The modes that programs run in, in turn. */
-const modes = [Mode.machine, Mode.supervisor, Mode.user] as const;
+const modes = [RiscvMode.machine, RiscvMode.supervisor, RiscvMode.user] as const;
 
 /** Numbers from a seed: xorshift32. */
 export function generator(seed: number): (limit: number) => number {
@@ -183,7 +183,7 @@ function dataEntry(random: (limit: number) => number): number {
 function pageTables(
   xlen: 32 | 64,
   { guest }: MachineMemory,
-  mode: Mode,
+  mode: RiscvMode,
   random: (limit: number) => number,
 ): [lo: number, hi: number] {
   const indexBits = xlen === 32 ? 10 : 9;
@@ -194,7 +194,7 @@ function pageTables(
     new DataView(bytes.buffer).setBigUint64(0, entry, true);
     guest.write(table + index * (xlen / 8), bytes.subarray(0, xlen / 8));
   };
-  const user = mode === Mode.user ? USER : 0;
+  const user = mode === RiscvMode.user ? USER : 0;
   const everything = VALID | READ | WRITE | EXECUTE | user;
   let table = TABLES;
   for (let level = levels - 1; level > 0; level--) {
@@ -253,7 +253,7 @@ export function lockstepCpu(
   cpu.start({ pcLo: (RAM + START) | 0, pcHi: 0, mode: 3, args: [] });
   cpu.hart.state.wide[0] = RAM | 0;
   const mode = modes[seed % modes.length]!;
-  if (mode !== Mode.machine) {
+  if (mode !== RiscvMode.machine) {
     const set = (csr: number, lo: number, hi: number) => cpu.hart.csr.access(0, csr, lo, hi, true);
     set(PMPADDR0, -1, -1);
     set(PMPCFG0, NAPOT_ALL, 0);

@@ -5,8 +5,8 @@
 import { riscvTable } from "@hyperfile/decoder";
 import {
   type HartEntry,
-  Mode,
   RiscvCpu,
+  RiscvMode,
   riscvMemory,
   type SupervisorBinary,
 } from "../src/arch/riscv/index.js";
@@ -54,7 +54,7 @@ export class RiscvMachine {
       tier: "interpreter",
       ...rest,
     });
-    this.start({ pcLo: RAM | 0, pcHi: 0, mode: Mode.machine, args: [] });
+    this.start({ pcLo: RAM | 0, pcHi: 0, mode: RiscvMode.machine, args: [] });
   }
 
   get hart() {
@@ -89,7 +89,7 @@ export class RiscvMachine {
   }
 
   /** Sets the privilege mode. */
-  enter(mode: Mode): void {
+  enter(mode: RiscvMode): void {
     this.hart.state.mode = mode;
     this.hart.selectTlbs();
   }
@@ -119,7 +119,7 @@ export class RiscvMachine {
   }
 
   /** Runs `count` instructions from `at` in `mode`; says why the slice ended. */
-  run(at: number | bigint, mode: Mode, count: number): "budget" | "wait" | "stop" {
+  run(at: number | bigint, mode: RiscvMode, count: number): "budget" | "wait" | "stop" {
     this.enter(mode);
     this.hart.setPc(...halves(BigInt(at)));
     return this.cpu.run(count);

@@ -6,7 +6,7 @@
 import { assemble, assembleRows, type Helper, insnRow, rowFrontEnd } from "@hyperfile/decoder";
 import { describe, expect, it } from "vitest";
 import { RAM, RiscvMachine } from "../../test/riscv-machine.js";
-import { Mode, RiscvCpu, RiscvDebug, riscvMemory } from "../arch/riscv/index.js";
+import { RiscvCpu, RiscvDebug, RiscvMode, riscvMemory } from "../arch/riscv/index.js";
 import { FlatCpu, type Tier, tiers } from "../index.js";
 
 const A0 = 10;
@@ -36,7 +36,7 @@ function cpuWith(source: string, tier: Tier, at = EDGE, prepare = (_: RiscvCpu) 
     hotThreshold: 3,
     verify: "all",
   });
-  cpu.start({ pcLo: RAM | 0, pcHi: 0, mode: Mode.machine, args: [] });
+  cpu.start({ pcLo: RAM | 0, pcHi: 0, mode: RiscvMode.machine, args: [] });
   prepare(cpu);
   return cpu;
 }
@@ -164,7 +164,7 @@ describe.each(tiers)("in tier %s", (tier) => {
         ["csrrs", { rd: A1, csr: 0xc02, rs1: 0 }],
         ["jal", { rd: 0, imm: 0 }],
       ]);
-      machine.run(RAM, Mode.user, 5000);
+      machine.run(RAM, RiscvMode.user, 5000);
       expect([machine.x(A0), machine.x(A1), machine.cpu.retired()]).toEqual([1n, 2n, 5000]);
     });
 
@@ -175,7 +175,7 @@ describe.each(tiers)("in tier %s", (tier) => {
         ["jal", { rd: 0, imm: 0x1000 - 4 }],
       ]);
       machine.program(RAM + 0x1000, [["jal", { rd: 0, imm: -0x1000 }]]);
-      expect(machine.run(RAM, Mode.user, 60_001)).toBe("budget");
+      expect(machine.run(RAM, RiscvMode.user, 60_001)).toBe("budget");
       expect([machine.x(A0), machine.pc, machine.cpu.retired()]).toEqual([20_001n, BigInt(RAM + 4), 60_001]);
       const { interpreted, translated } = machine.cpu.engine.counters;
       expect(interpreted + translated).toBe(60_001);

@@ -24,7 +24,7 @@ import { csrTable, type HartIsa, hartFrontEnd, hartHelpers, standardHartIsa } fr
 import { type HartEntry, RiscvHart, type SupervisorBinary } from "./hart.js";
 import { restoreHart, type SavedHart, saveHart } from "./hart-save.js";
 import { Wide } from "./hart-state.js";
-import { Cause, Mode } from "./privilege.js";
+import { RiscvCause, RiscvMode } from "./privilege.js";
 import { exceptionNames } from "./trap-names.js";
 
 /** Code pages that a machine's memory has room for unless told otherwise: enough for a kernel and its programs. */
@@ -221,10 +221,10 @@ export class RiscvCpu {
   describeStuck(): string {
     const { hart } = this;
     const [cause = 0, pcLo = 0, pcHi = 0, valueLo = 0, valueHi = 0] = hart.lastTrap;
-    const mode = hart.state.mode === Mode.machine ? "M" : "S";
+    const mode = hart.state.mode === RiscvMode.machine ? "M" : "S";
     const handler = hex64(hart.pcLow, hart.pcHigh);
     const name = exceptionNames[cause] ?? `cause ${cause}`;
-    const illegal = cause === Cause.illegalInstruction;
+    const illegal = cause === RiscvCause.illegalInstruction;
     const bits = illegal ? valueLo : this.instructionAt(pcLo, pcHi);
     const length = (bits & 3) === 3 ? 4 : 2;
     const pc = (BigInt(pcHi >>> 0) << 32n) | BigInt(pcLo >>> 0);

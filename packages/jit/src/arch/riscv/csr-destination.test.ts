@@ -7,7 +7,7 @@ import { beforeEach, describe, expect, it } from "vitest";
 import { Csr } from "../../../test/csr-numbers.js";
 import { RAM, RiscvMachine } from "../../../test/riscv-machine.js";
 import { tiers } from "../../engine/tiers.js";
-import { Cause, Mode } from "./privilege.js";
+import { RiscvCause, RiscvMode } from "./privilege.js";
 
 const [A0, A1, T0] = [10, 11, 5];
 const HERE = RAM + 0x1000;
@@ -50,7 +50,7 @@ describe.each(tiers)("in tier %s", (tier) => {
     machine.setX(A0, 77n);
     machine.setX(A1, 88n);
     machine.setX(T0, SATP);
-    expect(machine.run(HERE, Mode.supervisor, 2)).toBe("budget");
+    expect(machine.run(HERE, RiscvMode.supervisor, 2)).toBe("budget");
     expect([machine.x(A0), machine.x(A1), machine.x(12)]).toEqual([result ?? 77n, 88n, 1n]);
     expect(machine.x(0)).toBe(0n);
   });
@@ -66,7 +66,7 @@ describe.each(tiers)("in tier %s", (tier) => {
       machine.setX(A1, 88n);
       machine.setX(T0, SATP);
       machine.setX(12, 0n);
-      machine.run(HERE + at, Mode.supervisor, 2);
+      machine.run(HERE + at, RiscvMode.supervisor, 2);
       expect([machine.x(A0), machine.x(A1), machine.x(12)]).toEqual([SATP, 88n, 1n]);
     }
   });
@@ -77,7 +77,7 @@ describe.each(tiers)("in tier %s", (tier) => {
     place("csrrs a0, mstatus, t0", HERE);
     machine.setX(T0, 8n);
     machine.setX(A0, 77n);
-    machine.run(HERE, Mode.machine, 2);
+    machine.run(HERE, RiscvMode.machine, 2);
     expect([machine.x(A0), machine.pc]).toEqual([0xa_0000_0000n, BigInt(M_HANDLER)]);
     expect(machine.read(Csr.mepc)).toBe(BigInt(HERE + 4));
   });
@@ -92,8 +92,8 @@ describe.each(tiers)("in tier %s", (tier) => {
     machine.setX(7, BigInt(LEAF + 8));
     place("sd t1, 0(t2)\n csrrw x0, 0x7ff, a1", THERE);
     place("nop\n nop", HERE);
-    machine.run(HERE, Mode.supervisor, 2);
-    expect(machine.read(Csr.mcause)).toBe(BigInt(Cause.illegalInstruction));
+    machine.run(HERE, RiscvMode.supervisor, 2);
+    expect(machine.read(Csr.mcause)).toBe(BigInt(RiscvCause.illegalInstruction));
     expect(machine.read(Csr.mtval)).toBe(0x7ff59073n);
   });
 });

@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { beforeEach, describe, expect, it } from "vitest";
 import { Csr } from "../../../test/csr-numbers.js";
 import { RiscvMachine } from "../../../test/riscv-machine.js";
-import { Mode } from "./privilege.js";
+import { RiscvMode } from "./privilege.js";
 
 const widths = [32, 64] as const;
 const time = { value: 0 };
@@ -22,7 +22,7 @@ function machine(xlen: 32 | 64, now = 0): RiscvMachine {
 }
 
 function restart(machine: RiscvMachine): RiscvMachine {
-  machine.start({ pcLo: 0, pcHi: 0, mode: Mode.machine, args: [] });
+  machine.start({ pcLo: 0, pcHi: 0, mode: RiscvMode.machine, args: [] });
   return machine;
 }
 const ones = (xlen: number) => (1n << BigInt(xlen)) - 1n;
@@ -183,7 +183,7 @@ describe.each(widths)("RV%i: access by mode (2.1)", (xlen) => {
   const addresses = Array.from({ length: 4096 }, (_, csr) => csr);
 
   it("lets no mode touch the CSRs of a higher one, and nobody write read-only ones", () => {
-    for (const mode of [Mode.user, Mode.supervisor, Mode.machine]) {
+    for (const mode of [RiscvMode.user, RiscvMode.supervisor, RiscvMode.machine]) {
       const hart = machine(xlen);
       hart.write(Csr.mcounteren, 0xffffffffn);
       hart.write(Csr.scounteren, 0xffffffffn);
@@ -226,9 +226,9 @@ describe.each(widths)("RV%i: access by mode (2.1)", (xlen) => {
         hart.write(Csr.mcounteren, machineBits);
         hart.write(Csr.scounteren, supervisorBits);
         expect(hart.read(counter)).toBeDefined();
-        hart.enter(Mode.supervisor);
+        hart.enter(RiscvMode.supervisor);
         expect(hart.read(counter) !== undefined).toBe(machineBits !== 0n);
-        hart.enter(Mode.user);
+        hart.enter(RiscvMode.user);
         expect(hart.read(counter) !== undefined).toBe(machineBits !== 0n && supervisorBits !== 0n);
       }
     }
@@ -238,7 +238,7 @@ describe.each(widths)("RV%i: access by mode (2.1)", (xlen) => {
     const hart = machine(xlen);
     hart.write(Csr.mstatus, 1n << 20n, "set");
     expect(hart.read(Csr.satp)).toBeDefined();
-    hart.enter(Mode.supervisor);
+    hart.enter(RiscvMode.supervisor);
     expect(hart.read(Csr.satp)).toBeUndefined();
     expect(hart.write(Csr.satp, 0n)).toBe(false);
   });
@@ -352,7 +352,7 @@ describe.each(widths)("RV%i: Sstc", (xlen) => {
       const hart = machine(xlen);
       if (stce) enable(hart);
       hart.write(Csr.mcounteren, tm ? 2n : 0n);
-      hart.enter(Mode.supervisor);
+      hart.enter(RiscvMode.supervisor);
       expect(hart.read(Csr.stimecmp) !== undefined).toBe(stce && tm);
     }
   });

@@ -5,7 +5,7 @@ import { Csr } from "../../../test/csr-numbers.js";
 import { RAM, RiscvMachine } from "../../../test/riscv-machine.js";
 import { tiers } from "../../engine/tiers.js";
 import { RiscvDebug } from "./debug.js";
-import { Mode } from "./privilege.js";
+import { RiscvMode } from "./privilege.js";
 
 const PC = 32n;
 const CSR = 65;
@@ -150,7 +150,7 @@ describe.each([32, 64] as const)("CSRs of RV%i", (xlen) => {
   const registers = debug.features.flatMap((feature) => feature.registers);
 
   beforeEach(() => {
-    machine.start({ pcLo: RAM | 0, pcHi: 0, mode: Mode.machine, args: [] });
+    machine.start({ pcLo: RAM | 0, pcHi: 0, mode: RiscvMode.machine, args: [] });
     machine.program(RAM, [NOP, NOP]);
   });
 
@@ -175,13 +175,13 @@ describe.each([32, 64] as const)("CSRs of RV%i", (xlen) => {
   });
 
   it("are read and written in any mode, and without floating point", () => {
-    machine.enter(Mode.user);
+    machine.enter(RiscvMode.user);
     expect(debug.writeRegister(CSR + Csr.mscratch, 0x1234n)).toBe(true);
     expect(debug.readRegister(CSR + Csr.mscratch)).toBe(0x1234n);
     expect(debug.writeRegister(CSR + Csr.fcsr, 0xe5n)).toBe(true);
     expect(debug.readRegister(CSR + Csr.frm)).toBe(7n);
     expect(debug.readRegister(CSR + Csr.mstatus)! & 0x6000n).toBe(0n);
-    expect(machine.hart.state.mode).toBe(Mode.user);
+    expect(machine.hart.state.mode).toBe(RiscvMode.user);
     expect(debug.writeRegister(CSR + Csr.mepc, BigInt(RAM + 3))).toBe(true);
     expect(debug.readRegister(CSR + Csr.mepc)).toBe(BigInt(RAM + 2));
     expect([debug.writeRegister(CSR + Csr.mhartid, 1n), debug.writeRegister(CSR + 0x7ff, 1n)]).toEqual([

@@ -7,7 +7,7 @@ import { PAGE_SIZE, STATE_OFFSET } from "../../memory/layout.js";
 import { AccessKind } from "../../mmu/ports.js";
 import type { RiscvCpu } from "./cpu.js";
 import { WalkResult } from "./page-walk.js";
-import { Mode } from "./privilege.js";
+import { RiscvMode } from "./privilege.js";
 import { exceptionNames, modeLetters } from "./trap-names.js";
 import { type WatchKind, type Watchpoint, Watchpoints } from "./watchpoints.js";
 
@@ -114,7 +114,7 @@ export class RiscvDebug {
   }
 
   private setMode(mode: number): boolean {
-    if (mode !== Mode.user && mode !== Mode.supervisor && mode !== Mode.machine) return false;
+    if (mode !== RiscvMode.user && mode !== RiscvMode.supervisor && mode !== RiscvMode.machine) return false;
     this.cpu.hart.state.mode = mode;
     this.cpu.hart.selectTlbs();
     return true;

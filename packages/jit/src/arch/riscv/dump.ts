@@ -7,7 +7,7 @@ import type { Dump } from "../../trace/dump.js";
 import { addressOf, hex } from "../../trace/region-text.js";
 import type { RiscvCpu } from "./cpu.js";
 import { Wide } from "./hart-state.js";
-import { Mode } from "./privilege.js";
+import { RiscvMode } from "./privilege.js";
 import { riscvSlotName } from "./slot-names.js";
 import { exceptionNames, interruptNames, modeLetters } from "./trap-names.js";
 
@@ -60,7 +60,7 @@ function watchTraps(dump: Dump, { hart }: RiscvCpu, pc: () => bigint): void {
     const from = hart.state.mode;
     const epc = pc();
     if (!takeInterrupt()) return false;
-    const register = hart.state.mode === Mode.machine ? Wide.mcause : Wide.scause;
+    const register = hart.state.mode === RiscvMode.machine ? Wide.mcause : Wide.scause;
     const cause = hart.state.wide[2 * register]! & 0x7fffffff;
     entered(`interrupt ${cause} (${interruptNames[cause] ?? "reserved"})`, from, epc, 0n);
     return true;

@@ -5,13 +5,13 @@ import { Csr } from "../../../test/csr-numbers.js";
 import { halves, RAM, RAM_BYTES, RiscvMachine } from "../../../test/riscv-machine.js";
 import savedByFormat1 from "../../../test/saved-hart-1.json" with { type: "json" };
 import { HartStateError, type SavedHart } from "./hart-save.js";
-import { Mode } from "./privilege.js";
+import { RiscvMode } from "./privilege.js";
 
 const writable = Object.values(Csr).filter((csr) => csr >>> 10 !== 3);
 
 describe.each([32, 64] as const)("RV%i", (xlen) => {
   const machine = new RiscvMachine({ xlen });
-  const start = () => machine.start({ pcLo: RAM | 0, pcHi: 0, mode: Mode.machine, args: [] });
+  const start = () => machine.start({ pcLo: RAM | 0, pcHi: 0, mode: RiscvMode.machine, args: [] });
   const saved = (): SavedHart => {
     start();
     return machine.cpu.save();

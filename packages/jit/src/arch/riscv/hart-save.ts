@@ -11,7 +11,7 @@ import type { SavedRegister } from "./csrs/csr-table.js";
 import { MACHINE_INTERRUPTS } from "./csrs/traps.js";
 import type { RiscvHart } from "./hart.js";
 import { FORMAT, upgradedHart } from "./hart-save-format.js";
-import { Mode } from "./privilege.js";
+import { RiscvMode } from "./privilege.js";
 import { NO_STEAL_AREA, STEAL_AREA_BYTES } from "./steal-time.js";
 
 /** Words by name. */
@@ -86,7 +86,10 @@ const within =
 const fieldRules: Readonly<
   Record<(typeof stateFields)[number], readonly [(value: number, hart: RiscvHart) => boolean, string]>
 > = {
-  mode: [(mode) => mode === Mode.user || mode === Mode.supervisor || mode === Mode.machine, "0, 1 or 3"],
+  mode: [
+    (mode) => mode === RiscvMode.user || mode === RiscvMode.supervisor || mode === RiscvMode.machine,
+    "0, 1 or 3",
+  ],
   lines: [within(MACHINE_INTERRUPTS), "interrupts that there are"],
   retiredBefore: [isCount, "a count of instructions"],
   stealArea: [

@@ -20,7 +20,15 @@ import type { CsrTable } from "./csrs/csr-table.js";
 import { freshState, type HartState, Wide } from "./hart-state.js";
 import { PageWalker, type PagingMode, pagingModes, WalkResult } from "./page-walk.js";
 import { Pmp } from "./pmp.js";
-import { Cause, FS_DIRTY, Interrupt, Mode, MPP_SHIFT, SPP_SHIFT, Status } from "./privilege.js";
+import {
+  FS_DIRTY,
+  MPP_SHIFT,
+  RiscvCause,
+  RiscvInterrupt,
+  RiscvMode,
+  RiscvStatus,
+  SPP_SHIFT,
+} from "./privilege.js";
 import type { Watchpoints } from "./watchpoints.js";
 
 /** Supervisor firmware in the host: called for `ecall` from S mode. */
@@ -59,12 +67,12 @@ const PHYSICAL_LIMIT_HIGH = 0x200000;
 
 /** Order in which interrupts are taken (privileged manual, 3.1.9). */
 const interruptPriority = [
-  Interrupt.machineExternal,
-  Interrupt.machineSoftware,
-  Interrupt.machineTimer,
-  Interrupt.supervisorExternal,
-  Interrupt.supervisorSoftware,
-  Interrupt.supervisorTimer,
+  RiscvInterrupt.machineExternal,
+  RiscvInterrupt.machineSoftware,
+  RiscvInterrupt.machineTimer,
+  RiscvInterrupt.supervisorExternal,
+  RiscvInterrupt.supervisorSoftware,
+  RiscvInterrupt.supervisorTimer,
 ] as const;
 
 /** Exceptions that can be delegated: all but calls from M mode. */
@@ -83,7 +91,7 @@ const MOST_FRUITLESS_CHARGE = 256;
 export interface HartEntry {
   readonly pcLo: number;
   readonly pcHi: number;
-  readonly mode: Mode;
+  readonly mode: RiscvMode;
   /** a0, a1 and a2 as exact integers below 2^53. */
   readonly args: readonly number[];
 }
@@ -154,7 +162,7 @@ export class RiscvHart implements CpuModel {
     this.walker = new PageWalker(memory, guest, this.pmp);
     this.state = freshState(options.csrs.freshWide);
     this.csr = new CsrFile(this, options.csrs, slot);
-    this.reset({ pcLo: 0, pcHi: 0, mode: Mode.machine, args: [] });
+    this.reset({ pcLo: 0, pcHi: 0, mode: RiscvMode.machine, args: [] });
   }
 
   /** Puts the hart where firmware or hardware would start it. */
@@ -171,7 +179,7 @@ export class RiscvHart implements CpuModel {
     this.state.mode = entry.mode;
     if (this.options.sbi !== undefined) {
       // What SBI firmware sets up before it enters S mode.
-      this.state.medeleg = DELEGATED_TO_SUPERVISOR & ~(1 << Cause.ecallSupervisor);
+      this.state.medeleg = DELEGATED_TO_SUPERVISOR & ~(1 << RiscvCause.ecallSupervisor);
       this.state.mideleg = SUPERVISOR_INTERRUPTS;
       this.state.mcounteren = -1;
       // User mode reads cycle, time and instret: Linux's vDSO does, and leaves the register as firmware set it.
@@ -271,11 +279,13 @@ export class RiscvHart implements CpuModel {
   private isTakable(causes: number): boolean {
     const { state } = this;
     const toMachine = causes & ~state.mideleg;
-    if (toMachine !== 0 && (state.mode < Mode.machine || (state.status & Status.mie) !== 0)) return true;
+    if (toMachine !== 0 && (state.mode < RiscvMode.machine || (state.status & RiscvStatus.mie) !== 0))
+      return true;
     const toSupervisor = causes & state.mideleg;
     return (
       toSupervisor !== 0 &&
-      (state.mode < Mode.supervisor || (state.mode === Mode.supervisor && (state.status & Status.sie) !== 0))
+      (state.mode < RiscvMode.supervisor ||
+        (state.mode === RiscvMode.supervisor && (state.status & RiscvStatus.sie) !== 0))
     );
   }
 
@@ -284,7 +294,7 @@ export class RiscvHart implements CpuModel {
     const { state } = this;
     const pending = (state.lines | state.software) & state.mie;
     const machine =
-      state.mode < Mode.machine || (state.status & Status.mie) !== 0 ? pending & ~state.mideleg : 0;
+      state.mode < RiscvMode.machine || (state.status & RiscvStatus.mie) !== 0 ? pending & ~state.mideleg : 0;
     const candidates = machine !== 0 ? machine : pending & state.mideleg;
     const cause = interruptPriority.find((bit) => ((candidates >>> bit) & 1) !== 0)!;
     this.counters.interrupts++;
@@ -302,7 +312,7 @@ export class RiscvHart implements CpuModel {
   /** Compares `stimecmp` with the clock (Sstc). */
   pollTimer(): void {
     if (!this.csr.supervisorTimerEnabled) return;
-    this.setPending(Interrupt.supervisorTimer, this.options.clock.now() >= this.timerAt());
+    this.setPending(RiscvInterrupt.supervisorTimer, this.options.clock.now() >= this.timerAt());
   }
 
   /** Tick at which the supervisor timer fires; Infinity if it is off. */
@@ -334,7 +344,7 @@ export class RiscvHart implements CpuModel {
       lastTrap[3] = lo;
       lastTrap[4] = hi;
     }
-    const delegated = state.mode <= Mode.supervisor && ((state.medeleg >>> cause) & 1) !== 0;
+    const delegated = state.mode <= RiscvMode.supervisor && ((state.medeleg >>> cause) & 1) !== 0;
     if (delegated) this.enterSupervisor(cause, false, lo, hi);
     else this.enterMachine(cause, false, lo, hi);
   }
@@ -357,7 +367,7 @@ export class RiscvHart implements CpuModel {
 
   /** Raises illegal instruction with the instruction's bits as trap value. */
   raiseIllegal(): void {
-    this.raise(Cause.illegalInstruction, this.instructionBits(), 0);
+    this.raise(RiscvCause.illegalInstruction, this.instructionBits(), 0);
   }
 
   private enterSupervisor(cause: number, interrupt: boolean, lo: number, hi: number): void {
@@ -365,11 +375,11 @@ export class RiscvHart implements CpuModel {
     this.setWide(Wide.sepc, this.pcLow, this.pcHigh);
     this.setCause(Wide.scause, cause, interrupt);
     this.setWide(Wide.stval, lo, hi);
-    let status = state.status & ~(Status.spie | Status.sie | Status.spp);
-    if ((state.status & Status.sie) !== 0) status |= Status.spie;
+    let status = state.status & ~(RiscvStatus.spie | RiscvStatus.sie | RiscvStatus.spp);
+    if ((state.status & RiscvStatus.sie) !== 0) status |= RiscvStatus.spie;
     status |= (state.mode & 1) << SPP_SHIFT;
     state.status = status;
-    this.enterHandler(Mode.supervisor, Wide.stvec, cause, interrupt);
+    this.enterHandler(RiscvMode.supervisor, Wide.stvec, cause, interrupt);
   }
 
   private enterMachine(cause: number, interrupt: boolean, lo: number, hi: number): void {
@@ -377,14 +387,14 @@ export class RiscvHart implements CpuModel {
     this.setWide(Wide.mepc, this.pcLow, this.pcHigh);
     this.setCause(Wide.mcause, cause, interrupt);
     this.setWide(Wide.mtval, lo, hi);
-    let status = state.status & ~(Status.mpie | Status.mie | Status.mpp);
-    if ((state.status & Status.mie) !== 0) status |= Status.mpie;
+    let status = state.status & ~(RiscvStatus.mpie | RiscvStatus.mie | RiscvStatus.mpp);
+    if ((state.status & RiscvStatus.mie) !== 0) status |= RiscvStatus.mpie;
     status |= state.mode << MPP_SHIFT;
     state.status = status;
-    this.enterHandler(Mode.machine, Wide.mtvec, cause, interrupt);
+    this.enterHandler(RiscvMode.machine, Wide.mtvec, cause, interrupt);
   }
 
-  private enterHandler(mode: Mode, vector: number, cause: number, interrupt: boolean): void {
+  private enterHandler(mode: RiscvMode, vector: number, cause: number, interrupt: boolean): void {
     const { wide } = this.state;
     const low = wide[2 * vector]!;
     const base = low & -4;
@@ -460,8 +470,8 @@ export class RiscvHart implements CpuModel {
   resolve(kind: AccessKind, lo: number, hi: number, probe = false, bytes = 1): WalkResult {
     const { state } = this;
     this.counters.pageWalks++;
-    const mode = kind === AccessKind.fetch ? (state.mode as Mode) : this.dataMode();
-    if (mode === Mode.machine || this.paging === undefined) {
+    const mode = kind === AccessKind.fetch ? (state.mode as RiscvMode) : this.dataMode();
+    if (mode === RiscvMode.machine || this.paging === undefined) {
       if (this.wide && hi >>> 0 >= PHYSICAL_LIMIT_HIGH) return WalkResult.accessFault;
       this.gpa = (this.wide ? hi * 0x100000000 : 0) + (lo >>> 0);
       this.pageBytes = PAGE_SIZE;
@@ -472,8 +482,8 @@ export class RiscvHart implements CpuModel {
         hi,
         kind,
         mode,
-        (state.status & Status.sum) !== 0,
-        (state.status & Status.mxr) !== 0,
+        (state.status & RiscvStatus.sum) !== 0,
+        (state.status & RiscvStatus.mxr) !== 0,
         probe ? "ignore" : this.csr.updatesAccessedDirty ? "set" : "fault",
       );
       if (result !== WalkResult.ok) return result;
@@ -490,16 +500,16 @@ export class RiscvHart implements CpuModel {
   }
 
   misaligned(kind: AccessKind, lo: number, hi: number): void {
-    this.raise(kind === AccessKind.read ? Cause.loadMisaligned : Cause.storeMisaligned, lo, hi);
+    this.raise(kind === AccessKind.read ? RiscvCause.loadMisaligned : RiscvCause.storeMisaligned, lo, hi);
   }
 
   /** Mode under which loads and stores are translated (`mstatus.MPRV`, privileged manual, 3.1.6.3). */
-  private dataMode(): Mode {
+  private dataMode(): RiscvMode {
     const { state } = this;
-    if (state.mode === Mode.machine && (state.status & Status.mprv) !== 0) {
-      return ((state.status & Status.mpp) >> MPP_SHIFT) as Mode;
+    if (state.mode === RiscvMode.machine && (state.status & RiscvStatus.mprv) !== 0) {
+      return ((state.status & RiscvStatus.mpp) >> MPP_SHIFT) as RiscvMode;
     }
-    return state.mode as Mode;
+    return state.mode as RiscvMode;
   }
 
   /** Chooses the TLBs for the current mode; call after any change of mode, MPRV, MPP or SUM. */
@@ -507,14 +517,16 @@ export class RiscvHart implements CpuModel {
     const data = this.tlbSet(this.dataMode());
     // SUM does not touch fetches, so running code never loses its own page when a kernel sets it.
     const fetch =
-      this.state.mode === Mode.supervisor ? TlbSet.supervisor : this.tlbSet(this.state.mode as Mode);
+      this.state.mode === RiscvMode.supervisor
+        ? TlbSet.supervisor
+        : this.tlbSet(this.state.mode as RiscvMode);
     this.options.tlb.select(data, data, fetch);
   }
 
-  private tlbSet(mode: Mode): number {
-    if (mode === Mode.machine) return TlbSet.machine;
-    if (mode === Mode.user) return TlbSet.user;
-    return (this.state.status & Status.sum) !== 0 ? TlbSet.supervisorSum : TlbSet.supervisor;
+  private tlbSet(mode: RiscvMode): number {
+    if (mode === RiscvMode.machine) return TlbSet.machine;
+    if (mode === RiscvMode.user) return TlbSet.user;
+    return (this.state.status & RiscvStatus.sum) !== 0 ? TlbSet.supervisorSum : TlbSet.supervisor;
   }
 
   /** Reads `satp` anew and drops all cached translations. */
@@ -562,7 +574,7 @@ export class RiscvHart implements CpuModel {
       csrrs: modify(1) as (...args: number[]) => number,
       csrrc: modify(2) as (...args: number[]) => number,
       ecall: system((site) => this.ecall(site)) as (...args: number[]) => number,
-      ebreak: system((site) => this.trap(Cause.breakpoint, this.pcLow, this.pcHigh, site)) as (
+      ebreak: system((site) => this.trap(RiscvCause.breakpoint, this.pcLow, this.pcHigh, site)) as (
         ...args: number[]
       ) => number,
       mret: system((site) => this.mret(site)) as (...args: number[]) => number,
@@ -576,7 +588,7 @@ export class RiscvHart implements CpuModel {
       sfence_vma: fence as (...args: number[]) => number,
       sinval_vma: fence as (...args: number[]) => number,
       sfence_inval: system((site) => {
-        if (this.state.mode === Mode.user) this.illegal(site);
+        if (this.state.mode === RiscvMode.user) this.illegal(site);
         else this.sites.leaveAfter(site);
       }) as (...args: number[]) => number,
     };
@@ -595,7 +607,7 @@ export class RiscvHart implements CpuModel {
 
   private raiseAt(cause: number, lo: number, hi: number, site: CallSite): number {
     this.sites.enter(site);
-    if (cause === Cause.illegalInstruction) this.illegal(site);
+    if (cause === RiscvCause.illegalInstruction) this.illegal(site);
     else this.trap(cause, lo, hi, site);
     return 0;
   }
@@ -631,44 +643,45 @@ export class RiscvHart implements CpuModel {
   private ecall(site: CallSite): void {
     this.counters.ecalls++;
     const { mode } = this.state;
-    if (mode === Mode.supervisor && this.options.sbi !== undefined) {
+    if (mode === RiscvMode.supervisor && this.options.sbi !== undefined) {
       this.sites.leaveAfter(site);
       this.options.sbi.call(this);
       return;
     }
     const cause =
-      mode === Mode.user
-        ? Cause.ecallUser
-        : mode === Mode.supervisor
-          ? Cause.ecallSupervisor
-          : Cause.ecallMachine;
+      mode === RiscvMode.user
+        ? RiscvCause.ecallUser
+        : mode === RiscvMode.supervisor
+          ? RiscvCause.ecallSupervisor
+          : RiscvCause.ecallMachine;
     this.trap(cause, 0, 0, site);
   }
 
   private mret(site: CallSite): void {
     const { state } = this;
-    if (state.mode !== Mode.machine) return this.illegal(site);
-    const mode = (state.status & Status.mpp) >> MPP_SHIFT;
-    let status = state.status & ~(Status.mie | Status.mpp);
-    if ((state.status & Status.mpie) !== 0) status |= Status.mie;
-    status |= Status.mpie;
-    if (mode !== Mode.machine) status &= ~Status.mprv;
+    if (state.mode !== RiscvMode.machine) return this.illegal(site);
+    const mode = (state.status & RiscvStatus.mpp) >> MPP_SHIFT;
+    let status = state.status & ~(RiscvStatus.mie | RiscvStatus.mpp);
+    if ((state.status & RiscvStatus.mpie) !== 0) status |= RiscvStatus.mie;
+    status |= RiscvStatus.mpie;
+    if (mode !== RiscvMode.machine) status &= ~RiscvStatus.mprv;
     state.status = status;
-    this.returnTo(mode as Mode, Wide.mepc, site);
+    this.returnTo(mode as RiscvMode, Wide.mepc, site);
   }
 
   private sret(site: CallSite): void {
     const { state } = this;
-    if (state.mode === Mode.user) return this.illegal(site);
-    if (state.mode === Mode.supervisor && (state.status & Status.tsr) !== 0) return this.illegal(site);
-    const mode = (state.status & Status.spp) >> SPP_SHIFT;
-    let status = state.status & ~(Status.sie | Status.spp | Status.mprv);
-    if ((state.status & Status.spie) !== 0) status |= Status.sie;
-    state.status = status | Status.spie;
-    this.returnTo(mode as Mode, Wide.sepc, site);
+    if (state.mode === RiscvMode.user) return this.illegal(site);
+    if (state.mode === RiscvMode.supervisor && (state.status & RiscvStatus.tsr) !== 0)
+      return this.illegal(site);
+    const mode = (state.status & RiscvStatus.spp) >> SPP_SHIFT;
+    let status = state.status & ~(RiscvStatus.sie | RiscvStatus.spp | RiscvStatus.mprv);
+    if ((state.status & RiscvStatus.spie) !== 0) status |= RiscvStatus.sie;
+    state.status = status | RiscvStatus.spie;
+    this.returnTo(mode as RiscvMode, Wide.sepc, site);
   }
 
-  private returnTo(mode: Mode, epc: number, site: CallSite): void {
+  private returnTo(mode: RiscvMode, epc: number, site: CallSite): void {
     this.state.mode = mode;
     this.selectTlbs();
     this.setPc(this.state.wide[2 * epc]!, this.state.wide[2 * epc + 1]!);
@@ -678,8 +691,8 @@ export class RiscvHart implements CpuModel {
   private wfi(site: CallSite): void {
     const { state } = this;
     // U mode must not wait without bound where there is an S mode (3.3.3); TW forbids it to S mode too.
-    const forbidden = state.mode === Mode.user || (state.status & Status.tw) !== 0;
-    if (state.mode !== Mode.machine && forbidden) return this.illegal(site);
+    const forbidden = state.mode === RiscvMode.user || (state.status & RiscvStatus.tw) !== 0;
+    if (state.mode !== RiscvMode.machine && forbidden) return this.illegal(site);
     this.counters.waits++;
     this.sites.leaveAfter(site);
     if (this.wakeReady()) return;
@@ -690,8 +703,8 @@ export class RiscvHart implements CpuModel {
   private fenceVma(lo: number, hi: number, rs1: number, site: CallSite): number {
     this.sites.enter(site);
     const { state } = this;
-    const trapped = state.mode === Mode.supervisor && (state.status & Status.tvm) !== 0;
-    if (state.mode === Mode.user || trapped) {
+    const trapped = state.mode === RiscvMode.supervisor && (state.status & RiscvStatus.tvm) !== 0;
+    if (state.mode === RiscvMode.user || trapped) {
       this.illegal(site);
       return 0;
     }
@@ -714,5 +727,5 @@ const [OPCODE_AMO, FUNCTION_SC] = [0x2f, 3];
 /** Whether an instruction that writes is a read-modify-write. */
 const readsAndWrites = (bits: number): boolean => (bits & 0x7f) === OPCODE_AMO && bits >>> 27 !== FUNCTION_SC;
 
-const pageFaults = [Cause.loadPage, Cause.storePage, Cause.instructionPage] as const;
-const accessFaults = [Cause.loadAccess, Cause.storeAccess, Cause.instructionAccess] as const;
+const pageFaults = [RiscvCause.loadPage, RiscvCause.storePage, RiscvCause.instructionPage] as const;
+const accessFaults = [RiscvCause.loadAccess, RiscvCause.storeAccess, RiscvCause.instructionAccess] as const;

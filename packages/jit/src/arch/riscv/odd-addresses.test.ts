@@ -12,7 +12,7 @@ import { RiscvCpu, riscvPool } from "./cpu.js";
 import { RiscvDebug } from "./debug.js";
 import { HartStateError } from "./hart-save.js";
 import { Wide } from "./hart-state.js";
-import { Mode } from "./privilege.js";
+import { RiscvMode } from "./privilege.js";
 import { supervisorBinary } from "./sbi.js";
 
 const RAM = 0x80000000;
@@ -59,14 +59,14 @@ describe.each(tiers)("in tier %s", (tier) => {
     place(CODE, RAM);
     place("ecall\n sret", CALLS);
     original = cpuOn(memory);
-    original.start({ pcLo: RAM | 0, pcHi: 0, mode: Mode.supervisor, args: [] });
+    original.start({ pcLo: RAM | 0, pcHi: 0, mode: RiscvMode.supervisor, args: [] });
     original.run(0);
     clone = cpuOn(original.shareMemory(), original.core);
   });
 
   /** What the original computes. */
   function compute(): [a1: number, a2: number] {
-    original.start({ pcLo: RAM | 0, pcHi: 0, mode: Mode.supervisor, args: [ROUNDS] });
+    original.start({ pcLo: RAM | 0, pcHi: 0, mode: RiscvMode.supervisor, args: [ROUNDS] });
     expect(original.run(4 * ROUNDS + 1)).toBe("budget");
     return [original.hart.readXLow(A1), original.hart.readXLow(A2)];
   }
@@ -75,9 +75,9 @@ describe.each(tiers)("in tier %s", (tier) => {
 
   /** Ways to a program counter. */
   const ways: Readonly<Record<string, (at: number) => void>> = {
-    "an entry point": (at) => clone.start({ pcLo: at | 0, pcHi: 0, mode: Mode.supervisor, args: [] }),
+    "an entry point": (at) => clone.start({ pcLo: at | 0, pcHi: 0, mode: RiscvMode.supervisor, args: [] }),
     "SBI's hart_suspend": (at) => {
-      clone.start({ pcLo: CALLS | 0, pcHi: 0, mode: Mode.supervisor, args: [] });
+      clone.start({ pcLo: CALLS | 0, pcHi: 0, mode: RiscvMode.supervisor, args: [] });
       const { hart } = clone;
       // A non-retentive suspend that ends at once: an interrupt is pending.
       for (const [register, value] of [
@@ -93,14 +93,14 @@ describe.each(tiers)("in tier %s", (tier) => {
       expect([hart.pcLow, hart.readXLow(A0)]).toEqual([at & -2, 0]);
     },
     sret: (at) => {
-      clone.start({ pcLo: (CALLS + 4) | 0, pcHi: 0, mode: Mode.supervisor, args: [] });
+      clone.start({ pcLo: (CALLS + 4) | 0, pcHi: 0, mode: RiscvMode.supervisor, args: [] });
       const { state } = clone.hart;
       state.wide[2 * Wide.sepc] = at;
       state.status |= 1 << 8;
       expect(clone.run(1)).toBe("budget");
     },
     "a debugger": (at) => {
-      clone.start({ pcLo: RAM | 0, pcHi: 0, mode: Mode.supervisor, args: [] });
+      clone.start({ pcLo: RAM | 0, pcHi: 0, mode: RiscvMode.supervisor, args: [] });
       new RiscvDebug(clone).writeRegister(PC, BigInt(at));
       expect(new RiscvDebug(clone).readRegister(PC)).toBe(BigInt(at - 1));
     },
@@ -151,7 +151,7 @@ it("decoding refuses to write where no entry begins", () => {
     tier: "interpreter",
   });
   cpu.options.memory.guest.write(RAM, new Uint8Array(4096).fill(1));
-  cpu.start({ pcLo: RAM | 0, pcHi: 0, mode: Mode.machine, args: [] });
+  cpu.start({ pcLo: RAM | 0, pcHi: 0, mode: RiscvMode.machine, args: [] });
   cpu.run(1);
   const { codePages } = cpu.engine;
   const page = codePages.forFrame(cpu.options.memory.guest.frameOffset(RAM), RAM);

@@ -9,7 +9,7 @@ import { RAM, RAM_BYTES, RiscvMachine } from "../../../test/riscv-machine.js";
 import { AccessKind } from "../../mmu/ports.js";
 import { type AccessedDirty, PageWalker, type PagingMode, pagingModes, WalkResult } from "./page-walk.js";
 import { Pmp } from "./pmp.js";
-import { Cause, Mode } from "./privilege.js";
+import { RiscvCause, RiscvMode } from "./privilege.js";
 
 const [V, R, W, X, U, G, A, D] = [1n, 2n, 4n, 8n, 16n, 32n, 64n, 128n];
 const machines = { 32: new RiscvMachine({ xlen: 32 }), 64: new RiscvMachine({ xlen: 64 }) };
@@ -21,7 +21,7 @@ const halvesOf = (va: bigint): [number, number] => [
 
 interface Access {
   readonly kind: AccessKind;
-  readonly mode: Mode;
+  readonly mode: RiscvMode;
   readonly sum: boolean;
   readonly mxr: boolean;
   readonly update: AccessedDirty;
@@ -64,7 +64,7 @@ function referenceWalk(
       table = ppn << 12n;
       continue;
     }
-    const user = access.mode === Mode.user;
+    const user = access.mode === RiscvMode.user;
     const allowed =
       (access.kind === AccessKind.fetch && has(X)) ||
       (access.kind === AccessKind.write && has(W)) ||
@@ -93,7 +93,7 @@ const walkerOf = (machine: RiscvMachine, pmp = new Pmp(true)) =>
 
 const access = fc.record({
   kind: fc.constantFrom(AccessKind.read, AccessKind.write, AccessKind.fetch),
-  mode: fc.constantFrom(Mode.user, Mode.supervisor),
+  mode: fc.constantFrom(RiscvMode.user, RiscvMode.supervisor),
   sum: fc.boolean(),
   mxr: fc.boolean(),
   update: fc.constantFrom<AccessedDirty>("set", "fault", "ignore"),
@@ -229,7 +229,7 @@ describe.each(pagingModes)("$name", (scheme) => {
       lo,
       xlen === 32 ? 0 : hi,
       how.kind ?? AccessKind.read,
-      how.mode ?? Mode.supervisor,
+      how.mode ?? RiscvMode.supervisor,
       how.sum ?? false,
       how.mxr ?? false,
       how.update ?? "fault",
@@ -276,12 +276,12 @@ describe.each(pagingModes)("$name", (scheme) => {
 
   it("lets U mode use U pages only, and S mode those only under SUM, never to fetch (3.1.6.3, 12.3.1)", () => {
     map(0, (page << 10n) | all | U);
-    expect(walk(0n, { mode: Mode.user }).result).toBe(WalkResult.ok);
+    expect(walk(0n, { mode: RiscvMode.user }).result).toBe(WalkResult.ok);
     expect(walk(0n).result).toBe(WalkResult.pageFault);
     expect(walk(0n, { sum: true }).result).toBe(WalkResult.ok);
     expect(walk(0n, { sum: true, kind: AccessKind.fetch }).result).toBe(WalkResult.pageFault);
     map(0, (page << 10n) | all);
-    expect(walk(0n, { mode: Mode.user, sum: true }).result).toBe(WalkResult.pageFault);
+    expect(walk(0n, { mode: RiscvMode.user, sum: true }).result).toBe(WalkResult.pageFault);
   });
 
   it("lets loads read executable pages under MXR, and stores never (3.1.6.3)", () => {
@@ -351,7 +351,7 @@ describe("translation by a hart (3.1.6.3)", () => {
 
   beforeEach(() => {
     machine = machines[64];
-    machine.start({ pcLo: RAM | 0, pcHi: 0, mode: Mode.machine, args: [] });
+    machine.start({ pcLo: RAM | 0, pcHi: 0, mode: RiscvMode.machine, args: [] });
     machine.write(Csr.pmpaddr0, (1n << 54n) - 1n);
     machine.write(Csr.pmpcfg0, 0x1fn);
     for (let table = 0; table < 3; table++) machine.guest.clear(RAM + 4096 * table, 4096);
@@ -383,13 +383,13 @@ describe("translation by a hart (3.1.6.3)", () => {
   });
 
   it("raises the fault of the access's kind with the address as trap value (3.1.15, 3.1.16)", () => {
-    machine.enter(Mode.supervisor);
+    machine.enter(RiscvMode.supervisor);
     for (const [kind, cause] of [
-      [AccessKind.read, Cause.loadPage],
-      [AccessKind.write, Cause.storePage],
-      [AccessKind.fetch, Cause.instructionPage],
+      [AccessKind.read, RiscvCause.loadPage],
+      [AccessKind.write, RiscvCause.storePage],
+      [AccessKind.fetch, RiscvCause.instructionPage],
     ] as const) {
-      machine.enter(Mode.supervisor);
+      machine.enter(RiscvMode.supervisor);
       expect(machine.hart.translate(kind, 0x3456, -1)).toBe(false);
       expect(machine.read(Csr.mcause)).toBe(BigInt(cause));
       expect(machine.read(Csr.mtval)).toBe(0xffffffff00003456n);
@@ -401,21 +401,21 @@ describe("translation by a hart (3.1.6.3)", () => {
     machine.write(Csr.pmpaddr0 + 1, (1n << 54n) - 1n);
     machine.write(Csr.pmpaddr0, (BigInt(RAM + 0x5000) >> 2n) | 0x1ffn);
     machine.write(Csr.pmpcfg0, (0x1fn << 8n) | 0x19n);
-    machine.enter(Mode.supervisor);
+    machine.enter(RiscvMode.supervisor);
     expect(machine.hart.resolve(AccessKind.read, 0, 0)).toBe(WalkResult.ok);
     expect(machine.hart.resolve(AccessKind.write, 0, 0)).toBe(WalkResult.accessFault);
     expect(machine.hart.translate(AccessKind.write, 0, 0)).toBe(false);
-    expect(machine.read(Csr.mcause)).toBe(BigInt(Cause.storeAccess));
+    expect(machine.read(Csr.mcause)).toBe(BigInt(RiscvCause.storeAccess));
   });
 
   it("uses Svade or Svadu as menvcfg.ADUE says", () => {
     machine.poke(RAM + 8192, ((page + 5n) << 10n) | V | R | W);
     machine.write(Csr.menvcfg, 1n << 61n, "clear");
-    machine.enter(Mode.supervisor);
+    machine.enter(RiscvMode.supervisor);
     expect(load(0)).toBe(WalkResult.pageFault);
-    machine.enter(Mode.machine);
+    machine.enter(RiscvMode.machine);
     machine.write(Csr.menvcfg, 1n << 61n, "set");
-    machine.enter(Mode.supervisor);
+    machine.enter(RiscvMode.supervisor);
     expect(load(0)).toBe(WalkResult.ok);
     expect(machine.peek(RAM + 8192) & (A | D)).toBe(A);
   });

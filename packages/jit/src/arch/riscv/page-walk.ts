@@ -10,7 +10,7 @@ import { PAGE_SIZE } from "../../memory/layout.js";
 import type { LinearMemory } from "../../memory/linear-memory.js";
 import { AccessKind } from "../../mmu/ports.js";
 import type { Pmp } from "./pmp.js";
-import { Mode } from "./privilege.js";
+import { RiscvMode } from "./privilege.js";
 
 /** Outcome of a walk. */
 export const WalkResult = { ok: 0, pageFault: 1, accessFault: 2 } as const;
@@ -78,7 +78,7 @@ export class PageWalker {
     lo: number,
     hi: number,
     kind: AccessKind,
-    mode: Mode,
+    mode: RiscvMode,
     sum: boolean,
     mxr: boolean,
     update: AccessedDirty,
@@ -89,7 +89,8 @@ export class PageWalker {
     let table = this.root;
     for (let level = scheme.levels - 1; level >= 0; level--) {
       const gpa = table + indexAt(scheme, level, lo, hi) * entryBytes;
-      if (!this.pmp.allows(gpa, AccessKind.read, Mode.supervisor, entryBytes)) return WalkResult.accessFault;
+      if (!this.pmp.allows(gpa, AccessKind.read, RiscvMode.supervisor, entryBytes))
+        return WalkResult.accessFault;
       const frame = this.guest.frameOffset(gpa);
       if (frame < 0) return WalkResult.accessFault;
       const at = (frame + (gpa & (PAGE_SIZE - 1))) >>> 2;
@@ -119,13 +120,13 @@ export class PageWalker {
     lo: number,
     hi: number,
     kind: AccessKind,
-    mode: Mode,
+    mode: RiscvMode,
     sum: boolean,
     mxr: boolean,
     update: AccessedDirty,
   ): WalkResult {
     const { ppn } = this;
-    if (mode === Mode.user) {
+    if (mode === RiscvMode.user) {
       if ((low & USER) === 0) return WalkResult.pageFault;
     } else if ((low & USER) !== 0 && (!sum || kind === AccessKind.fetch)) return WalkResult.pageFault;
     if (
@@ -146,7 +147,7 @@ export class PageWalker {
       if (update === "set") {
         // The update is a store of the walker's, as S mode would do it (3.7.2).
         const { entry } = this;
-        if (!this.pmp.allows(entry, AccessKind.write, Mode.supervisor)) return WalkResult.accessFault;
+        if (!this.pmp.allows(entry, AccessKind.write, RiscvMode.supervisor)) return WalkResult.accessFault;
         const frame = this.guest.writableFrame(entry);
         if (frame < 0) return WalkResult.accessFault;
         this.words[(frame + (entry & (PAGE_SIZE - 1))) >>> 2] = low | wanted;

@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { RAM, RiscvMachine } from "../../../test/riscv-machine.js";
 import { AccessKind } from "../../mmu/ports.js";
 import { PMP_ENTRIES, Pmp } from "./pmp.js";
-import { Cause, Mode } from "./privilege.js";
+import { RiscvCause, RiscvMode } from "./privilege.js";
 
 const LOCK = 0x80;
 const [OFF, TOR, NA4, NAPOT] = [0, 1 << 3, 2 << 3, 3 << 3];
@@ -43,7 +43,7 @@ function allowed(
   entries: readonly Entry[],
   gpa: bigint,
   kind: AccessKind,
-  mode: Mode,
+  mode: RiscvMode,
   bytes: number,
 ): boolean {
   for (let at = 0; at < entries.length; at++) {
@@ -55,10 +55,10 @@ function allowed(
     if (matches.length === 0) continue;
     if (matches.length < bytes) return false;
     const { config } = entries[at]!;
-    if (mode === Mode.machine && (config & LOCK) === 0) return true;
+    if (mode === RiscvMode.machine && (config & LOCK) === 0) return true;
     return (config & [R, W, X][kind]!) !== 0;
   }
-  return mode === Mode.machine;
+  return mode === RiscvMode.machine;
 }
 
 function pmpOf(entries: readonly Entry[]): Pmp {
@@ -94,7 +94,7 @@ const gpa = fc.oneof(
 );
 const kind = fc.constantFrom(AccessKind.read, AccessKind.write, AccessKind.fetch);
 const size = fc.constantFrom(1, 2, 4, 8);
-const mode = fc.constantFrom(Mode.user, Mode.supervisor, Mode.machine);
+const mode = fc.constantFrom(RiscvMode.user, RiscvMode.supervisor, RiscvMode.machine);
 
 describe("matching and permissions (3.7.1)", () => {
   it("allows what a naive matcher allows", () => {
@@ -133,8 +133,8 @@ describe("matching and permissions (3.7.1)", () => {
       { config: 0, address: 0x20001000n },
       { config: TOR | R | W | X, address: 0x20000000n },
     ]);
-    expect(pmp.allows(0x80000000, AccessKind.read, Mode.user)).toBe(false);
-    expect(pmp.allows(0x80002000, AccessKind.read, Mode.user)).toBe(false);
+    expect(pmp.allows(0x80000000, AccessKind.read, RiscvMode.user)).toBe(false);
+    expect(pmp.allows(0x80002000, AccessKind.read, RiscvMode.user)).toBe(false);
   });
 
   it("lets the lowest-numbered entry that matches decide", () => {
@@ -142,17 +142,17 @@ describe("matching and permissions (3.7.1)", () => {
     const secret = { config: NAPOT, address: 0x20000000n | 0x1ffn };
     const first = pmpOf([secret, everything]);
     const last = pmpOf([everything, secret]);
-    expect(first.allows(0x80000ffc, AccessKind.read, Mode.supervisor)).toBe(false);
-    expect(first.allows(0x80001000, AccessKind.read, Mode.supervisor)).toBe(true);
-    expect(last.allows(0x80000ffc, AccessKind.read, Mode.supervisor)).toBe(true);
+    expect(first.allows(0x80000ffc, AccessKind.read, RiscvMode.supervisor)).toBe(false);
+    expect(first.allows(0x80001000, AccessKind.read, RiscvMode.supervisor)).toBe(true);
+    expect(last.allows(0x80000ffc, AccessKind.read, RiscvMode.supervisor)).toBe(true);
   });
 });
 
 describe("defaults (3.7.1)", () => {
   it("denies S and U mode everything while no entry is on, unless the host serves as firmware", () => {
     const [bare, hosted] = [new Pmp(false), new Pmp(true)];
-    for (const pmp of [bare, hosted]) expect(pmp.allows(0, AccessKind.write, Mode.machine)).toBe(true);
-    for (const lower of [Mode.user, Mode.supervisor]) {
+    for (const pmp of [bare, hosted]) expect(pmp.allows(0, AccessKind.write, RiscvMode.machine)).toBe(true);
+    for (const lower of [RiscvMode.user, RiscvMode.supervisor]) {
       expect(bare.allows(0, AccessKind.read, lower)).toBe(false);
       expect(hosted.allows(0, AccessKind.read, lower)).toBe(true);
     }
@@ -162,13 +162,13 @@ describe("defaults (3.7.1)", () => {
 describe("locks (3.7.1.2)", () => {
   it("binds M mode, and lasts until reset", () => {
     const pmp = pmpOf([{ config: NAPOT | R | LOCK, address: 0x20000000n | 0x1ffn }]);
-    expect(pmp.allows(0x80000000, AccessKind.write, Mode.machine)).toBe(false);
+    expect(pmp.allows(0x80000000, AccessKind.write, RiscvMode.machine)).toBe(false);
     pmp.writeConfig(0, 0);
     pmp.writeAddress(0, 0, 0);
     expect(pmp.config[0]).toBe(NAPOT | R | LOCK);
     expect(pmp.addressLow[0]).toBe(0x200001ff);
     pmp.reset();
-    expect(pmp.allows(0x80000000, AccessKind.write, Mode.machine)).toBe(true);
+    expect(pmp.allows(0x80000000, AccessKind.write, RiscvMode.machine)).toBe(true);
     pmp.writeAddress(0, 1, 0);
     expect(pmp.addressLow[0]).toBe(1);
   });
@@ -216,18 +216,18 @@ describe.each(["interpreter", "wasm"] as const)("accesses in tier %s", (tier) =>
   const trap = (machine: RiscvMachine) => [MCAUSE, MEPC, MTVAL].map((csr) => Number(machine.read(csr)));
 
   it.each([
-    ["ld", { rd: 10, rs1: 11 }, Cause.loadAccess],
-    ["sd", { rs2: 10, rs1: 11 }, Cause.storeAccess],
-    ["lr.d", { rd: 10, rs1: 11 }, Cause.loadAccess],
-    ["amoadd.d", { rd: 10, rs1: 11, rs2: 12 }, Cause.storeAccess],
+    ["ld", { rd: 10, rs1: 11 }, RiscvCause.loadAccess],
+    ["sd", { rs2: 10, rs1: 11 }, RiscvCause.storeAccess],
+    ["lr.d", { rd: 10, rs1: 11 }, RiscvCause.loadAccess],
+    ["amoadd.d", { rd: 10, rs1: 11, rs2: 12 }, RiscvCause.storeAccess],
   ] as const)("%s fails if two entries match it, though both would allow it", (name, fields, cause) => {
     const machine = machineWith(DATA + 4);
     machine.program(RAM, [[name, fields]]);
     machine.setX(11, BigInt(DATA));
-    machine.run(RAM, Mode.user, 1);
+    machine.run(RAM, RiscvMode.user, 1);
     expect(trap(machine)).toEqual([cause, RAM, DATA]);
     machine.setX(11, BigInt(DATA + 8));
-    machine.run(RAM, Mode.user, 1);
+    machine.run(RAM, RiscvMode.user, 1);
     expect(machine.pc).toBe(BigInt(RAM + 4));
   });
 
@@ -238,7 +238,7 @@ describe.each(["interpreter", "wasm"] as const)("accesses in tier %s", (tier) =>
       ["lw", { rd: 10, rs1: 11, imm: 4 }],
     ]);
     machine.setX(11, BigInt(DATA));
-    machine.run(RAM, Mode.user, 2);
+    machine.run(RAM, RiscvMode.user, 2);
     expect(machine.pc).toBe(BigInt(RAM + 8));
   });
 
@@ -249,10 +249,10 @@ describe.each(["interpreter", "wasm"] as const)("accesses in tier %s", (tier) =>
     machine.poke(RAM, 0x0513_0001n, 32);
     machine.poke(RAM + 4, 0x0593_0010n, 32);
     machine.poke(RAM + 8, 0x0000_0020n, 32);
-    machine.run(RAM, Mode.user, 2);
+    machine.run(RAM, RiscvMode.user, 2);
     expect(machine.pc).toBe(BigInt(RAM + 6));
-    machine.run(RAM + 6, Mode.user, 1);
-    expect(trap(machine)).toEqual([Cause.instructionAccess, RAM + 6, RAM + 8]);
+    machine.run(RAM + 6, RiscvMode.user, 1);
+    expect(trap(machine)).toEqual([RiscvCause.instructionAccess, RAM + 6, RAM + 8]);
     expect(machine.x(11)).toBe(0n);
   });
 });

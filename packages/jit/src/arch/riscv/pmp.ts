@@ -4,7 +4,7 @@
  */
 import { PAGE_SIZE } from "../../memory/layout.js";
 import { AccessKind } from "../../mmu/ports.js";
-import { Mode } from "./privilege.js";
+import { RiscvMode } from "./privilege.js";
 
 /** Number of entries. */
 export const PMP_ENTRIES = 16;
@@ -67,18 +67,18 @@ export class Pmp {
    * Whether an access of `bytes` bytes at `gpa` is allowed in `mode`. The lowest-numbered entry that matches any of
    * them decides, and must match them all (3.7.1, "Priority and Matching Logic").
    */
-  allows(gpa: number, kind: AccessKind, mode: Mode, bytes = 1): boolean {
-    if (!this.active) return mode === Mode.machine || this.openByDefault;
+  allows(gpa: number, kind: AccessKind, mode: RiscvMode, bytes = 1): boolean {
+    if (!this.active) return mode === RiscvMode.machine || this.openByDefault;
     for (let entry = 0; entry < this.entries; entry++) {
       const from = this.from[entry]!;
       const to = this.to[entry]!;
       if (from === to || gpa + bytes <= from || gpa >= to) continue;
       if (gpa < from || gpa + bytes > to) return false;
       const config = this.config[entry]!;
-      if (mode === Mode.machine && (config & LOCK) === 0) return true;
+      if (mode === RiscvMode.machine && (config & LOCK) === 0) return true;
       return (config & (kind === AccessKind.read ? READ : kind === AccessKind.write ? WRITE : EXECUTE)) !== 0;
     }
-    return mode === Mode.machine;
+    return mode === RiscvMode.machine;
   }
 
   /** Whether the whole page around `gpa` is treated alike: no region begins or ends inside it. */

@@ -1,11 +1,11 @@
 /** Constants of the privileged architecture (privileged manual, chapters 2 and 3). */
 
 /** Privilege modes as encoded in `mstatus.MPP`. */
-export const Mode = { user: 0, supervisor: 1, machine: 3 } as const;
-export type Mode = (typeof Mode)[keyof typeof Mode];
+export const RiscvMode = { user: 0, supervisor: 1, machine: 3 } as const;
+export type RiscvMode = (typeof RiscvMode)[keyof typeof RiscvMode];
 
 /** Exception causes (table of `mcause` values). */
-export const Cause = {
+export const RiscvCause = {
   instructionMisaligned: 0,
   instructionAccess: 1,
   illegalInstruction: 2,
@@ -23,7 +23,7 @@ export const Cause = {
 } as const;
 
 /** Interrupt causes; also their bits in `mip` and `mie`. */
-export const Interrupt = {
+export const RiscvInterrupt = {
   supervisorSoftware: 1,
   machineSoftware: 3,
   supervisorTimer: 5,
@@ -33,7 +33,7 @@ export const Interrupt = {
 } as const;
 
 /** Bits of `mstatus` that this hart implements, low word; `FS` lives in a slot of its own. */
-export const Status = {
+export const RiscvStatus = {
   sie: 1 << 1,
   mie: 1 << 3,
   spie: 1 << 5,

@@ -4,7 +4,7 @@ import { beforeEach, describe, expect, it } from "vitest";
 import { Csr } from "../../../test/csr-numbers.js";
 import { RAM, RAM_BYTES, RiscvMachine } from "../../../test/riscv-machine.js";
 import { Exit } from "../../memory/layout.js";
-import { Mode } from "./privilege.js";
+import { RiscvMode } from "./privilege.js";
 import { supervisorBinary } from "./sbi.js";
 
 const BASE = 0x10n;
@@ -50,15 +50,15 @@ describe.each([32, 64] as const)("RV%i", (xlen) => {
     machine = ready;
     [now, output, input, power, fenced] = [0, [], [], [], 0];
     machine.hart.onFenceI = () => fenced++;
-    machine.start({ pcLo: RAM | 0, pcHi: 0, mode: Mode.supervisor, args: [] });
+    machine.start({ pcLo: RAM | 0, pcHi: 0, mode: RiscvMode.supervisor, args: [] });
     machine.program(RAM, [["ecall"]]);
   });
 
   it("lets user mode read the time, as firmware does: Linux's vDSO will", () => {
-    machine.start({ pcLo: RAM | 0, pcHi: 0, mode: Mode.user, args: [] });
+    machine.start({ pcLo: RAM | 0, pcHi: 0, mode: RiscvMode.user, args: [] });
     now = 77;
     machine.program(RAM, [["csrrs", { rd: 10, csr: Csr.time, rs1: 0 }]]);
-    expect(machine.run(RAM, Mode.user, 1)).toBe("budget");
+    expect(machine.run(RAM, RiscvMode.user, 1)).toBe("budget");
     expect(machine.x(10)).toBe(77n);
     expect(machine.hart.counters.exceptions).toBe(0);
   });
@@ -75,7 +75,7 @@ describe.each([32, 64] as const)("RV%i", (xlen) => {
     for (let at = args.length; at < 6; at++) machine.setX(10 + at, 0n);
     machine.setX(16, id);
     machine.setX(17, extension);
-    const end = machine.run(RAM, Mode.supervisor, 1);
+    const end = machine.run(RAM, RiscvMode.supervisor, 1);
     return { error: signed(10), value: signed(11), end };
   }
 
@@ -109,7 +109,7 @@ describe.each([32, 64] as const)("RV%i", (xlen) => {
           fc.bigInt({ min: 0n, max: 6n }),
           fc.array(wide, { minLength: 6, maxLength: 6 }),
           (extension, id, args) => {
-            machine.start({ pcLo: RAM | 0, pcHi: 0, mode: Mode.supervisor, args: [] });
+            machine.start({ pcLo: RAM | 0, pcHi: 0, mode: RiscvMode.supervisor, args: [] });
             const error = status(extension, id, ...args);
             expect(error).toBeLessThanOrEqual(0n);
             expect(error).toBeGreaterThan(-10n);
@@ -339,7 +339,7 @@ describe.each([32, 64] as const)("RV%i", (xlen) => {
     expect(machine.pc).toBe(BigInt(RAM + 4));
     machine.program(RAM + 0x40, [["addi", { rd: 0, rs1: 0, imm: 0 }]]);
     machine.write(Csr.stvec, BigInt(RAM + 0x40));
-    machine.run(RAM, Mode.user, 1);
+    machine.run(RAM, RiscvMode.user, 1);
     expect(machine.pc).toBe(BigInt(RAM + 0x44));
     expect(machine.read(Csr.scause)).toBe(8n);
     expect(machine.cpu.options.memory.memory.i32[1]).toBe(Exit.none);

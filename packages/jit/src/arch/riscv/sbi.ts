@@ -6,7 +6,7 @@
 import { Exit } from "../../memory/layout.js";
 import type { RiscvHart, SupervisorBinary } from "./hart.js";
 import { Wide } from "./hart-state.js";
-import { Interrupt, Mode, Status } from "./privilege.js";
+import { RiscvInterrupt, RiscvMode, RiscvStatus } from "./privilege.js";
 import { clearStealArea, NO_STEAL_AREA, STEAL_AREA_BYTES } from "./steal-time.js";
 
 /** What the calls act on besides the hart. */
@@ -161,7 +161,7 @@ function base(platform: SbiPlatform, hart: RiscvHart, call: number): Outcome {
 
 /** An interprocessor interrupt is the software bit of `sip`, which the kernel clears itself. */
 const raiseSoftware = (target: RiscvHart): void => {
-  target.state.software |= 1 << Interrupt.supervisorSoftware;
+  target.state.software |= 1 << RiscvInterrupt.supervisorSoftware;
 };
 
 /** Chapter 6: programs the supervisor timer, which the hart compares with the clock by itself. */
@@ -239,10 +239,10 @@ function suspend(hart: RiscvHart): Outcome {
   const opaque = { low: hart.readXLow(A2), high: hart.readXHigh(A2) };
   if (kind !== 0) {
     const [low, high] = [hart.readXLow(A1), hart.readXHigh(A1)];
-    hart.state.status &= ~Status.sie;
+    hart.state.status &= ~RiscvStatus.sie;
     hart.state.wide[2 * Wide.satp] = 0;
     hart.state.wide[2 * Wide.satp + 1] = 0;
-    hart.state.mode = Mode.supervisor;
+    hart.state.mode = RiscvMode.supervisor;
     hart.pagingChanged();
     hart.setPc(low, high);
   }
@@ -323,7 +323,7 @@ function legacy(platform: SbiPlatform, hart: RiscvHart, extension: number): numb
     case Extension.getchar:
       return platform.console.read(1)[0] ?? -1;
     case Extension.clearIpi:
-      hart.state.software &= ~(1 << Interrupt.supervisorSoftware);
+      hart.state.software &= ~(1 << RiscvInterrupt.supervisorSoftware);
       return 0;
     case Extension.sendIpi:
       platform.harts().forEach(raiseSoftware);

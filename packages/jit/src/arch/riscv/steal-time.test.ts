@@ -1,7 +1,7 @@
 /** Steal time (SBI 2.0, chapter 16): the call that sets the structure, and what the guest finds in it. */
 import { beforeEach, describe, expect, it } from "vitest";
 import { RAM, RAM_BYTES, RiscvMachine } from "../../../test/riscv-machine.js";
-import { Mode } from "./privilege.js";
+import { RiscvMode } from "./privilege.js";
 import { supervisorBinary } from "./sbi.js";
 import { NO_STEAL_AREA, writeStealTime } from "./steal-time.js";
 
@@ -27,7 +27,7 @@ describe.each([32, 64] as const)("RV%i", (xlen) => {
         stealTime,
       }),
     });
-    made.start({ pcLo: RAM | 0, pcHi: 0, mode: Mode.supervisor, args: [] });
+    made.start({ pcLo: RAM | 0, pcHi: 0, mode: RiscvMode.supervisor, args: [] });
     made.program(RAM, [["ecall"]]);
     return made;
   }
@@ -41,7 +41,7 @@ describe.each([32, 64] as const)("RV%i", (xlen) => {
     for (let at = 0; at < 6; at++) machine.setX(10 + at, args[at] ?? 0n);
     machine.setX(16, id);
     machine.setX(17, extension);
-    machine.run(RAM, Mode.supervisor, 1);
+    machine.run(RAM, RiscvMode.supervisor, 1);
     return [BigInt.asIntN(xlen, machine.x(10)), BigInt.asIntN(xlen, machine.x(11))];
   }
 
@@ -78,7 +78,7 @@ describe.each([32, 64] as const)("RV%i", (xlen) => {
 
   it("forgets the structure at a reset", () => {
     call(STA, 0n, BigInt(AREA));
-    machine.start({ pcLo: RAM | 0, pcHi: 0, mode: Mode.supervisor, args: [] });
+    machine.start({ pcLo: RAM | 0, pcHi: 0, mode: RiscvMode.supervisor, args: [] });
     expect(machine.hart.state.stealArea).toBe(NO_STEAL_AREA);
   });
 

@@ -1,37 +1,37 @@
 /** Names of traps, for messages and dumps (privileged manual, table of `mcause` values). */
-import { Cause, Interrupt, Mode } from "./privilege.js";
+import { RiscvCause, RiscvInterrupt, RiscvMode } from "./privilege.js";
 
 /** Letters of the privilege modes by number. */
 export const modeLetters: Readonly<Record<number, string>> = {
-  [Mode.user]: "U",
-  [Mode.supervisor]: "S",
-  [Mode.machine]: "M",
+  [RiscvMode.user]: "U",
+  [RiscvMode.supervisor]: "S",
+  [RiscvMode.machine]: "M",
 };
 
 /** Names of interrupts by number. */
 export const interruptNames: Readonly<Record<number, string>> = {
-  [Interrupt.supervisorSoftware]: "supervisor software",
-  [Interrupt.machineSoftware]: "machine software",
-  [Interrupt.supervisorTimer]: "supervisor timer",
-  [Interrupt.machineTimer]: "machine timer",
-  [Interrupt.supervisorExternal]: "supervisor external",
-  [Interrupt.machineExternal]: "machine external",
+  [RiscvInterrupt.supervisorSoftware]: "supervisor software",
+  [RiscvInterrupt.machineSoftware]: "machine software",
+  [RiscvInterrupt.supervisorTimer]: "supervisor timer",
+  [RiscvInterrupt.machineTimer]: "machine timer",
+  [RiscvInterrupt.supervisorExternal]: "supervisor external",
+  [RiscvInterrupt.machineExternal]: "machine external",
 };
 
 /** Names of exceptions by number. */
 export const exceptionNames: Readonly<Record<number, string>> = {
-  [Cause.instructionMisaligned]: "instruction address misaligned",
-  [Cause.instructionAccess]: "instruction access fault",
-  [Cause.illegalInstruction]: "illegal instruction",
-  [Cause.breakpoint]: "breakpoint",
-  [Cause.loadMisaligned]: "load address misaligned",
-  [Cause.loadAccess]: "load access fault",
-  [Cause.storeMisaligned]: "store address misaligned",
-  [Cause.storeAccess]: "store access fault",
-  [Cause.ecallUser]: "ecall from U mode",
-  [Cause.ecallSupervisor]: "ecall from S mode",
-  [Cause.ecallMachine]: "ecall from M mode",
-  [Cause.instructionPage]: "instruction page fault",
-  [Cause.loadPage]: "load page fault",
-  [Cause.storePage]: "store page fault",
+  [RiscvCause.instructionMisaligned]: "instruction address misaligned",
+  [RiscvCause.instructionAccess]: "instruction access fault",
+  [RiscvCause.illegalInstruction]: "illegal instruction",
+  [RiscvCause.breakpoint]: "breakpoint",
+  [RiscvCause.loadMisaligned]: "load address misaligned",
+  [RiscvCause.loadAccess]: "load access fault",
+  [RiscvCause.storeMisaligned]: "store address misaligned",
+  [RiscvCause.storeAccess]: "store access fault",
+  [RiscvCause.ecallUser]: "ecall from U mode",
+  [RiscvCause.ecallSupervisor]: "ecall from S mode",
+  [RiscvCause.ecallMachine]: "ecall from M mode",
+  [RiscvCause.instructionPage]: "instruction page fault",
+  [RiscvCause.loadPage]: "load page fault",
+  [RiscvCause.storePage]: "store page fault",
 };

@@ -1,5 +1,5 @@
 /** Counters and who may read them (privileged manual, 3.1.10 to 3.1.12 and 12.1.5; unprivileged manual, "Zicntr"). */
-import { Mode } from "../privilege.js";
+import { RiscvMode } from "../privilege.js";
 import type { CsrFile, CsrOutcome, CsrRow } from "./csr-file.js";
 import { csr, giveZero, numbered, wordRegister, zero } from "./row.js";
 
@@ -14,10 +14,12 @@ const TIME = 1;
 /** Counters that lower modes may read only if `mcounteren` and `scounteren` say so. */
 const enabled =
   (index: number) =>
-  (file: CsrFile, mode: Mode): boolean => {
-    if (mode === Mode.machine) return true;
+  (file: CsrFile, mode: RiscvMode): boolean => {
+    if (mode === RiscvMode.machine) return true;
     const { mcounteren, scounteren } = file.hart.state;
-    return ((mcounteren >>> index) & 1) !== 0 && (mode > Mode.user || ((scounteren >>> index) & 1) !== 0);
+    return (
+      ((mcounteren >>> index) & 1) !== 0 && (mode > RiscvMode.user || ((scounteren >>> index) & 1) !== 0)
+    );
   };
 
 /** `cycle`, `time`, `instret` and their upper halves. */

@@ -9,7 +9,7 @@
 import type { CsrName } from "@hyperfile/decoder";
 import { type HartState, Wide } from "../hart-state.js";
 import type { Pmp } from "../pmp.js";
-import { Mode } from "../privilege.js";
+import { RiscvMode } from "../privilege.js";
 
 /** What a CSR instruction leads to. */
 export const CsrOutcome = {
@@ -69,7 +69,7 @@ export interface CsrRow extends CsrName {
   /** Width of the registers of harts that have it; both unless given. */
   readonly width?: 32 | 64;
   /** Whether it can be accessed now, by the modes that its number allows; always unless given. */
-  readonly isAllowed?: (file: CsrFile, mode: Mode) => boolean;
+  readonly isAllowed?: (file: CsrFile, mode: RiscvMode) => boolean;
   /** Gives its value. */
   readonly read: (file: CsrFile, place: number) => void;
   /** Writes it. Without it writes have no effect, or are illegal where the number says so. */
@@ -159,7 +159,7 @@ export class CsrFile {
     const row = this.rows[csr];
     if (row === undefined || ((csr >>> 8) & 3) > mode || (writes && csr >>> 10 === 3))
       return CsrOutcome.illegal;
-    if (row.isAllowed !== undefined && !row.isAllowed(this, mode as Mode)) return CsrOutcome.illegal;
+    if (row.isAllowed !== undefined && !row.isAllowed(this, mode as RiscvMode)) return CsrOutcome.illegal;
     row.read(this, row.place);
     if (!writes || row.write === undefined) return CsrOutcome.done;
     const oldLow = this.low;
@@ -178,7 +178,7 @@ export class CsrFile {
     const row = this.rows[csr];
     if (row === undefined) return false;
     return this.unhindered(csr, () => {
-      if (row.isAllowed !== undefined && !row.isAllowed(this, Mode.machine)) return false;
+      if (row.isAllowed !== undefined && !row.isAllowed(this, RiscvMode.machine)) return false;
       row.read(this, row.place);
       return true;
     });
@@ -201,7 +201,7 @@ export class CsrFile {
     const { mode } = state;
     const fs = this.words[this.fs]!;
     const isFloat = csr >= FIRST_FLOAT && csr <= LAST_FLOAT;
-    state.mode = Mode.machine;
+    state.mode = RiscvMode.machine;
     if (isFloat && fs === 0) this.words[this.fs] = 1;
     const result = act();
     state.mode = mode;

@@ -1,6 +1,6 @@
 /** Execution environment, supervisor timer (Sstc) and address translation (privileged manual, 3.1.18, 12.1.10, 12.1.11). */
 import { pagingModes } from "../page-walk.js";
-import { Interrupt, Mode, Status } from "../privilege.js";
+import { RiscvInterrupt, RiscvMode, RiscvStatus } from "../privilege.js";
 import { ADUE_HIGH, type CsrFile, CsrOutcome, type CsrRow, STCE_HIGH } from "./csr-file.js";
 import { csr, within } from "./row.js";
 
@@ -11,7 +11,7 @@ const ENVCFG_LOW = 1;
 /** Address-space identifiers in the high word of RV64's `satp`, and in RV32's: hardwired to zero. */
 const ASID_HIGH = 0x0ffff000;
 const ASID_LOW = 0x7fc00000;
-const SUPERVISOR_TIMER = 1 << Interrupt.supervisorTimer;
+const SUPERVISOR_TIMER = 1 << RiscvInterrupt.supervisorTimer;
 
 export const machineEnvironment: readonly CsrRow[] = [
   csr("menvcfg", {
@@ -39,7 +39,8 @@ export const supervisorEnvironment: readonly CsrRow[] = [
     saved: { legal: [(lo, hi) => within(lo, ENVCFG_LOW) && hi === 0, "writable bits of senvcfg"] },
   }),
   csr("satp", {
-    isAllowed: (file, mode) => mode !== Mode.supervisor || (file.hart.state.status & Status.tvm) === 0,
+    isAllowed: (file, mode) =>
+      mode !== RiscvMode.supervisor || (file.hart.state.status & RiscvStatus.tvm) === 0,
     read: (file, place) => file.giveWide(place),
     write: writeSatp,
     saved: {
@@ -81,12 +82,12 @@ function writeEnvironment(file: CsrFile, place: number, lo: number, hi: number):
   if (file.supervisorTimerEnabled) {
     hart.state.software &= ~SUPERVISOR_TIMER;
     hart.pollTimer();
-  } else hart.setPending(Interrupt.supervisorTimer, false);
+  } else hart.setPending(RiscvInterrupt.supervisorTimer, false);
   return CsrOutcome.done;
 }
 
-function timerAllowed(file: CsrFile, mode: Mode): boolean {
-  if (mode === Mode.machine) return true;
+function timerAllowed(file: CsrFile, mode: RiscvMode): boolean {
+  if (mode === RiscvMode.machine) return true;
   return file.supervisorTimerEnabled && ((file.hart.state.mcounteren >>> 1) & 1) !== 0;
 }
 

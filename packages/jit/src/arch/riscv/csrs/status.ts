@@ -1,23 +1,24 @@
 /** `mstatus` and `sstatus` (privileged manual, 3.1.6 and 12.1.1). `FS` lives in a slot, `SD` follows from it. */
-import { FS_SHIFT, MPP_SHIFT, Status, UXL_64, XL_64 } from "../privilege.js";
+import { FS_SHIFT, MPP_SHIFT, RiscvStatus, UXL_64, XL_64 } from "../privilege.js";
 import { type CsrFile, CsrOutcome, type CsrRow } from "./csr-file.js";
 import { csr, field, within, zero } from "./row.js";
 
 /** Fields of `mstatus` that software writes, without `FS`. */
 const STATUS_WRITABLE =
-  Status.sie |
-  Status.mie |
-  Status.spie |
-  Status.mpie |
-  Status.spp |
-  Status.mpp |
-  Status.mprv |
-  Status.sum |
-  Status.mxr |
-  Status.tvm |
-  Status.tw |
-  Status.tsr;
-const SSTATUS_WRITABLE = Status.sie | Status.spie | Status.spp | Status.sum | Status.mxr;
+  RiscvStatus.sie |
+  RiscvStatus.mie |
+  RiscvStatus.spie |
+  RiscvStatus.mpie |
+  RiscvStatus.spp |
+  RiscvStatus.mpp |
+  RiscvStatus.mprv |
+  RiscvStatus.sum |
+  RiscvStatus.mxr |
+  RiscvStatus.tvm |
+  RiscvStatus.tw |
+  RiscvStatus.tsr;
+const SSTATUS_WRITABLE =
+  RiscvStatus.sie | RiscvStatus.spie | RiscvStatus.spp | RiscvStatus.sum | RiscvStatus.mxr;
 
 export const machineStatus: readonly CsrRow[] = [
   csr("mstatus", {
@@ -26,7 +27,7 @@ export const machineStatus: readonly CsrRow[] = [
     saved: {
       ...field("status", STATUS_WRITABLE, ""),
       legal: [
-        (lo, hi) => within(lo, STATUS_WRITABLE) && (lo & Status.mpp) >> MPP_SHIFT !== 2 && hi === 0,
+        (lo, hi) => within(lo, STATUS_WRITABLE) && (lo & RiscvStatus.mpp) >> MPP_SHIFT !== 2 && hi === 0,
         "writable bits of mstatus without FS, and MPP no reserved mode",
       ],
     },
@@ -54,12 +55,12 @@ function write(file: CsrFile, lo: number, mask: number): CsrOutcome {
   const { state } = hart;
   let written = (state.status & ~mask) | (lo & mask);
   // MPP is WARL: the encoding 2 names no mode and leaves the field as it was.
-  if ((written & Status.mpp) >> MPP_SHIFT === 2)
-    written = (written & ~Status.mpp) | (state.status & Status.mpp);
+  if ((written & RiscvStatus.mpp) >> MPP_SHIFT === 2)
+    written = (written & ~RiscvStatus.mpp) | (state.status & RiscvStatus.mpp);
   const changed = written ^ state.status;
   state.status = written;
-  file.words[file.fs] = (lo & Status.fs) >>> FS_SHIFT;
-  if ((changed & Status.mxr) !== 0) hart.options.tlb.flush();
-  if ((changed & (Status.mprv | Status.sum | Status.mpp)) !== 0) hart.selectTlbs();
+  file.words[file.fs] = (lo & RiscvStatus.fs) >>> FS_SHIFT;
+  if ((changed & RiscvStatus.mxr) !== 0) hart.options.tlb.flush();
+  if ((changed & (RiscvStatus.mprv | RiscvStatus.sum | RiscvStatus.mpp)) !== 0) hart.selectTlbs();
   return CsrOutcome.done;
 }

@@ -1,5 +1,5 @@
 /** Trap handlers, causes, delegation and interrupts (privileged manual, 3.1.7 to 3.1.17 and 12.1.2 to 12.1.9). */
-import { Interrupt } from "../privilege.js";
+import { RiscvInterrupt } from "../privilege.js";
 import { type CsrFile, CsrOutcome, type CsrRow } from "./csr-file.js";
 import { csr, field, register, wordRegister } from "./row.js";
 
@@ -9,8 +9,8 @@ export const MACHINE_INTERRUPTS = 0xaaa;
 export const SUPERVISOR_INTERRUPTS = 0x222;
 /** Exceptions that may be delegated: all but `ecall` from M mode and the reserved ones. */
 const DELEGABLE = 0xb3ff;
-const SUPERVISOR_TIMER = 1 << Interrupt.supervisorTimer;
-const SUPERVISOR_SOFTWARE = 1 << Interrupt.supervisorSoftware;
+const SUPERVISOR_TIMER = 1 << RiscvInterrupt.supervisorTimer;
+const SUPERVISOR_SOFTWARE = 1 << RiscvInterrupt.supervisorSoftware;
 
 /** Bit 1 of a handler's mode is reserved, bit 0 of an address is none. */
 const handler = (name: string): CsrRow => register(name, 2, "a base address and a mode of 0 or 1");
