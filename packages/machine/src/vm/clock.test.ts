@@ -33,7 +33,7 @@ function runUntilRight(clock: RealClock, host: FakeHost): { took: number; longes
   while (wanted() - seconds(clock) > 0.3 && took < 10 * SECOND) {
     host.pass(0.5);
     took += 0.5;
-    clock.follow();
+    clock.follow(took * 800_000);
     const now = clock.now();
     expect(now).toBeGreaterThanOrEqual(before);
     longest = Math.max(longest, (now - before) / TICKS_PER_SECOND);
@@ -83,10 +83,28 @@ describe("a clock that follows the host", () => {
     const clock = new RealClock("host", host);
     host.suspend(720 * HOUR);
     host.pass(5);
-    for (let slice = 0; slice < 20; slice++) clock.follow();
+    clock.follow(0);
+    host.pass(5);
+    clock.follow(8_000_000);
     expect(seconds(clock)).toBeCloseTo(8, 1);
     clock.idleUntil(10 * TICKS_PER_SECOND);
     expect(seconds(clock)).toBeCloseTo(719 * 3600, 1);
+  });
+
+  it("gives a guest that is slow as many instructions to notice a step as others", () => {
+    const host = new FakeHost();
+    const clock = new RealClock("host", host);
+    host.suspend(HOUR);
+    let retired = 0;
+    const run = (slices: number) => {
+      for (let slice = 0; slice < slices; slice++) {
+        host.pass(10);
+        clock.follow((retired += 1000));
+      }
+      return Math.floor(seconds(clock) / 8);
+    };
+    expect(run(8000)).toBe(Math.floor(80 / 8));
+    expect(run(2)).toBe(Math.floor(88 / 8));
   });
 
   it("goes to the next timer of a guest that is idle, and no further than the host is", () => {
@@ -111,11 +129,11 @@ describe("a clock that follows the host", () => {
     host.pass(SECOND);
     host.suspend(-HOUR);
     host.pass(SECOND);
-    clock.follow();
+    clock.follow(0);
     expect(seconds(clock)).toBe(2);
     host.suspend(HOUR);
     host.pass(SECOND);
-    clock.follow();
+    clock.follow(0);
     expect(seconds(clock)).toBe(3);
   });
 
@@ -123,7 +141,7 @@ describe("a clock that follows the host", () => {
     const host = new FakeHost();
     const clock = new RealClock("host", host);
     host.suspend(200);
-    clock.follow();
+    clock.follow(0);
     clock.idleUntil(Infinity);
     expect(seconds(clock)).toBe(0);
   });
@@ -153,7 +171,7 @@ describe.each(["host", "frozen"] as const)("while a guest waits, a clock in mode
     // Some timers are late.
     host.pass(2 * SECOND);
     clock.idleUntil(wait * TICKS_PER_SECOND);
-    clock.follow();
+    clock.follow(0);
     expect(seconds(clock)).toBe(62);
   });
 
@@ -171,7 +189,7 @@ describe.each(["host", "frozen"] as const)("while a guest waits, a clock in mode
     clock.idleUntil(60 * TICKS_PER_SECOND);
     host.pass(10 * SECOND);
     // A key has ended the wait.
-    clock.follow();
+    clock.follow(0);
     host.pass(HOUR);
     expect(seconds(clock)).toBe(10);
   });
@@ -191,7 +209,7 @@ describe("a frozen clock", () => {
     expect(seconds(clock)).toBe(3);
     clock.restore(clock.save());
     for (let slice = 0; slice < 100; slice++) {
-      clock.follow();
+      clock.follow(0);
       clock.idleUntil(Infinity);
     }
     expect(seconds(clock)).toBe(3);

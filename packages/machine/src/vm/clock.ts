@@ -22,8 +22,11 @@ export interface MachineClock {
    * as it is behind. Called before the host sleeps, and after it.
    */
   idleUntil(tick: number): void;
-  /** Called between two slices: a clock that is behind the host's comes closer. */
-  follow(): void;
+  /**
+   * Called between two slices: a clock that is behind the host's comes closer.
+   * @param retired guest instructions retired since power-on
+   */
+  follow(retired: number): void;
   /** The machine stood still (paused, stopped in a debugger): time must not have passed for the guest. */
   freeze(): void;
   /** The machine goes on after `freeze`. */
@@ -57,8 +60,11 @@ const hostClocks: HostClocks = { monotonic: () => performance.now(), wall: () =>
 
 /** Milliseconds by which guest time may jump: kernels complain of 20 s and more. */
 const STEP = 8000;
-/** Milliseconds and slices for which a guest runs without waiting before the next step: it has to deal with the last. */
-const STEP_EVERY = { milliseconds: 4, slices: 20 };
+/**
+ * For how long a guest runs without waiting before the next step: it has to deal with the last, and a kernel's code may be
+ * busy under a lock meanwhile. The instructions count where the guest is slow, as one is whose pages are still restored.
+ */
+const STEP_EVERY = { milliseconds: 4, instructions: 8_000_000 };
 /** Milliseconds behind that are not made up for: less than anybody minds, more than clocks drift by in hours. */
 const TOLERANCE = 250;
 /** Milliseconds that an idle guest makes up for timer by timer; what is more comes at once. */
@@ -74,8 +80,8 @@ export class RealClock implements MachineClock {
   private seen = 0;
   /** Monotonic time of the last step, or when the guest last waited: then it has noticed all before. */
   private stepped: number;
-  /** Slices since then. */
-  private slices = 0;
+  /** Guest instructions then; undefined until the next slice tells. */
+  private steppedAt: number | undefined;
   /** The guest's time in milliseconds until which it waits: so far it did not stand still, however long nobody looked. */
   private idleTo = 0;
   private frozenAt: number | undefined;
@@ -104,21 +110,23 @@ export class RealClock implements MachineClock {
     const behind = this.behind();
     if (behind <= TOLERANCE) return;
     this.stepped = this.host.monotonic();
-    this.slices = 0;
+    this.steppedAt = undefined;
     const idle = this.idleTo - this.milliseconds();
     this.advance(Math.min(behind, Math.max(idle, behind - MOST_IN_STEPS, 0)));
   }
 
-  follow(): void {
+  follow(retired: number): void {
     this.milliseconds();
     this.idleTo = 0;
     const behind = this.behind();
     if (behind <= TOLERANCE) return;
     const now = this.host.monotonic();
+    this.steppedAt ??= retired;
     // Others may have had the time.
-    if (++this.slices < STEP_EVERY.slices || now - this.stepped < STEP_EVERY.milliseconds) return;
+    const ran = retired - this.steppedAt;
+    if (ran < STEP_EVERY.instructions || now - this.stepped < STEP_EVERY.milliseconds) return;
     this.stepped = now;
-    this.slices = 0;
+    this.steppedAt = retired;
     this.advance(Math.min(behind, STEP));
   }
 

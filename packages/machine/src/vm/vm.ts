@@ -220,7 +220,7 @@ export class Vm {
         board.flush();
         return { kind: "stopped", reason: this.stopReason };
       }
-      clock.follow();
+      clock.follow(hart.retired());
       board.tick();
       hart.pollTimer();
       const end = hart.run(slice ?? planner.instructions);
