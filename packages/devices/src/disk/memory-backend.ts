@@ -1,11 +1,12 @@
 /** A disk in memory, of which only what was written takes room. */
-import { type BlockBackend, checkRange, closed, type Extent, lengthOf } from "./block-backend.js";
+import { type BlockBackend, type Extent, lengthOf } from "./block-backend.js";
+import { Requests } from "./requests.js";
 import { SparseBytes } from "./sparse-bytes.js";
 
 /** A disk in memory. */
 export class MemoryBackend implements BlockBackend {
   readonly isReadOnly = false;
-  private isClosed = false;
+  private readonly requests: Requests;
   private readonly bytes: SparseBytes;
 
   /**
@@ -14,9 +15,10 @@ export class MemoryBackend implements BlockBackend {
    */
   constructor(
     readonly size: number,
-    private readonly options: { readonly name?: string; readonly limitBytes?: number } = {},
+    options: { readonly name?: string; readonly limitBytes?: number } = {},
   ) {
     this.bytes = new SparseBytes(options.limitBytes);
+    this.requests = new Requests(options.name ?? "memory disk", size);
   }
 
   /** Bytes of memory in use. */
@@ -25,21 +27,21 @@ export class MemoryBackend implements BlockBackend {
   }
 
   async read(offset: number, buffers: readonly Uint8Array[]): Promise<void> {
-    this.check(offset, lengthOf(buffers));
+    this.requests.check(offset, lengthOf(buffers));
     this.bytes.read(offset, buffers);
   }
 
   async write(offset: number, buffers: readonly Uint8Array[]): Promise<void> {
-    this.check(offset, lengthOf(buffers));
+    this.requests.check(offset, lengthOf(buffers));
     this.bytes.write(offset, buffers);
   }
 
   async flush(): Promise<void> {
-    this.check(0, 0);
+    this.requests.check(0, 0);
   }
 
   async discard(offset: number, length: number): Promise<void> {
-    this.check(offset, length);
+    this.requests.check(offset, length);
     this.bytes.clear(offset, length);
   }
 
@@ -48,18 +50,12 @@ export class MemoryBackend implements BlockBackend {
   }
 
   async extent(offset: number, length: number): Promise<Extent> {
-    this.check(offset, length);
+    this.requests.check(offset, length);
     const { isWritten, left } = this.bytes.chunkAt(offset);
     return { length: Math.min(left, length), kind: isWritten ? "data" : "zero", depth: 0 };
   }
 
   async close(): Promise<void> {
-    this.isClosed = true;
-  }
-
-  private check(offset: number, length: number): void {
-    const { name = "memory disk" } = this.options;
-    if (this.isClosed) throw closed(name);
-    checkRange(name, this.size, offset, length);
+    await this.requests.close();
   }
 }

@@ -4,15 +4,15 @@
  *
  * Invariant: a chunk in `changed` has all of its bytes. Chunks are filled under an exclusive lock of their range.
  */
-import { type BlockBackend, checkRange, closed, type Extent, lengthOf, sliceOf } from "./block-backend.js";
+import { type BlockBackend, type Extent, lengthOf, sliceOf } from "./block-backend.js";
+import { Requests } from "./requests.js";
 import { CHUNK_BYTES, SparseBytes } from "./sparse-bytes.js";
 import { RangeLocks } from "./turns.js";
 
 /** A disk whose changes are its own. */
 export class OverlayBackend implements BlockBackend {
   readonly isReadOnly = false;
-  private isClosed = false;
-  private inFlight = new Set<Promise<unknown>>();
+  private readonly requests: Requests;
   private readonly locks = new RangeLocks();
   private changed: SparseBytes;
   /** Chunks that read as zeros whatever is below. */
@@ -27,6 +27,7 @@ export class OverlayBackend implements BlockBackend {
     private readonly options: { readonly name?: string; readonly limitBytes?: number } = {},
   ) {
     this.changed = new SparseBytes(options.limitBytes);
+    this.requests = new Requests(options.name ?? "overlay", base.size);
   }
 
   get size(): number {
@@ -64,7 +65,7 @@ export class OverlayBackend implements BlockBackend {
   }
 
   async flush(): Promise<void> {
-    if (this.isClosed) throw closed(this.name);
+    this.requests.check(0, 0);
   }
 
   discard(offset: number, length: number): Promise<void> {
@@ -97,8 +98,7 @@ export class OverlayBackend implements BlockBackend {
   }
 
   async close(): Promise<void> {
-    this.isClosed = true;
-    await Promise.allSettled(this.inFlight);
+    await this.requests.close();
   }
 
   /**
@@ -110,10 +110,6 @@ export class OverlayBackend implements BlockBackend {
     fork.changed = this.changed.fork();
     fork.zeroed = new Set(this.zeroed);
     return fork;
-  }
-
-  private get name(): string {
-    return this.options.name ?? "overlay";
   }
 
   private isOwn(index: number): boolean {
@@ -151,22 +147,14 @@ export class OverlayBackend implements BlockBackend {
     }
   }
 
-  private async request<T>(
+  private request<T>(
     offset: number,
     length: number,
     isExclusive: boolean,
     job: () => Promise<T>,
   ): Promise<T> {
-    if (this.isClosed) throw closed(this.name);
-    checkRange(this.name, this.size, offset, length);
     const first = Math.floor(offset / CHUNK_BYTES);
     const end = Math.ceil((offset + length) / CHUNK_BYTES);
-    const running = this.locks.run(first, end, isExclusive, job);
-    this.inFlight.add(running);
-    try {
-      return await running;
-    } finally {
-      this.inFlight.delete(running);
-    }
+    return this.requests.run(offset, length, () => this.locks.run(first, end, isExclusive, job));
   }
 }

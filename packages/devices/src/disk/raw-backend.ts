@@ -2,37 +2,32 @@
  * A disk that is the bytes of a file. Zeros are only written where the file has other bytes, so that holes stay holes;
  * room that a host has given can't be given back by every host, so a discard does nothing.
  */
-import {
-  type BlockBackend,
-  checkRange,
-  closed,
-  type Extent,
-  isZero,
-  lengthOf,
-  readOnly,
-} from "./block-backend.js";
+import { type BlockBackend, type Extent, isZero, lengthOf, readOnly } from "./block-backend.js";
 import type { ImageFile } from "./image-file.js";
+import { Requests } from "./requests.js";
 
 /** Bytes of a file that are looked at in one step, or zeros that are written in one. */
 const STEP_BYTES = 1 << 20;
 
 /** A disk in a raw file. */
 export class RawBackend implements BlockBackend {
-  private isClosed = false;
-  private inFlight = new Set<Promise<unknown>>();
+  private readonly requests: Requests;
+  private closing: Promise<void> | undefined;
 
   /** @param file it is closed with the disk */
   constructor(
     private readonly file: ImageFile,
     readonly size: number = file.size,
-  ) {}
+  ) {
+    this.requests = new Requests(file.name, size);
+  }
 
   get isReadOnly(): boolean {
     return this.file.isReadOnly;
   }
 
   read(offset: number, buffers: readonly Uint8Array[]): Promise<void> {
-    return this.request(offset, lengthOf(buffers), () => this.file.read(offset, buffers));
+    return this.requests.run(offset, lengthOf(buffers), () => this.file.read(offset, buffers));
   }
 
   write(offset: number, buffers: readonly Uint8Array[]): Promise<void> {
@@ -40,7 +35,7 @@ export class RawBackend implements BlockBackend {
   }
 
   flush(): Promise<void> {
-    return this.request(0, 0, () => this.file.flush());
+    return this.requests.run(0, 0, () => this.file.flush());
   }
 
   discard(offset: number, length: number): Promise<void> {
@@ -65,16 +60,19 @@ export class RawBackend implements BlockBackend {
   }
 
   extent(offset: number, length: number): Promise<Extent> {
-    return this.request(offset, length, async () => {
+    return this.requests.run(offset, length, async () => {
       const isHole = (await this.file.isHole?.()) ?? false;
       return { length, kind: isHole ? "zero" : "data", depth: 0, fileOffset: offset };
     });
   }
 
-  async close(): Promise<void> {
-    if (this.isClosed) return;
-    this.isClosed = true;
-    await Promise.allSettled(this.inFlight);
+  close(): Promise<void> {
+    this.closing ??= this.finish();
+    return this.closing;
+  }
+
+  private async finish(): Promise<void> {
+    await this.requests.close();
     try {
       if (!this.isReadOnly) await this.file.flush();
     } finally {
@@ -84,18 +82,6 @@ export class RawBackend implements BlockBackend {
 
   private async change(offset: number, length: number, job: () => Promise<void>): Promise<void> {
     if (this.isReadOnly) throw readOnly(this.file.name);
-    return this.request(offset, length, job);
-  }
-
-  private async request<T>(offset: number, length: number, job: () => Promise<T>): Promise<T> {
-    if (this.isClosed) throw closed(this.file.name);
-    checkRange(this.file.name, this.size, offset, length);
-    const running = job();
-    this.inFlight.add(running);
-    try {
-      return await running;
-    } finally {
-      this.inFlight.delete(running);
-    }
+    return this.requests.run(offset, length, job);
   }
 }

@@ -6,18 +6,11 @@
  * only after its data has been written, and the mapping is on disk only after the data is (`Metadata.commit`): whatever
  * is killed, flushed data is there.
  */
-import {
-  type BlockBackend,
-  checkRange,
-  closed,
-  type Extent,
-  lengthOf,
-  readOnly,
-  sliceOf,
-} from "../block-backend.js";
+import { type BlockBackend, type Extent, lengthOf, readOnly, sliceOf } from "../block-backend.js";
 import type { ClusterCodecs } from "../cluster-codec.js";
 import { DiskError, damagedImage } from "../errors.js";
 import type { ImageFile } from "../image-file.js";
+import { Requests } from "../requests.js";
 import { inParallel, RangeLocks } from "../turns.js";
 import { checkQcow2 } from "./check.js";
 import { ClusterReader } from "./cluster-reader.js";
@@ -46,9 +39,8 @@ interface OwnExtent extends Omit<Extent, "kind" | "depth"> {
 
 /** An open image. */
 export class Qcow2Image implements BlockBackend {
-  private isClosed = false;
   private closing: Promise<void> | undefined;
-  private readonly inFlight = new Set<Promise<unknown>>();
+  private readonly requests: Requests;
   private readonly locks = new RangeLocks();
   private readonly clusterBytes: number;
   private readonly reader: ClusterReader;
@@ -64,6 +56,7 @@ export class Qcow2Image implements BlockBackend {
     codecs: ClusterCodecs | undefined,
   ) {
     this.clusterBytes = metadata.clusterBytes;
+    this.requests = new Requests(file.name, header.size);
     this.reader = new ClusterReader(file, header, backing, codecs);
     this.writer = new ClusterWriter(file, metadata, this.reader);
   }
@@ -133,7 +126,7 @@ export class Qcow2Image implements BlockBackend {
   }
 
   async flush(): Promise<void> {
-    await this.request(0, 0, async () => {
+    await this.requests.run(0, 0, async () => {
       if (this.isReadOnly) return;
       if (this.metadata.isChanged) await this.metadata.turn(() => this.metadata.commit());
       else await this.file.flush();
@@ -180,7 +173,7 @@ export class Qcow2Image implements BlockBackend {
 
   /** What is at `offset` in this image, whatever is below, and for how far (at most `length` bytes). */
   private ownExtent(offset: number, length: number): Promise<OwnExtent> {
-    return this.request(offset, length, async () => {
+    return this.requests.run(offset, length, async () => {
       const first = Math.floor(offset / this.clusterBytes);
       const { perTable } = this.metadata.mapping;
       const tableEnd = (this.metadata.mapping.l1IndexOf(first) + 1) * perTable;
@@ -224,13 +217,12 @@ export class Qcow2Image implements BlockBackend {
   }
 
   close(): Promise<void> {
-    this.isClosed = true;
     this.closing ??= this.finish();
     return this.closing;
   }
 
   private async finish(): Promise<void> {
-    await Promise.allSettled(this.inFlight);
+    await this.requests.close();
     try {
       if (!this.isReadOnly) {
         await this.metadata.turn(async () => {
@@ -291,7 +283,7 @@ export class Qcow2Image implements BlockBackend {
     length: number,
     job: (start: number, length: number, done: number) => Promise<void>,
   ): Promise<void> {
-    return this.request(offset, length, async () => {
+    return this.requests.run(offset, length, async () => {
       for (let done = 0; done < length; ) {
         const start = offset + done;
         const step = Math.min(length - done, STEP_BYTES - (start % STEP_BYTES));
@@ -299,17 +291,5 @@ export class Qcow2Image implements BlockBackend {
         done += step;
       }
     });
-  }
-
-  private async request<T>(offset: number, length: number, job: () => Promise<T>): Promise<T> {
-    if (this.isClosed) throw closed(this.file.name);
-    checkRange(this.file.name, this.size, offset, length);
-    const running = job();
-    this.inFlight.add(running);
-    try {
-      return await running;
-    } finally {
-      this.inFlight.delete(running);
-    }
   }
 }
