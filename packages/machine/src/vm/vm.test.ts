@@ -5,9 +5,8 @@ import { type CpuGate, Vm } from "./vm.js";
 
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
-it("an idle VM that is woken for nothing asks for no core; one that has something to do asks for one", async () => {
-  let ready = false;
-  let ran = 0;
+/** A gate that grants at once and notes what it was asked. */
+function grantingGate(): { readonly asked: string[]; readonly gate: CpuGate } {
   const asked: string[] = [];
   const gate: CpuGate = {
     async acquire() {
@@ -17,6 +16,13 @@ it("an idle VM that is woken for nothing asks for no core; one that has somethin
     release: (wish) => asked.push(wish),
     cancel: () => {},
   };
+  return { asked, gate };
+}
+
+it("an idle VM that is woken for nothing asks for no core; one that has something to do asks for one", async () => {
+  let ready = false;
+  let ran = 0;
+  const { asked, gate } = grantingGate();
   const hart = {
     run: () => {
       ran++;
@@ -124,15 +130,7 @@ describe("a VM whose output is not taken", () => {
   /** A hart that prints in each slice, and is held after the third. */
   function flood() {
     let ran = 0;
-    const asked: string[] = [];
-    const gate: CpuGate = {
-      async acquire() {
-        asked.push("acquire");
-      },
-      mayContinue: () => true,
-      release: (wish) => asked.push(wish),
-      cancel: () => {},
-    };
+    const { asked, gate } = grantingGate();
     const hart = {
       run: () => {
         if (++ran % 3 === 0) vm.hold();
