@@ -67,8 +67,8 @@ export async function act(surroundings: ClientSurroundings, id: number, chance: 
   const target = () => chance.of([...cast.workers, ...cast.workers, ...copies, ...cast.hostile]);
   const actions: Readonly<Record<string, () => Promise<unknown>>> = {
     async exec() {
-      const { status } = await client.exec(chance.of(cast.workers), "burn 1", 60_000);
-      if (status !== 0) throw new Error(`burn ended with status ${status}`);
+      const { status, output } = await client.exec(chance.of(cast.workers), "burn 1", 60_000);
+      if (status !== 0) throw new Error(`burn ended with status ${status}: ${JSON.stringify(output)}`);
     },
     async clone() {
       if (copies.length >= 3) return;

@@ -30,3 +30,34 @@ it("let others have their turn while a client reads as fast as parts are made", 
   expect(written).toHaveLength(21);
   expect(turns).toBeGreaterThanOrEqual(4);
 });
+
+it("make one of many long answers in a turn, so that a short one does not wait for all of them", async () => {
+  let [made, ended, mostInATurn] = [0, 0, 0];
+  const answers = Array.from({ length: 30 }, () => {
+    const response = {
+      destroyed: false,
+      socket: null,
+      writeHead() {},
+      write: () => true,
+      end: () => ended++,
+    };
+    function* parts() {
+      for (let number = 0; number < 5; number++) {
+        const end = performance.now() + 6;
+        while (performance.now() < end);
+        made++;
+        yield "part";
+      }
+    }
+    return sendParts(response as unknown as ServerResponse, parts(), "text/plain");
+  });
+  while (ended < answers.length) {
+    const before = made;
+    await nextTurn();
+    mostInATurn = Math.max(mostInATurn, made - before);
+  }
+  await Promise.all(answers);
+  expect(made).toBe(150);
+  // Two parts fill a turn; this loop's own immediate may stand on either side of it.
+  expect(mostInATurn).toBeLessThanOrEqual(4);
+});

@@ -3,12 +3,11 @@
  * are read, and a connection that takes nothing for a while is cut off.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { setImmediate as nextTurn } from "node:timers/promises";
 import { fileErrorReason } from "../../files/file-reason.js";
 import { HyperfileError, problemLine } from "../../hyperfile/types.js";
 import { RequestError } from "./routes.js";
 
-/** Milliseconds that making an answer may take before others have their turn. */
+/** Milliseconds of one turn of the event loop that the long answers of all clients may take. */
 const TURN_MS = 10;
 /** Milliseconds in which a client must take something of an answer. */
 const STALL_MS = 30_000;
@@ -72,9 +71,27 @@ export function send(response: ServerResponse, status: number, body: string | Bu
   response.end(body);
 }
 
+/** Long answers that stand in line for a turn. */
+const line: (() => void)[] = [];
+
 /**
- * Sends an answer part by part, each when the client has room for it. A client that reads as fast as parts are made does
- * not keep others waiting: between turns whatever else has come is done.
+ * Waits until it is this answer's turn. In one turn of the event loop one answer is made and no second one, however many
+ * there are: whatever else has come waits for no more than that.
+ */
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => {
+    if (line.push(resolve) === 1) setImmediate(serveLine);
+  });
+}
+
+function serveLine(): void {
+  line.shift()!();
+  if (line.length > 0) setImmediate(serveLine);
+}
+
+/**
+ * Sends an answer part by part, each when the client has room for it. Clients that read as fast as parts are made, and
+ * clients that ask for many answers at once, do not keep others waiting.
  */
 export async function sendParts(
   response: ServerResponse,
@@ -83,11 +100,13 @@ export async function sendParts(
 ): Promise<void> {
   response.writeHead(200, { "content-type": type });
   cutOffWhenStalled(response);
+  await nextTurn();
   let turnEnds = performance.now() + TURN_MS;
   for await (const part of parts) {
     if (response.destroyed) return;
-    if (!response.write(part)) await roomIn(response);
-    if (performance.now() < turnEnds) continue;
+    const hasRoom = response.write(part);
+    if (hasRoom && performance.now() < turnEnds) continue;
+    if (!hasRoom) await roomIn(response);
     await nextTurn();
     turnEnds = performance.now() + TURN_MS;
   }

@@ -66,7 +66,7 @@ const HUNG_MS = 10_000;
 /** Milliseconds between two looks at whether those have been told to stop as well. */
 const LOOK_MS = 250;
 /** Milliseconds that a report waits for a VM's figures. */
-const FIGURES_MS = 250;
+const FIGURES_MS = 100;
 
 /** A VM's stay in a thread. */
 interface Life {
