@@ -1,9 +1,12 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { MemoryBackend } from "../src/disk/index.js";
 import type { DeviceState } from "../src/ports.js";
+import { virtioBlock } from "../src/virtio/block/block.js";
 import { virtioConsole } from "../src/virtio/console.js";
 import type { VirtioDevice, VirtioHost, VirtioRequest } from "../src/virtio/device.js";
 import { virtioRng } from "../src/virtio/rng.js";
+import { turn } from "./block-driver.js";
 import { FakeConsole } from "./fakes.js";
 import { FLAG_WRITE, FlatMemory, MockDriver, type MockQueue, writeDescriptor } from "./mock-driver.js";
 
@@ -18,9 +21,12 @@ const STEP_WORK = 40_000;
 interface Device {
   readonly name: string;
   readonly queues: number;
+  /** Bytes that a request by the book has the device read; it then writes one, or more. */
+  readonly readable?: number;
   readonly make: () => {
     virtio: VirtioDevice;
-    input: (bytes: Uint8Array) => void;
+    /** Gives the device something to do, and waits until it has done it. */
+    input: (bytes: Uint8Array) => void | Promise<void>;
   };
 }
 
@@ -75,13 +81,22 @@ const devices: readonly Device[] = [
     queues: 2,
     make: () => {
       const console = virtioConsole({ backend: new FakeConsole() });
-      return { virtio: console.device, input: (bytes) => console.receive(bytes) };
+      return { virtio: console.device, input: (bytes) => void console.receive(bytes) };
     },
   },
   {
     name: "rng",
     queues: 1,
     make: () => ({ virtio: virtioRng({ entropy: (bytes) => bytes.fill(0x5a) }), input: () => {} }),
+  },
+  {
+    name: "block",
+    queues: 2,
+    readable: 16,
+    make: () => ({
+      virtio: virtioBlock({ disk: new MemoryBackend(0x10000), queues: 2 }).device,
+      input: () => turn(),
+    }),
   },
 ];
 
@@ -131,7 +146,11 @@ const registerAccess = fc.record({
 });
 type Step = typeof step extends fc.Arbitrary<infer T> ? T : never;
 
-function take(driver: MockDriver, input: (bytes: Uint8Array) => void, action: Step): void {
+async function take(
+  driver: MockDriver,
+  input: (bytes: Uint8Array) => void | Promise<void>,
+  action: Step,
+): Promise<void> {
   const queue = (index: number): MockQueue => driver.queues[index % driver.queues.length]!;
   switch (action.kind) {
     case "descriptor":
@@ -150,7 +169,7 @@ function take(driver: MockDriver, input: (bytes: Uint8Array) => void, action: St
       driver.kick(action.queue);
       break;
     case "input":
-      input(action.bytes);
+      await input(action.bytes);
       break;
     default:
       driver.memory.bytes[action.at] = action.value;
@@ -158,20 +177,28 @@ function take(driver: MockDriver, input: (bytes: Uint8Array) => void, action: St
 }
 
 /** After a reset by its driver the device serves a request by the book. */
-function expectService(driver: MockDriver, device: Device, input: (bytes: Uint8Array) => void): void {
+async function expectService(
+  driver: MockDriver,
+  device: Device,
+  input: (bytes: Uint8Array) => void | Promise<void>,
+): Promise<void> {
   driver.start(Array(device.queues).fill(SIZE));
   const queue = driver.queues[0]!;
-  const head = queue.chain([{ gpa: TABLE, length: 16, write: true }]);
-  input(Uint8Array.of(1));
+  const { readable = 0 } = device;
+  const head = queue.chain([
+    ...(readable === 0 ? [] : [{ gpa: TABLE, length: readable }]),
+    { gpa: TABLE + readable, length: 16, write: true },
+  ]);
+  await input(Uint8Array.of(1));
   driver.kick(0);
-  input(Uint8Array.of(1));
+  await input(Uint8Array.of(1));
   expect(queue.takeUsed()).toEqual([{ head, length: expect.any(Number) }]);
   expect(driver.status).toBe(15);
 }
 
-test.each(devices)("$name: a virtqueue never reaches outside its memory and never wedges", (device) => {
-  fc.assert(
-    fc.property(fc.array(step, { minLength: 1, maxLength: 60 }), (steps) => {
+test.each(devices)("$name: a virtqueue never reaches outside its memory and never wedges", async (device) => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 60 }), async (steps) => {
       const { virtio, input } = device.make();
       const memory = new FlatMemory(BASE, RAM);
       const driver = new MockDriver(virtio, memory);
@@ -188,32 +215,32 @@ test.each(devices)("$name: a virtqueue never reaches outside its memory and neve
       for (const action of steps) {
         const before = memory.accesses;
         memory.writes.length = 0;
-        take(driver, input, action);
+        await take(driver, input, action);
         expect(memory.accesses - before).toBeLessThan(STEP_WORK);
         for (const { gpa, length } of memory.writes) {
           expect(allowed.some(({ from, to }) => gpa >= from && gpa + length <= to)).toBe(true);
         }
       }
       memory.onRead = () => {};
-      expectService(driver, device, input);
+      await expectService(driver, device, input);
     }),
     { numRuns: 400 },
   );
 });
 
-test.each(devices)("$name: no sequence of register accesses breaks the transport", (device) => {
-  fc.assert(
-    fc.property(
+test.each(devices)("$name: no sequence of register accesses breaks the transport", async (device) => {
+  await fc.assert(
+    fc.asyncProperty(
       fc.array(fc.oneof(registerAccess, step), { minLength: 1, maxLength: 60 }),
       fc.boolean(),
-      (steps, up) => {
+      async (steps, up) => {
         const { virtio, input } = device.make();
         const driver = new MockDriver(virtio, new FlatMemory(BASE, RAM));
         driver.start(Array(device.queues).fill(SIZE));
         if (!up) driver.set(0x70, 0);
         for (const action of steps) {
           const before = driver.memory.accesses;
-          if (action.kind !== "register") take(driver, input, action);
+          if (action.kind !== "register") await take(driver, input, action);
           else if (action.write) driver.device.write(action.offset, action.size, action.value);
           else {
             const value = driver.device.read(action.offset, action.size);
@@ -222,12 +249,12 @@ test.each(devices)("$name: no sequence of register accesses breaks the transport
           expect(driver.memory.accesses - before).toBeLessThan(STEP_WORK);
           expect(driver.irq.level).toBe(driver.get(0x60) !== 0);
         }
-        input(new Uint8Array(0));
+        await input(new Uint8Array(0));
         const saved = structuredClone(driver.device.save());
         const copy = new MockDriver(device.make().virtio, driver.memory);
         copy.device.restore(saved);
         expect(copy.device.save()).toEqual(saved);
-        expectService(driver, device, input);
+        await expectService(driver, device, input);
       },
     ),
     { numRuns: 400 },

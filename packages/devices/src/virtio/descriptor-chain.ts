@@ -54,7 +54,7 @@ export class DescriptorChain {
     this.held = false;
   }
 
-  /** Bytes that `write` has stored so far: the length to report in the used ring. */
+  /** Bytes that `write` has stored so far, and `skip` left out: the length to report in the used ring without the latter. */
   get written(): number {
     return this.sink.done;
   }
@@ -75,6 +75,16 @@ export class DescriptorChain {
   /** Stores bytes into the driver's buffers, after those already stored; returns how many found room. */
   write(source: Uint8Array): number {
     return this.move(this.sink, source, (gpa, part) => this.memory.write(gpa, part));
+  }
+
+  /** Leaves the next bytes of the driver's buffers as they are: `write` goes on behind them. */
+  skip(length: number): void {
+    for (let left = length; left > 0; ) {
+      const next = this.sink.next(left);
+      if (next === undefined) return;
+      this.sink.advance(next.length);
+      left -= next.length;
+    }
   }
 
   private move(
