@@ -4,14 +4,18 @@
 // - they run in Node, and print what the documents say;
 // - bundled for a browser they ask for no module of Node's, and print the same in a context that has only what browsers
 //   have, with the tier `wasm` also where `eval` is forbidden;
+// - a machine with a device of a user's own on the board is saved to a file by one process and finished by another, and
+//   cloned;
+// - Debian boots from the lines of the machine's README to its shell, where its files are in the user's cache;
 // - bundles of what a user may want are measured, and hold nothing of a CPU that is not in them.
 // Nothing is fetched: the dependencies come from the workspace. The packages must have been built (`npm run build`).
-import { execFile } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import {
   cpSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   realpathSync,
   rmSync,
@@ -19,8 +23,8 @@ import {
 } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
-import { basename, join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { basename, dirname, join } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { promisify } from "node:util";
 import { createContext, runInContext } from "node:vm";
 import { gzipSync } from "node:zlib";
@@ -29,8 +33,6 @@ import { blocksOf, GUIDE, outputsOf, programOf, readmes } from "./guide.mjs";
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const fromRoot = createRequire(join(root, "package.json"));
 const packages = ["decoder", "jit", "devices", "machine"];
-/** What they need from elsewhere, by the package that has it. */
-const dependencies = { jit: "acorn", machine: "@bokuweb/zstd-wasm" };
 const npm = process.platform === "win32" ? "npm.cmd" : "npm";
 /** Names that stand in the tables and the hart of RISC-V only. */
 const riscvNames = /amoadd|sfence|mstatus|medeleg/;
@@ -57,6 +59,14 @@ const bundles = {
   "a RISC-V machine": { imports: { "@hyperfile/machine": ["riscvVirt"] }, riscv: true },
 };
 
+/** What the check of types is told of Node: the packages need none of its types. */
+const PROCESS = `declare const process: {
+  readonly stdin: { setRawMode?(on: boolean): void; on(event: "data", listener: (typed: Uint8Array) => void): void };
+  readonly stdout: { write(bytes: Uint8Array): void };
+  exit(): void;
+};`;
+/** Most time for Debian's boot, on a computer that has much else to do. */
+const BOOT_MILLISECONDS = 300_000;
 /** A program that uses the tier `wasm` only. */
 const WITHOUT_EVAL = "packages/jit/README.md";
 
@@ -69,27 +79,45 @@ async function run(command, args, cwd) {
   }
 }
 
+const manifestOf = (source) => JSON.parse(readFileSync(join(source, "package.json"), "utf8"));
+
+/** Folders of what a package needs from elsewhere, and of what that needs in turn, each once. */
+function dependenciesOf(source, found = new Set()) {
+  for (const name of Object.keys(manifestOf(source).dependencies ?? {})) {
+    if (name.startsWith("@hyperfile/")) continue;
+    let folder = source;
+    while (!existsSync(join(folder, "node_modules", name)) && folder !== dirname(folder))
+      folder = dirname(folder);
+    const other = realpathSync(join(folder, "node_modules", name));
+    if (found.has(other)) continue;
+    found.add(other);
+    dependenciesOf(other, found);
+  }
+  return found;
+}
+
 /** The tarball of a package, made by `npm pack` from a copy without scripts, since the package is built. */
 async function pack(source, folder) {
-  const manifest = JSON.parse(readFileSync(join(source, "package.json"), "utf8"));
-  if (!existsSync(join(source, manifest.types ?? manifest.exports["."].types)))
+  const { scripts: _, ...manifest } = manifestOf(source);
+  const isOurs = manifest.name.startsWith("@hyperfile/");
+  if (isOurs && !existsSync(join(source, manifest.exports["."].types)))
     throw new Error(`${manifest.name} is not built: run npm run build`);
-  const { scripts: _, ...published } = manifest;
   const copy = join(folder, "copies", basename(source));
   mkdirSync(copy, { recursive: true });
-  for (const file of ["README.md", "LICENSE", ...(manifest.files ?? ["dist"])])
-    if (existsSync(join(source, file))) cpSync(join(source, file), join(copy, file), { recursive: true });
-  writeFileSync(join(copy, "package.json"), JSON.stringify(published));
+  // Lists of others have patterns in them: theirs was packed once, and all of it belongs there.
+  const files = isOurs ? ["README.md", "LICENSE", ...manifest.files] : readdirSync(source);
+  for (const file of files.filter((file) => file !== "node_modules" && existsSync(join(source, file))))
+    cpSync(join(source, file), join(copy, file), { recursive: true });
+  writeFileSync(join(copy, "package.json"), JSON.stringify(manifest));
   const [{ filename }] = JSON.parse(await run(npm, ["pack", "--json", "--pack-destination", folder], copy));
   return join(folder, filename);
 }
 
 /** A clean folder in which the packages are installed from their tarballs. */
 async function install(folder) {
-  const others = Object.entries(dependencies).map(([name, other]) =>
-    realpathSync(join(root, "packages", name, "node_modules", other)),
-  );
-  const sources = [...packages.map((name) => join(root, "packages", name)), ...others];
+  const own = packages.map((name) => join(root, "packages", name));
+  const others = new Set(own.flatMap((source) => [...dependenciesOf(source)]));
+  const sources = [...own, ...others];
   const tarballs = await Promise.all(sources.map((source) => pack(source, folder)));
   const clean = join(folder, "clean");
   mkdirSync(clean);
@@ -179,6 +207,48 @@ function expectOutputs({ document, blocks }, printed, where) {
   });
 }
 
+/** A device of a user's own, in a machine that is saved, restored in another process, and cloned. */
+async function checkOwnDevice(clean, folder) {
+  const program = join(clean, "own-device.mjs");
+  cpSync(join(root, "examples/own-cpu/own-device.mjs"), program);
+  const file = join(folder, "own-device.snapshot");
+  const runIt = (command) => run(process.execPath, [program, command, file], clean);
+  const printed = `${await runIt("save")}${await runIt("restore")}`;
+  const done = Number(/^original stopped instructions (\d+)$/m.exec(printed)?.[1]);
+  const rest = `off 2001 ${2000 - done}\n`;
+  if (!(done > 1000) || printed !== `original stopped instructions ${done}\nclone ${rest}restored ${rest}`)
+    throw new Error(`the device of a user's own did not survive:\n${printed}`);
+}
+
+/** The lines of the machine's README that boot Debian: types, and a shell where its files are in the cache. */
+async function checkDebian(clean) {
+  const readme = readFileSync(join(root, "packages/machine/README.md"), "utf8");
+  const [, code] = /## Debian\n\n```js\n([\s\S]*?)```/.exec(readme);
+  writeFileSync(join(clean, "debian.ts"), `${PROCESS}\n${code}`);
+  await checkTypes(clean, ["debian.ts"]);
+  const { readPrepared, userCacheFolder } = await import(
+    pathToFileURL(join(clean, "node_modules/@hyperfile/machine/dist/debian.js"))
+  );
+  if ((await readPrepared(join(userCacheFolder(), "debian-trixie-riscv64"), () => false)) === undefined)
+    return false;
+  const child = spawn(process.execPath, [join(clean, "debian.js")], {
+    stdio: ["pipe", "pipe", "inherit"],
+    timeout: BOOT_MILLISECONDS,
+  });
+  let printed = "";
+  let isAsked = false;
+  child.stdout.setEncoding("utf8").on("data", (text) => {
+    printed += text;
+    if (isAsked || !printed.includes(":~# ")) return;
+    isAsked = true;
+    child.stdin.write("uname -m; exit\n");
+  });
+  const status = await new Promise((resolve) => child.on("close", resolve));
+  if (status !== 0 || !/^riscv64\r?$/m.test(printed))
+    throw new Error(`Debian ended with status ${status}:\n${printed}`);
+  return true;
+}
+
 /**
  * Does it all; throws an Error that says what did not work.
  * @returns bytes of tarballs and bundles, by name
@@ -216,6 +286,13 @@ export async function packCheck(report = () => {}) {
       if (document === GUIDE) sizes.bundles["the guide's program"] = sizeOf(code);
       report(`${document}: prints what it says in Node ${process.versions.node} and bundled for a browser`);
     }
+
+    await checkOwnDevice(clean, folder);
+    report("a device of one's own: saved to a file, finished by another process; cloned");
+    const booted = await checkDebian(clean);
+    report(
+      `Debian in ten lines: ${booted ? "boots to its shell" : "types only, since it is not in the cache"}`,
+    );
 
     for (const [name, { imports, riscv = false }] of Object.entries(bundles)) {
       const code = await bundle(clean, name, importsOf(imports));

@@ -3,6 +3,7 @@ import { defineConfig } from "tsup";
 export default defineConfig({
   entry: {
     index: "src/index.ts",
+    debian: "src/debian/index.ts",
     debug: "src/debug/index.ts",
     guests: "src/guests.ts",
     snapshot: "src/snapshot/index.ts",

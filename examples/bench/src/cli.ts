@@ -1,9 +1,9 @@
 /** What the suite takes from the `hyperfile` program: its command line, and where it keeps Debian's files. */
 import { createRequire } from "node:module";
 import { join } from "node:path";
-import { userCacheFolder } from "../../cli/src/debian/cache.js";
+import { userCacheFolder } from "@hyperfile/machine/debian";
 
-export { initReachedText } from "../../cli/src/debian/init-script.js";
+export { initReachedText } from "@hyperfile/machine/debian";
 
 /** Arguments for Node that run the `hyperfile` program. */
 export const hyperfileProgram = (): string =>

@@ -3,7 +3,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type Tier, tiers } from "@hyperfile/jit";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
-import { showProgress } from "../../cli/src/debian/progress.js";
+import { showProgress } from "../../cli/src/progress.js";
 import { type BootRuns, runBoot } from "./boot.js";
 import { type DebianRuns, runDebian } from "./debian/debian.js";
 import { type Engine, earlierProgram, selectEngines } from "./engines.js";

@@ -10,13 +10,6 @@ export type CliErrorCode =
   | "E_STATS"
   | "E_DUMP"
   | "E_PROFILE"
-  | "E_CACHE"
-  | "E_NO_APT"
-  | "E_NO_DEBIAN_SOURCE"
-  | "E_NETWORK"
-  | "E_APT"
-  | "E_PACKAGE_NOT_FOUND"
-  | "E_PACKAGE_FORMAT"
   | "E_GUEST_NOT_FOUND"
   | "E_GDB"
   | "E_DAEMON"
@@ -32,21 +25,6 @@ export class CliError extends Error {
     this.name = "CliError";
     this.code = code;
   }
-}
-
-/** Errors of this kind mean that Debian can't be had on this host, which leaves the embedded guest. */
-const debianCodes: ReadonlySet<string> = new Set([
-  "E_NO_APT",
-  "E_NO_DEBIAN_SOURCE",
-  "E_NETWORK",
-  "E_APT",
-  "E_PACKAGE_NOT_FOUND",
-  "E_PACKAGE_FORMAT",
-]);
-
-/** Whether `error` says that apt or Debian can't be had here, so that another guest has to do. */
-export function meansDebianIsUnavailable(error: unknown): error is CliError {
-  return error instanceof CliError && debianCodes.has(error.code);
 }
 
 /**

@@ -1,10 +1,9 @@
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { DebianError, type DebianGuest } from "@hyperfile/machine/debian";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { FakeInput, FakeMachine, FakeOutput } from "../test/streams.js";
-import type { DebianGuest } from "./debian/guest.js";
-import { CliError } from "./errors.js";
 import type { MachineEnd } from "./machine-types.js";
 import { type ProgramSurroundings, runProgram } from "./program.js";
 
@@ -193,7 +192,7 @@ describe("start", () => {
 
   it("says in one line why Debian can't be had", async () => {
     const { errors } = await hyperfile(["start"], { kind: "off", status: 0 }, async () => {
-      throw new CliError("E_NO_APT", "no apt on this host");
+      throw new DebianError("E_NO_APT", "no apt on this host");
     });
     expect(errors.split("\n")[0]).toBe(
       "hyperfile: no Debian guest (no apt on this host); starting the embedded one",
@@ -202,7 +201,7 @@ describe("start", () => {
 
   it("fails when the cache can't be written", async () => {
     const { status, errors, options } = await hyperfile(["start"], undefined, async () => {
-      throw new CliError("E_CACHE", "can't write the cache folder /x: permission denied");
+      throw new DebianError("E_CACHE", "can't write the cache folder /x: permission denied");
     });
     expect(status).toBe(1);
     expect(errors).toBe("hyperfile: can't write the cache folder /x: permission denied\n");

@@ -5,19 +5,18 @@
 import { mkdtemp, readFile, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { prepareDebianGuest } from "@hyperfile/machine/debian";
 import { expect, it } from "vitest";
-import { prepareDebianGuest } from "../src/debian/guest.js";
-import { silentProgress } from "../src/debian/progress.js";
 
 it("fetches Debian's kernel once", async () => {
   const cacheFolder = await mkdtemp(join(tmpdir(), "hyperfile-"));
   try {
-    const first = await prepareDebianGuest({ progress: silentProgress, cacheFolder });
+    const first = await prepareDebianGuest({ cacheFolder });
     expect(first).toMatchObject({ cached: false, release: expect.stringMatching(/^6\.12\..*-riscv64$/) });
     // The header of a RISC-V Image has the magic "RSC\x05" at byte 56 (Documentation/arch/riscv/boot-image-header.rst).
     expect((await readFile(first.kernel)).toString("latin1", 56, 60)).toBe("RSC\x05");
     expect((await stat(first.initrd)).size).toBeGreaterThan(4e6);
-    const second = await prepareDebianGuest({ progress: silentProgress, cacheFolder, verify: true });
+    const second = await prepareDebianGuest({ cacheFolder, verify: true });
     expect(second).toEqual({ ...first, cached: true });
   } finally {
     await rm(cacheFolder, { recursive: true });

@@ -2,8 +2,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Progress } from "../../../cli/src/debian/progress.js";
-import { meansDebianIsUnavailable } from "../../../cli/src/errors.js";
+import { meansDebianIsUnavailable, type Progress } from "@hyperfile/machine/debian";
 import { v86Engine, writeImage } from "../engines.js";
 import { median } from "../statistics.js";
 import { readImage, withIterations } from "../suite.js";

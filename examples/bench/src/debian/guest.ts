@@ -7,16 +7,19 @@ import { createHash, generateKeyPairSync } from "node:crypto";
 import { mkdir, readFile, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { type InitramfsEntry, packInitramfs } from "@hyperfile/devices/image";
-import { hostDebianArchive, openApt } from "../../../cli/src/debian/apt.js";
 import {
+  hostDebianArchive,
+  openApt,
+  type PackageFile,
+  type PackageLink,
+  type Progress,
+  prepareDebianGuest,
+  readPackage,
   readPrepared,
   replaceFolder,
   userCacheFolder,
   writePrepared,
-} from "../../../cli/src/debian/cache.js";
-import { type PackageFile, type PackageLink, readPackage } from "../../../cli/src/debian/deb.js";
-import { prepareDebianGuest } from "../../../cli/src/debian/guest.js";
-import type { Progress } from "../../../cli/src/debian/progress.js";
+} from "@hyperfile/machine/debian";
 import { benchFolder, withIterations } from "../suite.js";
 import { initScript, workloadScripts } from "./init-script.js";
 import { sampleText } from "./sample-text.js";
@@ -176,7 +179,7 @@ export async function workArchive(inputs: Inputs): Promise<Uint8Array> {
 
 /**
  * Prepares the guest with the programs of a Debian suite.
- * @throws CliError for which `meansDebianIsUnavailable` holds where Debian can't be had
+ * @throws DebianError for which `meansDebianIsUnavailable` holds where Debian can't be had
  */
 export async function prepareBenchGuest(suite: string, progress: Progress): Promise<BenchGuest> {
   const { kernel } = await prepareDebianGuest({ progress });

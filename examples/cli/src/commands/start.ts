@@ -1,10 +1,9 @@
 /** `hyperfile start`: Debian, or where that can't be had the embedded guest. */
-import type { DebianGuest, DebianGuestOptions } from "../debian/guest.js";
-import { readyForInputText } from "../debian/init-script.js";
-import { showProgress } from "../debian/progress.js";
+import type { DebianGuest, DebianGuestOptions } from "@hyperfile/machine/debian";
 import { readEmbeddedGuest } from "../embedded-guest.js";
-import { errorLine, meansDebianIsUnavailable } from "../errors.js";
+import { errorLine } from "../errors.js";
 import type { MachineModule, MachineOptions } from "../machine-types.js";
+import { showProgress } from "../progress.js";
 import { isInteractive, runSession, type Streams } from "../session.js";
 import { readNamedFile } from "./options.js";
 import { type MachineFlags, machineOptionsOf, sessionOptionsOf } from "./run.js";
@@ -29,21 +28,8 @@ export interface StartSurroundings {
   progressOutput?: { isTTY?: boolean | undefined; columns?: number | undefined };
 }
 
-/**
- * The kernel command line of the Debian guest.
- * @param interactive whether a terminal is at the other end; else the guest reads commands from a pipe
- */
-export function debianCommandLine(
-  interactive: boolean,
-  size: { columns?: number | undefined; rows?: number | undefined },
-  extra: string | undefined,
-): string {
-  const words = ["console=ttyS0"];
-  if (!interactive) words.push("quiet", "hyperfile.input=pipe");
-  else if (size.columns && size.rows) words.push(`hyperfile.size=${size.columns}x${size.rows}`);
-  if (extra) words.push(extra);
-  return words.join(" ");
-}
+/** Loaded where it is used: every other command starts faster without it. */
+const debianModule = () => import("@hyperfile/machine/debian");
 
 /**
  * Boots Debian or the embedded guest; gives the exit status.
@@ -57,10 +43,14 @@ export async function start(
   const interactive = isInteractive(streams, flags.tty);
   const debian = flags.embedded ? undefined : await debianOrReason(flags, surroundings, streams);
   const options: Omit<MachineOptions, "console"> = { ...machineOptionsOf(flags), xlen: 64 };
+  let holdInputUntil: string | undefined;
   if (debian) {
+    const { debianCommandLine, readyForInputText } = await debianModule();
+    const { columns, rows } = streams.output;
     options.kernel = await readNamedFile("kernel", debian.kernel);
     options.initrd = await readNamedFile("initrd", debian.initrd);
-    options.append = debianCommandLine(interactive, streams.output, flags.append);
+    options.append = debianCommandLine({ piped: !interactive, columns, rows, append: flags.append });
+    if (!interactive) holdInputUntil = readyForInputText;
   } else {
     options.kernel = await readEmbeddedGuest();
   }
@@ -68,10 +58,7 @@ export async function start(
   return runSession(
     createMachine,
     options,
-    {
-      ...sessionOptionsOf(flags, options.kernel.name),
-      holdInputUntil: debian && !interactive ? readyForInputText : undefined,
-    },
+    { ...sessionOptionsOf(flags, options.kernel.name), holdInputUntil },
     streams,
   );
 }
@@ -82,7 +69,8 @@ async function debianOrReason(
   surroundings: StartSurroundings,
   streams: Streams,
 ): Promise<DebianGuest | undefined> {
-  const prepare = surroundings.prepare ?? (await import("../debian/guest.js")).prepareDebianGuest;
+  const { meansDebianIsUnavailable, prepareDebianGuest } = await debianModule();
+  const prepare = surroundings.prepare ?? prepareDebianGuest;
   try {
     return await prepare({
       progress: showProgress({ ...surroundings.progressOutput, write: (text) => streams.error(text) }),

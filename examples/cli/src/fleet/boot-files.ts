@@ -4,13 +4,9 @@ import type { VmSpec } from "@hyperfile/broker";
 import type { BootImages } from "@hyperfile/machine";
 import { isaWidths, readNamedFile } from "../commands/options.js";
 import { elfWidth } from "../commands/run.js";
-import { prepareDebianGuest } from "../debian/guest.js";
 import { readEmbeddedGuest } from "../embedded-guest.js";
 import { CliError } from "../errors.js";
 import type { NamedBytes } from "../machine-types.js";
-
-/** The daemon has no terminal to show progress on. */
-const silent = { begin() {}, update() {}, end() {} };
 
 /** The files of one VM. */
 export interface BootFiles {
@@ -26,7 +22,7 @@ export interface BootFiles {
 export async function readBootFiles(spec: VmSpec, folder: string): Promise<BootFiles> {
   const { boot } = spec;
   const read = (what: string, file: string) => readNamedFile(what, resolve(folder, file));
-  const [kernel, builtinInitrd] = await kernelOf(spec, folder);
+  const [kernel, builtinInitrd, append] = await kernelOf(spec, folder);
   const initrd = boot.initrd === undefined ? builtinInitrd : await read("initrd", boot.initrd);
   const firmware = boot.firmware === undefined ? undefined : await read("firmware", boot.firmware);
   const program = boot.program === undefined ? undefined : await read("program", boot.program);
@@ -39,12 +35,10 @@ export async function readBootFiles(spec: VmSpec, folder: string): Promise<BootF
       `VM ${spec.name}: ${main!.name} is a ${declared}-bit program, but isa says ${asked} bits`,
     );
   }
-  const builtin = boot.kernel !== undefined && "builtin" in boot.kernel ? boot.kernel.builtin : undefined;
-  const append = [builtin === "debian" ? debianWords(spec) : "", boot.append].filter((part) => part !== "");
   return {
     xlen: asked ?? declared ?? 64,
     images: {
-      append: append.join(" "),
+      append,
       ...(kernel === undefined ? {} : { kernel }),
       ...(initrd === undefined ? {} : { initrd }),
       ...(firmware === undefined ? {} : { firmware }),
@@ -53,18 +47,17 @@ export async function readBootFiles(spec: VmSpec, folder: string): Promise<BootF
   };
 }
 
-/** The command line of Debian's kernel: a serial line can't convey its size, so that its init script is told. */
-const debianWords = ({ console: { columns, rows } }: VmSpec): string =>
-  `console=ttyS0 hyperfile.size=${columns}x${rows}`;
-
+/** The kernel, the initial file system that comes with it, and the command line. */
 async function kernelOf(
-  { boot }: VmSpec,
+  { boot, console: { columns, rows } }: VmSpec,
   folder: string,
-): Promise<[kernel: NamedBytes | undefined, initrd: NamedBytes | undefined]> {
-  const { kernel } = boot;
-  if (kernel === undefined) return [undefined, undefined];
-  if ("file" in kernel) return [await readNamedFile("kernel", resolve(folder, kernel.file)), undefined];
-  if (kernel.builtin === "embedded") return [await readEmbeddedGuest(), undefined];
-  const debian = await prepareDebianGuest({ verify: false, refresh: false, progress: silent });
-  return [await readNamedFile("kernel", debian.kernel), await readNamedFile("initrd", debian.initrd)];
+): Promise<[kernel: NamedBytes | undefined, initrd: NamedBytes | undefined, append: string]> {
+  const { kernel, append } = boot;
+  if (kernel === undefined) return [undefined, undefined, append];
+  if ("file" in kernel)
+    return [await readNamedFile("kernel", resolve(folder, kernel.file)), undefined, append];
+  if (kernel.builtin === "embedded") return [await readEmbeddedGuest(), undefined, append];
+  const { debianBoot } = await import("@hyperfile/machine/debian");
+  const debian = await debianBoot({ columns, rows, append });
+  return [debian.kernel, debian.initrd, debian.append ?? append];
 }

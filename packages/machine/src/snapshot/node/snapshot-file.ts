@@ -7,6 +7,7 @@
 import { constants } from "node:fs";
 import { open, rename, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { fileReason } from "../../files/file-reason.js";
 import { zstdCodec } from "../codec.js";
 import { SnapshotError } from "../errors.js";
 import {
@@ -92,16 +93,6 @@ async function readWhole(path: string): Promise<Uint8Array> {
   }
 }
 
-const reasons: Readonly<Record<string, string>> = {
-  ENOSPC: "the disk is full: make room and try again",
-  EDQUOT: "the disk quota is used up: make room and try again",
-  ENOENT: "there is no such file or folder",
-  EACCES: "access is denied",
-  EROFS: "the file system is read-only",
-  EISDIR: "it is no regular file",
-};
-
 function fileError(what: string, cause: unknown): SnapshotError {
-  const { code = "", message = "" } = cause as { code?: string; message?: string };
-  return new SnapshotError("E_SNAPSHOT_FILE", `${what}: ${reasons[code] ?? message}`, undefined, { cause });
+  return new SnapshotError("E_SNAPSHOT_FILE", `${what}: ${fileReason(cause)}`, undefined, { cause });
 }

@@ -2,16 +2,7 @@
  * Progress of long transfers on standard error: one line that redraws itself on a terminal, and a line at
  * the start and at every quarter elsewhere, so that a log stays short.
  */
-
-/** Where a long operation reports how far it is. */
-export interface Progress {
-  /** A new operation starts; `totalBytes` is its size where that is known. */
-  begin(title: string, totalBytes?: number): void;
-  /** The operation has done `fraction` (0 to 1) of its work. */
-  update(fraction: number): void;
-  /** The operation is complete. */
-  end(): void;
-}
+import type { Progress } from "@hyperfile/machine/debian";
 
 /** The part of a writable stream that progress needs. */
 export interface ProgressOutput {
@@ -67,6 +58,3 @@ export function showProgress(output: ProgressOutput): Progress {
     },
   };
 }
-
-/** Progress that nobody sees. */
-export const silentProgress: Progress = { begin() {}, update() {}, end() {} };

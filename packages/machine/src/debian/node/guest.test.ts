@@ -3,12 +3,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { packInitramfs } from "@hyperfile/devices/image";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { makeModule } from "../../test/packages.js";
+import { makeModule } from "../../../test/debian-packages.js";
+import { initReachedText } from "../init-script.js";
+import { initramfsEntries } from "../initramfs.js";
+import { silentProgress } from "../progress.js";
 import { readPrepared, replaceFolder, userCacheFolder, writePrepared } from "./cache.js";
 import { prepareDebianGuest } from "./guest.js";
-import { initReachedText } from "./init-script.js";
-import { initramfsEntries } from "./initramfs.js";
-import { silentProgress } from "./progress.js";
 
 const manifest = { format: 1, release: "1", recipe: "old", archive: "a", packages: [] } as const;
 const fields = { ...manifest, packages: [] };
@@ -132,7 +132,7 @@ describe("a cached guest that is damaged", () => {
       await writeFile(join(prepared, file), text);
       await expect(prepare()).rejects.toMatchObject({
         code: "E_NO_APT",
-        message: `the cached Debian in ${prepared} is damaged, and can't be fetched again: no apt on this host: apt-config is not installed; install apt, or boot the embedded guest`,
+        message: `the cached Debian in ${prepared} is damaged, and can't be fetched again: no apt on this host: apt-config is not installed; install apt, or boot another kernel`,
       });
       // What there was stays for another try.
       expect(await readFile(join(prepared, file), "utf8")).toBe(text);

@@ -7,10 +7,10 @@
 import { type FileHandle, open } from "node:fs/promises";
 import { Readable } from "node:stream";
 import * as zlib from "node:zlib";
-import { fileErrorReason } from "@hyperfile/broker/client";
 import { extract as tarExtract } from "tar-stream";
 import xz from "xz-decompress";
-import { CliError } from "../errors.js";
+import { fileReason } from "../../files/file-reason.js";
+import { DebianError } from "../errors.js";
 
 /** A file in a package. */
 export interface PackageFile {
@@ -77,7 +77,7 @@ function decompressorOf(member: string, file: string): (source: Readable) => Rea
   if (suffix === ".zst" && zstd) return (source) => joined(source, zstd() as unknown as zlib.Gunzip);
   const remedy =
     suffix === ".zst" ? "use Node 22.15 or newer, which reads zstd" : "expected .xz, .zst or .gz";
-  throw new CliError("E_PACKAGE_FORMAT", `${file}: can't decompress ${member}: ${remedy}`);
+  throw new DebianError("E_PACKAGE_FORMAT", `${file}: can't decompress ${member}: ${remedy}`);
 }
 
 /** `source` piped into `transform`, with the errors of both on the result. */
@@ -94,7 +94,8 @@ async function findArMember(
 ): Promise<{ name: string; offset: number; size: number }> {
   const { size: fileSize } = await handle.stat();
   const header = Buffer.alloc(arHeaderBytes);
-  const fail = (what: string) => new CliError("E_PACKAGE_FORMAT", `${file} is not a Debian package: ${what}`);
+  const fail = (what: string) =>
+    new DebianError("E_PACKAGE_FORMAT", `${file} is not a Debian package: ${what}`);
   const { bytesRead } = await handle.read(header, 0, arMagic.length, 0);
   if (header.toString("latin1", 0, bytesRead) !== arMagic) throw fail("it doesn't begin with an ar header");
   let offset = arMagic.length;
@@ -115,7 +116,7 @@ async function findArMember(
 
 /**
  * The regular files of the package at `file` whose path `select` wants, in the package's order.
- * @throws CliError `E_PACKAGE_FORMAT` when the package is damaged, `E_CACHE` when it can't be read
+ * @throws DebianError `E_PACKAGE_FORMAT` when the package is damaged, `E_CACHE` when it can't be read
  */
 export async function readPackageFiles(
   file: string,
@@ -127,7 +128,7 @@ export async function readPackageFiles(
 /**
  * The regular files and symbolic links of the package at `file` whose path `select` wants, in the package's order. A
  * hard link is given as a symbolic one, by its path from the root.
- * @throws CliError `E_PACKAGE_FORMAT` when the package is damaged, `E_CACHE` when it can't be read
+ * @throws DebianError `E_PACKAGE_FORMAT` when the package is damaged, `E_CACHE` when it can't be read
  */
 export async function readPackage(
   file: string,
@@ -139,7 +140,7 @@ export async function readPackage(
   try {
     handle = await open(file);
   } catch (error) {
-    throw new CliError("E_CACHE", `can't read the package ${file}: ${fileErrorReason(error)}`, {
+    throw new DebianError("E_CACHE", `can't read the package ${file}: ${fileReason(error)}`, {
       cause: error,
     });
   }
@@ -177,9 +178,9 @@ export async function readPackage(
     }
     return { files, links };
   } catch (error) {
-    if (error instanceof CliError) throw error;
+    if (error instanceof DebianError) throw error;
     const reason = error instanceof Error ? error.message : String(error);
-    throw new CliError("E_PACKAGE_FORMAT", `${file} is damaged: ${reason}`, { cause: error });
+    throw new DebianError("E_PACKAGE_FORMAT", `${file} is damaged: ${reason}`, { cause: error });
   } finally {
     await handle.close();
   }

@@ -3,7 +3,7 @@
  * files that `modprobe` reads. Debian's kernel package carries no `modules.dep` (its maintainer script runs
  * `depmod` at installation), so the modules themselves are asked.
  */
-import { CliError } from "../errors.js";
+import { DebianError } from "./errors.js";
 
 /** What a module says of itself. */
 export interface ModuleInformation {
@@ -23,6 +23,9 @@ export interface KernelModule extends ModuleInformation {
   bytes: Uint8Array;
 }
 
+/** A byte a character, so that bytes and characters count alike. */
+const latin1 = new TextDecoder("latin1");
+
 /** A module's name as the kernel writes it: file names use `-` and `_` at will. */
 export function moduleName(path: string): string {
   const file = path.slice(path.lastIndexOf("/") + 1);
@@ -32,10 +35,11 @@ export function moduleName(path: string): string {
 /**
  * Reads the `.modinfo` section of a 64-bit little-endian ELF file (System V ABI, chapter 4: a section
  * header has `sh_name` at 0, `sh_offset` at 24 and `sh_size` at 32).
- * @throws CliError `E_PACKAGE_FORMAT` when `bytes` is no such file
+ * @throws DebianError `E_PACKAGE_FORMAT` when `bytes` is no such file
  */
 export function readModuleInformation(path: string, bytes: Uint8Array): ModuleInformation {
-  const fail = (what: string) => new CliError("E_PACKAGE_FORMAT", `${path} is not a kernel module: ${what}`);
+  const fail = (what: string) =>
+    new DebianError("E_PACKAGE_FORMAT", `${path} is not a kernel module: ${what}`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (bytes.length < 64 || view.getUint32(0) !== 0x7f454c46 || bytes[4] !== 2 || bytes[5] !== 1) {
     throw fail("it has no 64-bit little-endian ELF header");
@@ -56,8 +60,7 @@ export function readModuleInformation(path: string, bytes: Uint8Array): ModuleIn
       end: start + Number(view.getBigUint64(header + 32, true)),
     };
   };
-  const text = (start: number, end: number) =>
-    Buffer.from(bytes.buffer, bytes.byteOffset + start, Math.max(0, end - start)).toString("latin1");
+  const text = (start: number, end: number) => latin1.decode(bytes.subarray(start, Math.max(start, end)));
   const names = section(namesIndex);
   if (names.end > bytes.length) throw fail("its section names are outside the file");
   for (let index = 0; index < count; index++) {

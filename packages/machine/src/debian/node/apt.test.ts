@@ -2,8 +2,8 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { findDebianArchive, parseDeb822Sources, parseListSources } from "../sources.js";
 import { aptFailure, hostDebianArchive, networkSettings, parsePackageRecords } from "./apt.js";
-import { findDebianArchive, parseDeb822Sources, parseListSources } from "./sources.js";
 
 describe("apt sources", () => {
   it("reads the one-line format with options and comments", () => {

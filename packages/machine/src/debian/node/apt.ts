@@ -8,9 +8,10 @@
 import { spawn } from "node:child_process";
 import { access, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { makeFolders } from "@hyperfile/broker/client";
-import { CliError, systemErrorCode } from "../errors.js";
-import type { Progress } from "./progress.js";
+import { fileReason, systemErrorCode } from "../../files/file-reason.js";
+import { makeFolders } from "../../files/node/make-folders.js";
+import { DebianError } from "../errors.js";
+import type { Progress } from "../progress.js";
 import {
   type AptSource,
   type DebianArchive,
@@ -18,7 +19,7 @@ import {
   parseDeb822,
   parseDeb822Sources,
   parseListSources,
-} from "./sources.js";
+} from "../sources.js";
 
 /** A package as the archive's index describes it. */
 export interface PackageRecord {
@@ -65,7 +66,7 @@ const publicArchive = "http://deb.debian.org/debian";
  *
  * @param folder the apt configuration to read; the host's own unless a test says otherwise
  * @param keyrings keyring files to look for when the sources name none
- * @throws CliError `E_NO_DEBIAN_SOURCE` when there is neither a Debian source nor a Debian keyring
+ * @throws DebianError `E_NO_DEBIAN_SOURCE` when there is neither a Debian source nor a Debian keyring
  */
 export async function hostDebianArchive(
   folder = hostConfiguration,
@@ -83,7 +84,7 @@ export async function hostDebianArchive(
     return { uri: archive.uri, signedBy: usable && isKey ? named : keyring };
   }
   if (keyring !== undefined) return { uri: publicArchive, signedBy: keyring };
-  throw new CliError(
+  throw new DebianError(
     "E_NO_DEBIAN_SOURCE",
     `no Debian source in ${folder}: add one to ${join(folder, "sources.list.d")}, or install debian-archive-keyring`,
   );
@@ -124,7 +125,7 @@ export function networkSettings(dump: string): string {
 /** Quotes a value for apt's configuration language, which has no escape for a double quote. */
 function quoted(path: string): string {
   if (/["\n]/.test(path))
-    throw new CliError("E_CACHE", `apt can't use the folder ${path}: its name has a quote`);
+    throw new DebianError("E_CACHE", `apt can't use the folder ${path}: its name has a quote`);
   return `"${path}"`;
 }
 
@@ -132,30 +133,30 @@ function quoted(path: string): string {
 export interface Apt {
   /**
    * Fetches the archive's index and checks its signature.
-   * @throws CliError `E_NETWORK` when the archive can't be reached, `E_APT` for anything else
+   * @throws DebianError `E_NETWORK` when the archive can't be reached, `E_APT` for anything else
    */
   update(): Promise<void>;
   /**
    * The newest record of each named package.
-   * @throws CliError `E_PACKAGE_NOT_FOUND` for a name that the index lacks
+   * @throws DebianError `E_PACKAGE_NOT_FOUND` for a name that the index lacks
    */
   show(names: readonly string[]): Promise<PackageRecord[]>;
   /**
    * The named packages and all that they need (`Depends` and `Pre-Depends`, as apt itself would choose them for a
    * system without any package), each after what it needs as far as apt can order them.
-   * @throws CliError `E_APT` when a name is unknown or the packages can't be together
+   * @throws DebianError `E_APT` when a name is unknown or the packages can't be together
    */
   resolve(names: readonly string[]): Promise<PackageRecord[]>;
   /**
    * Downloads the packages, checked against the signed index; gives the path of each `.deb`.
-   * @throws CliError `E_NETWORK` when the archive can't be reached, `E_APT` for anything else
+   * @throws DebianError `E_NETWORK` when the archive can't be reached, `E_APT` for anything else
    */
   download(packages: readonly PackageRecord[]): Promise<string[]>;
 }
 
 /**
  * Sets up a private apt in `options.folder`.
- * @throws CliError `E_NO_APT` when the host has no apt, `E_CACHE` when the folder can't be written
+ * @throws DebianError `E_NO_APT` when the host has no apt, `E_CACHE` when the folder can't be written
  */
 export async function openApt(options: AptOptions): Promise<Apt> {
   const { folder, archive, suite, architecture, progress } = options;
@@ -193,8 +194,8 @@ Acquire::Retries "1";
 ${process.getuid?.() === 0 ? 'APT::Sandbox::User "root";\n' : ""}`,
     );
   } catch (error) {
-    if (error instanceof CliError) throw error;
-    throw new CliError("E_CACHE", `can't write the cache folder ${folder} (${systemErrorCode(error)})`, {
+    if (error instanceof DebianError) throw error;
+    throw new DebianError("E_CACHE", `can't write the cache folder ${folder}: ${fileReason(error)}`, {
       cause: error,
     });
   }
@@ -210,14 +211,14 @@ ${process.getuid?.() === 0 ? 'APT::Sandbox::User "root";\n' : ""}`,
       const output = await runTool("apt-cache", ["show", "--no-all-versions", ...names], {
         environment,
       }).catch((error: unknown) => {
-        if (error instanceof CliError && error.code === "E_APT") return "";
+        if (error instanceof DebianError && error.code === "E_APT") return "";
         throw error;
       });
       const records = parsePackageRecords(output);
       return names.map((name) => {
         const record = records.find((candidate) => candidate.name === name);
         if (record) return record;
-        throw new CliError(
+        throw new DebianError(
           "E_PACKAGE_NOT_FOUND",
           `Debian ${suite} for ${architecture} at ${archive.uri} has no package ${name}`,
         );
@@ -250,7 +251,7 @@ ${process.getuid?.() === 0 ? 'APT::Sandbox::User "root";\n' : ""}`,
             (candidate) => candidate.startsWith(`${name}_`) && candidate.endsWith(".deb"),
           );
           if (!file)
-            throw new CliError("E_APT", `apt-get download reported success but left no file of ${name}`);
+            throw new DebianError("E_APT", `apt-get download reported success but left no file of ${name}`);
           await rename(join(temporary, file), join(target, `${name}.deb`));
           paths.push(join(target, `${name}.deb`));
         }
@@ -292,7 +293,7 @@ const networkFailure =
  * The error for a failed apt run, out of what it printed: the first `E:` or `Err:` line, which names the
  * file or host.
  */
-export function aptFailure(tool: string, status: number | null, output: string): CliError {
+export function aptFailure(tool: string, status: number | null, output: string): DebianError {
   const lines = output
     .split("\n")
     .map((line) => line.trim())
@@ -301,17 +302,17 @@ export function aptFailure(tool: string, status: number | null, output: string):
   const reason = line?.replace(/^(?:E|Err):\S*\s*/, "").replace(/\s+/g, " ") ?? `exit status ${status}`;
   const isKey = lines.find((text) => /NO_PUBKEY|not signed|EXPKEYSIG|BADSIG|signature/i.test(text));
   if (isKey) {
-    return new CliError(
+    return new DebianError(
       "E_APT",
       `${tool} doesn't trust the archive's signature: ${isKey.replace(/^(?:E|W|Err):\S*\s*/, "")}`,
     );
   }
   if (networkFailure.test(reason))
-    return new CliError(
+    return new DebianError(
       "E_NETWORK",
       `can't reach the Debian archive: ${reason}; check the network, and the proxy and sources that apt has`,
     );
-  return new CliError("E_APT", `${tool} failed: ${reason}`);
+  return new DebianError("E_APT", `${tool} failed: ${reason}`);
 }
 
 interface RunOptions {
@@ -342,11 +343,11 @@ async function runTool(tool: string, args: readonly string[], options: RunOption
     child.on("error", (error) => {
       reject(
         systemErrorCode(error) === "ENOENT"
-          ? new CliError(
+          ? new DebianError(
               "E_NO_APT",
-              `no apt on this host: ${tool} is not installed; install apt, or boot the embedded guest`,
+              `no apt on this host: ${tool} is not installed; install apt, or boot another kernel`,
             )
-          : new CliError("E_APT", `can't run ${tool}: ${error.message}`, { cause: error }),
+          : new DebianError("E_APT", `can't run ${tool}: ${error.message}`, { cause: error }),
       );
     });
     child.on("close", (status) => {

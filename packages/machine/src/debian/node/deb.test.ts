@@ -2,10 +2,10 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { makeAr, makeDeb, makeModule } from "../../test/packages.js";
+import { makeAr, makeDeb, makeModule } from "../../../test/debian-packages.js";
+import { loadOrder, modulesAlias, modulesDep, readModuleInformation } from "../modules.js";
 import { decompressXz, readPackageFiles } from "./deb.js";
 import { readKernelPackage } from "./guest.js";
-import { loadOrder, modulesAlias, modulesDep, readModuleInformation } from "./modules.js";
 
 /** `printf hello | xz --format=xz` */
 const helloXz = Buffer.from(

@@ -1,21 +1,21 @@
 /**
- * The Debian guest of `hyperfile start`: the unmodified kernel and busybox of Debian's archive, and an
+ * The Debian guest: the unmodified kernel and busybox of Debian's archive, and an
  * initramfs built from them, kept in the user's cache folder. A prepared guest is found without the network;
- * when only this program's part of the initramfs has changed, it is rebuilt from the cached files.
+ * when only this package's part of the initramfs has changed, it is rebuilt from the cached files.
  */
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { mkdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { packInitramfs } from "@hyperfile/devices/image";
-import { CliError, meansDebianIsUnavailable } from "../errors.js";
+import { DebianError, meansDebianIsUnavailable } from "../errors.js";
+import { initScript, profile } from "../init-script.js";
+import { guestModules, initramfsEntries } from "../initramfs.js";
+import { type KernelModule, missingDependencies, moduleName, readModuleInformation } from "../modules.js";
+import { type Progress, silentProgress } from "../progress.js";
 import { hostDebianArchive, openApt } from "./apt.js";
 import { type Manifest, readPrepared, replaceFolder, userCacheFolder, writePrepared } from "./cache.js";
 import { decompressXz, type PackageFile, readPackageFiles } from "./deb.js";
-import { initScript, profile } from "./init-script.js";
-import { guestModules, initramfsEntries } from "./initramfs.js";
-import { type KernelModule, missingDependencies, moduleName, readModuleInformation } from "./modules.js";
-import type { Progress } from "./progress.js";
 
 /** A guest that is ready to boot. */
 export interface DebianGuest {
@@ -31,9 +31,9 @@ export interface DebianGuest {
 
 /** How to prepare the guest. */
 export interface DebianGuestOptions {
-  /** Where transfers report how far they are. */
-  progress: Progress;
-  /** The program's cache folder; the user's unless a test says otherwise. */
+  /** Where transfers report how far they are; nowhere unless given. */
+  progress?: Progress;
+  /** Where files are kept; {@link userCacheFolder} unless given. */
   cacheFolder?: string;
   /** Check the digests of all cached files, not only of those that are booted. */
   verify?: boolean;
@@ -60,9 +60,9 @@ const recipe = createHash("sha256")
 
 /**
  * The Debian guest, out of the cache or else out of Debian's archive.
- * @throws CliError `E_CACHE` when the cache folder can't be used, or one for which `meansDebianIsUnavailable` holds
+ * @throws DebianError `E_CACHE` when the cache folder can't be used, or one for which `meansDebianIsUnavailable` holds
  */
-export async function prepareDebianGuest(options: DebianGuestOptions): Promise<DebianGuest> {
+export async function prepareDebianGuest(options: DebianGuestOptions = {}): Promise<DebianGuest> {
   const folder = join(options.cacheFolder ?? userCacheFolder(), `debian-${suite}-${architecture}`);
   const guest = (manifest: Manifest, cached: boolean): DebianGuest => ({
     kernel: join(folder, kernelFile),
@@ -80,11 +80,13 @@ export async function prepareDebianGuest(options: DebianGuestOptions): Promise<D
   }
   const isDamaged = !options.refresh && existsSync(folder);
   try {
-    const manifest = await replaceFolder(folder, (temporary) => fetchGuest(temporary, options.progress));
+    const manifest = await replaceFolder(folder, (temporary) =>
+      fetchGuest(temporary, options.progress ?? silentProgress),
+    );
     return guest(manifest, false);
   } catch (error) {
     if (!isDamaged || !meansDebianIsUnavailable(error)) throw error;
-    throw new CliError(
+    throw new DebianError(
       error.code,
       `the cached Debian in ${folder} is damaged, and can't be fetched again: ${error.message}`,
       { cause: error },
@@ -117,7 +119,7 @@ async function fetchGuest(folder: string, progress: Progress): Promise<Manifest>
   const [meta, busybox] = await apt.show([kernelMetaPackage, busyboxPackage]);
   const imageName = meta.depends.find((name) => /^linux-image-\d.*-riscv64$/.test(name));
   if (!imageName) {
-    throw new CliError(
+    throw new DebianError(
       "E_PACKAGE_NOT_FOUND",
       `${kernelMetaPackage} ${meta.version} depends on no linux-image-*-riscv64`,
     );
@@ -151,8 +153,8 @@ async function fetchGuest(folder: string, progress: Progress): Promise<Manifest>
   return manifest;
 }
 
-function lacks(file: string, path: string): CliError {
-  return new CliError("E_PACKAGE_FORMAT", `the package ${file} has no file ${path}`);
+function lacks(file: string, path: string): DebianError {
+  return new DebianError("E_PACKAGE_FORMAT", `the package ${file} has no file ${path}`);
 }
 
 const kernelPath = /^boot\/vmlinux-(.+)$/;
@@ -163,7 +165,7 @@ const builtInPath = /^(?:usr\/)?lib\/modules\/[^/]+\/modules\.builtin$/;
  * The kernel and the guest's modules out of a kernel package.
  * Which further modules those need is known only when they are read, so the package is read again in the
  * case that {@link guestModules} lacks one.
- * @throws CliError `E_PACKAGE_FORMAT` when the package is damaged or lacks the kernel or a module
+ * @throws DebianError `E_PACKAGE_FORMAT` when the package is damaged or lacks the kernel or a module
  */
 export async function readKernelPackage(
   file: string,

@@ -9,8 +9,9 @@ import { createReadStream } from "node:fs";
 import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { basename, dirname, isAbsolute, join } from "node:path";
-import { fileErrorReason, makeFolders } from "@hyperfile/broker/client";
-import { CliError, systemErrorCode } from "../errors.js";
+import { fileReason, systemErrorCode } from "../../files/file-reason.js";
+import { makeFolders } from "../../files/node/make-folders.js";
+import { DebianError } from "../errors.js";
 
 /** A file of a prepared folder. */
 export interface CachedFile {
@@ -38,7 +39,7 @@ export interface Manifest {
 
 const manifestName = "manifest.json";
 
-/** The program's cache folder: `$XDG_CACHE_HOME/hyperfile`, or `~/.cache/hyperfile` (XDG base directories). */
+/** The cache folder of this project's programs: `$XDG_CACHE_HOME/hyperfile`, or `~/.cache/hyperfile` (XDG base directories). */
 export function userCacheFolder(
   environment: Readonly<Record<string, string | undefined>> = process.env,
 ): string {
@@ -81,10 +82,10 @@ async function fileDigest(file: string): Promise<string> {
 }
 
 /** A cache error that names the folder. */
-function cacheError(folder: string, error: unknown): CliError {
-  return new CliError(
+function cacheError(folder: string, error: unknown): DebianError {
+  return new DebianError(
     "E_CACHE",
-    `can't write the cache folder ${folder}: ${fileErrorReason(error)}; set XDG_CACHE_HOME to a writable folder`,
+    `can't write the cache folder ${folder}: ${fileReason(error)}; set XDG_CACHE_HOME to a writable folder`,
     { cause: error },
   );
 }
@@ -119,7 +120,7 @@ export async function writePrepared(
 /**
  * Fills `folder` through `fill`, which works in a temporary folder beside it; the result takes the place of
  * `folder` only when `fill` succeeds. Temporary folders of processes that are gone are removed.
- * @throws CliError `E_CACHE` when the folder can't be written, and whatever `fill` throws
+ * @throws DebianError `E_CACHE` when the folder can't be written, and whatever `fill` throws
  */
 export async function replaceFolder<T>(folder: string, fill: (temporary: string) => Promise<T>): Promise<T> {
   const parent = dirname(folder);
