@@ -102,25 +102,26 @@ export class GuestServer {
 
   private obey(request: GuestRequest): Promise<unknown> {
     const { vm, method } = request;
+    const served = () => this.served(vm, method);
     switch (method) {
       case "start":
         return this.start(vm, (request as GuestRequest<"start">).args);
       case "clone":
         return this.clone(vm, (request as GuestRequest<"clone">).args);
       case "pause":
-        return this.served(vm).life.pause();
+        return served().life.pause();
       case "resume":
-        return this.served(vm).life.resume();
+        return served().life.resume();
       case "reset":
-        return this.reset(this.served(vm));
+        return this.reset(served());
       case "shutdown":
-        return this.served(vm).life.shutdown();
+        return served().life.shutdown();
       case "stop": {
         const { reason, patience } = (request as GuestRequest<"stop">).args;
-        return this.served(vm).life.stop(reason, patience);
+        return served().life.stop(reason, patience);
       }
       case "snapshot":
-        return this.served(vm).life.snapshot((request as GuestRequest<"snapshot">).args.path);
+        return served().life.snapshot((request as GuestRequest<"snapshot">).args.path);
       case "figures":
         return this.figures(vm);
       case "ping":
@@ -145,7 +146,7 @@ export class GuestServer {
   }
 
   private async clone(vm: string, args: GuestRequest<"clone">["args"]): Promise<unknown> {
-    const source = this.served(vm).life;
+    const source = this.served(vm, "clone").life;
     const { life, surroundings } = this.admit(args.name, args.slot);
     let milliseconds = 0;
     await life.start(async () => {
@@ -167,7 +168,7 @@ export class GuestServer {
   }
 
   private async figures(vm: string): Promise<GuestFigures> {
-    const guest = this.served(vm).life.present;
+    const guest = this.served(vm, "look at").life.present;
     if (guest === undefined) throw new LifecycleError("E_VM_STATE", `VM ${vm} is not there yet`);
     return { memory: guest.memoryFigures(), counters: guest.counters(), retired: guest.retired() };
   }
@@ -215,9 +216,11 @@ export class GuestServer {
     this.fail(new Error(`VM ${vm} broke what it shared: ${message ?? String(error)}`, { cause: error }));
   }
 
-  private served(vm: string): Served {
+  /** The daemon asks only for VMs that were here: one that is not has ended while the request was on its way. */
+  private served(vm: string, what: string): Served {
     const served = this.vms.get(vm);
-    if (served === undefined) throw new LifecycleError("E_VM_UNKNOWN", `this thread has no VM ${vm}`);
+    if (served === undefined)
+      throw new LifecycleError("E_VM_STATE", `can't ${what} VM ${vm}: it has ended meanwhile`);
     return served;
   }
 
