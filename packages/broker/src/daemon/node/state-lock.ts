@@ -1,16 +1,23 @@
 /**
- * One daemon to a state folder. Node has no lock that the kernel frees, so that a daemon announces itself by a file of
- * its own name, and then looks at the others' files: if any of their processes lives, it withdraws.
+ * One daemon to a state folder. Node has no lock that the kernel frees, so that the lock is a symbolic link in the folder
+ * `lock`, whose target is a record of its maker: making it fails where it is there already, and it is whole from the first
+ * moment. Of several that take the folder at once exactly one makes the link.
  *
- * Two that announce themselves see each other, since each looks only after its own file is there: never do both stay. A
- * name has the process, the time at which it began, and the boot of the computer, and so is used once: the file of one
- * that was killed says nothing to anybody, however its number is used again, and whoever holds the folder removes it.
+ * What a killed daemon left is known as such, since its identity is used once (`process-identity.ts`). Nobody removes it to
+ * make his own, since he might remove one that is newer than what he looked at. Who takes over makes the link after it
+ * instead, `after-` with the dead maker's identity; so links form a chain from `holder`, and the last one is the holder's.
+ * Two invariants keep it sound:
+ *
+ * - Only a live holder changes the chain: he moves his link to its start, in place of what is there, and removes it at his
+ *   end. So who has made a link and still finds it by following the chain from its start is the holder; who does not
+ *   withdraws the link, and looks again.
+ * - A link whose maker is dead and that is not in the holder's chain will never be in one, and is removed.
  */
-import { readdirSync, readFileSync, readlinkSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { readdirSync, readlinkSync, renameSync, rmSync, symlinkSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
-import { setTimeout as pause } from "node:timers/promises";
 import { makeFoldersSync, OWNER_ONLY } from "../../files/node/make-folders.js";
+import { isIdentity, lifeOf, newIdentity } from "../../files/node/process-identity.js";
 
 /** Who has a state folder. */
 export interface StateHolder {
@@ -19,23 +26,26 @@ export interface StateHolder {
   readonly socket: string;
 }
 
-/** Attempts, and the longest pause between two in milliseconds: others may only be looking, too. */
-const [ATTEMPTS, PAUSE_MS] = [8, 60];
+/** Attempts to add a link: each further one says that another had the folder meanwhile. */
+const ATTEMPTS = 100;
 /** Milliseconds that a socket has to answer. */
 const ANSWER_MS = 1000;
-/** Fields of /proc/PID/stat after the name in parentheses (proc(5)): state, and the time of the start in ticks. */
-const [STATE, START_TIME] = [0, 19];
-const ENDING = ".lock";
+const [FIRST, AFTER] = ["holder", "after-"];
 
-/** Numbers of processes mean something only on one boot and in one namespace. */
-const here = (): string => `${readText("/proc/sys/kernel/random/boot_id").trim()}-${namespace()}`;
-
-/** Folders that this process has taken: two daemons in one process are two. */
-let taken = 0;
+/** A link: its name, what it points to, and what it says. */
+interface Link {
+  readonly name: string;
+  readonly target: string;
+  readonly identity: string;
+  readonly holder: StateHolder;
+}
 
 /** A folder that this process has. */
 export class StateLock {
-  private constructor(private readonly file: string) {}
+  private constructor(
+    private readonly folder: string,
+    private readonly target: string,
+  ) {}
 
   /**
    * Takes a state folder.
@@ -45,39 +55,41 @@ export class StateLock {
   static async take(folder: string, socket: string): Promise<StateLock | StateHolder> {
     const locks = join(folder, "lock");
     makeFoldersSync(locks, OWNER_ONLY);
-    const start = startTimeOf(process.pid) ?? Date.now();
-    const name = `${process.pid}-${start}-${taken++}-${here()}${ENDING}`;
-    const file = join(locks, name);
-    const beside = join(locks, `${name}.new`);
-    for (let attempt = 1; ; attempt++) {
-      // Whole from the first moment: a reader must not take it for that of nobody.
+    const identity = newIdentity();
+    const target = JSON.stringify({ identity, pid: process.pid, socket });
+    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+      const last = chainOf(locks).at(-1);
+      if (last !== undefined && (await lives(last))) return last.holder;
+      const path = join(locks, last === undefined ? FIRST : AFTER + last.identity);
+      if (!makeLink(target, path)) continue;
+      let isHeld = false;
       try {
-        writeFileSync(beside, JSON.stringify({ pid: process.pid, socket }), { mode: 0o600 });
-        renameSync(beside, file);
+        isHeld = chainOf(locks).at(-1)?.target === target;
+        if (isHeld) renameSync(path, join(locks, FIRST));
       } catch (error) {
-        rmSync(beside, { force: true });
+        isHeld = false;
         throw error;
+      } finally {
+        if (!isHeld) rmSync(path, { force: true });
       }
-      const others = readdirSync(locks).filter((other) => other.endsWith(ENDING) && other !== name);
-      let holder: StateHolder | undefined;
-      for (const other of others) {
-        const record = readRecord(join(locks, other));
-        if (await lives(other, record)) holder ??= record;
-        else rmSync(join(locks, other), { force: true });
-      }
-      if (holder === undefined) return new StateLock(file);
-      rmSync(file, { force: true });
-      if (attempt === ATTEMPTS) return holder;
-      await pause(Math.random() * PAUSE_MS);
+      if (!isHeld) continue;
+      removeLeft(locks);
+      return new StateLock(locks, target);
     }
+    throw Object.assign(new Error("others take it again and again"), { code: "EBUSY" });
+  }
+
+  /** Whether this process has the folder still: one that has been removed or put elsewhere has nobody. */
+  get isHeld(): boolean {
+    return targetOf(join(this.folder, FIRST)) === this.target;
   }
 
   /** Gives the folder back. */
   release(): void {
     try {
-      rmSync(this.file, { force: true });
+      if (this.isHeld) rmSync(join(this.folder, FIRST), { force: true });
     } catch {
-      // The folder is gone or read-only: with this process, the file says nothing any more.
+      // The folder is read-only: with this process, the link says nothing any more.
     }
   }
 }
@@ -86,70 +98,73 @@ export class StateLock {
  * Who has a state folder, as far as the files say; undefined if nobody has. For clients that look for their daemon.
  */
 export function holderOf(folder: string): StateHolder | undefined {
-  const locks = join(folder, "lock");
-  let names: string[];
-  try {
-    names = readdirSync(locks).filter((name) => name.endsWith(ENDING));
-  } catch {
-    return undefined;
+  const last = chainOf(join(folder, "lock")).at(-1);
+  return last !== undefined && lifeOf(last.identity) === "lives" ? last.holder : undefined;
+}
+
+/** One in another namespace can't be seen, but its socket may answer. */
+async function lives({ identity, holder }: Link): Promise<boolean> {
+  const life = lifeOf(identity);
+  return life === "lives" || (life === "unseen" && holder.socket !== "" && (await answers(holder.socket)));
+}
+
+/** The links from the first to the holder's; none if nobody has taken the folder. */
+function chainOf(locks: string): Link[] {
+  const chain: Link[] = [];
+  const names = new Set<string>();
+  for (let name = FIRST; !names.has(name); ) {
+    const target = targetOf(join(locks, name));
+    if (target === undefined) break;
+    names.add(name);
+    const link = linkOf(name, target);
+    chain.push(link);
+    name = AFTER + link.identity;
   }
-  return names.filter(isRunning).map((name) => readRecord(join(locks, name)))[0];
+  return chain;
 }
 
-async function lives(name: string, { socket }: StateHolder): Promise<boolean> {
-  if (isRunning(name)) return true;
-  // One of another boot is gone; one in another namespace can't be seen, but its socket may answer.
-  return !name.endsWith(`${here()}${ENDING}`) && socket !== "" && (await answers(socket));
-}
-
-/** Whether the process of a file's name runs: the same one, not another of its number, and no corpse. */
-function isRunning(name: string): boolean {
-  const [, pid, start, place] = /^(\d+)-(\d+)-\d+-(.*)\.lock$/.exec(name) ?? [];
-  if (pid === undefined || place !== here()) return false;
-  const startTime = startTimeOf(Number(pid));
-  if (startTime !== undefined) return startTime === start;
-  if (readText("/proc/self/stat") !== "") return false;
-  // Without /proc there is only the number.
+/** Where a link points to; undefined if there is none. */
+function targetOf(path: string): string | undefined {
   try {
-    process.kill(Number(pid), 0);
+    return readlinkSync(path);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    // What is no link is nobody's.
+    return code === "EINVAL" ? "" : undefined;
+  }
+}
+
+function linkOf(name: string, target: string): Link {
+  try {
+    const { identity, pid, socket } = JSON.parse(target) as Record<string, unknown>;
+    if (isIdentity(identity) && typeof pid === "number" && typeof socket === "string")
+      return { name, target, identity, holder: { pid, socket } };
+  } catch {
+    // Somebody else made it: nobody who is known to live.
+  }
+  return { name, target, identity: "nobody", holder: { pid: 0, socket: "" } };
+}
+
+/** Makes a link; false if there is one. */
+function makeLink(target: string, path: string): boolean {
+  try {
+    symlinkSync(target, path);
     return true;
-  } catch {
-    return false;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "EEXIST") return false;
+    throw error;
   }
 }
 
-/** When a process began, in ticks since the boot; undefined if it is not there. */
-function startTimeOf(pid: number): string | undefined {
-  const text = readText(`/proc/${pid}/stat`);
-  const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
-  const isDead = ["Z", "X", "x"].includes(fields[STATE] ?? "");
-  return text === "" || isDead ? undefined : fields[START_TIME];
-}
-
-function namespace(): string {
+/** Removes what the dead have left beside the holder's link, which is the first; what stays disturbs nobody. */
+function removeLeft(locks: string): void {
   try {
-    return readlinkSync("/proc/self/ns/pid").replace(/\D/g, "");
-  } catch {
-    return "";
-  }
-}
-
-function readText(path: string): string {
-  try {
-    return readFileSync(path, "utf8");
-  } catch {
-    return "";
-  }
-}
-
-function readRecord(path: string): StateHolder {
-  try {
-    const { pid, socket } = JSON.parse(readFileSync(path, "utf8")) as Partial<StateHolder>;
-    if (typeof pid === "number" && typeof socket === "string") return { pid, socket };
-  } catch {
-    // It has been withdrawn, or is damaged: its name says the most of it.
-  }
-  return { pid: Number.parseInt(path.slice(path.lastIndexOf("/") + 1), 10), socket: "" };
+    for (const name of readdirSync(locks)) {
+      if (name === FIRST) continue;
+      const { identity } = linkOf(name, targetOf(join(locks, name)) ?? "");
+      if (lifeOf(identity) === "gone") rmSync(join(locks, name), { force: true });
+    }
+  } catch {}
 }
 
 /** Whether somebody answers at a socket. */
