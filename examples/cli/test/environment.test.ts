@@ -6,7 +6,8 @@
  * so that no test is left out.
  */
 import { execFileSync } from "node:child_process";
-import { chmod, mkdir, mkdtemp, readdir, rename, rm, writeFile } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { chmod, mkdir, mkdtemp, readdir, readlink, rename, rm, writeFile } from "node:fs/promises";
 import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -96,6 +97,8 @@ describe("a daemon that can't have its state folder says so, to the command that
   });
 });
 
+const digest = async () => (await daemon!.run("exec", "a", "digest", "1000000")).output;
+
 describe("VMs that run go on", () => {
   const well = async () =>
     expect(await daemon!.run("exec", "a", "echo", "well")).toEqual({
@@ -103,7 +106,6 @@ describe("VMs that run go on", () => {
       output: "well\n",
       errors: "",
     });
-  const digest = async () => (await daemon!.run("exec", "a", "digest", "1000000")).output;
 
   it("on a disk that becomes full: what needs it is refused, and works when there is room again", async () => {
     const isDisk = canMount && mount("size=2m");
@@ -194,6 +196,52 @@ describe("VMs that run go on", () => {
     // What they had is there again.
     expect((await daemon.run("up", "more")).errors).toBe("");
     await well();
+  });
+});
+
+describe("a state folder that vanishes with the socket in it", () => {
+  /** The process that has the state folder, if any. */
+  const holder = async () => {
+    const target = await readlink(join(state, "lock", "holder")).catch(() => "{}");
+    return (JSON.parse(target) as { pid?: number }).pid;
+  };
+  /** Waits until the daemon is to be found again. */
+  async function untilFound(): Promise<void> {
+    const end = performance.now() + 30_000;
+    const isThere = async () => existsSync(join(state, "daemon.sock")) && (await holder()) === daemon!.pid;
+    while (!(await isThere()) && performance.now() < end)
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    expect(await isThere()).toBe(true);
+  }
+
+  it("is made anew by the daemon, which up, ps and exec find as before, and which no second one joins", async () => {
+    daemon = await OwnDaemon.start(folder, state, { ownSocket: false });
+    await rm(state, { recursive: true });
+    await untilFound();
+    expect((await daemon.run("up")).errors).toBe("");
+    const before = await digest();
+    await rename(state, `${state}-away`);
+    await untilFound();
+    expect((await daemon.run("ps")).output).toMatch(/^a .* running /m);
+    expect(await digest()).toBe(before);
+    expect((await daemon.run("up", "more")).output).toBe("two:\n  b started\n");
+    expect(await holder()).toBe(daemon.pid);
+    expectLine(await hyperfile(ownState(state), "daemon"), /a daemon answers at .*daemon\.sock already/);
+    expect((await daemon.run("down", "two")).errors).toBe("");
+    expect((await daemon.run("stop", "a", "--force")).errors).toBe("");
+  });
+
+  it("and can't be made again ends a daemon without VMs, with a line that says so", async () => {
+    daemon = await OwnDaemon.start(folder, state, { ownSocket: false });
+    await rm(state, { recursive: true });
+    await writeFile(state, "in the way");
+    expect(await daemon.ended).toBe(1);
+    expect(daemon.told.split("\n").slice(1)).toEqual([
+      `hyperfile: the daemon ends: the state folder ${state} has gone: can't use the state folder ${state}: a part of the path is not a folder; mend that, or choose another folder (HYPERFILE_STATE)`,
+      "",
+    ]);
+    await rm(state);
+    await mkdir(state);
   });
 });
 

@@ -60,16 +60,21 @@ export class OwnDaemon {
    * @param folder where commands are run, with the project's Hyperfile
    * @param state its state folder
    * @param before a command line before the program's, such as `prlimit`
+   * @param ownSocket whether its socket is outside of the state folder, where it usually is
    * @throws Error (the promise rejects) with what it told if it ends at once
    */
   static async start(
     folder: string,
     state: string,
-    { before = [], args = [] }: { before?: readonly string[]; args?: readonly string[] } = {},
+    {
+      before = [],
+      args = [],
+      ownSocket = true,
+    }: { before?: readonly string[]; args?: readonly string[]; ownSocket?: boolean } = {},
   ): Promise<OwnDaemon> {
     const variables = {
       HYPERFILE_STATE: state,
-      HYPERFILE_SOCKET: join(folder, "daemon.sock"),
+      HYPERFILE_SOCKET: ownSocket ? join(folder, "daemon.sock") : undefined,
       XDG_RUNTIME_DIR: undefined,
     };
     const [command, ...rest] = [...before, process.execPath, program, "daemon", ...args];

@@ -3,6 +3,7 @@ export * from "./api/node/client.js";
 export * from "./cpu/node/host-scheduler.js";
 export * from "./cpu/node/thread-time.js";
 export * from "./daemon/node/daemon.js";
+export { DaemonError } from "./daemon/node/daemon-error.js";
 export { holderOf, type StateHolder, StateLock } from "./daemon/node/state-lock.js";
 export * from "./lifecycle/node/fleet.js";
 export { ManagedVm, type VmFigures } from "./lifecycle/node/managed-vm.js";

@@ -2,6 +2,7 @@
 import { Daemon } from "@hyperfile/broker/node";
 import { MOST_FRAME_BYTES } from "@hyperfile/jit/memory";
 import type { FleetSurroundings } from "../commands/fleet.js";
+import { CliError } from "../errors.js";
 import { socketPath, stateFolder } from "./daemon-client.js";
 import { hostSize } from "./host-size.js";
 import { endAtSignals, surviveErrors, thisProcess } from "./last-resort.js";
@@ -23,7 +24,7 @@ export interface DaemonFlags {
 /**
  * Runs the daemon until a client or a signal ends it, or it has been idle for as long as the flags say.
  * @param started is called when it answers
- * @throws DaemonError if it can't start
+ * @throws DaemonError if it can't start; CliError if it ends since nobody can find it any more
  */
 export async function runDaemon(
   { environment, version, streams }: FleetSurroundings,
@@ -56,4 +57,5 @@ export async function runDaemon(
   started();
   await daemon.closed;
   setTimeout(thisProcess.endNow, EXIT_MS).unref();
+  if (daemon.problem !== undefined) throw new CliError("E_DAEMON", `the daemon ends: ${daemon.problem}`);
 }

@@ -25,6 +25,8 @@ export interface FleetEvent {
     | "pool.changed"
     | "pool.removed"
     | "daemon.failed"
+    /** What had vanished from under the daemon is there again. */
+    | "daemon.restored"
     /** To one reader, in place of events that it was too slow for. */
     | "events.dropped";
   /** The VM or pool. */

@@ -7,13 +7,10 @@
  * Clients may be slow, broken or gone: each has a limited time to ask, a fixed amount of memory, and every socket has a
  * listener for its errors.
  */
-import { chmodSync, existsSync, unlinkSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
-import { dirname } from "node:path";
 import { HostScheduler } from "../../cpu/node/host-scheduler.js";
 import { fileErrorReason } from "../../files/file-reason.js";
-import { makeFoldersSync, OWNER_ONLY } from "../../files/node/make-folders.js";
 import type { HostSize } from "../../hyperfile/read.js";
 import { Fleet } from "../../lifecycle/node/fleet.js";
 import { HostMemoryBroker, type HostMemoryOptions } from "../../memory/host-memory-broker.js";
@@ -21,12 +18,13 @@ import { History } from "../history.js";
 import { renderMetrics } from "../metrics.js";
 import { errorAnswer, jsonList, send, sendParts, withBody } from "./answers.js";
 import { ConsoleSockets } from "./console-sockets.js";
+import { DaemonError } from "./daemon-error.js";
 import { streamEvents } from "./event-stream.js";
 import { allVms, type DaemonParts, handlers, poolViews } from "./handlers.js";
 import { IdleExit } from "./idle-exit.js";
+import { Presence } from "./presence.js";
 import { countIn, type Place, RequestError, route } from "./routes.js";
 import { Sampler } from "./sampler.js";
-import { answers, StateLock } from "./state-lock.js";
 
 /** What a daemon is made from. */
 export interface DaemonOptions {
@@ -64,20 +62,6 @@ export interface RequestTimes {
   readonly connectionsCheckingInterval: number;
 }
 
-/** Another daemon answers at the socket or has the state folder, or one of them can't be made. */
-export class DaemonError extends Error {
-  override readonly name = "DaemonError";
-
-  constructor(
-    readonly code: "E_DAEMON_RUNNING" | "E_SOCKET" | "E_STATE",
-    message: string,
-  ) {
-    super(message);
-  }
-}
-
-/** Most bytes that a Unix socket's path has on Linux, with its end. */
-const MOST_SOCKET_PATH = 107;
 const DEFAULT_TAIL = 65_536;
 const DEFAULT_SECONDS = 60;
 const DEFAULT_SAMPLE_MS = 1000;
@@ -113,12 +97,14 @@ export class Daemon {
   readonly closed = new Promise<void>((resolve) => {
     this.noteClosed = resolve;
   });
+  /** Why it can't be found, and so ends without a VM; undefined while it can. */
+  problem: string | undefined;
   private closing = false;
 
   private constructor(
     private readonly options: DaemonOptions,
     private readonly scheduler: HostScheduler,
-    private readonly lock: StateLock,
+    private readonly presence: Presence,
   ) {
     this.fleet = new Fleet({
       scheduler,
@@ -132,7 +118,9 @@ export class Daemon {
       folder: options.folder,
       threadProgram: options.threadProgram,
     });
-    this.sampler = new Sampler(this.fleet, this.history, options.sampleMs ?? DEFAULT_SAMPLE_MS);
+    this.sampler = new Sampler(this.fleet, this.history, options.sampleMs ?? DEFAULT_SAMPLE_MS, () =>
+      presence.look(),
+    );
     this.parts = {
       fleet: this.fleet,
       info: () => ({
@@ -174,19 +162,22 @@ export class Daemon {
    *   if these can't be made
    */
   static async start(options: DaemonOptions): Promise<Daemon> {
-    await freeSocket(options.socket);
-    const lock = await takeState(options);
+    const presence = await Presence.take(options.folder, options.socket);
     const { cores, quantumMs } = options;
     const scheduler = await HostScheduler.start({ cores, ...(quantumMs === undefined ? {} : { quantumMs }) });
-    const daemon = new Daemon(options, scheduler, lock);
+    const daemon = new Daemon(options, scheduler, presence);
     try {
       await daemon.fleet.recall();
       await daemon.listen();
     } catch (error) {
       await daemon.fleet.close();
       await scheduler.close();
-      lock.release();
-      throw new DaemonError("E_SOCKET", `can't listen at ${options.socket}: ${fileErrorReason(error)}`);
+      await presence.close();
+      if (error instanceof DaemonError) throw error;
+      throw new DaemonError(
+        "E_STATE",
+        `can't use the state folder ${options.folder}: ${fileErrorReason(error)}`,
+      );
     }
     daemon.sampler.start();
     daemon.watchIdleness();
@@ -201,13 +192,14 @@ export class Daemon {
     this.sampler.stop();
     await within(STOP_MS, this.fleet.close());
     this.consoles.close();
+    this.presence.hide();
     await new Promise<void>((resolve) => {
       this.server.close(() => resolve());
       // Streams of events would keep it open; the answer that is on its way is given its time.
       setTimeout(() => this.server.closeAllConnections(), LINGER_MS);
     });
     await within(STOP_MS, this.scheduler.close());
-    this.lock.release();
+    await this.presence.close();
     this.noteClosed();
   }
 
@@ -221,19 +213,20 @@ export class Daemon {
   }
 
   private async listen(): Promise<void> {
-    const { socket } = this.options;
-    makeFoldersSync(dirname(socket), OWNER_ONLY);
-    const mask = process.umask(0o177);
-    try {
-      await new Promise<void>((resolve, reject) => {
-        this.server.once("error", reject);
-        this.server.listen(socket, () => resolve());
-      });
-    } finally {
-      process.umask(mask);
-    }
-    this.server.on("error", (error) => this.fleet.events.add("daemon.failed", "server", error.message));
-    chmodSync(socket, 0o600);
+    const { events } = this.fleet;
+    await this.presence.open(this.server, {
+      restored: (what) => {
+        this.problem = undefined;
+        events.add("daemon.restored", "daemon", `${what} had gone, and is there again`);
+      },
+      lost: (reason) => {
+        if (this.problem !== reason) events.add("daemon.failed", "daemon", reason);
+        this.problem = reason;
+        // Nobody could find it to end it.
+        if (this.fleet.list().every((vm) => !vm.isWanted)) void this.close();
+      },
+    });
+    this.server.on("error", (error) => events.add("daemon.failed", "server", error.message));
   }
 
   private async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -352,34 +345,4 @@ async function within(milliseconds: number, promise: Promise<unknown>): Promise<
   });
   await Promise.race([promise.catch(() => {}), late]);
   clearTimeout(timer);
-}
-
-/** Takes the state folder. */
-async function takeState({ folder, socket }: DaemonOptions): Promise<StateLock> {
-  let taken: Awaited<ReturnType<typeof StateLock.take>>;
-  try {
-    taken = await StateLock.take(folder, socket);
-  } catch (error) {
-    throw new DaemonError(
-      "E_STATE",
-      `can't use the state folder ${folder}: ${fileErrorReason(error)}; mend that, or choose another folder (HYPERFILE_STATE)`,
-    );
-  }
-  if (taken instanceof StateLock) return taken;
-  throw new DaemonError(
-    "E_DAEMON_RUNNING",
-    `a daemon has the state folder ${folder} already: process ${taken.pid}, which answers at ${taken.socket}; end it (kill ${taken.pid}), or choose another folder (HYPERFILE_STATE)`,
-  );
-}
-
-/** Makes sure that the socket's path is free: of a daemon that runs, and of the file that a killed one left. */
-async function freeSocket(path: string): Promise<void> {
-  if (Buffer.byteLength(path) > MOST_SOCKET_PATH)
-    throw new DaemonError(
-      "E_SOCKET",
-      `the socket's path ${path} is too long: at most ${MOST_SOCKET_PATH} bytes`,
-    );
-  if (!existsSync(path)) return;
-  if (await answers(path)) throw new DaemonError("E_DAEMON_RUNNING", `a daemon answers at ${path} already`);
-  unlinkSync(path);
 }

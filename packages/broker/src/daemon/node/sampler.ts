@@ -33,11 +33,15 @@ export class Sampler {
   private ticks = 0;
   private unlisten: () => void = () => {};
 
-  /** @param everyMs milliseconds between two samples */
+  /**
+   * @param everyMs milliseconds between two samples
+   * @param ticked is called at each tick
+   */
   constructor(
     private readonly fleet: Fleet,
     private readonly history: History,
     private readonly everyMs: number,
+    private readonly ticked: () => void = () => {},
   ) {}
 
   /** Begins; the process may end all the same. */
@@ -64,6 +68,7 @@ export class Sampler {
 
   private tick(): void {
     this.ticks++;
+    this.ticked();
     if (this.samples.size > 0) this.history.add({ at: Date.now(), vms: Object.fromEntries(this.samples) });
     this.samples.clear();
     const running = this.fleet.list().filter((vm) => vm.isUp);
