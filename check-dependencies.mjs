@@ -1,5 +1,5 @@
-// Checks the direction of dependencies: who may import whom, that only files for Node import node modules, and that
-// nothing outside the folders of an architecture is named after it.
+// Checks the direction of dependencies: who may import whom, that only files for Node import node modules, that
+// nothing outside the folders of an architecture is named after it, and that the broker names no guest.
 import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -22,6 +22,8 @@ const neutralPackages = ["decoder", "jit", "broker"];
 /** Words of one architecture, in identifiers or comments. */
 const riscvWords =
   /risc-?v|\brv(32|64)|satp|[ms]status|[hs]fence|\bcsrs?\b|csrr|[ms](tvec|epc|cause|tval|ideleg|edeleg)\b|\bsbi\b|\bpmp\b|\bsv(32|39|48|57)|zicsr|\becall|\bebreak|\bfence\.i|\b[ms]ret\b|\bf(csr|rm|flags)\b|\b(lr|sc)\.[wd]\b|\bxlen|\baddi?w\b/i;
+/** Guests of particular programs, of which the broker knows none. */
+const guestWords = /\b(debian|embedded|posix)\b/i;
 /** A rule of arithmetic may name the standard that it is taken from. */
 const citation = /RISC-V (un)?privileged/g;
 
@@ -50,6 +52,9 @@ for (const [name, allowed] of Object.entries(allowedPackages)) {
   for (const file of sources(`packages/${name}/src`)) {
     const text = readFileSync(join(root, file), "utf8");
     if (neutralPackages.includes(name)) problems.push(...namedAfterArchitecture(file, text));
+    const guest = name === "broker" ? guestWords.exec(text)?.[0] : undefined;
+    if (guest !== undefined)
+      problems.push(`${file} speaks of ${guest}: only programs know particular guests`);
     const imports = [
       ...text.matchAll(
         /^(?:import|export)\s+(?:type\s+)?(?:[\w*]+(?:\s+as\s+\w+)?|\{[^}]*\})\s+from\s+"([^"]+)"/gm,

@@ -2,13 +2,14 @@
  * The command line: commands, options and help. Every mistake of the user's ends as one line on standard
  * error; commander's own texts are brought into that form.
  */
+
 import { dumpKinds, tiers } from "@hyperfile/jit/names";
+import { isaWidths } from "@hyperfile/machine/guests";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { addFleetCommands, runFleetAction } from "./commands/fleet.js";
 import { addImageCommands } from "./commands/image.js";
 import { disasm, explain, type InspectFlags } from "./commands/inspect.js";
 import {
-  isaWidths,
   parseAddress,
   parseAddressRange,
   parseCount,

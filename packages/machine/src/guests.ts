@@ -8,8 +8,12 @@ import { posixShell } from "./guests/posix-shell.js";
 export type { CommandEnd, CommandOutput } from "./guests/command-output.js";
 export { embeddedShell, posixShell };
 
+/** The instruction sets that machines have, by the names that users give them, with their register width in bits. */
+export const isaWidths = { rv64gc: 64, rv32gc: 32 } as const;
+
 /** All of them, as the broker takes them. */
 export const guestKinds = {
+  isas: Object.keys(isaWidths),
   kernels: { embedded: { shell: "embedded" }, debian: { shell: "posix" } },
   shells: { posix: posixShell, embedded: embeddedShell },
   usualShell: "posix",

@@ -1,6 +1,7 @@
 /** `hyperfile explain` and `hyperfile disasm`: what the decoder and the translator make of a program. */
+import { isaWidths } from "@hyperfile/machine/guests";
 import type { ExplainedBackend, MachineModule } from "../machine-types.js";
-import { isaWidths, readNamedFile } from "./options.js";
+import { readNamedFile } from "./options.js";
 
 /** The options of `explain` and `disasm`. */
 export interface InspectFlags {

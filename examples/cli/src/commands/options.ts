@@ -112,9 +112,6 @@ export function parseCount(text: string): number {
   return count;
 }
 
-/** The instruction sets that can be asked for, with their register width in bits. */
-export const isaWidths = { rv64gc: 64, rv32gc: 32 } as const;
-
 /** Bytes of a file for a machine: it has at most so much memory. */
 const MOST_FILE_BYTES = 2 ** 31;
 

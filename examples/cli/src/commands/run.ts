@@ -2,11 +2,12 @@
 
 import type { Tier } from "@hyperfile/jit";
 import type { AddressRange, DumpKind } from "@hyperfile/jit/trace";
+import { isaWidths } from "@hyperfile/machine/guests";
 import { CliError } from "../errors.js";
 import type { MachineModule, MachineOptions, NamedBytes, VerifyEmitted } from "../machine-types.js";
 import { profileOfProcess } from "../profile-file.js";
 import { runSession, type SessionOptions, type Streams } from "../session.js";
-import { isaWidths, readNamedFile } from "./options.js";
+import { readNamedFile } from "./options.js";
 
 /** The options that `run` and `start` share. */
 export interface MachineFlags {

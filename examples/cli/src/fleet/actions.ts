@@ -11,6 +11,7 @@ import {
   readRegularFile,
   type UpReport,
 } from "@hyperfile/broker/client";
+import { guestKinds } from "@hyperfile/machine/guests";
 import type { FleetSurroundings } from "../commands/fleet.js";
 import { CliError, errorLine, systemErrorCode } from "../errors.js";
 import type { Streams } from "../session.js";
@@ -195,7 +196,7 @@ export class FleetActions {
 
   async schema(): Promise<void> {
     const { hyperfileSchema } = await import("@hyperfile/broker");
-    this.surroundings.write(`${JSON.stringify(hyperfileSchema, undefined, 2)}\n`);
+    this.surroundings.write(`${JSON.stringify(hyperfileSchema(guestKinds), undefined, 2)}\n`);
   }
 
   /** Shows all VMs, again and again on a terminal. */

@@ -2,7 +2,8 @@
 import { resolve } from "node:path";
 import type { VmSpec } from "@hyperfile/broker";
 import type { BootImages } from "@hyperfile/machine";
-import { isaWidths, readNamedFile } from "../commands/options.js";
+import { isaWidths } from "@hyperfile/machine/guests";
+import { readNamedFile } from "../commands/options.js";
 import { elfWidth } from "../commands/run.js";
 import { readEmbeddedGuest } from "../embedded-guest.js";
 import { CliError } from "../errors.js";

@@ -1,23 +1,26 @@
-/** Checks a Hyperfile against its published JSON schema and words what is wrong. */
+/** Checks a Hyperfile against its JSON schema, with the names that its program has, and words what is wrong. */
 import { Ajv, type ErrorObject, type ValidateFunction } from "ajv";
 import type { FieldPath, HyperfileDocument } from "./document.js";
+import type { GuestKinds } from "./guest-kinds.js";
 import { shortened } from "./message-text.js";
 import { hyperfileSchema } from "./schema.js";
 import { hint } from "./suggest.js";
 
-let compiled: ValidateFunction | undefined;
+const compiled = new WeakMap<GuestKinds, ValidateFunction>();
 
-function validator(): ValidateFunction {
-  if (compiled !== undefined) return compiled;
+function validatorFor(guests: GuestKinds): ValidateFunction {
+  const known = compiled.get(guests);
+  if (known !== undefined) return known;
   const ajv = new Ajv({ allErrors: true, verbose: true, allowUnionTypes: true, strictTypes: false });
   ajv.addKeyword("x-expects");
-  compiled = ajv.compile(hyperfileSchema);
-  return compiled;
+  const validate = ajv.compile(hyperfileSchema(guests));
+  compiled.set(guests, validate);
+  return validate;
 }
 
 /** Adds a problem for everything in which the document departs from the schema; true if nothing does. */
-export function checkShape(document: HyperfileDocument): boolean {
-  const validate = validator();
+export function checkShape(document: HyperfileDocument, guests: GuestKinds): boolean {
+  const validate = validatorFor(guests);
   if (validate(document.value)) return true;
   const seen = new Set<string>();
   for (const error of validate.errors ?? []) {

@@ -36,6 +36,8 @@ export interface ConsoleShell {
 
 /** What there is. */
 export interface GuestKinds {
+  /** Instruction sets that a Hyperfile can name. */
+  readonly isas: readonly string[];
   /** Kernels that need no file, by name, with the name of the shell that they come to. */
   readonly kernels: Readonly<Record<string, { readonly shell: string }>>;
   /** What reads commands, by name. */

@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { guestKinds } from "@hyperfile/machine/guests";
 import { describe, expect, it } from "vitest";
+import type { GuestKinds } from "./guest-kinds.js";
 import { readHyperfile } from "./read.js";
 import { hyperfileSchema } from "./schema.js";
 import { nearest } from "./suggest.js";
@@ -691,13 +692,31 @@ it("a VM's clock makes up for pauses unless the file says otherwise", async () =
   expect(vms.map(({ clock }) => clock)).toEqual(["host", "frozen"]);
 });
 
-describe("the published schema", () => {
-  it("is the one that is checked against, and describes itself", () => {
-    const published = JSON.parse(
-      readFileSync(new URL("../../hyperfile.schema.json", import.meta.url), "utf8"),
-    );
-    expect(hyperfileSchema).toEqual(published);
-    expect(published.$schema).toContain("draft-07");
+describe("the schema", () => {
+  it("that is published knows no guest, and a program's is it with the program's names in the marked places", () => {
+    const text = readFileSync(new URL("../../hyperfile.schema.json", import.meta.url), "utf8");
+    const names = [
+      ...guestKinds.isas,
+      ...Object.keys(guestKinds.shells),
+      ...Object.keys(guestKinds.kernels),
+      "rv64",
+      "linux",
+    ];
+    for (const name of names) expect(text.toLowerCase()).not.toMatch(new RegExp(`\\b${name}\\b`));
+    expect(text.match(/x-names/g)).toHaveLength(5);
+    const { $schema, definitions } = hyperfileSchema(guestKinds) as {
+      $schema: string;
+      definitions: Record<string, { properties: Record<string, Record<string, unknown>> }>;
+    };
+    expect($schema).toContain("draft-07");
+    expect(JSON.stringify(definitions)).not.toContain("x-names");
+    const { kernel, isa, shell } = definitions.vm!.properties;
+    expect([definitions.kernel!.properties.isa, isa]).toEqual([
+      { enum: ["rv64gc", "rv32gc"] },
+      { enum: ["rv64gc", "rv32gc"] },
+    ]);
+    expect(shell!.enum).toEqual(["posix", "embedded"]);
+    expect(kernel).toMatchObject({ type: "string", examples: ["embedded", "debian"] });
   });
 });
 
@@ -713,20 +732,62 @@ describe("suggestions", () => {
   });
 });
 
-it("knows the guests that its program has, and no others", async () => {
+describe("a program's own guests", () => {
   const own = { ...guestKinds.shells.posix, shutdown: "halt now" };
-  const guests = { kernels: { tiny: { shell: "own" } }, shells: { own }, usualShell: "own" };
-  const of = (text: string) => readHyperfile(text, "fleet.yaml", { ...host, guests });
-  const { vms } = await of("vms: { web: { kernel: tiny }, file: { kernel: ./Image } }");
-  expect(vms.map(({ shell, shutdown }) => [shell, shutdown])).toEqual([
-    ["own", "halt now"],
-    ["own", "halt now"],
-  ]);
-  expect(vms[0]!.boot.kernel).toEqual({ builtin: "tiny" });
-  await expect(of("vms: { web: { kernel: debian } }")).rejects.toMatchObject({
-    problems: [{ message: expect.stringMatching(/^there is no kernel debian; .*tiny/) }],
+  const guests = {
+    isas: ["mos6502", "z80"],
+    kernels: { tiny: { shell: "own" } },
+    shells: { own },
+    usualShell: "own",
+  };
+  const of = (text: string, kinds: GuestKinds = guests) =>
+    readHyperfile(text, "fleet.yaml", { ...host, guests: kinds });
+
+  it("can be named in a Hyperfile", async () => {
+    const { vms } = await of(
+      "kernels: { mine: { file: ./Mine, isa: z80, shell: own } }\nvms: { web: { kernel: tiny, isa: mos6502, shell: own }, file: { kernel: ./Image }, named: { kernel: mine } }",
+    );
+    expect(vms.map(({ isa, shell, shutdown }) => [isa, shell, shutdown])).toEqual([
+      ["mos6502", "own", "halt now"],
+      [undefined, "own", "halt now"],
+      ["z80", "own", "halt now"],
+    ]);
+    expect(vms[0]!.boot.kernel).toEqual({ builtin: "tiny" });
   });
-  await expect(of("vms: { web: { kernel: tiny, shell: posix } }")).rejects.toMatchObject({
-    problems: [{ message: expect.stringMatching(/^this program knows no shell posix; .*own/) }],
+
+  it.each([
+    ["vms: { web: { kernel: debian } }", "vms.web.kernel", /^there is no kernel debian; .*tiny/],
+    ["vms: { web: { kernel: tiny, shell: posix } }", "vms.web.shell", /^"posix" is unknown; valid: own$/],
+    [
+      "vms: { web: { kernel: tiny, isa: rv64gc } }",
+      "vms.web.isa",
+      /^"rv64gc" is unknown; valid: mos6502, z80$/,
+    ],
+    ["vms: { web: { kernel: tiny, isa: z90 } }", "vms.web.isa", /^"z90" is unknown; did you mean z80\?$/],
+    [
+      "kernels: { mine: { file: ./Mine, shell: embedded } }\nvms: { web: { kernel: mine } }",
+      "kernels.mine.shell",
+      /^"embedded" is unknown; valid: own$/,
+    ],
+    ["vms: { web: { kernel: tiny, isa: 6502 } }", "vms.web.isa", /^6502 is unknown; .*mos6502/],
+  ])("are listed where others are named: %s", async (text, field, message) => {
+    await expect(of(text)).rejects.toMatchObject({
+      problems: [{ field, message: expect.stringMatching(message) }],
+    });
+  });
+
+  it("come to shells that the program has", async () => {
+    const kernels = { tiny: { shell: "other" } };
+    await expect(of("vms: { web: { kernel: tiny } }", { ...guests, kernels })).rejects.toMatchObject({
+      problems: [{ message: "its shell is other, which this program has not; shells: own" }],
+    });
+  });
+
+  it("leave a field out for which there is nothing to choose", async () => {
+    await expect(
+      of("vms: { web: { kernel: tiny, isa: z80 } }", { ...guests, isas: [] }),
+    ).rejects.toMatchObject({
+      problems: [{ field: "vms.web.isa", message: expect.stringMatching(/^unknown field; valid fields: /) }],
+    });
   });
 });

@@ -85,7 +85,7 @@ export async function readHyperfile(
     if (document.problems.length > 0) throw new HyperfileError(document.problems, document.omitted);
   };
   stop();
-  checkShape(document);
+  checkShape(document, host.guests);
   stop();
   const spec = new Reader(document, isFile, host.guests).read(document.value as Raw, host);
   stop();
@@ -201,12 +201,11 @@ class Reader {
     const known = boot.kernel !== undefined && "builtin" in boot.kernel ? boot.kernel.builtin : undefined;
     const asked = (fields.shell ?? named?.shell) as string | undefined;
     const shell = asked ?? (known === undefined ? usualShell : builtin[known]!.shell);
-    if (!Object.hasOwn(shells, shell)) {
+    if (!Object.hasOwn(shells, shell))
       document.add(
-        [...path, "shell"],
-        `this program knows no shell ${shell}; ${hint(shell, Object.keys(shells), "shells")}`,
+        [...path, "kernel"],
+        `its shell is ${shell}, which this program has not; ${hint(shell, Object.keys(shells), "shells")}`,
       );
-    }
     for (const field of this.lacks.filter((field) => fields[field] !== undefined))
       document.add([...path, field], `machines have no ${field} here yet: leave them out`, "name");
     const restart = (fields.restart as VmSpec["restart"] | undefined) ?? "never";
