@@ -5,7 +5,7 @@
 import type { Guest, GuestEnd, GuestMemoryParts, GuestSurroundings } from "../src/lifecycle/guest-port.js";
 
 /** Steps of a guest. */
-export const guestSteps = ["make", "restore", "load", "run", "reset", "save", "clone"] as const;
+export const guestSteps = ["make", "restore", "load", "run", "reset", "drain", "save", "clone"] as const;
 export type GuestStep = (typeof guestSteps)[number];
 
 /** What a script has a step do: be done, fail with an error that has a code, or end only when `Script.letGo` is called. */
@@ -51,6 +51,7 @@ export const nextTurn = (): Promise<void> => new Promise((resolve) => setImmedia
 /** A guest. */
 export class ScriptedGuest implements Guest {
   stills = 0;
+  drains = 0;
   resets = 0;
   private isFree = false;
   private noteEnd: (end: GuestEnd) => void = () => {};
@@ -99,6 +100,18 @@ export class ScriptedGuest implements Guest {
     let isMine = true;
     return () => {
       if (isMine) this.stills--;
+      isMine = false;
+    };
+  }
+
+  async drain(): Promise<() => void> {
+    this.use("drain");
+    if (this.stills === 0) this.script.misuses.push("drained a guest that runs");
+    await this.script.step("drain");
+    this.drains++;
+    let isMine = true;
+    return () => {
+      if (isMine) this.drains--;
       isMine = false;
     };
   }

@@ -92,6 +92,11 @@ export interface RiscvVirtOptions
   readonly gate?: (retired: () => number) => CpuGate;
   /** Nanoseconds in which the guest wanted to run and did not; guests are told of them where it is given. */
   readonly steal?: () => number;
+  /**
+   * Milliseconds that devices have for requests in flight when it is saved or drained, and for those of a driver that is
+   * gone while a new one waits; ten seconds unless given.
+   */
+  readonly drainMs?: number;
   /** Most guest instructions that it runs: its run then ends with the reason `instructions`. */
   readonly instructions?: number;
   /** Instructions between two looks at timers and devices; found by measurement unless given. */
@@ -201,6 +206,7 @@ export class RiscvVirt implements Machine {
       input,
       virtio: names.map((device) => (typeof device === "string" ? makers[device] : device)()),
       ...(options.parts === undefined ? {} : { parts: options.parts }),
+      ...(options.drainMs === undefined ? {} : { drainMs: options.drainMs }),
       ...(isVirtual ? { wallClock: wallClockFrom(VIRTUAL_EPOCH, this.clock) } : {}),
       onPower: (event) => this.power(event),
       // While the machine is put together there is no run loop that could sleep.
@@ -261,6 +267,8 @@ export class RiscvVirt implements Machine {
         identity: this.identity,
       },
       drain: () => this.board.drain(),
+      inFlight: () => this.board.inFlight(),
+      ...(options.drainMs === undefined ? {} : { drainMs: options.drainMs }),
       onDamage: (error) => {
         this.damage ??= error.message;
         this.loop.stop("damaged");

@@ -14,7 +14,7 @@ import { RAM_BASE } from "@hyperfile/devices";
 import { guestIn, poolAt, type SharedFrames, type ThreadPlace } from "@hyperfile/jit/memory";
 import { type RiscvVirt, riscvVirt } from "@hyperfile/machine";
 import { restoreSnapshotFile, saveSnapshotFile } from "@hyperfile/machine/node";
-import { whileDrained, zstdCodec } from "@hyperfile/machine/snapshot";
+import { drainMachine, whileDrained, zstdCodec } from "@hyperfile/machine/snapshot";
 import { CliError } from "../errors.js";
 import { readBootFiles } from "./boot-files.js";
 
@@ -41,6 +41,7 @@ export const makeGuest: MakeGuest = async (spec, surroundings, { folder, place }
       xlen,
       tier: spec.tier,
       clock: spec.deterministic ? "virtual" : spec.clock,
+      ...(spec.drainMs === undefined ? {} : { drainMs: spec.drainMs }),
       memory,
       ...(first === undefined ? {} : { beside: first }),
     });
@@ -122,6 +123,10 @@ class MachineGuest implements Guest {
 
   standStill(): () => void {
     return this.machine.loop.standStill();
+  }
+
+  drain(): Promise<() => void> {
+    return drainMachine(this.machine.state);
   }
 
   hold(): void {

@@ -574,14 +574,14 @@ describe("mistakes", () => {
       "names of JavaScript as fields",
       `${vm("constructor: 1", "__proto__: { kernel: embedded }", "cpu: { __proto__: { shares: 5 } }")}\n__proto__: { vms: 1 }\n`,
       "7 __proto__: unknown field; valid fields: name, host, pools, images, kernels, vms",
-      "4 vms.web.constructor: unknown field; valid fields: kernel, program, firmware, initrd, append, isa, memory, cpu, pool, console, disks, provision and 11 more",
-      "5 vms.web.__proto__: unknown field; valid fields: kernel, program, firmware, initrd, append, isa, memory, cpu, pool, console, disks, provision and 11 more",
+      "4 vms.web.constructor: unknown field; valid fields: kernel, program, firmware, initrd, append, isa, memory, cpu, pool, console, disks, provision and 12 more",
+      "5 vms.web.__proto__: unknown field; valid fields: kernel, program, firmware, initrd, append, isa, memory, cpu, pool, console, disks, provision and 12 more",
       "6 vms.web.cpu.__proto__: unknown field; valid fields: shares, reservation, limit",
     ],
     [
       "a merge of names of JavaScript",
       "vms:\n  web: { kernel: embedded, <<: { __proto__: { memory: 1G } } }\n",
-      "2 vms.web.__proto__: unknown field; valid fields: kernel, program, firmware, initrd, append, isa, memory, cpu, pool, console, disks, provision and 11 more",
+      "2 vms.web.__proto__: unknown field; valid fields: kernel, program, firmware, initrd, append, isa, memory, cpu, pool, console, disks, provision and 12 more",
     ],
   ];
   it.each(cases)("%s", async (_what, text, ...expected) => {
@@ -685,6 +685,14 @@ describe("a file made to cost time", () => {
 it("mistakes do nothing to a terminal", async () => {
   const [complaint] = await complaints('vms: { "\\e[2J\\n": { kernel: embedded } }\n');
   expect(complaint).toMatch(/^1 vms\.\\x1b\[2J\\x0a: the name is not a name/);
+});
+
+it("a VM's devices have as long for requests in flight as the file says, or its machine", async () => {
+  const { vms } = await read("vms: { a: { kernel: embedded }, b: { kernel: embedded, drain: 30s } }\n");
+  expect(vms.map(({ drainMs }) => drainMs)).toEqual([undefined, 30_000]);
+  expect(await complaints("vms: { a: { kernel: embedded, drain: soon } }\n")).toEqual([
+    '1 vms.a.drain: "soon" is not a time with its unit, such as 10ms, 30s or 5m',
+  ]);
 });
 
 it("a VM's clock makes up for pauses unless the file says otherwise", async () => {

@@ -258,6 +258,7 @@ class Reader {
         (fields.shutdown as string | undefined) ??
         (boot.program === undefined ? shells[shell]?.shutdown : undefined),
       timeLimitMs: this.duration(fields.time, [...path, "time"]),
+      drainMs: this.duration(fields.drain, [...path, "drain"]),
       deterministic: (fields.deterministic as boolean | undefined) ?? false,
       clock: (fields.clock as VmSpec["clock"] | undefined) ?? "host",
       tier: (fields.tier as VmSpec["tier"] | undefined) ?? "auto",

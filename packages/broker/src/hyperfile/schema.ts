@@ -12,7 +12,7 @@ const MARK = "x-names";
 type Schema = Readonly<Record<string, unknown>>;
 
 /** The schema for a program with these guests. A field for which the program has no names is no field of it. */
-export function hyperfileSchema(guests: GuestKinds): Schema {
+export function hyperfileSchema(guests: GuestKinds): Readonly<Record<string, unknown>> {
   const names: Readonly<Record<string, readonly string[]>> = {
     isas: guests.isas,
     shells: Object.keys(guests.shells),

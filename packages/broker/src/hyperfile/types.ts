@@ -59,6 +59,8 @@ export interface VmSpec {
   readonly shutdown: string | undefined;
   /** Milliseconds that it may run; undefined for no limit. */
   readonly timeLimitMs: number | undefined;
+  /** Milliseconds that its devices have for requests in flight when it is paused, saved or cloned; the machine's own limit unless given. */
+  readonly drainMs: number | undefined;
   readonly deterministic: boolean;
   /** What guest time does about pauses and snapshots, unless it follows instructions: see `RealClockMode`. */
   readonly clock: "host" | "frozen";

@@ -66,6 +66,11 @@ export interface Guest {
   resize(columns: number, rows: number): void;
   /** Lets the guest and its clock stand still until all who asked have taken it back; the result does so once. */
   standStill(): () => void;
+  /**
+   * Waits until no device works for the guest, which stands still, and lets new work wait until the result is called.
+   * Rejects with a one-line error that names the device, and lets nothing wait then, if that takes too long.
+   */
+  drain(): Promise<() => void>;
   /** What it printed has not been taken: it runs no further slice until it is released, or told to stop. */
   hold(): void;
   release(): void;
@@ -78,11 +83,11 @@ export interface Guest {
   /** Counters of devices and engine by name, for reports. */
   counters(): Readonly<Record<string, number>>;
   /**
-   * Writes a snapshot; the guest stands still. What is not whole yet is beside `path`, under a name that begins with a dot:
+   * Writes a snapshot, for which it drains; the guest stands still. What is not whole yet is beside `path`, under a name that begins with a dot:
    * if the process ends before it is, the broker removes it.
    */
   saveTo(path: string): Promise<{ readonly bytes: number }>;
-  /** A copy of the guest, which stands still, by copy-on-write in the same thread. */
+  /** A copy of the guest, which stands still and is drained for it, by copy-on-write in the same thread. */
   clone(name: string, surroundings: GuestSurroundings): Promise<Guest>;
   /** Gives back its memory, after its run has ended. */
   free(): void;

@@ -76,7 +76,8 @@ class Trial {
     expect(["off", "crashed"].includes(life.state), what).toBe(isOver);
     expect(script.alive - this.twins.length, what).toBe(isOver ? 0 : 1);
     expect(script.misuses, what).toEqual([]);
-    if (!isOver) expect(guest?.stills, what).toBe(life.state === "paused" ? 1 : 0);
+    const paused = life.state === "paused" ? 1 : 0;
+    if (!isOver) expect([guest?.stills, guest?.drains], what).toEqual([paused, paused]);
   }
 }
 
@@ -122,6 +123,7 @@ describe("a life", () => {
         ["snapshot", "save"],
         ["clone", "clone"],
         ["reset", "reset"],
+        ["pause", "drain"],
       ] as const) {
         const trial = await new Trial().reach(state);
         trial.script.plans = { [step]: "fails" };
@@ -147,10 +149,27 @@ describe("a life", () => {
     trial.check("paused after a snapshot");
   });
 
+  it("is paused when its devices have nothing in hand any more, and not before", async () => {
+    const trial = await new Trial().reach("running");
+    trial.script.plans = { drain: "hangs" };
+    const [paused, resumed] = [trial.give("pause"), trial.give("resume")];
+    await nextTurn();
+    expect([trial.life.state, trial.guest?.stills, trial.told]).toEqual([
+      "running",
+      1,
+      ["starting", "running"],
+    ]);
+    trial.script.letGo();
+    expect(await Promise.all([paused, resumed])).toEqual(["done", "done"]);
+    expect(trial.told).toEqual(["starting", "running", "paused", "running"]);
+    trial.check("paused and resumed");
+  });
+
   it("ends when it is told to, whatever hangs, and gives its memory back when nothing reads it any more", async () => {
     for (const [command, step] of [
       ["snapshot", "save"],
       ["clone", "clone"],
+      ["pause", "drain"],
     ] as const) {
       const trial = await new Trial().reach("running");
       trial.script.plans = { [step]: "hangs" };
@@ -159,7 +178,8 @@ describe("a life", () => {
       expect(await trial.give("stop")).toBe("done");
       expect(await Promise.all([hanging, waiting])).toEqual(["E_VM_STATE", "E_VM_STATE"]);
       expect(trial.life.state).toBe("off");
-      expect(trial.script.alive, "the guest is being read").toBe(1);
+      // A guest that is being read stays till that is over; one whose devices are waited for need not.
+      expect(trial.script.alive, command).toBe(command === "pause" ? 0 : 1);
       trial.script.letGo();
       for (let turn = 0; turn < 5; turn++) await nextTurn();
       trial.check(`${command} that hangs`);
@@ -206,7 +226,7 @@ describe("a life", () => {
           for (const save of plans)
             for (const turns of [0, 1, 2]) {
               const trial = await new Trial().reach(state);
-              trial.script.plans = { save, clone: save, reset: save };
+              trial.script.plans = { save, clone: save, reset: save, drain: save };
               const what = `${first}, ${turns} turns later ${second}, while ${state}, steps ${save}`;
               const answers = [trial.give(first)];
               for (let turn = 0; turn < turns; turn++) await nextTurn();

@@ -5,6 +5,7 @@
  * Invariants:
  * - The state is told before the command that changed it is answered.
  * - A command that fails lets the guest go on as before, and leaves no copy behind.
+ * - A guest that is paused has no request in flight: nothing of it changes till it goes on.
  * - Once the life is over every command is refused, those under way included; the guest's memory is given back as soon
  *   as nothing reads it any more.
  */
@@ -95,8 +96,18 @@ export class VmLife {
   }
 
   pause(): Promise<void> {
-    return this.command("pause", (guest) => {
-      this.unpause = guest.standStill();
+    return this.command("pause", async (guest) => {
+      const release = guest.standStill();
+      try {
+        const letWork = await guest.drain();
+        this.unpause = () => {
+          release();
+          letWork();
+        };
+      } catch (error) {
+        release();
+        throw error;
+      }
     });
   }
 

@@ -17,6 +17,8 @@
  * - Commands of one VM take effect one after another, in the order of their coming. Only `stop` does not wait: it ends
  *   what is under way, and what waits is refused.
  * - A command that fails leaves the state as it was.
+ * - `pause`, `snapshot` and `clone` wait for requests that the guest's devices have in hand, for a limited time, and fail
+ *   with the device's name after it.
  * - `snapshot` and `clone` let the guest stand still while they last, for themselves. That is not `paused`, which a user has asked for, and which a VM stays in until he takes it back.
  */
 

@@ -102,6 +102,13 @@ export class Board {
     return this.devices.some(([, device]) => device.busy === true);
   }
 
+  /** Requests for which backends work, by part; only parts that have some. */
+  inFlight(): Readonly<Record<string, number>> {
+    return Object.fromEntries(
+      this.devices.flatMap(([name, { busy, inFlight = 1 }]) => (busy === true ? [[name, inFlight]] : [])),
+    );
+  }
+
   /** Waits until no backend works for any part; new work waits until it is released. */
   drain(): Drain {
     const drains = this.devices.flatMap(([, device]) => device.drain?.() ?? []);

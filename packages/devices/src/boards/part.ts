@@ -53,6 +53,8 @@ export interface PartDevice {
   flush?(): void;
   /** Whether a backend works for it. */
   readonly busy?: boolean;
+  /** For how many requests that is so, for messages. */
+  readonly inFlight?: number;
   /** Waits until no backend works for it, and holds new work back. */
   drain?(): Drain;
   /** The machine is gone: lets go of what the host gave. Called once. */

@@ -3,7 +3,7 @@
  * draining. The rest of it is tested through the MMIO transport.
  */
 import fc from "fast-check";
-import { beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { FlatMemory, MockQueue } from "../../test/mock-driver.js";
 import type { DeviceState } from "../ports.js";
 import { VirtioCore, virtioStatus } from "./core.js";
@@ -51,7 +51,7 @@ class Driver {
   readonly core: VirtioCore;
   readonly queues: MockQueue[] = [];
 
-  constructor(device: VirtioDevice, memory = new FlatMemory(BASE, 0x10000)) {
+  constructor(device: VirtioDevice, memory = new FlatMemory(BASE, 0x10000), drainMs?: number) {
     this.memory = memory;
     this.core = new VirtioCore(
       device,
@@ -62,6 +62,7 @@ class Driver {
         reset: () => void this.messages.push("reset"),
       },
       () => void this.messages.push("wake"),
+      drainMs,
     );
   }
 
@@ -273,6 +274,70 @@ describe("a drain", () => {
     expect([entropy.byte(0), entropy.queues[0]!.takeUsed()]).toEqual([0, []]);
     drain.release();
     expect([entropy.byte(0), entropy.queues[0]!.takeUsed()]).toEqual([1, [{ head: 0, length: 1 }]]);
+  });
+});
+
+describe("a backend that does not answer an earlier driver", () => {
+  const PATIENCE = 1000;
+  beforeEach(() => {
+    vi.useFakeTimers();
+    driver = new Driver(slow, undefined, PATIENCE);
+  });
+  afterEach(() => {
+    vi.useRealTimers();
+  });
+
+  test("has its time, after which the driver that waits is told that the device needs a reset", () => {
+    driver.start(1);
+    driver.ask(0, 0);
+    driver.start(1);
+    driver.ask(0, 1);
+    vi.advanceTimersByTime(PATIENCE - 1);
+    expect([driver.core.status, driver.messages]).toEqual([READY, []]);
+    vi.advanceTimersByTime(1);
+    expect([driver.core.status, driver.messages]).toEqual([READY | virtioStatus.needsReset, ["config"]]);
+    expect(driver.core.counters.overdue).toBe(1);
+    // It answers at last: nothing of the old driver is written, and one that starts after it is served at once.
+    answer(slow.asked.splice(0)[0]!, 1);
+    expect([driver.byte(0), slow.asked.length]).toEqual([0, 0]);
+    driver.start(1);
+    driver.ask(0, 2);
+    answer(slow.asked[0]!, 3);
+    expect([driver.byte(2), driver.queues[0]!.takeUsed().length]).toEqual([3, 1]);
+    vi.advanceTimersByTime(10 * PATIENCE);
+    expect([driver.core.status, driver.core.counters.overdue]).toEqual([READY, 1]);
+  });
+
+  test("is given its time anew by each driver, and tells nobody while there is none", () => {
+    driver.start(1);
+    driver.ask(0, 0);
+    driver.core.writeStatus(0);
+    vi.advanceTimersByTime(PATIENCE);
+    expect(driver.messages).toEqual(["reset"]);
+    driver.start(1);
+    driver.ask(0, 1);
+    vi.advanceTimersByTime(PATIENCE / 2);
+    driver.start(1);
+    vi.advanceTimersByTime(PATIENCE - 1);
+    expect(driver.core.status).toBe(READY);
+    vi.advanceTimersByTime(1);
+    expect(driver.core.status).toBe(READY | virtioStatus.needsReset);
+  });
+
+  test("is expected by nobody in time: late answers, and a device that was let go", () => {
+    driver.start(1);
+    driver.ask(0, 0);
+    driver.start(1);
+    vi.advanceTimersByTime(PATIENCE - 1);
+    answer(slow.asked.splice(0)[0]!, 1);
+    vi.advanceTimersByTime(PATIENCE);
+    expect(driver.core.status).toBe(READY);
+    driver.ask(0, 1);
+    driver.core.dispose();
+    expect(vi.getTimerCount()).toBe(0);
+    // Its memory may be another guest's by now.
+    answer(slow.asked[0]!, 9);
+    expect([driver.byte(1), driver.queues[0]!.takeUsed()]).toEqual([0, []]);
   });
 });
 

@@ -4,13 +4,13 @@
  *
  * Status goes forward only: FEATURES_OK sticks if the features are acceptable, DRIVER_OK only after it, and zero
  * resets. A rejected queue breaks the device: DEVICE_NEEDS_RESET is set and no queue is served until the driver
- * resets it. Methods that a driver's access leads to return false for one that no driver makes; it has no effect then.
+ * resets it; so does a backend that does not answer what an earlier driver asked for. Methods that a driver's access leads to return false for one that no driver makes; it has no effect then.
  */
 import type { AccessSize, DeviceState, DmaMemory } from "../ports.js";
 import { DeviceStateError, StateReader } from "../state.js";
 import type { VirtioDevice, VirtioHost, VirtioInterrupts, VirtioRequest } from "./device.js";
 import { address, MAXIMUM_QUEUE_SIZE, type QueueSetup, type RejectReason, Virtqueue } from "./queue.js";
-import { type Drain, Requests } from "./requests.js";
+import { DRAIN_MS, type Drain, Requests } from "./requests.js";
 
 /** Feature bits of rings and transport that are offered for every device (virtio 1.2, chapter 6). */
 export const transportFeatures = { indirectDescriptors: 28, eventIndex: 29, version1: 32 } as const;
@@ -56,7 +56,7 @@ export class VirtioCore implements VirtioHost {
   private readonly requests: Requests;
   private readonly offered: readonly number[];
   private readonly accepted = [0, 0];
-  private readonly own = { kicks: 0, rejects: 0, resets: 0, earlyKicks: 0 };
+  private readonly own = { kicks: 0, rejects: 0, resets: 0, earlyKicks: 0, overdue: 0 };
   private lastRejection: RejectReason | undefined;
   private bits = 0;
   private generation = 0;
@@ -65,12 +65,14 @@ export class VirtioCore implements VirtioHost {
    * @param memory what the queues reach
    * @param interrupts how the driver is interrupted; not called before the device has a driver
    * @param wake has the VM look at its devices soon
+   * @param drainMs milliseconds that the device's backend has for requests of a driver that is gone, while a new one waits
    */
   constructor(
     private readonly device: VirtioDevice,
     memory: DmaMemory,
     private readonly interrupts: VirtioInterrupts,
     readonly wake: () => void,
+    drainMs = DRAIN_MS,
   ) {
     this.offered = featureWords([...device.features, ...Object.values(transportFeatures)]);
     this.queues = device.queueSizes.map(
@@ -81,7 +83,12 @@ export class VirtioCore implements VirtioHost {
       size: 0,
       ...{ descLow: 0, descHigh: 0, driverLow: 0, driverHigh: 0, deviceLow: 0, deviceHigh: 0 },
     }));
-    this.requests = new Requests(this.queues, () => this.notifyAll());
+    this.requests = new Requests(
+      this.queues,
+      () => this.notifyAll(),
+      () => this.overdue(),
+      drainMs,
+    );
     device.attach(this);
   }
 
@@ -94,8 +101,8 @@ export class VirtioCore implements VirtioHost {
   }
 
   /**
-   * `kicks`, `rejects` (queues given up), `resets` by the driver, `earlyKicks` (before DRIVER_OK or to no queue); and
-   * the device's own.
+   * `kicks`, `rejects` (queues given up), `resets` by the driver, `earlyKicks` (before DRIVER_OK or to no queue),
+   * `overdue` (times that requests of an earlier driver were not answered in time); and the device's own.
    */
   get counters(): Readonly<Record<string, number>> {
     return { ...this.own, ...this.device.counters };
@@ -148,7 +155,11 @@ export class VirtioCore implements VirtioHost {
     this.device.reset("power");
   }
 
+  /** Lets go of what the host gave. What is answered later reaches nothing of the guest, whose memory may be another's. */
   dispose(): void {
+    for (const queue of this.queues) queue.stop();
+    this.requests.voided();
+    this.requests.forget();
     this.device.dispose?.();
   }
 
@@ -345,6 +356,12 @@ export class VirtioCore implements VirtioHost {
     this.lastRejection = reason;
     this.bits |= virtioStatus.needsReset;
     this.requests.voided();
+    this.configChanged();
+  }
+
+  private overdue(): void {
+    this.own.overdue++;
+    this.bits |= virtioStatus.needsReset;
     this.configChanged();
   }
 

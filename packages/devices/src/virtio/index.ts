@@ -13,5 +13,5 @@ export type { DescriptorChain } from "./descriptor-chain.js";
 export * from "./device.js";
 export * from "./mmio-transport.js";
 export { type RejectReason, Virtqueue } from "./queue.js";
-export type { Drain } from "./requests.js";
+export { DRAIN_MS, type Drain } from "./requests.js";
 export * from "./rng.js";

@@ -51,19 +51,23 @@ export class MmioTransport implements MmioDevice {
   private queueSelect = 0;
   private interruptStatus = 0;
 
-  /** @param wake has the VM look at its devices soon; an interrupt does that by itself */
+  /**
+   * @param wake has the VM look at its devices soon; an interrupt does that by itself
+   * @param drainMs milliseconds for requests of a driver that is gone, while a new one waits
+   */
   constructor(
     device: VirtioDevice,
     private readonly irq: IrqLine,
     memory: DmaMemory,
     wake: () => void = () => {},
+    drainMs?: number,
   ) {
     const interrupts = {
       used: () => this.interrupt(INTERRUPT_USED),
       config: () => this.interrupt(INTERRUPT_CONFIG),
       reset: () => this.setInterrupts(0),
     };
-    this.core = new VirtioCore(device, memory, interrupts, wake);
+    this.core = new VirtioCore(device, memory, interrupts, wake, drainMs);
   }
 
   get name(): string {
@@ -83,6 +87,11 @@ export class MmioTransport implements MmioDevice {
   /** Whether requests are in flight. */
   get busy(): boolean {
     return this.core.inFlight > 0;
+  }
+
+  /** How many are. */
+  get inFlight(): number {
+    return this.core.inFlight;
   }
 
   /** Waits for the requests in flight; new ones wait in the rings until it is released. */

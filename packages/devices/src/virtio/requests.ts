@@ -4,7 +4,8 @@
  * A request whose chain was taken away from the device (its driver reset the device or stopped the queue) goes on in the
  * device's backend until that is done, and is *stale* meanwhile. While there are stale requests, and while somebody
  * drains, queues give no new ones: what a new driver asks for never overtakes what an old one asked for, and what waits
- * in the rings is served afterwards.
+ * in the rings is served afterwards. That has an end: a backend that leaves stale requests unanswered for too long is
+ * given up, and the driver that waits is told.
  */
 import type { VirtioRequest } from "./device.js";
 import type { Virtqueue } from "./queue.js";
@@ -16,6 +17,12 @@ export interface Drain {
   /** Lets new requests through, drained or not; a second call does nothing. */
   release(): void;
 }
+
+/** Milliseconds that backends have for what is in flight, where nobody says otherwise. */
+export const DRAIN_MS = 10_000;
+
+/** Longest delay of the host's timers in milliseconds; a longer one would be over at once. */
+const LONGEST_DELAY = 0x7fffffff;
 
 /** A request as it is kept here. */
 interface InFlight {
@@ -29,11 +36,17 @@ export class Requests {
   private staleCount = 0;
   private drains = 0;
   private waiting: (() => void)[] = [];
+  private patience: ReturnType<typeof setTimeout> | undefined;
 
-  /** @param served called when queues that were held may be served again */
+  /**
+   * @param served called when queues that were held may be served again
+   * @param overdue called when stale requests are not answered `milliseconds` after they became so
+   */
   constructor(
     private readonly queues: readonly Virtqueue[],
     private readonly served: () => void,
+    private readonly overdue: () => void,
+    private readonly milliseconds: number,
   ) {}
 
   /** How many there are, stale ones among them. */
@@ -79,6 +92,12 @@ export class Requests {
       this.staleCount++;
     }
     this.hold();
+    if (this.staleCount > 0) this.expect();
+  }
+
+  /** Nobody waits for answers any more. */
+  forget(): void {
+    clearTimeout(this.patience);
   }
 
   /** Holds new requests back until the drain is released. */
@@ -101,7 +120,16 @@ export class Requests {
     if (this.count === 0) for (const resolve of this.waiting.splice(0)) resolve();
     if (!entry.isStale) return;
     this.staleCount--;
+    if (this.staleCount === 0) clearTimeout(this.patience);
     this.letGo();
+  }
+
+  /** Gives the backend its time for stale requests, anew with each driver that comes to wait for them. */
+  private expect(): void {
+    clearTimeout(this.patience);
+    this.patience = setTimeout(() => this.overdue(), Math.min(this.milliseconds, LONGEST_DELAY));
+    // In Node a process does not stay for this alone.
+    (this.patience as { unref?: () => void }).unref?.();
   }
 
   private hold(): void {

@@ -7,6 +7,7 @@
  */
 import { xxh32Words } from "@hyperfile/jit/memory";
 import type { SnapshotCodec } from "./codec.js";
+import type { DrainedMachine } from "./drain.js";
 import { damaged, SnapshotError } from "./errors.js";
 import { encodeSections, SnapshotFile, type SnapshotSection } from "./format.js";
 import {
@@ -53,17 +54,12 @@ export interface SnapshotMemory {
 }
 
 /** A machine that can be saved. */
-export interface SnapshotMachine {
+export interface SnapshotMachine extends DrainedMachine {
   /** What it is made of; a snapshot can only be restored to a machine whose `config` is the same. */
   readonly config: PlainRecord;
   /** Its parts by name, in the order in which they are restored: a hart before a clock that counts its instructions. */
   readonly parts: Readonly<Record<string, SnapshotPart>>;
   readonly memory: SnapshotMemory;
-  /**
-   * Waits until no device has work in hand for the guest, and holds new work back until it is released; there is nothing to
-   * wait for unless given. Parts may refuse to be saved meanwhile.
-   */
-  readonly drain?: () => { readonly drained: Promise<void>; release(): void };
   /**
    * A page can't be read that was left in the snapshot: its checksum is right and its content is none, which no accident
    * brings about. Called in the middle of the guest's access, which reads zeros: the machine must not run on after it.
@@ -95,17 +91,6 @@ const MACHINE = "machine";
 const MEMORY = "memory";
 const partName = (name: string): string => `state/${name}`;
 const chunkName = (chunk: number): string => `memory/${chunk}`;
-
-/** Does something with a machine that stands still, such as saving it, while none of its devices has work in hand. */
-export async function whileDrained<T>(machine: SnapshotMachine, act: () => T | Promise<T>): Promise<T> {
-  const drain = machine.drain?.();
-  try {
-    await drain?.drained;
-    return await act();
-  } finally {
-    drain?.release();
-  }
-}
 
 /** The pieces of a machine's snapshot, to be written one after another, and what they hold. */
 export function encodeMachine(

@@ -174,7 +174,11 @@ export const uartPart = (
 };
 
 /** A virtio slot with its device, or empty. */
-export const virtioPart = (slot: number, device: VirtioDevice | undefined): BoardPart => {
+export const virtioPart = (
+  slot: number,
+  device: VirtioDevice | undefined,
+  drainMs: number | undefined,
+): BoardPart => {
   const { base, size } = { ...virtMap.virtio, base: virtMap.virtio.base + slot * virtMap.virtio.size };
   return {
     name: device === undefined ? `virtio${slot}` : `virtio${slot}:${device.name}`,
@@ -189,6 +193,6 @@ export const virtioPart = (slot: number, device: VirtioDevice | undefined): Boar
     make: ({ interrupts, memory, wake }) =>
       device === undefined
         ? new EmptySlot(`virtio${slot}`)
-        : new MmioTransport(device, interrupts[0]!, memory, wake),
+        : new MmioTransport(device, interrupts[0]!, memory, wake, drainMs),
   };
 };

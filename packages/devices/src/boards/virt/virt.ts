@@ -53,6 +53,11 @@ export interface VirtBoardOptions {
   /** Devices for the virtio slots, in order; at most eight. A slot left undefined stays empty. */
   readonly virtio?: readonly (VirtioDevice | undefined)[];
   /**
+   * Milliseconds that the backend of a virtio device has for requests of a driver that is gone, while a new one waits for
+   * it; the device then says that it needs a reset. Ten seconds unless given.
+   */
+  readonly drainMs?: number;
+  /**
    * Parts of one's own. Addresses from `virtMap.platform` and interrupts from `virtIrq.firstPlatform` on are free; so is
    * whatever no other part has.
    */
@@ -76,6 +81,7 @@ export interface VirtBoard
     | "deadline"
     | "flush"
     | "busy"
+    | "inFlight"
     | "drain"
     | "reset"
     | "save"
@@ -123,7 +129,7 @@ export function virtBoard(options: VirtBoardOptions): VirtBoard {
     uartPart(console, input, (made) => {
       uart = made;
     }),
-    ...Array.from({ length: VIRTIO_SLOTS }, (_, slot) => virtioPart(slot, virtio[slot])),
+    ...Array.from({ length: VIRTIO_SLOTS }, (_, slot) => virtioPart(slot, virtio[slot], options.drainMs)),
     ...(options.parts ?? []),
     plicPart(plic),
   ];
@@ -148,6 +154,7 @@ export function virtBoard(options: VirtBoardOptions): VirtBoard {
     tick: () => board.tick(),
     deadline: () => board.deadline(),
     busy: () => board.busy(),
+    inFlight: () => board.inFlight(),
     drain: () => board.drain(),
     reset: () => board.reset(),
     save: () => board.save(),

@@ -9,14 +9,9 @@ import { open, rename, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileReason } from "../../files/file-reason.js";
 import { zstdCodec } from "../codec.js";
+import { whileDrained } from "../drain.js";
 import { SnapshotError } from "../errors.js";
-import {
-  encodeMachine,
-  restoreMachine,
-  type SnapshotMachine,
-  type SnapshotReport,
-  whileDrained,
-} from "../machine.js";
+import { encodeMachine, restoreMachine, type SnapshotMachine, type SnapshotReport } from "../machine.js";
 
 /** The file operations that a snapshot is written with; tests replace them. */
 export interface SnapshotFiles {
@@ -35,7 +30,8 @@ let written = 0;
 
 /**
  * Saves a machine that stands still, once its devices have nothing in hand.
- * @throws SnapshotError `E_SNAPSHOT_FILE`: the file of that name, if there was one, is as it was
+ * @throws SnapshotError `E_SNAPSHOT_FILE`, MachineError `E_DEVICES_BUSY` if they do not answer in time: the file of that
+ *   name, if there was one, is as it was
  */
 export async function saveSnapshotFile(
   path: string,
