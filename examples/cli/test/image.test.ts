@@ -61,6 +61,43 @@ it("makes, converts both ways, shows and checks", async () => {
   expect(qemuCheck(at("plain.qcow2"))).toEqual({ corruptions: 0, leaks: 0, errors: 0 });
 });
 
+it("keeps images in a store: push, clone, map, check, pull, convert back, collect", async () => {
+  const [store, other] = [at("store"), at("other-store")];
+  const bytes = Buffer.alloc(3 << 20);
+  for (let index = 0; index < 1 << 20; index++) bytes[index] = Math.imul(index, 2654435761) >>> 24;
+  await writeFile(at("stored.raw"), bytes);
+  expect(await image("push", at("stored.raw"), store, "base")).toEqual(done);
+  expect(await image("clone", store, "base", "copy")).toEqual(done);
+  expect((await image("list", store)).output).toMatch(/^base +3M .*\ncopy +3M .*\n$/);
+  const path = join(store, "images", "copy");
+  expect((await image("info", path)).output).toMatch(/format +store\ndisk +3M \(3145728 bytes\)/);
+  expect((await image("map", path)).output).toBe("0 1048576 depth 0\n");
+  expect((await image("check", path)).output).toBe("0 corruptions\n");
+  expect((await image("pull", store, "base", other)).output).toMatch(/copied\n$/);
+  expect((await image("pull", store, "copy", other, "--as", "again")).output).toBe("0B copied\n");
+  expect(await image("convert", "--format", "raw", join(other, "images", "again"), at("back.raw"))).toEqual(
+    done,
+  );
+  expect(Buffer.compare(await readFile(at("back.raw")), bytes)).toBe(0);
+  expect(await image("convert", "--format", "store", at("back.raw"), join(store, "images", "third"))).toEqual(
+    done,
+  );
+  expect(await image("create", "--format", "store", join(store, "images", "empty"), "1G")).toEqual(done);
+  expect(await image("create", at("over.qcow2"), "--backing", "store/images/base")).toEqual(done);
+  expect((await image("map", at("over.qcow2"))).output).toBe("0 1048576 depth 1\n");
+  for (const name of ["base", "copy", "third", "empty"])
+    expect(await image("remove", store, name)).toEqual(done);
+  expect((await image("collect", store)).output).toMatch(/^0 objects removed/);
+  expect((await image("collect", store, "--grace", "0s")).output).toMatch(/^5 objects removed .*, 0 kept\n$/);
+  const [chunk] = (await readdir(join(other, "chunks"), { recursive: true, withFileTypes: true })).filter(
+    (entry) => entry.isFile(),
+  );
+  await writeFile(join(chunk!.parentPath, chunk!.name), "x");
+  const damaged = await image("check", join(other, "images", "base"));
+  expect(damaged.status).toBe(2);
+  expect(damaged.output).toMatch(/^corruption: .*is packed in an unknown way/);
+});
+
 it("follows chains by relative names, and maps them", async () => {
   await writeFile(at("base.raw"), new Uint8Array(1 << 20).fill(3));
   expect(await image("create", at("top.qcow2"), "2M", "--backing", "base.raw")).toEqual(done);
@@ -77,7 +114,7 @@ it("refuses each mistake in one line", async () => {
   await image("create", at("loop3.qcow2"), "1M", "--backing", "loop2.qcow2");
   const lock = ImageLock.take(at("used.qcow2"));
   for (const [args, status, message] of [
-    [[], 2, /needs a command: create, info, convert, check or map/],
+    [[], 2, /needs a command; hyperfile image --help lists them/],
     [["create", at("new"), "2X"], 2, /Give bytes, or a number and a unit/],
     [["create", at("new")], 2, /new: how large\?/],
     [["create", at("text"), "1M"], 1, /text: can't make the file: the file is there already/],
@@ -104,6 +141,20 @@ it("refuses each mistake in one line", async () => {
       /a raw image can't be compressed/,
     ],
     [["map", folder], 1, /regular file/],
+    [["list", at("none")], 1, /none: can't list the file: there is no such file/],
+    [["push", at("text"), at("new"), "../x"], 1, /new: "..\/x" can't be the name of an object/],
+    [
+      ["push", at("text"), "https://host/store", "x"],
+      2,
+      /a web server is only read; give the folder of a store/,
+    ],
+    [["push", at("none"), at("new"), "x"], 1, /none: can't open the file: there is no such file/],
+    [["clone", at("new"), "x", "y"], 1, /new\/images\/x: there is no such image in the store/],
+    [["pull", "ftp://host", "x", at("new")], 1, /images\/x: there is no such image/],
+    [["collect", at("new"), "--grace", "soon"], 2, /Give a number and a unit, such as 30m or 1h/],
+    [["convert", "--format", "store", at("text"), at("new")], 1, /has the path STORE\/images\/NAME/],
+    [["convert", "--format", "store", "--compress", at("text"), at("new")], 2, /compressed anyway/],
+    [["create", "--format", "store", "--backing", "a", at("new")], 2, /a store image has no image below/],
   ] as const) {
     const result = await image(...args);
     expect(result.errors).toMatch(/^hyperfile: [^\n]+\n$/);

@@ -5,7 +5,7 @@ export { holderOf, type StateHolder } from "./daemon/node/state-lock.js";
 export { fileErrorReason } from "./files/file-reason.js";
 export { makeFolders, OWNER_ONLY } from "./files/node/make-folders.js";
 export { type HyperfileProblem, problemLine } from "./hyperfile/types.js";
-export { formatSize, parseSize } from "./hyperfile/units.js";
+export { formatSize, parseDuration, parseSize } from "./hyperfile/units.js";
 export type { FleetEvent } from "./lifecycle/events.js";
 export type { UpReport } from "./lifecycle/node/fleet.js";
 export { readRegularFile } from "./lifecycle/node/regular-file.js";

@@ -1,5 +1,6 @@
 /** The part of the devices that needs Node: files of the host's, codecs, images by path, and their locks. */
 export { nodeCodecs } from "./disk/node/codecs.js";
+export { FolderPlace } from "./disk/node/folder-place.js";
 export { ImageLock } from "./disk/node/image-lock.js";
 export { NodeFile, type NodeFileOptions } from "./disk/node/node-file.js";
 export {
@@ -10,3 +11,4 @@ export {
   type OpenImageOptions,
   openImage,
 } from "./disk/node/open-image.js";
+export { isAddress, openStore, storePath } from "./disk/node/store-path.js";

@@ -11,16 +11,21 @@ import {
   RawBackend,
 } from "@hyperfile/devices/disk";
 import {
+  formatOf,
   type ImageFormat,
   ImageLock,
   imageFormats,
+  isAddress,
   NodeFile,
   nodeCodecs,
   openImage,
+  openStore,
+  storePath,
 } from "@hyperfile/devices/node";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { CliError } from "../errors.js";
 import type { Streams } from "../session.js";
+import { addStoreCommands, copyIntoStore } from "./image-store.js";
 
 /** What the commands need of the program. */
 interface ImageSurroundings {
@@ -68,9 +73,9 @@ export function addImageCommands(
   const { write } = surroundings;
   const image = program
     .command("image")
-    .description("make, show, convert and check disk images: raw and qcow2");
+    .description("make, show, convert and check disk images: raw, qcow2, and those of image stores");
   image.action(() => {
-    throw new CliError("E_USAGE", "hyperfile image needs a command: create, info, convert, check or map");
+    throw new CliError("E_USAGE", "hyperfile image needs a command; hyperfile image --help lists them");
   });
 
   withQcowOptions(image.command("create"))
@@ -109,7 +114,9 @@ export function addImageCommands(
 
   image
     .command("check")
-    .description("look for faults in a qcow2 image: status 2 for corruptions, 3 for leaks only")
+    .description(
+      "look for faults in an image of a store or in qcow2: status 2 for corruptions, 3 for leaks only",
+    )
     .argument("<file>", "file of the image")
     .addOption(
       new Option("--repair <what>", "mend leaks, or all that can be mended").choices(["leaks", "all"]),
@@ -126,6 +133,7 @@ export function addImageCommands(
     .action(async (file: string, flags: { format?: ImageFormat }) =>
       finish(await map(file, flags.format, write)),
     );
+  addStoreCommands(image, { write, progress: (what) => progress(what, surroundings) }, finish);
 }
 
 interface CreateFlags extends QcowFlags {
@@ -148,20 +156,27 @@ async function making<T>(path: string, job: (file: NodeFile) => Promise<T>): Pro
 
 async function create(path: string, size: number | undefined, flags: CreateFlags): Promise<number> {
   const { backing, backingFormat } = flags;
-  if (backing !== undefined && flags.format === "raw") {
+  if (backing !== undefined && flags.format !== "qcow2") {
     throw new CliError(
       "E_USAGE",
-      "a raw image has no image below: leave out --backing, or use --format qcow2",
+      `a ${flags.format} image has no image below: leave out --backing, or use --format qcow2`,
     );
   }
   let below: { readonly size: number; readonly format: ImageFormat } | undefined;
   if (backing !== undefined) {
-    const opened = await openImage(resolve(path, "..", backing), { format: backingFormat });
+    const opened = await openImage(isAddress(backing) ? backing : resolve(path, "..", backing), {
+      format: backingFormat,
+    });
     below = { size: opened.disk.size, format: opened.format };
     await opened.close();
   }
   const bytes = size ?? below?.size;
   if (bytes === undefined) throw new CliError("E_USAGE", `${path}: how large? Give a size, such as 2G`);
+  if (flags.format === "store") {
+    const { store, name } = storePath(path);
+    await openStore(store).create(name, { size: bytes });
+    return 0;
+  }
   await making(path, async (file) => {
     if (flags.format === "raw") await file.truncate(bytes);
     else {
@@ -220,13 +235,20 @@ async function convert(
   flags: ConvertFlags,
   surroundings: ImageSurroundings,
 ): Promise<number> {
-  if (flags.compress && flags.format === "raw") {
-    throw new CliError(
-      "E_USAGE",
-      "a raw image can't be compressed: leave out --compress, or use --format qcow2",
-    );
+  if (flags.compress && flags.format !== "qcow2") {
+    const why =
+      flags.format === "raw"
+        ? "a raw image can't be compressed: leave out --compress, or use --format qcow2"
+        : "an image of a store is compressed anyway: leave out --compress";
+    throw new CliError("E_USAGE", why);
   }
-  ImageLock.refuseIfTaken(from);
+  if (!isAddress(from)) ImageLock.refuseIfTaken(from);
+  if (flags.format === "store") {
+    const { store, name } = storePath(to);
+    const source = { path: from, format: flags.fromFormat };
+    await copyIntoStore(source, store, name, progress("copied", surroundings));
+    return 0;
+  }
   const source = await openImage(from, { format: flags.fromFormat });
   try {
     await making(to, async (file) => {
@@ -269,6 +291,7 @@ async function check(
   repair: "leaks" | "all" | undefined,
   surroundings: ImageSurroundings,
 ): Promise<number> {
+  if (isAddress(path) || (await formatOf(path)) === "store") return checkStored(path, repair, surroundings);
   const lock = repair === undefined ? ImageLock.refuseIfTaken(path) : ImageLock.take(path);
   try {
     const file = await NodeFile.open(path, { isReadOnly: repair === undefined });
@@ -297,6 +320,27 @@ async function check(
   } finally {
     lock?.release();
   }
+}
+
+async function checkStored(
+  path: string,
+  repair: "leaks" | "all" | undefined,
+  surroundings: ImageSurroundings,
+): Promise<number> {
+  if (repair !== undefined)
+    throw new CliError(
+      "E_USAGE",
+      `${path}: an image of a store can't be mended: use another copy of the store`,
+    );
+  const { store, name } = storePath(path);
+  const problems = await openStore(store, { isReadOnly: true }).check(
+    name,
+    progress("checked", surroundings),
+  );
+  for (const { offset, message } of problems)
+    surroundings.write(`corruption: ${offset === undefined ? "" : `at ${offset} of the disk: `}${message}\n`);
+  surroundings.write(`${problems.length} corruptions\n`);
+  return problems.length > 0 ? CORRUPT : 0;
 }
 
 async function map(

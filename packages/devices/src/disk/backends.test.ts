@@ -4,13 +4,16 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { contentOf, generator, randomRequests } from "../../test/disk-model.js";
-import { NodeFile } from "../node.js";
+import { FolderPlace, NodeFile, nodeCodecs } from "../node.js";
 import {
   type BlockBackend,
   createQcow2,
   DiskError,
+  ImageStore,
   MemoryBackend,
   MemoryFile,
+  MemoryPlace,
+  type ObjectPlace,
   OverlayBackend,
   Qcow2Image,
   RawBackend,
@@ -33,6 +36,12 @@ async function qcow2(clusterSize: number, version: 2 | 3 = 3, backing?: BlockBac
   return Qcow2Image.open(file, backing === undefined ? {} : { backing });
 }
 
+async function inStore(place: ObjectPlace, chunkBytes: number, cacheBytes: number): Promise<BlockBackend> {
+  const store = new ImageStore(place, nodeCodecs);
+  await store.create("disk", { size: SIZE, chunkBytes });
+  return store.open("disk", { isWritable: true, cacheBytes });
+}
+
 let files = 0;
 const backends: Record<string, () => Promise<BlockBackend>> = {
   memory: async () => new MemoryBackend(SIZE),
@@ -47,6 +56,9 @@ const backends: Record<string, () => Promise<BlockBackend>> = {
   "qcow2 with clusters of 64 KiB": () => qcow2(65536),
   "qcow2 version 2": () => qcow2(4096, 2),
   "qcow2 over memory": () => qcow2(4096, 3, new MemoryBackend(SIZE - 5000)),
+  "store with chunks of 4 KiB": () => inStore(new MemoryPlace(), 4096, 1 << 20),
+  "store with room for few chunks": () => inStore(new MemoryPlace(), 32768, 0),
+  "store in a folder": () => inStore(new FolderPlace(join(folder, `store-${files++}`)), 65536, 1 << 20),
   "qcow2 version 2 over memory": () => qcow2(4096, 2, new MemoryBackend(SIZE - 5000)),
 };
 

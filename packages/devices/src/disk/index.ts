@@ -20,3 +20,13 @@ export { type CreateQcow2Options, createQcow2 } from "./qcow2/create.js";
 export type { HeaderExtension, Qcow2Header } from "./qcow2/format.js";
 export { Qcow2Image, type Qcow2Options } from "./qcow2/qcow2-image.js";
 export { RawBackend } from "./raw-backend.js";
+export { HttpPlace, type HttpPlaceOptions } from "./store/http-place.js";
+export {
+  type Collected,
+  ImageStore,
+  type NewImage,
+  type StoreProblem,
+} from "./store/image-store.js";
+export type { Manifest } from "./store/manifest.js";
+export { MemoryPlace, type ObjectInfo, type ObjectPlace } from "./store/object-place.js";
+export type { StoreBackend } from "./store/store-backend.js";

@@ -168,7 +168,7 @@ export class NodeFile implements ImageFile {
 }
 
 /** Makes the names in a folder durable. Windows opens no folder, and keeps names by itself. */
-async function syncFolder(folder: string): Promise<void> {
+export async function syncFolder(folder: string): Promise<void> {
   if (process.platform === "win32") return;
   const handle = await open(folder, constants.O_RDONLY);
   try {

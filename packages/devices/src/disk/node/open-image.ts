@@ -5,12 +5,14 @@ import { DiskError } from "../errors.js";
 import { loadHeader } from "../qcow2/metadata.js";
 import { Qcow2Image } from "../qcow2/qcow2-image.js";
 import { RawBackend } from "../raw-backend.js";
+import { isManifest } from "../store/manifest.js";
 import { nodeCodecs } from "./codecs.js";
 import { ImageLock } from "./image-lock.js";
 import { NodeFile } from "./node-file.js";
+import { isAddress, openStore, storePath } from "./store-path.js";
 
-/** Formats of images. */
-export const imageFormats = ["raw", "qcow2"] as const;
+/** Formats of images; `store` is one of an image store, at `STORE/images/NAME`. */
+export const imageFormats = ["raw", "qcow2", "store"] as const;
 /** A format of images. */
 export type ImageFormat = (typeof imageFormats)[number];
 
@@ -37,10 +39,12 @@ export interface OpenImage {
 
 /** What a file is, by its first bytes. */
 export async function formatOf(path: string): Promise<ImageFormat> {
+  if (isAddress(path)) return "store";
   const file = await NodeFile.open(path, { isReadOnly: true });
   try {
-    const magic = new Uint8Array(4);
+    const magic = new Uint8Array(32);
     await file.read(0, [magic]);
+    if (isManifest(magic)) return "store";
     return magic[0] === 0x51 && magic[1] === 0x46 && magic[2] === 0x49 && magic[3] === 0xfb ? "qcow2" : "raw";
   } finally {
     await file.close();
@@ -52,6 +56,11 @@ export async function formatOf(path: string): Promise<ImageFormat> {
  * @throws DiskError `E_IMAGE_LOCKED`, `E_IMAGE_CHAIN`, and what the formats have
  */
 export async function openImage(path: string, options: OpenImageOptions = {}): Promise<OpenImage> {
+  const format = options.format ?? (isAddress(path) ? "store" : undefined);
+  if (format === "store" || (format === undefined && (await formatOf(path)) === "store")) {
+    const disk = await openStored(path, options.isWritable ?? false);
+    return { disk, format: "store", close: () => disk.close() };
+  }
   const lock = options.isWritable ? ImageLock.take(path) : undefined;
   try {
     const opened = await openLink(path, options.format, !options.isWritable, []);
@@ -84,14 +93,16 @@ async function openLink(
     throw new DiskError("E_IMAGE_CHAIN", `${above[0]}: ${how}, at ${path}`);
   }
   const format = asked ?? (await formatOf(path));
+  if (format === "store") return { disk: await openStored(path, false), format };
   const file = await NodeFile.open(path, { isReadOnly });
   if (format === "raw") return { disk: new RawBackend(file), format };
   let backing: BlockBackend | undefined;
   try {
     const { backingFile, backingFormat } = await loadHeader(file);
     if (backingFile !== undefined) {
-      const below = isAbsolute(backingFile) ? backingFile : join(dirname(path), backingFile);
-      if (backingFormat !== undefined && backingFormat !== "raw" && backingFormat !== "qcow2") {
+      const isWhole = isAbsolute(backingFile) || isAddress(backingFile);
+      const below = isWhole ? backingFile : join(dirname(path), backingFile);
+      if (backingFormat !== undefined && !isFormat(backingFormat)) {
         throw new DiskError(
           "E_IMAGE_UNSUPPORTED",
           `${path}: its backing file has the format ${backingFormat}, which is not supported`,
@@ -105,4 +116,11 @@ async function openLink(
   }
   const qcow2 = await Qcow2Image.open(file, { codecs: nodeCodecs, ...(backing && { backing }) });
   return { disk: qcow2, format, qcow2 };
+}
+
+const isFormat = (name: string): name is ImageFormat => (imageFormats as readonly string[]).includes(name);
+
+function openStored(path: string, isWritable: boolean): Promise<BlockBackend> {
+  const { store, name } = storePath(path);
+  return openStore(store, { isReadOnly: !isWritable }).open(name, { isWritable });
 }

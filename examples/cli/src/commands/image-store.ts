@@ -1,0 +1,136 @@
+/** The part of `hyperfile image` that is about image stores: what is in them, and images into and out of them. */
+import { formatSize, parseDuration } from "@hyperfile/broker/client";
+import { copyDisk } from "@hyperfile/devices/disk";
+import { type ImageFormat, isAddress, openImage, openStore } from "@hyperfile/devices/node";
+import { type Command, InvalidArgumentError } from "commander";
+import { CliError } from "../errors.js";
+
+/** What the commands need of the program. */
+export interface StoreSurroundings {
+  write(text: string): void;
+  /** Tells a share from 0 to 1 as work goes on. */
+  progress(what: string): (share: number) => void;
+}
+
+function parseGrace(text: string): number {
+  const milliseconds = parseDuration(text);
+  if (milliseconds === undefined)
+    throw new InvalidArgumentError("Give a number and a unit, such as 30m or 1h.");
+  return milliseconds;
+}
+
+/** Adds the commands. */
+export function addStoreCommands(
+  image: Command,
+  { write, progress }: StoreSurroundings,
+  finish: (status: number) => void,
+): void {
+  image
+    .command("list")
+    .description("list the images of a store")
+    .argument("<store>", "folder of the store")
+    .action(async (where: string) => {
+      const store = openStore(where, { isReadOnly: true });
+      for await (const name of store.names()) {
+        const { size, createdAt } = await store.manifest(name);
+        write(`${name.padEnd(32)} ${formatSize(size).padStart(8)}  ${createdAt}\n`);
+      }
+      finish(0);
+    });
+
+  image
+    .command("clone")
+    .description("make an image that has the same bytes as another; what both have is there once")
+    .argument("<store>", "folder of the store")
+    .argument("<name>", "image to clone")
+    .argument("<copy>", "name of the new image")
+    .action(async (where: string, name: string, copy: string) => {
+      await openStore(where).clone(name, copy);
+      finish(0);
+    });
+
+  image
+    .command("remove")
+    .description("remove an image from a store; its room is given back by image collect")
+    .argument("<store>", "folder of the store")
+    .argument("<name>", "image to remove")
+    .action(async (where: string, name: string) => {
+      await openStore(where).remove(name);
+      finish(0);
+    });
+
+  image
+    .command("collect")
+    .description("give back the room of what no image of a store needs")
+    .argument("<store>", "folder of the store")
+    .option(
+      "--grace <time>",
+      "leave what is newer, since a writer may be about to name it",
+      parseGrace,
+      3_600_000,
+    )
+    .action(async (where: string, { grace }: { grace: number }) => {
+      const { kept, removed, removedBytes } = await openStore(where).collect({ graceMs: grace });
+      write(`${removed} objects removed (${formatSize(removedBytes)}), ${kept} kept\n`);
+      finish(0);
+    });
+
+  image
+    .command("push")
+    .description("copy an image into a store: the same as image convert --format store")
+    .argument("<file>", "image to copy")
+    .argument("<store>", "folder of the store")
+    .argument("<name>", "name of the new image")
+    .action(async (file: string, where: string, name: string) => {
+      await copyIntoStore({ path: file }, where, name, progress("copied"));
+      finish(0);
+    });
+
+  image
+    .command("pull")
+    .description("copy an image from another store; only chunks that are not there already are read")
+    .argument("<from>", "folder of the other store, or its address: https://...")
+    .argument("<name>", "image to copy")
+    .argument("<store>", "folder of the store")
+    .option("--as <name>", "name of the new image; by default the same")
+    .action(async (from: string, name: string, where: string, { as = name }: { as?: string }) => {
+      const bytes = await openStore(where).pull(openStore(from, { isReadOnly: true }), name, {
+        as,
+        onProgress: progress("copied"),
+      });
+      write(`${formatSize(bytes)} copied\n`);
+      finish(0);
+    });
+}
+
+/**
+ * Copies an image to a new one of a store; one that can't be copied whole leaves none.
+ * @throws DiskError
+ */
+export async function copyIntoStore(
+  from: { readonly path: string; readonly format?: ImageFormat | undefined },
+  where: string,
+  name: string,
+  onProgress: (share: number) => void,
+): Promise<void> {
+  if (isAddress(where))
+    throw new CliError("E_USAGE", `${where}: a web server is only read; give the folder of a store`);
+  const store = openStore(where);
+  const image = await openImage(from.path, { format: from.format });
+  try {
+    await store.create(name, { size: image.disk.size });
+    try {
+      const disk = await store.open(name, { isWritable: true });
+      try {
+        await copyDisk(image.disk, disk, { onProgress });
+      } finally {
+        await disk.close();
+      }
+    } catch (error) {
+      await store.remove(name);
+      throw error;
+    }
+  } finally {
+    await image.close();
+  }
+}

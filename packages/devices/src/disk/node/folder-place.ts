@@ -1,0 +1,242 @@
+/**
+ * Objects of an image store as files of a folder. An object is written under another name and gets its own once its bytes
+ * are on the disk: after a kill, or when the power goes, no object is there in part. What is added gets its name with the
+ * next `sync`, so that many objects share the waits for the disk.
+ */
+import { randomBytes } from "node:crypto";
+import { constants } from "node:fs";
+import { type FileHandle, link, mkdir, open, readdir, rename, rm, stat, utimes } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { checkKey, type ObjectInfo, type ObjectPlace, tooLarge } from "../store/object-place.js";
+import { inParallel, Turns } from "../turns.js";
+import { ImageLock } from "./image-lock.js";
+import { fileError, NodeFile, syncFolder } from "./node-file.js";
+
+/** Files that are flushed at once. */
+const AT_ONCE = 16;
+/** Names of files that are being written begin so; no key does. */
+const UNFINISHED = ".new-";
+
+const codeOf = (error: unknown): string | undefined => (error as NodeJS.ErrnoException).code;
+
+/** A folder of objects. */
+export class FolderPlace implements ObjectPlace {
+  readonly isReadOnly: boolean;
+  /** Files of objects that wait for their names, by key. */
+  private readonly unnamed = new Map<string, string>();
+  private readonly syncs = new Turns();
+
+  /** @param name the folder's path; it is made when something is written */
+  constructor(
+    readonly name: string,
+    options: { readonly isReadOnly?: boolean } = {},
+  ) {
+    this.isReadOnly = options.isReadOnly ?? false;
+  }
+
+  async read(key: string, mostBytes: number): Promise<Uint8Array | undefined> {
+    for (const path of [this.unnamed.get(key), this.pathOf(key)]) {
+      if (path === undefined) continue;
+      const bytes = await this.bytesOf(path, key, mostBytes);
+      if (bytes !== undefined) return bytes;
+    }
+    // It may have got its name between the two looks.
+    return this.bytesOf(this.pathOf(key), key, mostBytes);
+  }
+
+  async renew(key: string): Promise<boolean> {
+    const path = this.pathOf(key);
+    if (this.unnamed.has(key)) return true;
+    const now = new Date();
+    try {
+      await utimes(path, now, now);
+      return true;
+    } catch (error) {
+      if (codeOf(error) === "ENOENT") return false;
+      throw fileError(path, "renew", error);
+    }
+  }
+
+  async add(key: string, bytes: Uint8Array): Promise<void> {
+    if (await this.renew(key)) return;
+    const file = await this.write(this.pathOf(key), bytes);
+    // Two may have written it at once: one file is enough.
+    if (this.unnamed.has(key)) await rm(file, { force: true });
+    else this.unnamed.set(key, file);
+  }
+
+  sync(): Promise<void> {
+    return this.syncs.run(async () => {
+      const files = [...this.unnamed];
+      await inParallel(files, AT_ONCE, ([, file]) => this.call(file, "flush", () => flushFile(file)));
+      await inParallel(files, AT_ONCE, async ([key, file]) => {
+        await this.call(file, "rename", () => rename(file, this.pathOf(key)));
+        this.unnamed.delete(key);
+      });
+      const folders = [...new Set(files.map(([key]) => dirname(this.pathOf(key))))];
+      await inParallel(folders, AT_ONCE, (folder) => this.call(folder, "flush", () => syncFolder(folder)));
+    });
+  }
+
+  async replace(key: string, bytes: Uint8Array): Promise<void> {
+    const path = this.pathOf(key);
+    const file = await this.write(path, bytes);
+    await this.call(path, "write", async () => {
+      await flushFile(file);
+      await rename(file, path);
+      await syncFolder(dirname(path));
+    });
+  }
+
+  async create(key: string, bytes: Uint8Array): Promise<boolean> {
+    const path = this.pathOf(key);
+    const file = await this.write(path, bytes);
+    return this.call(path, "write", async () => {
+      try {
+        await flushFile(file);
+        await link(file, path);
+      } catch (error) {
+        if (codeOf(error) === "EEXIST") return false;
+        throw error;
+      } finally {
+        await rm(file, { force: true });
+      }
+      await syncFolder(dirname(path));
+      return true;
+    });
+  }
+
+  async remove(key: string, notAfter = Infinity): Promise<boolean> {
+    const path = this.pathOf(key);
+    if (this.unnamed.has(key)) return false;
+    // Under another name nobody renews it any more: whoever did before is seen, whoever comes later writes it anew.
+    const file = this.unfinished(path);
+    try {
+      if ((await stat(path)).mtimeMs > notAfter) return false;
+      await rename(path, file);
+    } catch (error) {
+      if (codeOf(error) === "ENOENT") return false;
+      throw fileError(path, "remove", error);
+    }
+    return this.call(path, "remove", async () => {
+      if ((await stat(file)).mtimeMs > notAfter) {
+        await rename(file, path);
+        return false;
+      }
+      await rm(file);
+      return true;
+    });
+  }
+
+  async *list(prefix: string): AsyncIterable<ObjectInfo> {
+    await this.call(this.name, "list", () => stat(this.name));
+    yield* this.filesIn(prefix.replace(/\/+$/, ""));
+  }
+
+  async lock(key: string): Promise<() => void> {
+    const lock = ImageLock.take(this.pathOf(key));
+    return () => lock.release();
+  }
+
+  async sweep(notAfter: number): Promise<number> {
+    let swept = 0;
+    for await (const { key, at } of this.filesIn("", true)) {
+      if (at > notAfter || [...this.unnamed.values()].includes(join(this.name, key))) continue;
+      await this.call(key, "remove", () => rm(join(this.name, key), { force: true }));
+      swept++;
+    }
+    return swept;
+  }
+
+  private pathOf(key: string): string {
+    checkKey(this.name, key);
+    return join(this.name, ...key.split("/"));
+  }
+
+  private async bytesOf(path: string, key: string, mostBytes: number): Promise<Uint8Array | undefined> {
+    let file: NodeFile | undefined;
+    try {
+      file = await NodeFile.open(path, { isReadOnly: true });
+    } catch (error) {
+      if (codeOf((error as Error).cause) === "ENOENT") return undefined;
+      throw error;
+    }
+    try {
+      if (file.size > mostBytes) throw tooLarge(this.name, key, mostBytes);
+      const bytes = new Uint8Array(file.size);
+      await file.read(0, [bytes]);
+      return bytes;
+    } finally {
+      await file.close();
+    }
+  }
+
+  /** Writes bytes beside a path; gives the file's path. */
+  private async write(path: string, bytes: Uint8Array): Promise<string> {
+    await this.makeFolder(dirname(path));
+    const file = this.unfinished(path);
+    let handle: FileHandle | undefined;
+    try {
+      handle = await open(file, "wx", 0o644);
+      await handle.writeFile(bytes);
+      await handle.close();
+      return file;
+    } catch (error) {
+      await handle?.close();
+      await rm(file, { force: true }).catch(() => {});
+      throw fileError(file, "write", error);
+    }
+  }
+
+  /** Makes a folder, durably: each one's name is in the one above. */
+  private async makeFolder(folder: string): Promise<void> {
+    await this.call(folder, "make", async () => {
+      const first = await mkdir(folder, { recursive: true });
+      if (first === undefined) return;
+      for (let at = folder; at.length >= first.length; at = dirname(at)) await syncFolder(dirname(at));
+    });
+  }
+
+  private unfinished(path: string): string {
+    return join(dirname(path), `${UNFINISHED}${randomBytes(8).toString("hex")}`);
+  }
+
+  /** The objects in a folder and below; or what is not yet one. */
+  private async *filesIn(folder: string, areUnfinished = false): AsyncIterable<ObjectInfo> {
+    let entries: readonly { readonly name: string; isDirectory(): boolean; isFile(): boolean }[];
+    try {
+      entries = await readdir(join(this.name, folder), { withFileTypes: true });
+    } catch (error) {
+      if (codeOf(error) === "ENOENT") return;
+      throw fileError(join(this.name, folder), "list", error);
+    }
+    for (const entry of entries) {
+      const key = folder === "" ? entry.name : `${folder}/${entry.name}`;
+      if (entry.isDirectory()) yield* this.filesIn(key, areUnfinished);
+      else if (
+        entry.isFile() &&
+        (areUnfinished ? entry.name.startsWith(UNFINISHED) : entry.name[0] !== ".")
+      ) {
+        const found = await stat(join(this.name, key)).catch(() => undefined);
+        if (found !== undefined) yield { key, bytes: found.size, at: found.mtimeMs };
+      }
+    }
+  }
+
+  private async call<T>(path: string, what: string, job: () => Promise<T>): Promise<T> {
+    try {
+      return await job();
+    } catch (error) {
+      throw fileError(path, what, error);
+    }
+  }
+}
+
+async function flushFile(path: string): Promise<void> {
+  const handle = await open(path, constants.O_RDWR);
+  try {
+    await handle.datasync();
+  } finally {
+    await handle.close();
+  }
+}
