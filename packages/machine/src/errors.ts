@@ -1,11 +1,17 @@
 /** Errors of the machine package. */
 
 /**
- * What went wrong: `E_BOOT` for images that don't make a machine together, `E_SYMBOLS` for a file that has none,
- * `E_IDENTITY` for a saved identity of another shape, `E_COMMAND` for a command that a guest's shell does not take,
- * `E_DEVICES_BUSY` for devices that do not answer in time.
+ * What went wrong: `E_BOOT` for images that don't make a machine together, `E_DISK` for disks that don't, `E_SYMBOLS` for a
+ * file that has none, `E_IDENTITY` for a saved identity of another shape, `E_COMMAND` for a command that a guest's shell
+ * does not take, `E_DEVICES_BUSY` for devices that do not answer in time.
  */
-export type MachineErrorCode = "E_BOOT" | "E_SYMBOLS" | "E_IDENTITY" | "E_COMMAND" | "E_DEVICES_BUSY";
+export type MachineErrorCode =
+  | "E_BOOT"
+  | "E_DISK"
+  | "E_SYMBOLS"
+  | "E_IDENTITY"
+  | "E_COMMAND"
+  | "E_DEVICES_BUSY";
 
 /** A machine that can't be made or restored: one line that names the thing and the remedy. */
 export class MachineError extends Error {

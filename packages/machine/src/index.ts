@@ -1,4 +1,5 @@
 export type { BootImages, NamedBytes } from "./boot.js";
+export type { Drive } from "./drives.js";
 export * from "./errors.js";
 export { isaString, type Xlen } from "./isa.js";
 export * from "./machine.js";

@@ -39,6 +39,7 @@ import {
 import { type Dump, mergeTraces, type Profiler } from "@hyperfile/jit/trace";
 import { balloonMemory } from "./balloon-memory.js";
 import { type BootImages, type OpenImages, openImages, planImages, widthOf } from "./boot.js";
+import { type Drive, driveDevices, forkDrives } from "./drives.js";
 import { MachineError } from "./errors.js";
 import { Htif } from "./htif.js";
 import { MachineIdentity } from "./identity.js";
@@ -67,7 +68,9 @@ export interface RiscvVirtOptions
   readonly xlen?: Xlen;
   /** Where the guest's output goes; nowhere unless given. */
   readonly console?: ConsoleBackend;
-  /** Devices for the virtio slots, in order; all that the machine knows unless given. Yours are made by a function. */
+  /** Disks, in the first virtio slots: a guest that knows of one looks for it in slot 0. */
+  readonly drives?: readonly Drive[];
+  /** Devices for the virtio slots behind the disks, in order; all that the machine knows unless given. Yours are made by a function. */
   readonly devices?: readonly (VirtDevice | VirtioMaker)[];
   /**
    * Parts of your own on the board: they are described in the device tree, reset, saved, restored and cloned with those
@@ -111,8 +114,11 @@ export interface RiscvVirtOptions
   readonly profiler?: Profiler;
 }
 
-/** What a clone does not have from its original. */
-export type CloneOptions = Pick<RiscvVirtOptions, "name" | "console" | "gate" | "steal" | "onPower">;
+/** What a clone does not have from its original. Disks are forked unless they are given. */
+export type CloneOptions = Pick<
+  RiscvVirtOptions,
+  "name" | "console" | "gate" | "steal" | "onPower" | "drives"
+>;
 
 /** Where the calendar of a machine in virtual time begins: 2026-01-01T00:00:00Z in milliseconds. */
 const VIRTUAL_EPOCH = 1_767_225_600_000;
@@ -204,7 +210,10 @@ export class RiscvVirt implements Machine {
       clock: this.clock,
       console,
       input,
-      virtio: names.map((device) => (typeof device === "string" ? makers[device] : device)()),
+      virtio: [
+        ...driveDevices(options.drives ?? [], isVirtual),
+        ...names.map((device) => (typeof device === "string" ? makers[device] : device)()),
+      ],
       ...(options.parts === undefined ? {} : { parts: options.parts }),
       ...(options.drainMs === undefined ? {} : { drainMs: options.drainMs }),
       ...(isVirtual ? { wallClock: wallClockFrom(VIRTUAL_EPOCH, this.clock) } : {}),
@@ -231,6 +240,7 @@ export class RiscvVirt implements Machine {
         flush: () => this.board.flush(),
         busy: () => this.board.busy(),
         reset: () => this.board.reset(),
+        ...(isVirtual ? { settle: () => this.settle() } : {}),
       },
       clock: this.clock,
       load: () => this.load(),
@@ -238,6 +248,7 @@ export class RiscvVirt implements Machine {
       ...(slice === undefined ? {} : { slice }),
     });
     const devices = [
+      ...(options.drives ?? []).map(() => "block"),
       ...names.map((device) => (typeof device === "string" ? device : "other")),
       ...(options.parts ?? []).map(({ name }) => name),
     ];
@@ -337,15 +348,17 @@ export class RiscvVirt implements Machine {
   /**
    * A machine in the same state, which shares this one's memory by copy-on-write and takes turns on its engine. This one
    * stands still meanwhile.
-   * @throws MemoryError if there is no frame left, DeviceStateError if a device has requests in flight
+   * @throws MemoryError if there is no frame left, DeviceStateError if a device has requests in flight, MachineError
+   *   `E_DISK` for a disk that can't be forked
    */
   clone(options: CloneOptions = {}): RiscvVirt {
     const { console: _, gate: __, steal: ___, name: ____, onPower: _____, ...same } = this.options;
+    const drives = options.drives ?? forkDrives(same.drives ?? []);
     this.board.flush();
     const memory = this.cpu.shareMemory();
     let twin: RiscvVirt | undefined;
     try {
-      twin = new RiscvVirt({ ...same, ...options, memory, beside: this }, this);
+      twin = new RiscvVirt({ ...same, ...options, drives, memory, beside: this }, this);
       cloneParts(this.state, twin.state);
       return twin;
     } catch (error) {
@@ -384,6 +397,7 @@ export class RiscvVirt implements Machine {
     if (this.hasState) {
       // At power-on a machine goes on from its state; when it is reset it boots.
       this.hasState = false;
+      this.board.resume();
       return;
     }
     this.steal = 0;
@@ -524,6 +538,15 @@ export class RiscvVirt implements Machine {
     } else if (cpu.retired() >= instructions) this.loop.stop("instructions");
     this.observer?.();
     return end;
+  }
+
+  /** Lets requests, and those that wait behind them, be answered. */
+  private async settle(): Promise<void> {
+    while (this.board.busy()) {
+      const drain = this.board.drain();
+      await drain.drained;
+      drain.release();
+    }
   }
 
   private tellSteal(area: number, steal: number): void {

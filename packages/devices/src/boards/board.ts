@@ -146,6 +146,11 @@ export class Board {
     for (const [name, device] of this.kept) device.restore(state[name]!);
   }
 
+  /** The machine goes on from what was restored, memory included. */
+  resume(): void {
+    for (const [, device] of this.devices) device.resume?.();
+  }
+
   /** Counters of all parts by name. */
   counters(): Readonly<Record<string, Readonly<Record<string, number>>>> {
     return Object.fromEntries([...this.kept].map(([name, device]) => [name, device.counters]));

@@ -43,6 +43,8 @@ export interface PartDevice {
    * Throws DeviceStateError on a state of another shape.
    */
   restore(state: DeviceState): void;
+  /** The machine goes on from a restored state, and its memory is in place: looks for what it has not been told of. */
+  resume?(): void;
   /** Events since power-on by name. */
   readonly counters: Readonly<Record<string, number>>;
   /** Acts on the time that has passed. */

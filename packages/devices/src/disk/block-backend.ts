@@ -48,6 +48,11 @@ export interface BlockBackend {
   /** What is at `offset`, and for how far (at most `length` bytes). */
   extent(offset: number, length: number): Promise<Extent>;
   close(): Promise<void>;
+  /**
+   * Another disk that has the same bytes now, and keeps its changes to itself, had at once; both close for themselves. Only
+   * where that can be had. The caller has waited for the writes that the fork is to have.
+   */
+  fork?(): BlockBackend;
 }
 
 /** Bytes in a vector of buffers. */

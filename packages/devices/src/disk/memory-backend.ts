@@ -7,7 +7,7 @@ import { SparseBytes } from "./sparse-bytes.js";
 export class MemoryBackend implements BlockBackend {
   readonly isReadOnly = false;
   private readonly requests: Requests;
-  private readonly bytes: SparseBytes;
+  private bytes: SparseBytes;
 
   /**
    * @param size bytes
@@ -15,7 +15,7 @@ export class MemoryBackend implements BlockBackend {
    */
   constructor(
     readonly size: number,
-    options: { readonly name?: string; readonly limitBytes?: number } = {},
+    private readonly options: { readonly name?: string; readonly limitBytes?: number } = {},
   ) {
     this.bytes = new SparseBytes(options.limitBytes);
     this.requests = new Requests(options.name ?? "memory disk", size);
@@ -57,5 +57,12 @@ export class MemoryBackend implements BlockBackend {
 
   async close(): Promise<void> {
     await this.requests.close();
+  }
+
+  /** A disk that shares what has been written until one of the two writes it again. */
+  fork(): MemoryBackend {
+    const fork = new MemoryBackend(this.size, this.options);
+    fork.bytes = this.bytes.fork();
+    return fork;
   }
 }

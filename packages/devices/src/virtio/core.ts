@@ -225,6 +225,11 @@ export class VirtioCore implements VirtioHost {
     this.requests.voided();
   }
 
+  /** Serves what lay in the rings when they were saved, of which the driver has told the device already. */
+  resume(): void {
+    this.notifyAll();
+  }
+
   // -- for the transport
 
   get status(): number {

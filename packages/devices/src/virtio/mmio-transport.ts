@@ -218,6 +218,11 @@ export class MmioTransport implements MmioDevice {
     this.setInterrupts(interruptStatus);
   }
 
+  /** Memory and device are restored: serves what lay in the rings. */
+  resume(): void {
+    this.core.resume();
+  }
+
   private bad(): 0 {
     this.own.badAccesses++;
     return 0;

@@ -36,6 +36,11 @@ export interface VmBoard {
   flush(): void;
   /** Whether a request to a backend is under way, so that an idle guest waits for it. */
   busy?(): boolean;
+  /**
+   * Waits until no request is under way any more, and what they brought is done. Where a board has it, the guest stands
+   * still between two slices until then: that is how a machine in virtual time repeats itself.
+   */
+  settle?(): Promise<void>;
   /** Back to the state at power-on. */
   reset(): void;
 }
@@ -228,6 +233,13 @@ export class Vm {
       if (end === "budget") planner.observe(now - before);
       before = now;
       this.counters.slices++;
+      if (board.settle !== undefined && board.busy?.() === true) {
+        gate?.release("waiting");
+        holdsCore = gate === undefined;
+        await board.settle();
+        visited = performance.now();
+        before = visited;
+      }
       if (this.power !== undefined) {
         const { power } = this;
         this.power = undefined;
@@ -249,12 +261,13 @@ export class Vm {
         before = visited;
         continue;
       }
-      if (gate !== undefined && !gate.mayContinue()) {
+      if (gate !== undefined && holdsCore && !gate.mayContinue()) {
         board.flush();
         gate.release("ready");
         holdsCore = false;
       }
-      if (now - visited >= visitEvery) {
+      // What a backend has done is the guest's as soon as the event loop has had its turn.
+      if (now - visited >= visitEvery || board.busy?.() === true) {
         board.flush();
         this.counters.visits++;
         await yieldToHost();

@@ -86,6 +86,7 @@ export interface VirtBoard
     | "reset"
     | "save"
     | "restore"
+    | "resume"
     | "counters"
     | "dispose"
   > {
@@ -159,6 +160,7 @@ export function virtBoard(options: VirtBoardOptions): VirtBoard {
     reset: () => board.reset(),
     save: () => board.save(),
     restore: (state) => board.restore(state),
+    resume: () => board.resume(),
     counters: () => board.counters(),
     dispose: () => board.dispose(),
     deviceTree: (tree) => virtDeviceTree({ ...tree, harts: harts.length, ramBytes }, parts),

@@ -180,10 +180,7 @@ class BlockDevice implements VirtioDevice {
     if (sectors !== this.sectors)
       throw reader.mismatch("sectors", `the ${this.sectors} of the disk that is there`);
     this.isWriteback = reader.boolean("writeback");
-    // What lay in the rings when they were saved lies there still.
-    this.queueSizes.forEach((_, index) => {
-      this.waiting.add(index);
-    });
+    this.waiting.clear();
   }
 
   private get isWritethrough(): boolean {
