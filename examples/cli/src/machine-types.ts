@@ -4,7 +4,7 @@
  */
 import type { Tier } from "@hyperfile/jit";
 import type { DumpOptions, ExplainedStage, ProfileReport } from "@hyperfile/jit/trace";
-import type { NamedBytes } from "@hyperfile/machine";
+import type { Drive, NamedBytes } from "@hyperfile/machine";
 
 export type { NamedBytes } from "@hyperfile/machine";
 
@@ -43,6 +43,8 @@ export interface MachineOptions {
   profile?: boolean;
   /** Whether guest time follows the instruction count, which makes a run repeatable. */
   deterministic: boolean;
+  /** Disks, in the first virtio slots. */
+  drives?: readonly Drive[];
   /** TCP port of the GDB stub; the machine waits for a debugger before its first instruction. */
   gdbPort?: number;
 }

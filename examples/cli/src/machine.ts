@@ -27,6 +27,7 @@ export const createMachine: CreateMachine = async (options) => {
     xlen: options.xlen,
     console: options.console,
     devices: ["console", "entropy"],
+    ...(options.drives === undefined ? {} : { drives: options.drives }),
     // Whoever looks at a halted guest for an hour wants to find it as it was.
     clock: options.deterministic ? "virtual" : options.gdbPort === undefined ? "host" : "frozen",
     tier: options.tier,

@@ -21,6 +21,7 @@ import {
 import { type RunFlags, run } from "./commands/run.js";
 import { type StartFlags, type StartSurroundings, start } from "./commands/start.js";
 import { type TopFlags, top } from "./commands/top.js";
+import { type DriveFlags, driveUsage, parseDrive } from "./drives.js";
 import { CliError, errorLine } from "./errors.js";
 import { explainedBackends } from "./machine-types.js";
 import type { Streams } from "./session.js";
@@ -66,6 +67,11 @@ function withMachineOptions(command: Command): Command {
     )
     .option("--dump-file <file>", "file for the dump; standard error by default")
     .option("--no-chain", "make regions of single blocks, which return to the interpreter or the dispatcher")
+    .option(
+      "--drive <drive>",
+      `a disk, in the next virtio slot: ${driveUsage}; may be repeated`,
+      (text: string, before?: readonly DriveFlags[]) => parseDrive(text, before),
+    )
     .option("--profile [file]", "write a profile every second, for hyperfile top")
     .option("--deterministic", "let guest time follow the instruction count");
 }

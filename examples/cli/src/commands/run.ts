@@ -3,6 +3,7 @@
 import type { Tier } from "@hyperfile/jit";
 import type { AddressRange, DumpKind } from "@hyperfile/jit/trace";
 import { isaWidths } from "@hyperfile/machine/guests";
+import { type DriveFlags, withDrives } from "../drives.js";
 import { CliError } from "../errors.js";
 import type { MachineModule, MachineOptions, NamedBytes, VerifyEmitted } from "../machine-types.js";
 import { profileOfProcess } from "../profile-file.js";
@@ -39,6 +40,8 @@ export interface MachineFlags {
   chain: boolean;
   /** Whether time follows the instruction count. */
   deterministic?: boolean;
+  /** Disks, in their order. */
+  drive?: readonly DriveFlags[];
 }
 
 /** The options of `run`. */
@@ -107,7 +110,7 @@ export function elfWidth(bytes: Uint8Array): 32 | 64 | undefined {
 
 /**
  * Runs what the flags name; gives the exit status.
- * @throws CliError `E_USAGE` for flags that don't go together, `E_FILE` for files that can't be read
+ * @throws CliError `E_USAGE` for flags that don't go together, `E_FILE` for files that can't be read, DiskError for images
  */
 export async function run(
   flags: RunFlags,
@@ -137,10 +140,15 @@ export async function run(
     );
   }
   const { createMachine } = await machine();
-  return runSession(
-    createMachine,
-    { ...machineOptionsOf(flags), xlen: asked ?? declared ?? 64, ...files },
-    { ...session, holdInputUntil: undefined },
-    streams,
+  return withDrives(
+    flags.drive ?? [],
+    (text) => streams.error(text),
+    (drives) =>
+      runSession(
+        createMachine,
+        { ...machineOptionsOf(flags), xlen: asked ?? declared ?? 64, drives, ...files },
+        { ...session, holdInputUntil: undefined },
+        streams,
+      ),
   );
 }

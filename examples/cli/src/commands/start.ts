@@ -1,5 +1,6 @@
 /** `hyperfile start`: Debian, or where that can't be had the embedded guest. */
 import type { DebianGuest, DebianGuestOptions } from "@hyperfile/machine/debian";
+import { withDrives } from "../drives.js";
 import { readEmbeddedGuest } from "../embedded-guest.js";
 import { errorLine } from "../errors.js";
 import type { MachineModule, MachineOptions } from "../machine-types.js";
@@ -55,11 +56,11 @@ export async function start(
     options.kernel = await readEmbeddedGuest();
   }
   const { createMachine } = await surroundings.machine();
-  return runSession(
-    createMachine,
-    options,
-    { ...sessionOptionsOf(flags, options.kernel.name), holdInputUntil },
-    streams,
+  const session = { ...sessionOptionsOf(flags, options.kernel.name), holdInputUntil };
+  return withDrives(
+    flags.drive ?? [],
+    (text) => streams.error(text),
+    (drives) => runSession(createMachine, { ...options, drives }, session, streams),
   );
 }
 
