@@ -161,7 +161,7 @@ export function microBenchmarks(tiers: readonly Tier[]): readonly MicroBenchmark
   const bindings: Bindings = {
     ...runtimeBindings(cpu.options.memory.memory, 0, 0),
     ...cpu.access.bindings(),
-    ...cpu.hart.helpers(),
+    ...Object.assign({}, ...Object.values(cpu.hart.helpers)),
     jump: () => null,
   };
   const verifier = new EmissionVerifier(new Set(Object.keys(bindings)));

@@ -3,12 +3,12 @@
  * register slots and CSRs that it brings. A set of them is an ISA; decoder, front end, assembler and disassembler are
  * made from it, and a hart, its machine and its device tree take from it what they have to know.
  */
-import { type SlotDeclaration, type StateShape, stateShape } from "../ir/state.js";
+import type { SlotDeclaration, StateShape } from "../ir/state.js";
 import { InstructionTable } from "../table/instruction-table.js";
 import type { Row } from "../table/row.js";
 import { type CsrName, csrNames } from "./csr-names.js";
 import type { RiscvSemantics } from "./semantics.js";
-import { baseSlots } from "./state.js";
+import { riscvShape } from "./state.js";
 
 /** An extension. */
 export interface RiscvExtension {
@@ -22,7 +22,7 @@ export interface RiscvExtension {
   readonly requires?: readonly string[];
   /** Instructions by name; those of one register width say so themselves. */
   readonly instructions?: Readonly<Record<string, Row<RiscvSemantics>>>;
-  /** State that its instructions touch directly, beside the slots of `state.ts`. */
+  /** State that its instructions touch directly. */
   readonly slots?: (xlen: 32 | 64) => readonly SlotDeclaration[];
   /** CSRs that it brings. What a hart does with them stands with the hart. */
   readonly csrs?: readonly CsrName[];
@@ -83,7 +83,7 @@ export class RiscvIsa<E extends RiscvExtension = RiscvExtension> {
   /** The state that instructions touch directly. */
   shape(xlen: 32 | 64): StateShape {
     return known(this.shapes, xlen, () =>
-      stateShape([...baseSlots(xlen), ...this.extensions.flatMap(({ slots }) => slots?.(xlen) ?? [])]),
+      riscvShape(this.extensions.flatMap(({ slots }) => slots?.(xlen) ?? [])),
     );
   }
 

@@ -9,15 +9,16 @@ import { rvD, rvF } from "./rv-fd.js";
 import { rvI } from "./rv-i.js";
 import { rvM } from "./rv-m.js";
 import type { RiscvSemantics } from "./semantics.js";
+import { floatSlots, integerSlots } from "./state.js";
 import { zicsr, zifencei } from "./zicsr.js";
 
 /** The extensions; one more is one more row here, and a file of instructions. */
 // biome-ignore format: one extension a line
 export const standardExtensions = [
-  { name: "i", version: [2, 1], instructions: rvI },
+  { name: "i", version: [2, 1], instructions: rvI, slots: integerSlots },
   { name: "m", version: [2, 0], instructions: rvM },
   { name: "a", version: [2, 1], instructions: rvA },
-  { name: "f", version: [2, 2], requires: ["zicsr"], instructions: rvF },
+  { name: "f", version: [2, 2], requires: ["zicsr"], instructions: rvF, slots: floatSlots },
   { name: "d", version: [2, 2], requires: ["f"], instructions: rvD },
   { name: "c", version: [2, 0], instructions: rvC },
   { name: "zicntr", version: [2, 0], requires: ["zicsr"] },
@@ -32,6 +33,9 @@ export const standardExtensions = [
   { name: "svadu", version: [1, 0], requires: ["ss"] },
   { name: "svinval", version: [1, 0], requires: ["ss"], instructions: svinval },
 ] as const satisfies readonly RiscvExtension[];
+
+/** Names of {@link standardExtensions}. */
+export type StandardExtension = (typeof standardExtensions)[number]["name"];
 
 /** The instruction set of {@link standardExtensions}. */
 export const standardIsa: RiscvIsa = new RiscvIsa<RiscvExtension>(standardExtensions);

@@ -5,11 +5,13 @@
  */
 import {
   checkFrontEnd,
+  ExtensionError,
   type FrontEnd,
   isBuiltIn,
   type RiscvExtension,
   RiscvIsa,
   riscvFrontEnd,
+  type StandardExtension,
   standardExtensions,
 } from "@hyperfile/decoder";
 import { eventCounters, machineCounters, supervisorCounters, userCounters } from "./csrs/counters.js";
@@ -21,10 +23,7 @@ import { identityCsrs, triggerCsrs } from "./csrs/identity.js";
 import { protectionCsrs } from "./csrs/protection.js";
 import { machineStatus, supervisorStatus } from "./csrs/status.js";
 import { machineTraps, supervisorTraps } from "./csrs/traps.js";
-import type { RiscvHart } from "./hart.js";
-
-/** Functions that translated code calls, by name. */
-export type HartHelpers = Readonly<Record<string, (...args: number[]) => number>>;
+import type { HartHelpers, RiscvHart } from "./hart.js";
 
 /** An extension with all that a hart has to know of it. */
 export interface HartExtension extends RiscvExtension {
@@ -39,8 +38,8 @@ export interface HartExtension extends RiscvExtension {
 /** Extensions that a hart has together. */
 export type HartIsa = RiscvIsa<HartExtension>;
 
-/** CSRs by the extension that brings them. */
-const csrsOf: Readonly<Record<string, readonly CsrRow[]>> = {
+/** CSRs of the decoder's extensions, by the extension that brings them. */
+const csrsOf: { readonly [Name in StandardExtension]?: readonly CsrRow[] } = {
   f: floatCsrs,
   zicntr: userCounters,
   sm: [
@@ -57,10 +56,15 @@ const csrsOf: Readonly<Record<string, readonly CsrRow[]>> = {
   sstc: supervisorTimer,
 };
 
-/** The extensions that every hart has. */
+/** The extensions that every hart has: the decoder's, with their CSRs and helpers. */
 export const hartExtensions: readonly HartExtension[] = standardExtensions.map((extension) => {
-  const csrs = csrsOf[extension.name];
-  return csrs === undefined ? extension : { ...extension, csrs };
+  const { name } = extension;
+  const csrs = csrsOf[name];
+  return {
+    ...extension,
+    ...(csrs === undefined ? {} : { csrs }),
+    helpers: (hart: RiscvHart) => hart.helpers[name] ?? {},
+  };
 });
 
 /**
@@ -99,19 +103,25 @@ const frontEnds = new WeakMap<HartIsa, Map<number, FrontEnd>>();
 
 /**
  * The front end of harts whose registers have `xlen` bits; one for all of an ISA.
- * @throws FrontEndError naming what is wrong with an added instruction
+ * @throws FrontEndError naming what is wrong with an added instruction, ExtensionError if one of those is missing whose
+ *   state every hart has
  */
 export function hartFrontEnd(isa: HartIsa, xlen: 32 | 64): FrontEnd {
   return once(frontEnds, isa, xlen, () => {
+    const missing = ["i", "f"].find((name) => !isa.has(name));
+    if (missing !== undefined)
+      throw new ExtensionError(
+        `a hart needs the extension ${missing}: make its instruction set with hartIsa`,
+      );
     const frontEnd = riscvFrontEnd(xlen, isa);
     if (!isBuiltIn(frontEnd)) checkFrontEnd(frontEnd);
     return frontEnd;
   });
 }
 
-/** The functions that translated code calls for a hart: its own, and its extensions'. */
+/** The functions that translated code calls for a hart: its extensions'. */
 export function hartHelpers(hart: RiscvHart, isa: HartIsa): HartHelpers {
-  return Object.assign({}, hart.helpers(), ...isa.extensions.map(({ helpers }) => helpers?.(hart)));
+  return Object.assign({}, ...isa.extensions.map(({ helpers }) => helpers?.(hart)));
 }
 
 function once<T>(made: WeakMap<HartIsa, Map<number, T>>, isa: HartIsa, xlen: number, make: () => T): T {

@@ -6,7 +6,7 @@
  * helper that translated code calls takes the call site last, makes the program counter precise from it, and gives
  * back to the budget what it charged too much when execution leaves the block.
  */
-import type { StateShape } from "@hyperfile/decoder";
+import type { StandardExtension, StateShape } from "@hyperfile/decoder";
 import { Budget } from "../../engine/budget.js";
 import type { CpuModel } from "../../engine/cpu-model.js";
 import type { GuestMemory } from "../../memory/guest-memory.js";
@@ -36,6 +36,12 @@ export interface SupervisorBinary {
   /** Serves the call in a7 and a6 with arguments a0 to a5; sets a0 and a1. */
   call(hart: RiscvHart): void;
 }
+
+/** Functions that translated code calls, by name. */
+export type HartHelpers = Readonly<Record<string, (...args: number[]) => number>>;
+
+/** Those of the decoder's extensions. */
+export type StandardHelpers = { readonly [Name in StandardExtension]?: HartHelpers };
 
 /** What a hart is made from. */
 export interface RiscvHartOptions {
@@ -135,12 +141,15 @@ export class RiscvHart implements CpuModel {
   /** Instructions retired at the last exception, and how many exceptions since then came at the same count. */
   raisedAt = -1;
   fruitless = 0;
+  /** What emitted code calls, by the extension whose instructions do. */
+  readonly helpers: StandardHelpers;
   private paging: PagingMode | undefined;
 
   constructor(readonly options: RiscvHartOptions) {
     const { memory, hartOffset, shape, guest } = options;
     this.words = memory.i32;
     this.wide = options.xlen === 64;
+    this.helpers = this.makeHelpers();
     const slot = (name: string) => (hartOffset + STATE_OFFSET + shape.slots.get(name)!.offset) >> 2;
     this.xWord = slot("x");
     this.pcWord = slot("pc");
@@ -543,8 +552,8 @@ export class RiscvHart implements CpuModel {
 
   // -- helpers of translated code
 
-  /** The functions that emitted code calls, by the names in the decoder's `helpers.ts`. */
-  helpers(): Record<string, (...args: number[]) => number> {
+  /** The functions that emitted code calls, by the extension that brings them and their names in the decoder's `helpers.ts`. */
+  private makeHelpers(): StandardHelpers {
     const system = (run: (site: CallSite) => void) => (site: number) => {
       this.sites.enter(site);
       run(site);
@@ -567,30 +576,30 @@ export class RiscvHart implements CpuModel {
       : (lo: number, _asid: number, rs1: number, _rs2: number, site: number) =>
           this.fenceVma(lo, 0, rs1, site);
     return {
-      raise: this.wide
-        ? (cause, lo, hi, site) => this.raiseAt(cause!, lo!, hi!, site!)
-        : (cause, lo, site) => this.raiseAt(cause!, lo!, 0, site!),
-      csrrw: swap as (...args: number[]) => number,
-      csrrs: modify(1) as (...args: number[]) => number,
-      csrrc: modify(2) as (...args: number[]) => number,
-      ecall: system((site) => this.ecall(site)) as (...args: number[]) => number,
-      ebreak: system((site) => this.trap(RiscvCause.breakpoint, this.pcLow, this.pcHigh, site)) as (
-        ...args: number[]
-      ) => number,
-      mret: system((site) => this.mret(site)) as (...args: number[]) => number,
-      sret: system((site) => this.sret(site)) as (...args: number[]) => number,
-      wfi: system((site) => this.wfi(site)) as (...args: number[]) => number,
-      fence_i: system((site) => {
-        this.counters.fenceI++;
-        this.onFenceI();
-        this.sites.leaveAfter(site);
-      }) as (...args: number[]) => number,
-      sfence_vma: fence as (...args: number[]) => number,
-      sinval_vma: fence as (...args: number[]) => number,
-      sfence_inval: system((site) => {
-        if (this.state.mode === RiscvMode.user) this.illegal(site);
-        else this.sites.leaveAfter(site);
-      }) as (...args: number[]) => number,
+      i: {
+        raise: this.wide
+          ? (cause: number, lo: number, hi: number, site: number) => this.raiseAt(cause, lo, hi, site)
+          : (cause: number, lo: number, site: number) => this.raiseAt(cause, lo, 0, site),
+        ecall: system((site) => this.ecall(site)),
+        ebreak: system((site) => this.trap(RiscvCause.breakpoint, this.pcLow, this.pcHigh, site)),
+      },
+      zicsr: { csrrw: swap, csrrs: modify(1), csrrc: modify(2) },
+      zifencei: {
+        fence_i: system((site) => {
+          this.counters.fenceI++;
+          this.onFenceI();
+          this.sites.leaveAfter(site);
+        }),
+      },
+      sm: { mret: system((site) => this.mret(site)), wfi: system((site) => this.wfi(site)) },
+      ss: { sret: system((site) => this.sret(site)), sfence_vma: fence },
+      svinval: {
+        sinval_vma: fence,
+        sfence_inval: system((site) => {
+          if (this.state.mode === RiscvMode.user) this.illegal(site);
+          else this.sites.leaveAfter(site);
+        }),
+      },
     };
   }
 

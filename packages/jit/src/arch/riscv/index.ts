@@ -12,7 +12,6 @@ export * from "./debug.js";
 export * from "./dump.js";
 export {
   type HartExtension,
-  type HartHelpers,
   type HartIsa,
   hartExtensions,
   hartIsa,
