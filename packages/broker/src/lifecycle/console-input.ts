@@ -11,6 +11,7 @@ const WINDOW = 65_536;
 export class ConsoleInput {
   private readonly waiting: { bytes: Uint8Array; readonly sent: () => void }[] = [];
   private underWay = 0;
+  private all = 0;
 
   /** @param send hands bytes to the guest's thread, which is to call {@link taken} for them */
   constructor(private readonly send: (bytes: Uint8Array) => void) {}
@@ -24,8 +25,14 @@ export class ConsoleInput {
     });
   }
 
+  /** Bytes that guests have taken so far. */
+  get total(): number {
+    return this.all;
+  }
+
   /** The guest has taken so many bytes more. */
   taken(bytes: number): void {
+    this.all += bytes;
     this.underWay = Math.max(0, this.underWay - bytes);
     this.pump();
   }

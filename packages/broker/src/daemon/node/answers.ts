@@ -10,7 +10,7 @@ import { RequestError } from "./routes.js";
 /** Milliseconds of one turn of the event loop that the long answers of all clients may take. */
 const TURN_MS = 10;
 /** Milliseconds in which a client must take something of an answer. */
-const STALL_MS = 30_000;
+export const STALL_MS = 30_000;
 /** Most bytes of a request's body, and of all bodies that are read or in use. */
 const [MOST_BODY, MOST_BODIES] = [4 * 2 ** 20, 64 * 2 ** 20];
 
@@ -64,10 +64,16 @@ function asOurs(error: unknown): { readonly code: string; readonly message: stri
   return { code: "E_INTERNAL", message: message ?? String(error) };
 }
 
-/** Sends a whole answer. */
-export function send(response: ServerResponse, status: number, body: string | Buffer, type: string): void {
+/** Sends a whole answer. @param stallMs milliseconds in which the client must take something of it */
+export function send(
+  response: ServerResponse,
+  status: number,
+  body: string | Buffer,
+  type: string,
+  stallMs = STALL_MS,
+): void {
   response.writeHead(status, { "content-type": type, "content-length": Buffer.byteLength(body) });
-  cutOffWhenStalled(response);
+  cutOffWhenStalled(response, stallMs);
   response.end(body);
 }
 
@@ -92,14 +98,16 @@ function serveLine(): void {
 /**
  * Sends an answer part by part, each when the client has room for it. Clients that read as fast as parts are made, and
  * clients that ask for many answers at once, do not keep others waiting.
+ * @param stallMs milliseconds in which the client must take something of it
  */
 export async function sendParts(
   response: ServerResponse,
   parts: AsyncIterable<Uint8Array | string> | Iterable<string>,
   type: string,
+  stallMs = STALL_MS,
 ): Promise<void> {
   response.writeHead(200, { "content-type": type });
-  cutOffWhenStalled(response);
+  cutOffWhenStalled(response, stallMs);
   await nextTurn();
   let turnEnds = performance.now() + TURN_MS;
   for await (const part of parts) {
@@ -135,8 +143,8 @@ export function* jsonList(values: Iterable<unknown>): Iterable<string> {
 }
 
 /** Node ends a connection that times out, and takes the time back when the answer is out. */
-function cutOffWhenStalled(response: ServerResponse): void {
-  response.socket?.setTimeout(STALL_MS);
+function cutOffWhenStalled(response: ServerResponse, stallMs: number): void {
+  response.socket?.setTimeout(stallMs);
 }
 
 let bodies = 0;

@@ -55,6 +55,8 @@ function connected(text: string): Promise<Socket> {
     socket.on("error", reject);
   });
 }
+/** Connections that a daemon has. */
+const connectionsOf = (of: Daemon): number => (of as unknown as { connections: number }).connections;
 const upgradeOf = (path: string) =>
   `GET ${path} HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n`;
 
@@ -223,6 +225,54 @@ describe("requests", () => {
       await rm(own, { recursive: true });
     }
   });
+
+  it("whose answers nobody takes are cut off after a time, and one that is taken slowly is sent whole", async () => {
+    const own = await mkdtemp(join(tmpdir(), "hyperfile-stall-"));
+    const stalling = await startDaemon(own, { times: { stallMs: 300 } });
+    try {
+      const socketPath = join(own, "run", "daemon.sock");
+      const patient = new DaemonClient(socketPath);
+      await patient.up({
+        text: "vms: { web: { kernel: embedded } }",
+        file: "Hyperfile",
+        folder: "/home/stall",
+      });
+      await patient.exec("web", "flood 8", 30_000);
+      const BYTES = 4 * 2 ** 20;
+      const ask = () => {
+        const socket = connect(socketPath);
+        socket.write(`GET /v1/vms/web/logs?bytes=${BYTES} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n`);
+        return socket;
+      };
+      const gone = (socket: Socket) => new Promise<void>((resolve) => socket.on("close", () => resolve()));
+      const deaf = ask();
+      deaf.on("error", () => {});
+      deaf.pause();
+      while (connectionsOf(stalling) > 0) await wait(20);
+      let taken = 0;
+      deaf.on("data", (part: Buffer) => (taken += part.length)).resume();
+      await gone(deaf);
+      expect(taken).toBeLessThan(BYTES);
+      // 20 pauses of half the time are many times the whole of it.
+      const slow = ask();
+      let [got, end] = [0, ""];
+      slow.on("data", (part: Buffer) => {
+        end = (end + part.toString("latin1")).slice(-5);
+        const pauses = Math.floor((20 * (got + part.length)) / BYTES) - Math.floor((20 * got) / BYTES);
+        got += part.length;
+        if (pauses === 0) return;
+        slow.pause();
+        setTimeout(() => slow.resume(), 150);
+      });
+      await gone(slow);
+      expect(got).toBeGreaterThan(taken);
+      // The last chunk (RFC 9112, 7.1) is there.
+      expect(end).toBe("0\r\n\r\n");
+    } finally {
+      await stalling.close();
+      await rm(own, { recursive: true });
+    }
+  }, 60_000);
 
   it("that take long are limited, and the others are answered meanwhile", async () => {
     await client.exec("mute", "deaf", 1000).catch(() => {});

@@ -18,7 +18,7 @@ const MESSAGES = { maxPayload: 2 ** 18, maxFragments: 256, maxBufferedChunks: 40
 const [MOST_WAITING, RESUME_AT] = [2 ** 20, 2 ** 18];
 /** Bytes of the log that a console begins with at most. */
 const MOST_TAIL = 2 ** 20;
-/** Milliseconds for which a guest may take none of a client's input before the client is sent away. */
+/** Milliseconds of a client whose input no guest takes. */
 const HELD_MS = 60_000;
 /** Close codes (RFC 6455, 7.4.1): the purpose is fulfilled; the policy is violated. */
 const [CLOSE_NORMAL, CLOSE_POLICY] = [1000, 1008];
@@ -28,6 +28,9 @@ const MOST_REASON = 120;
 /** The consoles that clients have open. */
 export class ConsoleSockets {
   private readonly server = new WebSocketServer({ noServer: true, autoPong: false, ...MESSAGES });
+
+  /** @param heldMs milliseconds for which a guest may take none of a client's input before the client is sent away */
+  constructor(private readonly heldMs = HELD_MS) {}
 
   /**
    * Serves a VM's console.
@@ -50,7 +53,7 @@ export class ConsoleSockets {
         if (client.bufferedAmount < MOST_WAITING) client.pong(data);
       });
       const end = sendOutput(client, vm, Math.min(tail, MOST_TAIL));
-      hearInput(client, vm);
+      hearInput(client, vm, this.heldMs);
       const unlisten = events.listen(({ kind, name }) => {
         if (name === vm.name && (kind === "vm.off" || kind === "vm.crashed")) end(kind);
       });
@@ -109,9 +112,14 @@ function sendOutput(client: WebSocket, vm: ManagedVm, tail: number): (reason: st
 }
 
 /** Types what comes, and reads no further while the guest does not take it. */
-function hearInput(client: WebSocket, vm: ManagedVm): void {
+function hearInput(client: WebSocket, vm: ManagedVm, heldMs: number): void {
   let typing = 0;
   let timer: NodeJS.Timeout | undefined;
+  const limit = () => {
+    clearTimeout(timer);
+    const { inputTaken } = vm;
+    timer = setTimeout(() => (vm.inputTaken === inputTaken ? client.terminate() : limit()), heldMs);
+  };
   const refuse = (error: unknown) =>
     client.close(CLOSE_POLICY, (error as Error).message.replace(/[^ -~]/g, "?").slice(0, MOST_REASON));
   client.on("message", (data, isBinary) => {
@@ -122,8 +130,7 @@ function hearInput(client: WebSocket, vm: ManagedVm): void {
       }
       const typed = vm.type(new Uint8Array(data as Buffer));
       if (typing++ === 0) client.pause();
-      clearTimeout(timer);
-      timer = setTimeout(() => client.terminate(), HELD_MS);
+      limit();
       void typed.then(() => {
         if (--typing > 0) return;
         clearTimeout(timer);

@@ -16,7 +16,7 @@ import { Fleet } from "../../lifecycle/node/fleet.js";
 import { HostMemoryBroker, type HostMemoryOptions } from "../../memory/host-memory-broker.js";
 import { History } from "../history.js";
 import { renderMetrics } from "../metrics.js";
-import { errorAnswer, jsonList, send, sendParts, withBody } from "./answers.js";
+import { errorAnswer, jsonList, STALL_MS, send, sendParts, withBody } from "./answers.js";
 import { ConsoleSockets } from "./console-sockets.js";
 import { DaemonError } from "./daemon-error.js";
 import { streamEvents } from "./event-stream.js";
@@ -48,11 +48,11 @@ export interface DaemonOptions {
   readonly sampleMs?: number;
   /** Milliseconds without any VM and client after which the daemon ends by itself; never unless given. */
   readonly idleExitMs?: number;
-  /** What clients have for a request; tests have less. */
+  /** What clients have of time; tests have less. */
   readonly times?: Partial<RequestTimes>;
 }
 
-/** What clients have for a request, in milliseconds. */
+/** What clients have for a request, an answer and their input, in milliseconds. */
 export interface RequestTimes {
   /** For its head. */
   readonly headersTimeout: number;
@@ -60,6 +60,10 @@ export interface RequestTimes {
   readonly requestTimeout: number;
   /** Between two looks at that. */
   readonly connectionsCheckingInterval: number;
+  /** To take something of an answer. */
+  readonly stallMs: number;
+  /** Until a guest takes something of its input. */
+  readonly heldMs: number;
 }
 
 const DEFAULT_TAIL = 65_536;
@@ -67,10 +71,11 @@ const DEFAULT_SECONDS = 60;
 const DEFAULT_SAMPLE_MS = 1000;
 /** Connections at a time; streams of events, and requests that may take long, among them. */
 const [MOST_CONNECTIONS, MOST_STREAMS, MOST_LONG] = [512, 128, 128];
-const TIMES: RequestTimes = {
+const TIMES: Omit<RequestTimes, "heldMs"> = {
   headersTimeout: 10_000,
   requestTimeout: 30_000,
   connectionsCheckingInterval: 5000,
+  stallMs: STALL_MS,
 };
 /** Milliseconds in which a client must take the refusal of its upgrade. */
 const REFUSAL_MS = 5000;
@@ -84,7 +89,8 @@ const longOperations: ReadonlySet<string> = new Set(["up", "startVm", "snapshotV
 export class Daemon {
   readonly fleet: Fleet;
   private readonly server: Server;
-  private readonly consoles = new ConsoleSockets();
+  private readonly consoles: ConsoleSockets;
+  private readonly stallMs: number;
   private readonly parts: DaemonParts;
   private readonly history = new History();
   private readonly sampler: Sampler;
@@ -132,10 +138,10 @@ export class Daemon {
       }),
       shutdown: () => void this.close(),
     };
-    this.server = createServer(
-      { ...TIMES, ...options.times },
-      (request, response) => void this.answer(request, response),
-    );
+    const { stallMs, heldMs, ...times } = { ...TIMES, ...options.times };
+    this.stallMs = stallMs;
+    this.consoles = new ConsoleSockets(heldMs);
+    this.server = createServer(times, (request, response) => void this.answer(request, response));
     this.server.maxConnections = MOST_CONNECTIONS;
     if (options.idleExitMs !== undefined)
       this.idleExit = new IdleExit(
@@ -241,7 +247,7 @@ export class Daemon {
         return;
       }
       const { status, text } = errorAnswer(error);
-      send(response, status, text, "application/json");
+      send(response, status, text, "application/json", this.stallMs);
     }
   }
 
@@ -254,16 +260,16 @@ export class Daemon {
       case "events":
         return this.answerEvents(request, response, query);
       case "metrics":
-        return send(response, 200, await this.metrics(), "text/plain; version=0.0.4");
+        return send(response, 200, await this.metrics(), "text/plain; version=0.0.4", this.stallMs);
       case "history": {
         const seconds = countIn(query, "seconds", DEFAULT_SECONDS, Number.MAX_SAFE_INTEGER);
         const samples = this.history.since(Date.now() - seconds * 1000);
-        return sendParts(response, jsonList(samples), "application/json");
+        return sendParts(response, jsonList(samples), "application/json", this.stallMs);
       }
       case "logsVm": {
         const vm = this.fleet.vm(path.vm!);
         const tail = await vm.log.tail(countIn(query, "bytes", DEFAULT_TAIL, Number.MAX_SAFE_INTEGER));
-        return sendParts(response, tail.parts(), "application/octet-stream");
+        return sendParts(response, tail.parts(), "application/octet-stream", this.stallMs);
       }
       case "consoleVm":
         throw new RequestError("E_REQUEST", "a console is a WebSocket: ask for an upgrade of the connection");
@@ -275,7 +281,7 @@ export class Daemon {
     try {
       const act = async (given: Readonly<Record<string, unknown>>) => {
         const answer = await handlers[id]({ path, query, body: given }, this.parts);
-        send(response, 200, JSON.stringify(answer), "application/json");
+        send(response, 200, JSON.stringify(answer), "application/json", this.stallMs);
       };
       await (body === undefined ? act({}) : withBody(request, act));
     } finally {

@@ -267,6 +267,11 @@ export class ManagedVm {
     return this.input.write(bytes);
   }
 
+  /** Bytes of console input that its guest has taken so far. */
+  get inputTaken(): number {
+    return this.input.total;
+  }
+
   /** Its console has this size in characters. Its thread is told of the last one only, now and then. */
   resize(columns: number, rows: number): void {
     this.size = { columns, rows };

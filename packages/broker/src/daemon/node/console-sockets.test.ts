@@ -1,0 +1,89 @@
+/** How long a client is held whose input its guest takes slowly, or not at all. */
+import { createServer, type Server } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, it } from "vitest";
+import { WebSocket } from "ws";
+import { EventLog } from "../../lifecycle/events.js";
+import type { ManagedVm } from "../../lifecycle/node/managed-vm.js";
+import { ConsoleSockets } from "./console-sockets.js";
+
+const HELD_MS = 300;
+let server: Server;
+let sockets: ConsoleSockets;
+let path: string;
+/** What the guest has taken, and what says that all of it is on its way. */
+let guest: { inputTaken: number; typed: number; go: () => void };
+let count = 0;
+
+beforeEach(async () => {
+  sockets = new ConsoleSockets(HELD_MS);
+  guest = { inputTaken: 0, typed: 0, go: () => {} };
+  const vm = {
+    name: "a",
+    log: { tail: async () => ({ async *parts() {} }) },
+    watch: () => () => {},
+    get inputTaken() {
+      return guest.inputTaken;
+    },
+    type(bytes: Uint8Array) {
+      guest.typed += bytes.length;
+      return new Promise<void>((resolve) => {
+        guest.go = resolve;
+      });
+    },
+  };
+  path = join(tmpdir(), `hf-${process.pid}-${count++}.sock`);
+  server = createServer().on("upgrade", (request, socket, head) =>
+    sockets.serve(request, socket as never, head, vm as unknown as ManagedVm, new EventLog(), 0),
+  );
+  await new Promise<void>((resolve) => server.listen(path, resolve));
+});
+afterEach(() => {
+  sockets.close();
+  server.close();
+});
+
+async function connected(): Promise<WebSocket> {
+  const socket = new WebSocket(`ws+unix:${path}:/`);
+  socket.on("error", () => {});
+  await new Promise((resolve) => socket.on("open", resolve));
+  return socket;
+}
+const wait = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+async function until(isSo: () => boolean): Promise<void> {
+  const end = performance.now() + 20_000;
+  while (!isSo() && performance.now() < end) await wait(5);
+  expect(isSo()).toBe(true);
+}
+
+it("a client whose input no guest takes is cut off after a time, without a word, since it could read none", async () => {
+  const socket = await connected();
+  const ended = new Promise<number>((resolve) => socket.on("close", resolve));
+  socket.send(new Uint8Array(1000));
+  await until(() => guest.typed === 1000);
+  socket.send(new Uint8Array(1000));
+  expect(await ended).toBe(1006);
+  // What came second was not read.
+  expect(guest.typed).toBe(1000);
+});
+
+it("a client stays while its guest takes some of its input, however slowly, and is read again when all is on its way", async () => {
+  const socket = await connected();
+  socket.send(new Uint8Array(1000));
+  await until(() => guest.typed === 1000);
+  const end = performance.now() + 5 * HELD_MS;
+  while (performance.now() < end) {
+    guest.inputTaken++;
+    await wait(HELD_MS / 10);
+  }
+  expect(socket.readyState).toBe(WebSocket.OPEN);
+  guest.go();
+  socket.send(new Uint8Array(10));
+  await until(() => guest.typed === 1010);
+  guest.go();
+  // Nothing is on its way: nobody is waited for.
+  await wait(3 * HELD_MS);
+  expect(socket.readyState).toBe(WebSocket.OPEN);
+  socket.terminate();
+});
