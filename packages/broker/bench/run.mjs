@@ -4,6 +4,7 @@
  */
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
 import { build } from "tsup";
 
@@ -18,6 +19,9 @@ const sources = Object.entries(compilerOptions.paths).map(([name, [path]]) => [
   name,
   here(`../../../${path}`),
 ]);
+/** The machine's compressor, which loads a file beside itself, and which the broker knows nothing of. */
+const compressor = "@bokuweb/zstd-wasm";
+const placeOfCompressor = createRequire(here("../../machine/package.json")).resolve(compressor);
 await build({
   entry: {
     [name]: here(`${name}.ts`),
@@ -32,9 +36,10 @@ await build({
   config: false,
   tsconfig: here("../../../tsconfig.json"),
   noExternal: [/^@hyperfile\//, "acorn"],
-  external: ["@bokuweb/zstd-wasm", "ws", "yaml", "ajv"],
+  external: ["ws", "yaml", "ajv"],
   esbuildOptions(options) {
-    options.alias = Object.fromEntries(sources);
+    options.external = [...(options.external ?? []), placeOfCompressor];
+    options.alias = { ...Object.fromEntries(sources), [compressor]: placeOfCompressor };
   },
 });
 const flags = ["--expose-gc", "--experimental-wasm-branch-hinting", "--no-wasm-stack-checks"];
