@@ -7,11 +7,12 @@
  */
 import { execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
-import { chmod, mkdir, mkdtemp, readdir, readlink, rename, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, readdir, readFile, readlink, rename, rm, writeFile } from "node:fs/promises";
 import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { writePrepared } from "../../../packages/machine/src/debian/node/cache.js";
 import { OwnDaemon, program, type RunResult, runToEnd, type Variables } from "./own-daemon.js";
 
 /** Runs a tool of the host's; gives whether it was successful. */
@@ -310,6 +311,79 @@ describe("offline", () => {
     expect(output).toMatch(/^well\r?$/m);
     expect(status).toBe(0);
     expect(await readdir(join(cache, "hyperfile"))).toEqual([]);
+  });
+
+  /** A cache whose Debian is whole, but made by another version of the program; its files are stand-ins. */
+  async function cachedDebian(name: string): Promise<{ cache: string; prepared: string }> {
+    const cache = join(folder, name);
+    const prepared = join(cache, "hyperfile", "debian-trixie-riscv64");
+    const manifest = { format: 1, release: "1", recipe: "old", archive: "a", packages: [] } as const;
+    await writePrepared(
+      prepared,
+      { ...manifest, packages: [] },
+      new Map<string, Uint8Array>([
+        ["vmlinux", Buffer.from("an image that is none")],
+        ["initramfs.cpio", Buffer.from("outdated")],
+        ["busybox", Buffer.from("busybox program")],
+      ]),
+    );
+    return { cache, prepared };
+  }
+
+  it.each([
+    ["cut", "vmlinux", (bytes: Buffer) => bytes.subarray(0, 5)],
+    [
+      "altered in one bit",
+      "vmlinux",
+      (bytes: Buffer) => bytes.map((byte, at) => (at === 3 ? byte ^ 4 : byte)),
+    ],
+    ["altered in what is rebuilt", "busybox", (bytes: Buffer) => bytes.map((byte) => byte ^ 1)],
+    ["without sense in its manifest", "manifest.json", () => Buffer.from("{")],
+  ])("a cached Debian that is %s is said to be so, and never booted", async (what, file, damage) => {
+    const { cache, prepared } = await cachedDebian(`cache-${what.replaceAll(" ", "-")}`);
+    const path = join(prepared, file);
+    await writeFile(path, damage(await readFile(path)));
+    const damaged = await readFile(path);
+    const surroundings = { ...variables, XDG_CACHE_HOME: cache };
+    const { status, output, errors } = await runToEnd(
+      [process.execPath, program, "start", "--timeout", "60"],
+      { cwd: folder, variables: surroundings, input: "echo well\npoweroff\n" },
+    );
+    const line = `the cached Debian in ${prepared} is damaged, and can't be fetched again: `;
+    expect(errors.split("\n").filter((part) => part.startsWith("hyperfile: no Debian guest"))).toEqual([
+      expect.stringMatching(
+        new RegExp(`^hyperfile: no Debian guest \\(${line}.+\\); starting the embedded one$`),
+      ),
+    ]);
+    expect(output).toMatch(/^well\r?$/m);
+    expect(status).toBe(0);
+    // It stays for another try, and nothing half is left beside it.
+    expect(await readFile(path)).toEqual(damaged);
+    expect(await readdir(join(cache, "hyperfile"))).toEqual(["debian-trixie-riscv64"]);
+  });
+
+  it("a VM of the daemon whose cached Debian is damaged is refused in a line, and the others go on", async () => {
+    const { cache, prepared } = await cachedDebian("cache-of-the-daemon");
+    await writeFile(join(prepared, "vmlinux"), "cut");
+    await writeFile(
+      join(folder, "with-debian"),
+      "name: three\nvms: { d: { kernel: debian, memory: 128M }, e: { kernel: embedded, memory: 32M } }\n",
+    );
+    daemon = await OwnDaemon.start(folder, state, {
+      before: [
+        "env",
+        ...Object.entries({ ...variables, XDG_CACHE_HOME: cache }).map(([name, value]) => `${name}=${value}`),
+      ],
+    });
+    const { status, output, errors } = await daemon.run("up", "with-debian");
+    expect(errors).toMatch(
+      new RegExp(
+        `^hyperfile: VM d: .*the cached Debian in ${prepared} is damaged, and can't be fetched again: [^\\n]+\\n$`,
+      ),
+    );
+    expect([status, output]).toEqual([1, expect.stringContaining("  e started\n")]);
+    expect((await daemon.run("exec", "e", "echo", "well")).output).toBe("well\n");
+    expect((await daemon.run("down", "three")).errors).toBe("");
   });
 
   it("VMs of the daemon need no network", async () => {

@@ -20,6 +20,12 @@ const notRun: readonly (readonly [pattern: RegExp, reason: string])[] = [
   ],
   [/^node examples\/(clones|side-by-side)\//, "needs Debian's packages"],
   [/^node examples\/soak\//, "takes two hours"],
+  [/^qemu-system-riscv64 /, "stays on the terminal; examples/guest/test/qemu.test.ts boots the guest there"],
+  [
+    /^make -C examples\/guest$/,
+    "needs a compiler for RISC-V; examples/guest/test/build.test.ts compares what it makes",
+  ],
+  [/^MOS6502_STEPS=/, "is a long run of a test"],
   [/hyperfile console /, "stays on the terminal"],
   [/--firmware fw_dynamic.bin/, "needs a build of OpenSBI"],
   [/--gdb /, "waits for a debugger"],
