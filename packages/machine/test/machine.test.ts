@@ -39,6 +39,22 @@ const HELLO = `
 text:   .asciz "hello"
 `;
 
+/** Prints what is typed, and powers off with status 5 after a q. It stores nothing. */
+const ECHO = `
+        li   a1, 0x10000000
+1:      lbu  a2, 5(a1)
+        andi a2, a2, 1
+        beqz a2, 1b
+        lbu  a2, 0(a1)
+        sb   a2, 0(a1)
+        li   a3, 'q'
+        bne  a2, a3, 1b
+        li   a0, 0x100000
+        li   a1, 0x53333
+        sw   a1, 0(a0)
+        j    .
+`;
+
 describe("a machine", () => {
   it("runs bare code to its power-off", async () => {
     const console = new Terminal();
@@ -71,6 +87,51 @@ describe("a machine", () => {
       if (boots.loop.counters.resets === 3) boots.stop("enough");
     });
     expect(await boots.run()).toEqual({ kind: "stopped", reason: "enough" });
+  });
+
+  it("that is reset where no frame is free fails alone, and boots once there are some; its neighbours go on", async () => {
+    const pool = riscvPool({ frameBytes: MEBIBYTE });
+    const SMALL = MEBIBYTE / 8;
+    const inPool = () => guestIn(pool, { ramBytes: SMALL, ramBase: RAM_BASE });
+    const boot = { code: code(ECHO) };
+    const terminals = [new Terminal(), new Terminal(), new Terminal()] as const;
+    const original = riscvVirt({ ramBytes: SMALL, boot, console: terminals[0], memory: inPool() });
+    const beside = { ramBytes: SMALL, boot, console: terminals[1], beside: original };
+    const neighbour = riscvVirt({ ...beside, memory: inPool() });
+    const answers = async (machine: RiscvVirt, terminal: Terminal, letter: string) => {
+      const heard = new Promise<void>((resolve) => {
+        terminal.onText = () => terminal.text.endsWith(letter) && resolve();
+      });
+      machine.receive(new TextEncoder().encode(letter));
+      await heard;
+    };
+    const [running, going] = [original.run(), neighbour.run()];
+    await answers(original, terminals[0], "a");
+    await answers(neighbour, terminals[1], "b");
+    // What a clone shares is not free when the original lets go of it.
+    const release = original.loop.standStill();
+    const clone = original.clone({ console: terminals[2] });
+    release();
+    const cloned = clone.run();
+    const filler = guestIn(pool, { ramBytes: 2 * MEBIBYTE, ramBase: RAM_BASE }).guest;
+    let filled = 0;
+    while (filler.write(RAM_BASE + filled * 4096, Uint8Array.of(1))) filled++;
+    expect(filled).toBeGreaterThan(100);
+    original.reset();
+    await expect(running).rejects.toMatchObject({
+      code: "E_BOOT",
+      message: expect.stringMatching(
+        /^the code of \d+ bytes does not fit at 0x80000000: .* free some of the host's$/,
+      ),
+    });
+    await answers(clone, terminals[2], "c");
+    await answers(neighbour, terminals[1], "d");
+    filler.free();
+    const again = original.run();
+    await answers(original, terminals[0], "e");
+    for (const machine of [original, clone, neighbour]) machine.receive(new TextEncoder().encode("q"));
+    expect(await Promise.all([again, cloned, going])).toEqual(Array(3).fill({ kind: "off", status: 5 }));
+    expect(terminals.map(({ text }) => text)).toEqual(["aeq", "bdq", "cq"]);
   });
 
   it("refuses what does not make a machine, in one line", () => {
