@@ -6,6 +6,7 @@ import { FramePool } from "../src/memory/frames.js";
 import { GuestMemory } from "../src/memory/guest-memory.js";
 import { Exit, HART_STRIDE, header, PAGE_SIZE, STATE_OFFSET } from "../src/memory/layout.js";
 import { LinearMemory } from "../src/memory/linear-memory.js";
+import { movesBytes } from "../src/memory/observers.js";
 import { MemoryAccess } from "../src/mmu/access.js";
 import type { AccessKind, AddressTranslator, MmioBus } from "../src/mmu/ports.js";
 import { Tlb } from "../src/mmu/tlb.js";
@@ -155,10 +156,15 @@ export class AccessMachine {
     const pcOffset = hartOffset + STATE_OFFSET + 8;
     this.pcWord = pcOffset >> 2;
     this.tlb = new Tlb(this.memory, hartOffset);
-    this.guest.onRemap = (frame) => this.tlb.dropAll(frame);
     this.translator = new FakeTranslator(this.memory.i32, (hartOffset + header.exit) >> 2, this.pcWord);
     const { memory, guest, tlb, translator, bus } = this;
     this.access = new MemoryAccess({ memory, hartOffset, guest, tlb, translator, bus, pcOffset, pcBytes });
+    guest.observe({
+      onRemap: (frame, _, cause) => {
+        tlb.dropAll(frame);
+        if (movesBytes(cause) && guest.pool.holdsCode(frame)) this.access.noteCodeMoved();
+      },
+    });
     this.call = this.access.bindings() as Record<string, (...args: number[]) => number>;
     this.setHeader("budget", BUDGET);
   }

@@ -355,11 +355,12 @@ function* lockstepRun(
   const random = generator(seed + 99);
   const left = lockstepCpu(xlen, program, seed, { tier: "interpreter", verify: "off" });
   const right = lockstepCpu(xlen, program, seed, { hotThreshold: 2, ...options });
-  const { guest } = right.options.memory;
   const before = { ...left.hart.counters };
   let ambiguous = false;
-  guest.onCodeWrite = (gpa, length, leavesBlock = false) => {
-    const dropped = right.engine.invalidate(gpa, length, leavesBlock);
+  const { engine } = right;
+  const invalidate = engine.invalidate.bind(engine);
+  engine.invalidate = (gpa, length, leavesBlock = false, ...rest) => {
+    const dropped = invalidate(gpa, length, leavesBlock, ...rest);
     ambiguous ||= dropped && !leavesBlock;
     return dropped;
   };

@@ -11,6 +11,7 @@ import type { FrontEnd } from "@hyperfile/decoder";
 import type { GuestMemory } from "../memory/guest-memory.js";
 import { Exit, header, PAGE_SIZE, STATE_OFFSET } from "../memory/layout.js";
 import type { MemoryPool } from "../memory/machine-memory.js";
+import { movesBytes } from "../memory/observers.js";
 import { MemoryAccess } from "../mmu/access.js";
 import type { MmioBus } from "../mmu/ports.js";
 import type { Tlb } from "../mmu/tlb.js";
@@ -120,7 +121,12 @@ export class Core {
       },
       ...options,
     });
-    memory.pool.onForget = (frame) => this.engine.forget(frame);
+    memory.pool.observe({
+      onForget: (frame) => this.engine.forget(frame),
+      onCodeWrite: (frame, offset, length) => {
+        this.engine.codePages.invalidate(frame, offset, length, false);
+      },
+    });
     // An engine has trained its interpreter with accesses that are no guest's.
     for (const { counters } of [this.access, tlb] as { readonly counters: Record<string, number> }[])
       for (const name of Object.keys(counters)) counters[name] = 0;
@@ -203,14 +209,19 @@ export class Core {
   /** Keeps TLBs, translations and reservation in step with a VM's memory from now on. */
   adopt(guest: CoreGuest): void {
     const memory = guest.guest;
-    memory.onCodeWrite = (gpa, length, byHart) => this.engine.invalidate(gpa, length, byHart, memory);
-    memory.onProtect = () => {
-      if (this.isCurrent(guest)) this.tlb.flush();
-    };
-    memory.onRemap = (frame) => {
-      if (this.isCurrent(guest)) this.tlb.dropAll(frame);
-      if (this.reservedFrame(guest) === frame) this.writeReservation(guest, [0, 0, 0, 0]);
-    };
+    memory.observe({
+      onCodeWrite: (gpa, length, byHart) => this.engine.invalidate(gpa, length, byHart, memory),
+      onProtect: () => {
+        if (this.isCurrent(guest)) this.tlb.flush();
+      },
+      onRemap: (frame, _, cause) => {
+        if (this.isCurrent(guest)) {
+          this.tlb.dropAll(frame);
+          if (movesBytes(cause) && memory.pool.holdsCode(frame)) this.access.noteCodeMoved();
+        }
+        if (this.reservedFrame(guest) === frame) this.writeReservation(guest, [0, 0, 0, 0]);
+      },
+    });
   }
 
   private reservationOf(guest: CoreGuest): [words: Int32Array, at: number] {

@@ -123,6 +123,27 @@ function cpuOf(source: string, tier: Tier, options: Partial<FlatCpuOptions> = {}
 }
 
 describe.each(tiers)("a CPU in tier %s", (tier) => {
+  it("runs code in ROM and reads it, and its stores there go to the bus", () => {
+    const source =
+      "li r2, 200\n loop: ld r1, 0x7000(r0)\n add r3, r1\n addi r2, r2, -1\n b r2, loop\n st r3, 0x7008(r0)\n halt";
+    const contents = new Uint8Array(0x1000);
+    contents.set(assembleRows(narrow, source, 0x7800).bytes, 0x800);
+    contents[0] = 5;
+    const stores: number[][] = [];
+    const bus = {
+      read: () => undefined,
+      write: (...store: number[]) => stores.push(store) > 0,
+    };
+    const memoryRegions = [{ kind: "rom", name: "cartridge", base: 0x7000, contents }] as const;
+    const cpu = cpuOf("halt", tier, { ramBytes: 0x4000, memoryRegions, bus });
+    cpu.pc = 0x7800;
+    expect(cpu.run(10_000)).toBe("stop");
+    expect([cpu.get("r", 3), stores]).toEqual([1000, [[0x7008, 4, 1000]]]);
+    expect(() => cpu.write(0x7000, Uint8Array.of(1))).toThrow("1 bytes at 0x7000 are not in RAM");
+    expect([...cpu.read(0x7000, 1), cpu.code.bytesAt(0x7ffen).length]).toEqual([5, 2]);
+    expect(() => cpuOf("halt", tier, { memoryRegions })).toThrow("cartridge (0x7000 to 0x7fff) overlaps ram");
+  });
+
   it("runs with 64-bit registers and addresses, in RAM that begins above 4 GiB", () => {
     const frontEnd = front("i64");
     const ramBase = 0x1_0000_0000;

@@ -13,6 +13,7 @@ import { alignmentOf, type FrontEnd, type Helper, helpersOf } from "@hyperfile/d
 import type { GuestMemory } from "../memory/guest-memory.js";
 import { Exit, header, PAGE_SIZE, SCRATCH_OFFSET, STATE_OFFSET } from "../memory/layout.js";
 import { machineMemory } from "../memory/machine-memory.js";
+import type { RegionOptions } from "../memory/regions.js";
 import type { MemoryAccess } from "../mmu/access.js";
 import { type CallSite, CallSites } from "../mmu/call-sites.js";
 import { lateName, type MmioBus } from "../mmu/ports.js";
@@ -57,7 +58,9 @@ export interface FlatCpuOptions
   readonly ramBytes: number;
   /** Guest-physical address of RAM, a multiple of 4096; 0 unless given. */
   readonly ramBase?: number;
-  /** Devices at guest-physical addresses outside RAM; unless given, every access there is a fault. */
+  /** Memory at other addresses: ROM, flash, more RAM. A store to ROM goes to the bus. */
+  readonly memoryRegions?: readonly RegionOptions[];
+  /** Devices at guest-physical addresses outside memory; unless given, every access there is a fault. */
   readonly bus?: MmioBus;
   /**
    * Guest-physical address of an address: the address itself unless given. It must map pages as a whole, and may lead
@@ -126,13 +129,13 @@ export class FlatCpu {
   /**
    * @throws FrontEndError if the front end can't work
    * @throws CpuError if an option is unknown or impossible, or if a helper is missing or is none of the front end's
-   * @throws MemoryError if RAM is not a positive number of pages, or too much
+   * @throws MemoryError if RAM is not a positive number of pages, or too much, or regions do not go together
    */
   constructor(private readonly options: FlatCpuOptions) {
     checkOptions(options, optionKinds);
     this.guarded = guardedFrontEnd(options.frontEnd);
     const frontEnd = this.guarded;
-    const { ramBytes, ramBase = 0, codePages = DEFAULT_CODE_PAGES } = options;
+    const { ramBytes, ramBase = 0, memoryRegions = [], codePages = DEFAULT_CODE_PAGES } = options;
     if (frontEnd.shape.size > STATE_BYTES)
       throw new CpuError(
         `${frontEnd.name}: its slots take ${frontEnd.shape.size} bytes: at most ${STATE_BYTES}`,
@@ -140,6 +143,7 @@ export class FlatCpu {
     const memory = machineMemory({
       ramBytes,
       ramBase,
+      regions: memoryRegions,
       harts: 1,
       arenaBytes: CodePages.bytesFor(codePages, frontEnd.granularity),
     });
@@ -230,7 +234,7 @@ export class FlatCpu {
     if (!this.guest.write(address, bytes)) throw outside(address, bytes.length);
   }
 
-  /** Bytes of RAM. */
+  /** Bytes of memory. */
   read(address: number, length: number): Uint8Array {
     const bytes = new Uint8Array(length);
     if (!this.guest.read(address, bytes)) throw outside(address, length);
@@ -308,8 +312,10 @@ export class FlatCpu {
       ...(options.flagsSlot === undefined ? {} : { flagsSlot: options.flagsSlot }),
       bytesAt: (address) => {
         const gpa = this.mapped(Number(address), "fetch");
-        const length = guest.base + guest.bytes - gpa;
-        return guest.contains(gpa, 1) ? this.read(gpa, Math.min(length, window)) : new Uint8Array(0);
+        const region = guest.regionAt(gpa);
+        if (region?.base === undefined) return new Uint8Array(0);
+        const length = Math.min(region.base + region.bytes - gpa, window);
+        return this.read(gpa, length);
       },
     };
   }
@@ -557,6 +563,7 @@ const optionKinds: Readonly<Record<keyof FlatCpuOptions, string>> = {
   frontEnd: "object",
   ramBytes: "number",
   ramBase: "number",
+  memoryRegions: "object",
   bus: "object",
   map: "function",
   helpers: "object",

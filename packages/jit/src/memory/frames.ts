@@ -9,7 +9,7 @@
  * zeroed before it is handed out again; the frame of zeros is never written and never freed.
  *
  * A frame that holds translated code is not freed at once, because the code may be running: it waits in `condemned`
- * until the owner of translations has forgotten it between two runs ({@link FramePool.bury}).
+ * until the owners of translations have forgotten it between two runs ({@link FramePool.bury}).
  */
 import { xxh32Words } from "./checksum.js";
 import { type FrameStore, OwnFrames } from "./frame-store.js";
@@ -41,6 +41,14 @@ export interface FrameUser {
   sharedPages: number;
 }
 
+/** Who has derived something from frames: the owner of translations. */
+export interface FrameObserver {
+  /** Between two runs, before a frame that held code is freed: what was derived from it is to be forgotten. */
+  onForget?(frame: number): void;
+  /** Its owner wrote `length` bytes of a frame that holds code, which lie at `offset` in it. */
+  onCodeWrite?(frame: number, offset: number, length: number): void;
+}
+
 /** A pool of frames in one linear memory. */
 export class FramePool {
   /** Pages that are mapped to each frame, by frame number: byte offset in linear memory / page size. */
@@ -50,13 +58,12 @@ export class FramePool {
   /** Users by number; 0 is nobody. Numbers are used again. */
   private readonly userOf: (FrameUser | undefined)[] = [undefined];
   private readonly unusedNumbers: number[] = [];
+  private observers: readonly FrameObserver[] = [];
   /**
    * Called when a frame is asked for and none is left; frees frames, and says whether it freed any. It may run in the
    * middle of a guest instruction, so it must leave alone the frames that {@link FramePool.isPinned} names, and code.
    */
   onExhausted: () => boolean = () => false;
-  /** Called between two runs, before a frame that held code is freed: forgets what was derived from it. */
-  onForget: (frame: number) => void = () => {};
   /** For each frame, a bit for each {@link CODE_PART} of it from which translations were made. */
   private readonly code: Uint16Array;
   private readonly firstNumber: number;
@@ -104,6 +111,21 @@ export class FramePool {
   /** Frames that can still be handed out. */
   get available(): number {
     return Math.max(0, Math.min(this.most - this.taken, this.store.free));
+  }
+
+  /** Tells an observer of frames from now on; gives the function that ends it. */
+  observe(observer: FrameObserver): () => void {
+    this.observers = [...this.observers, observer];
+    return () => {
+      this.observers = this.observers.filter((each) => each !== observer);
+    };
+  }
+
+  /** Copies bytes into a frame that whoever calls owns; translations made from what was there are dropped. */
+  fill(frame: number, offset: number, bytes: Uint8Array): void {
+    this.memory.u8.set(bytes, frame + offset);
+    if (!this.holdsCodeIn(frame + offset, bytes.length)) return;
+    for (const observer of this.observers) observer.onCodeWrite?.(frame, offset, bytes.length);
   }
 
   /** The number of a user, by which it maps frames. */
@@ -212,7 +234,7 @@ export class FramePool {
   /** Frees the frames whose code may go now: call it while no hart runs. */
   bury(): void {
     for (let number = this.condemned.pop(); number !== undefined; number = this.condemned.pop()) {
-      this.onForget(number * PAGE_SIZE);
+      for (const observer of this.observers) observer.onForget?.(number * PAGE_SIZE);
       this.code[number] = 0;
       this.giveBack(number);
     }

@@ -6,9 +6,11 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { FramePool } from "./frames.js";
-import { GuestMemory, type MemoryUsage, type Pager } from "./guest-memory.js";
+import { GuestMemory } from "./guest-memory.js";
 import { PAGE_SIZE } from "./layout.js";
 import { LinearMemory } from "./linear-memory.js";
+import { movesBytes } from "./observers.js";
+import type { MemoryUsage, Pager } from "./ram-pages.js";
 
 const RAM = 0x80000000;
 const PAGES = 6;
@@ -58,11 +60,13 @@ class Guest {
     const drop = (entries: Map<number, number>, frame: number) => {
       for (const [page, known] of entries) if (known === frame) entries.delete(page);
     };
-    memory.onRemap = (frame) => {
-      drop(this.readable, frame);
-      drop(this.writable, frame);
-    };
-    memory.onProtect = () => this.writable.clear();
+    memory.observe({
+      onRemap: (frame) => {
+        drop(this.readable, frame);
+        drop(this.writable, frame);
+      },
+      onProtect: () => this.writable.clear(),
+    });
   }
 
   /** Reads the first two bytes of a page as a hart would. */
@@ -228,13 +232,13 @@ describe("guests of one pool", () => {
     const guest = new GuestMemory({ pool, ramBase: RAM, ramBytes: PAGES * PAGE_SIZE });
     const frame = guest.writableFrame(RAM);
     pool.markCode(frame);
+    const moved: boolean[] = [];
+    guest.observe({ onRemap: (each, _, cause) => moved.push(each === frame && movesBytes(cause)) });
     guest.discardPage(0);
-    expect(guest.codeMoved).toBe(true);
+    expect(moved).toEqual([true]);
     expect([pool.used, pool.mourning]).toEqual([1, true]);
     const forgotten: number[] = [];
-    pool.onForget = (each) => {
-      forgotten.push(each);
-    };
+    pool.observe({ onForget: (each) => forgotten.push(each) });
     pool.bury();
     expect([pool.used, pool.mourning, forgotten, pool.holdsCode(frame)]).toEqual([0, false, [frame], false]);
   });
@@ -246,8 +250,13 @@ describe("guests of one pool", () => {
     pool.markCode(guest.writableFrame(RAM));
     const twin = guest.share()!;
     expect([guest.holdsCode(RAM), twin.holdsCode(RAM)]).toEqual([true, true]);
+    const moved: string[] = [];
+    for (const [name, memory] of Object.entries({ guest, twin }))
+      memory.observe({
+        onRemap: (frame, gpa, cause) => moved.push(`${name} ${cause} ${gpa - RAM} ${pool.holdsCode(frame)}`),
+      });
     twin.writableFrame(RAM);
-    expect([twin.codeMoved, guest.codeMoved]).toEqual([true, false]);
+    expect(moved).toEqual(["twin copied 0 true"]);
     expect([guest.holdsCode(RAM), twin.holdsCode(RAM)]).toEqual([true, false]);
   });
 

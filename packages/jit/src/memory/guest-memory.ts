@@ -1,161 +1,154 @@
 /**
- * A guest's RAM: guest-physical pages mapped to machine frames. The map is what the software TLB caches, so the
- * indirection costs nothing on the fast path. A page is one of
+ * A guest's physical memory: regions of pages, each of which leads to a machine frame, or to nothing. This is what the
+ * software TLB caches, so that the indirection costs nothing on the fast path.
  *
- * - untouched: it has no frame, and reads as zeros (from the pool's frame of zeros);
- * - present: it has a frame, alone or shared; a shared one is copied before the page is written;
- * - watched: present, and its next use is counted (sampling of working sets);
- * - swapped: its bytes are with the pager, and come back when they are used;
- * - ballooned: untouched, and given up by the guest itself.
- *
- * Invariant: TLBs never hold a write entry for a frame that is shared, and never any entry for a page whose frame
- * has changed: {@link GuestMemory.onRemap} is called before the change is visible. Frames that are used only by
- * bytes moved through this object are never entered there.
+ * The main region of RAM is found by one comparison, the others by a search. Pages of RAM are numbered through all its
+ * regions, and what can become of them is in `ram-pages.ts`; ROM and flash are in `rom.ts`, windows into which devices
+ * lend frames in `lent-window.ts`.
  */
-import type { FramePool, FrameUser } from "./frames.js";
+import type { FramePool } from "./frames.js";
 import { PAGE_SHIFT, PAGE_SIZE } from "./layout.js";
+import { LentWindow } from "./lent-window.js";
+import { MemoryError } from "./linear-memory.js";
+import { RamPages, type RamPlace } from "./ram-pages.js";
+import {
+  checkPlace,
+  isPlace,
+  type MemoryRegion,
+  type PlacedRegion,
+  RegionMap,
+  type RegionOptions,
+} from "./regions.js";
+import { RomContents } from "./rom.js";
 
-/** An untouched page in the map. */
-const ABSENT = -1;
-/** Swapped pages: this minus (the pager's slot times {@link PAGERS}, plus the pager's number). */
-const SWAPPED = -2;
-/** Pagers of a guest: number 0 takes pages, the others only give them. */
-const PAGERS = 4;
-/** Watched pages: this minus the frame's number. Slots stay above it. */
-const WATCHED = -0x40000000;
-/** Page flags. */
-const Flag = { zeroMapped: 1, ballooned: 2 } as const;
-
-/** Keeps the bytes of pages that were swapped out. Calls are synchronous: a guest's access waits for them. */
-export interface Pager {
-  /** Takes a page; gives the number of its slot, from 0 on, with one reference; -1 if there is no room. */
-  store(page: Uint8Array): number;
-  /** Fills `target` from a slot. */
-  load(slot: number, target: Uint8Array): void;
-  /** Adds a reference to a slot. */
-  retain(slot: number): void;
-  /** Takes a reference back; the last one frees the slot. */
-  release(slot: number): void;
-}
-
-/** Where a guest's memory is, in bytes. */
-export interface MemoryUsage {
-  /** Pages that have a frame, shared or not. */
-  readonly granted: number;
-  /** Pages that the guest has ever used and not given back: granted and swapped ones. */
-  readonly touched: number;
-  readonly ballooned: number;
-  /** Granted pages whose frame is somebody else's as well. */
-  readonly shared: number;
-  readonly swapped: number;
-}
-
-/** What a guest's RAM is made from. */
+/** What a guest's memory is made from. */
 export interface GuestMemoryOptions {
   readonly pool: FramePool;
+  /** Guest-physical address of the main region of RAM, a multiple of 4096. */
   readonly ramBase: number;
+  /** Bytes of the main region of RAM, a multiple of 4096. */
   readonly ramBytes: number;
+  /** Further regions. */
+  readonly regions?: readonly RegionOptions[];
 }
 
-/** RAM of one guest. */
-export class GuestMemory implements FrameUser {
-  /** Guest-physical address of the first byte. */
-  readonly base: number;
-  /** Bytes of RAM, a multiple of the page size. */
-  readonly bytes: number;
-  readonly pool: FramePool;
-  /** Number of pages. */
-  readonly pages: number;
-  /** What happened to pages, for `--stats` and `top`. */
-  readonly counters = { allocated: 0, copied: 0, swappedIn: 0, swappedOut: 0, watchedUsed: 0 };
-  /**
-   * Called after bytes on a page that holds translated code were written: through this object, or by a store of the
-   * hart (`byHart`), which leaves its block if the answer is true: code has gone.
-   */
-  onCodeWrite: (gpa: number, length: number, byHart?: boolean) => boolean = () => false;
-  /** Called when a page leaves the frame at this byte offset, or is watched: TLB entries for that frame must go. */
-  onRemap: (frame: number) => void = () => {};
-  /** Called when no frame may be written in place any more: all write entries of TLBs must go. */
-  onProtect: () => void = () => {};
-  /** Set when a page that holds code was given another frame; whoever reads it takes it back. */
-  codeMoved = false;
-  /** Kept by the pool: see {@link FrameUser}. */
-  sharedPages = 0;
-  /** Pages with a frame, with a pager's slot, and in the balloon: kept with the map, so that nobody has to look for them. */
-  private readonly count = { granted: 0, swapped: 0, ballooned: 0 };
-  /** Its number in the pool. */
-  private readonly user: number;
-  /** By number; see {@link PAGERS}. */
-  private pagers: (Pager | undefined)[] = [];
-  /** Number of each page's frame (byte offset / page size), or below zero one of the states above. */
-  private readonly map: Int32Array;
-  /** Where `bringIn` goes on. */
-  private broughtIn = 0;
-  private readonly flags: Uint8Array;
+/** A region, and what has its frames. */
+interface Region extends PlacedRegion {
+  /** Number of its first page of RAM. */
+  readonly firstPage: number;
+  readonly rom?: RomContents;
+  readonly window?: LentWindow;
+}
 
-  constructor(options: GuestMemoryOptions) {
-    this.pool = options.pool;
-    this.base = options.ramBase;
-    this.bytes = options.ramBytes;
-    this.pages = Math.floor(this.bytes / PAGE_SIZE);
-    this.user = options.pool.enter(this);
-    this.map = new Int32Array(this.pages).fill(ABSENT);
-    this.flags = new Uint8Array(this.pages);
+/** Name of the main region of RAM. */
+const MAIN = "ram";
+/** First page of what is no RAM. */
+const NO_RAM = -1;
+
+/** Physical memory of one guest. */
+export class GuestMemory extends RamPages {
+  /** Guest-physical address of the first byte of the main region of RAM. */
+  readonly base: number;
+  /** Bytes of the main region of RAM. */
+  readonly bytes: number;
+  private readonly space: RegionMap<Region>;
+  /** Whether there is more than the main region. */
+  private isDivided: boolean;
+  /** Windows of devices, wherever they are. */
+  private readonly windows = new Set<LentWindow>();
+
+  /**
+   * @param twin whose regions it has in place of `options.regions`
+   * @throws MemoryError for regions that are none (`E_REGION_RANGE`) or do not go together (`E_REGION_OVERLAP`,
+   *   `E_REGION_NAME`), or whose contents do not fit (`E_REGION_CONTENTS`)
+   */
+  constructor(options: GuestMemoryOptions, twin?: GuestMemory) {
+    const { pool, ramBase, ramBytes } = options;
+    const space = twin === undefined ? layOut(options) : inherited(twin.space);
+    super(pool, placesIn(space));
+    this.base = ramBase;
+    this.bytes = ramBytes;
+    this.space = space;
+    this.isDivided = space.all.length > 1;
+  }
+
+  /** What it is made of, in the order of addresses; windows that are nowhere are not among it. */
+  get regions(): readonly MemoryRegion[] {
+    return this.space.all.map(({ kind, name, base, bytes, rom }) => ({
+      kind,
+      name,
+      base,
+      bytes,
+      ...(rom === undefined ? {} : { hash: rom.hash }),
+    }));
+  }
+
+  /** The region that an address is in. */
+  regionAt(gpa: number): MemoryRegion | undefined {
+    const region = this.space.find(gpa);
+    return region && this.regions.find(({ name }) => name === region.name);
   }
 
   /** Whether `length` bytes at `gpa` lie in RAM. */
   contains(gpa: number, length: number): boolean {
-    return gpa >= this.base && length <= this.bytes && gpa - this.base <= this.bytes - length;
+    if (gpa >= this.base && length <= this.bytes && gpa - this.base <= this.bytes - length) return true;
+    return this.isDivided && this.covers(gpa, length, ({ firstPage }) => firstPage !== NO_RAM);
   }
 
   /**
-   * Byte offset in linear memory of the frame that `gpa`'s page is read from; it must not be written. -1 outside RAM,
-   * or if a swapped page finds no frame.
+   * Byte offset in linear memory of the frame that `gpa`'s page is read from; it must not be written. -1 where nothing
+   * is, or if a swapped page finds no frame.
    */
   frameOffset(gpa: number): number {
     const offset = gpa - this.base;
-    if (offset < 0 || offset >= this.bytes) return -1;
+    if (offset < 0 || offset >= this.bytes) return this.isDivided ? this.frameElsewhere(gpa) : -1;
     const page = offset >>> PAGE_SHIFT;
     const frame = this.map[page]!;
     return frame > 0 ? frame * PAGE_SIZE : this.findFrame(page);
   }
 
   /**
-   * Byte offset in linear memory of a frame that is `gpa`'s page alone, made if need be; -1 outside RAM, or if no frame
-   * is left.
+   * Byte offset in linear memory of a frame that `gpa`'s page may be written in: in RAM the page's alone, made if need
+   * be. -1 where nothing is that can be written, or if no frame is left.
    */
   writableFrame(gpa: number): number {
     const offset = gpa - this.base;
-    if (offset < 0 || offset >= this.bytes) return -1;
+    if (offset < 0 || offset >= this.bytes) return this.isDivided ? this.writableElsewhere(gpa) : -1;
     const page = offset >>> PAGE_SHIFT;
     const frame = this.map[page]!;
-    if (frame > 0 && this.pool.references[frame] === 1) return frame * PAGE_SIZE;
+    if (frame > 0 && this.pool.references[frame] === 1 && !this.isLogged) return frame * PAGE_SIZE;
     return this.makeWritable(page);
   }
 
   /** Whether translations were made from bytes of the page of `pageBytes` bytes around `gpa`. */
   holdsCode(gpa: number, pageBytes = PAGE_SIZE): boolean {
-    const frame = this.peekFrame(this.pageIndex(gpa));
+    const frame = this.peekAt(gpa);
     if (frame < 0) return false;
     if (pageBytes === PAGE_SIZE) return this.pool.holdsCode(frame);
     return this.pool.holdsCodeIn(frame + (gpa & (PAGE_SIZE - 1) & -pageBytes), pageBytes);
   }
 
-  /** Fills `target` from `gpa`. False if any byte lies outside RAM. */
+  /** Bytes at `gpa` were written that lie on one page: true if code that may be running has gone. */
+  noteCodeWrite(gpa: number, length: number, byHart: boolean): boolean {
+    return this.observers.codeWritten(gpa, length, byHart);
+  }
+
+  /** Fills `target` from `gpa`. False if any byte is nowhere. */
   read(gpa: number, target: Uint8Array): boolean {
-    if (!this.contains(gpa, target.length)) return false;
+    if (!this.covers(gpa, target.length, () => true)) return false;
     for (let done = 0; done < target.length; ) {
-      const inPage = (gpa + done) % PAGE_SIZE;
+      const at = gpa + done;
+      const inPage = at % PAGE_SIZE;
       const count = Math.min(PAGE_SIZE - inPage, target.length - done);
-      this.readInPage(this.pageIndex(gpa + done), inPage, target.subarray(done, done + count));
+      if (!this.readAt(at, target.subarray(done, done + count))) return false;
       done += count;
     }
     return true;
   }
 
-  /** Copies `source` to `gpa`. False if any byte lies outside RAM, and nothing is written, or finds no frame. */
+  /** Copies `source` to `gpa`. False if any byte can't be written, and nothing is, or finds no frame. */
   write(gpa: number, source: Uint8Array): boolean {
-    if (!this.contains(gpa, source.length)) return false;
+    if (!this.covers(gpa, source.length, ({ rom }) => rom === undefined)) return false;
     const start = gpa - (gpa % PAGE_SIZE);
     for (let page = start; page < gpa + source.length; page += PAGE_SIZE) {
       if (this.writableFrame(page) < 0) return false;
@@ -168,19 +161,10 @@ export class GuestMemory implements FrameUser {
       const frame = this.writableFrame(at);
       if (frame < 0) return false;
       this.pool.memory.u8.set(source.subarray(done, done + count), frame + inPage);
-      if (this.holdsCode(at)) this.onCodeWrite(at, count);
+      if (this.holdsCode(at)) this.noteCodeWrite(at, count, false);
       done += count;
     }
     return true;
-  }
-
-  /** Makes all of RAM read as zeros again, as at power-on: no page has a frame afterwards. */
-  clearTouched(): void {
-    for (let page = 0; page < this.pages; page++) if (this.map[page] !== ABSENT) this.discardPage(page);
-    this.flags.fill(0);
-    this.count.ballooned = 0;
-    this.pagers.length = Math.min(this.pagers.length, 1);
-    this.broughtIn = 0;
   }
 
   /** Writes `length` zero bytes at `gpa`; pages never touched stay so. False if any byte lies outside RAM. */
@@ -190,320 +174,192 @@ export class GuestMemory implements FrameUser {
       const at = gpa + done;
       const inPage = at % PAGE_SIZE;
       const count = Math.min(PAGE_SIZE - inPage, length - done);
-      const page = this.pageIndex(at);
+      const page = this.pageOf(at);
       if (count === PAGE_SIZE && !this.holdsCode(at)) this.discardPage(page);
-      else if (this.map[page] !== ABSENT) {
+      else if (this.isTouched(page)) {
         const frame = this.writableFrame(at);
         if (frame < 0) return false;
         this.pool.memory.u8.fill(0, frame + inPage, frame + inPage + count);
-        if (this.holdsCode(at)) this.onCodeWrite(at, count);
+        if (this.holdsCode(at)) this.noteCodeWrite(at, count, false);
       }
       done += count;
     }
     return true;
   }
 
-  // -- by page, for the broker; pages are numbered from the start of RAM
-
-  /** Whether a page has bytes of its own: it is not untouched. */
-  isTouched(page: number): boolean {
-    return this.map[page] !== ABSENT;
+  /** Number of the page of RAM that an address is in; -1 if it is in none. */
+  pageOf(gpa: number): number {
+    const offset = gpa - this.base;
+    if (offset >= 0 && offset < this.bytes) return offset >>> PAGE_SHIFT;
+    const region = this.isDivided ? this.space.find(gpa) : undefined;
+    return region === undefined || region.firstPage === NO_RAM ? -1 : region.firstPage + indexIn(region, gpa);
   }
 
-  /** Byte offset of a page's frame, without bringing it back or counting the look as use; -1 if it has none. */
-  peekFrame(page: number): number {
-    const value = this.map[page]!;
-    if (value > 0) return value * PAGE_SIZE;
-    return value <= WATCHED ? (WATCHED - value) * PAGE_SIZE : -1;
-  }
-
-  /** Guest-physical address of a byte of linear memory: of the first page whose frame holds it; -1 if none does. */
+  /** Guest-physical address of a byte of linear memory: of the first page of RAM whose frame holds it; -1 if none does. */
   addressOf(offset: number): number {
     for (let page = 0; page < this.pages; page++) {
       const frame = this.peekFrame(page);
       if (frame >= 0 && offset >= frame && offset < frame + PAGE_SIZE)
-        return this.base + page * PAGE_SIZE + (offset - frame);
+        return this.addressOfPage(page) + (offset - frame);
     }
     return -1;
   }
 
-  /** Fills `target` with a page's bytes, wherever they are. */
-  readPage(page: number, target: Uint8Array): void {
-    this.readInPage(page, 0, target);
+  /**
+   * A window for frames that a device lends. It has nothing mapped, and belongs to this guest alone: a twin's device
+   * makes its own.
+   * @param base where it is, a multiple of 4096; nowhere yet if it is undefined
+   * @throws MemoryError `E_REGION_RANGE`, `E_REGION_OVERLAP`, `E_REGION_NAME`
+   */
+  lend(name: string, base: number | undefined, bytes: number): LentWindow {
+    checkPlace({ kind: "lent", name, base: base ?? 0, bytes });
+    if ([...this.windows, ...this.space.all].some((other) => other.name === name))
+      throw new MemoryError("E_REGION_NAME", `${name}: there is a region of that name: lend it by another`);
+    const window = new LentWindow(name, bytes, {
+      pool: this.pool,
+      place: (moved, to) => this.placeWindow(moved, to),
+      forget: (gone) => void this.windows.delete(gone),
+      unmapped: (frame, gpa) => this.observers.remapped(frame, gpa, "unmapped"),
+    });
+    // What is wrong is said by the map; a move that fails says nothing.
+    if (base !== undefined) {
+      this.space.add({ kind: "lent", name, base, bytes, firstPage: NO_RAM, window });
+      this.isDivided = true;
+      window.begin(base);
+    }
+    this.windows.add(window);
+    return window;
   }
 
   /**
-   * Another guest with the same RAM, by copy-on-write: both keep reading the same frames until one of them writes.
+   * Another guest with the same memory, by copy-on-write: both keep reading the same frames until one of them writes. It
+   * has no windows: its own devices make them.
    * @param apart byte offset of a frame that must stay this guest's alone, whose bytes the twin gets as a copy: an LR
    *   reservation lies there; -1 if none does
    * @returns undefined if the pool has no frame for that copy
    */
   share(apart = -1): GuestMemory | undefined {
-    const { pool, map } = this;
-    const twin = new GuestMemory({ pool, ramBase: this.base, ramBytes: this.bytes });
-    twin.pagers = [...this.pagers];
-    for (let page = 0; page < this.pages; page++) {
-      const value = map[page]!;
-      if (value === ABSENT) continue;
-      if (value < ABSENT && value > WATCHED) {
-        this.pagerOf(value).retain(slotOf(value));
-        twin.map[page] = value;
-        twin.count.swapped++;
-        continue;
-      }
-      const number = value > 0 ? value : WATCHED - value;
-      if (number * PAGE_SIZE === apart) {
-        const copy = pool.allocate(twin.user);
-        if (copy < 0) {
-          twin.free();
-          return undefined;
-        }
-        pool.memory.u8.copyWithin(copy, apart, apart + PAGE_SIZE);
-        twin.map[page] = copy / PAGE_SIZE;
-      } else {
-        pool.retainNumber(number, twin.user);
-        twin.sharedPages++;
-        twin.map[page] = number;
-      }
-      twin.count.granted++;
-    }
-    this.onProtect();
-    for (let page = 0; page < this.pages; page++) twin.flags[page] = this.flags[page]! & Flag.ballooned;
-    twin.count.ballooned = this.count.ballooned;
-    return twin;
+    const { pool, base: ramBase, bytes: ramBytes } = this;
+    const twin = new GuestMemory({ pool, ramBase, ramBytes }, this);
+    if (this.shareWith(twin, apart)) return twin;
+    twin.free();
+    return undefined;
   }
 
-  /** Gives all frames and slots back; the guest must not run any more. */
-  free(): void {
-    this.clearTouched();
-    this.pool.leave(this.user);
+  override free(): void {
+    for (const window of this.windows) window.close();
+    for (const { rom } of this.space.all) rom?.release();
+    super.free();
   }
 
-  /** Maps a page to the frame of another page with the same bytes, to be read by both from now on. */
-  mergePage(page: number, frame: number): void {
-    const old = this.peekFrame(page);
-    if (old < 0 || old === frame) return;
-    this.onRemap(old);
-    this.pool.retain(frame, this.user);
-    this.map[page] = frame / PAGE_SIZE;
-    this.pool.release(old, this.user);
+  private frameElsewhere(gpa: number): number {
+    const region = this.space.find(gpa);
+    if (region === undefined) return -1;
+    const index = indexIn(region, gpa);
+    if (region.firstPage === NO_RAM) return (region.rom?.frameOf(index) ?? region.window?.peekFrame(index))!;
+    const frame = this.map[region.firstPage + index]!;
+    return frame > 0 ? frame * PAGE_SIZE : this.findFrame(region.firstPage + index);
   }
 
-  /** The frame of a page is about to be shared with another page: it must not be written in place any more. */
-  protectPage(page: number): void {
-    const frame = this.peekFrame(page);
-    if (frame >= 0) this.onRemap(frame);
-  }
-
-  /** Takes a page's frame or slot away: it reads as zeros. */
-  discardPage(page: number): void {
-    const value = this.map[page]!;
-    if (value === ABSENT) return;
-    if (value < ABSENT && value > WATCHED) {
-      this.pagerOf(value).release(slotOf(value));
-      this.count.swapped--;
-    } else {
-      const frame = this.peekFrame(page);
-      this.onRemap(frame);
-      if (this.pool.holdsCode(frame)) this.codeMoved = true;
-      this.pool.release(frame, this.user);
-      this.count.granted--;
-    }
-    this.map[page] = ABSENT;
-  }
-
-  /** The guest's balloon took a page: its bytes are lost. */
-  balloonPage(page: number): void {
-    this.discardPage(page);
-    if (this.isBallooned(page)) return;
-    this.flags[page]! |= Flag.ballooned;
-    this.count.ballooned++;
-  }
-
-  /** The guest's balloon gave a page back. */
-  deflatePage(page: number): void {
-    if (!this.isBallooned(page)) return;
-    this.flags[page]! &= ~Flag.ballooned;
-    this.count.ballooned--;
-  }
-
-  /** Whether a page is in the guest's balloon. */
-  isBallooned(page: number): boolean {
-    return (this.flags[page]! & Flag.ballooned) !== 0;
-  }
-
-  /** Whom pages are swapped out to. */
-  usePager(pager: Pager): void {
-    this.pagers[0] = pager;
-  }
-
-  /**
-   * Makes untouched pages read what a pager has: `pages[slot]` is in that slot. They get frames when they are used.
-   * False, and nothing is mapped, if there are too many such pagers already.
-   */
-  mapPager(pager: Pager, pages: readonly number[]): boolean {
-    let number = 1;
-    while (this.pagers[number] !== undefined) number++;
-    if (number >= PAGERS) return false;
-    this.pagers[number] = pager;
-    pages.forEach((page, slot) => {
-      this.discardPage(page);
-      this.deflatePage(page);
-      this.map[page] = SWAPPED - (slot * PAGERS + number);
-      this.count.swapped++;
-    });
-    return true;
-  }
-
-  /**
-   * Gives frames to at most `most` pages that `mapPager` left with a pager; gives their number. Once there are none, the
-   * pagers are forgotten.
-   */
-  bringIn(most: number): number {
-    let done = 0;
-    for (; this.broughtIn < this.pages; this.broughtIn++) {
-      const value = this.map[this.broughtIn]!;
-      if (value >= ABSENT || value <= WATCHED || (SWAPPED - value) % PAGERS === 0) continue;
-      if (done === most || this.swapIn(this.broughtIn, value) < 0) return done;
-      done++;
-    }
-    if (done > 0) return done;
-    this.pagers.length = Math.min(this.pagers.length, 1);
-    this.broughtIn = 0;
-    return 0;
-  }
-
-  /** Moves a page's bytes to the pager and frees its frame. False if it has none, is shared, or there is no room. */
-  swapOut(page: number): boolean {
-    const frame = this.peekFrame(page);
-    const { pool } = this;
-    const pager = this.pagers[0];
-    if (frame < 0 || pager === undefined || !pool.isPrivate(frame)) return false;
-    const slot = pager.store(pool.memory.u8.subarray(frame, frame + PAGE_SIZE));
-    if (slot < 0) return false;
-    this.onRemap(frame);
-    this.map[page] = SWAPPED - slot * PAGERS;
-    pool.release(frame, this.user);
-    this.count.granted--;
-    this.count.swapped++;
-    this.counters.swappedOut++;
-    return true;
-  }
-
-  /** Counts a page's next use in `counters.watchedUsed`. False if it has no frame. */
-  watchPage(page: number): boolean {
-    const frame = this.map[page]!;
-    if (frame <= 0) return false;
-    this.onRemap(frame * PAGE_SIZE);
-    this.map[page] = WATCHED - frame;
-    return true;
-  }
-
-  /** Ends the watch over a page; true if it was used since {@link GuestMemory.watchPage}. */
-  unwatchPage(page: number): boolean {
-    const value = this.map[page]!;
-    if (value > WATCHED) return value > 0;
-    this.map[page] = WATCHED - value;
-    return false;
-  }
-
-  /** Where the guest's memory is; figures that are kept, so that asking costs nothing. */
-  usage(): MemoryUsage {
-    const { granted, swapped, ballooned } = this.count;
-    return {
-      granted: granted * PAGE_SIZE,
-      touched: (granted + swapped) * PAGE_SIZE,
-      ballooned: ballooned * PAGE_SIZE,
-      shared: this.sharedPages * PAGE_SIZE,
-      swapped: swapped * PAGE_SIZE,
-    };
-  }
-
-  private readInPage(page: number, inPage: number, target: Uint8Array): void {
-    const value = this.map[page]!;
-    if (value === ABSENT) target.fill(0);
-    else if (value < ABSENT && value > WATCHED) {
-      const whole = inPage === 0 && target.length === PAGE_SIZE ? target : new Uint8Array(PAGE_SIZE);
-      this.pagerOf(value).load(slotOf(value), whole);
-      if (whole !== target) target.set(whole.subarray(inPage, inPage + target.length));
-    } else {
-      const start = this.peekFrame(page) + inPage;
-      target.set(this.pool.memory.u8.subarray(start, start + target.length));
-    }
-  }
-
-  /** The frame to read a page from whose map entry is not a frame's number. */
-  private findFrame(page: number): number {
-    const value = this.map[page]!;
-    if (value === ABSENT) {
-      this.flags[page]! |= Flag.zeroMapped;
-      return this.pool.zeroFrame;
-    }
-    if (value <= WATCHED) {
-      this.map[page] = WATCHED - value;
-      this.counters.watchedUsed++;
-      return this.map[page]! * PAGE_SIZE;
-    }
-    return this.swapIn(page, value);
-  }
-
-  private swapIn(page: number, value: number): number {
-    const { pool } = this;
-    const frame = pool.allocate(this.user);
-    if (frame < 0) return -1;
-    const pager = this.pagerOf(value);
-    pager.load(slotOf(value), pool.memory.u8.subarray(frame, frame + PAGE_SIZE));
-    pager.release(slotOf(value));
-    this.map[page] = frame / PAGE_SIZE;
-    this.count.granted++;
-    this.count.swapped--;
-    pool.pin(frame);
-    this.counters.swappedIn++;
+  private writableElsewhere(gpa: number): number {
+    const region = this.space.find(gpa);
+    if (region === undefined || region.rom !== undefined) return -1;
+    const index = indexIn(region, gpa);
+    if (region.window === undefined) return this.makeWritable(region.firstPage + index);
+    const frame = region.window.writableFrame(index);
+    if (frame >= 0 && this.isLogged) this.observers.written(region.base + index * PAGE_SIZE);
     return frame;
   }
 
-  private makeWritable(page: number): number {
-    const { pool } = this;
-    if (this.map[page] === ABSENT) {
-      const fresh = pool.allocate(this.user);
-      if (fresh < 0) return -1;
-      this.deflatePage(page);
-      if ((this.flags[page]! & Flag.zeroMapped) !== 0) this.leaveFrame(pool.zeroFrame);
-      this.flags[page] = 0;
-      this.map[page] = fresh / PAGE_SIZE;
-      this.count.granted++;
-      this.counters.allocated++;
-      pool.pin(fresh);
-      return fresh;
+  /** Byte offset of the frame of `gpa`'s page, without making one or counting the look as use; -1 if there is none. */
+  private peekAt(gpa: number): number {
+    const offset = gpa - this.base;
+    if (offset >= 0 && offset < this.bytes) return this.peekFrame(offset >>> PAGE_SHIFT);
+    const region = this.isDivided ? this.space.find(gpa) : undefined;
+    if (region === undefined) return -1;
+    const index = indexIn(region, gpa);
+    if (region.firstPage !== NO_RAM) return this.peekFrame(region.firstPage + index);
+    return (region.rom ?? region.window)!.peekFrame(index);
+  }
+
+  /** Whether all of some bytes are in regions of a kind. */
+  private covers(gpa: number, length: number, isRight: (region: Region) => boolean): boolean {
+    if (gpa >= this.base && length <= this.bytes && gpa - this.base <= this.bytes - length) return true;
+    if (!this.isDivided) return false;
+    let at = gpa;
+    do {
+      const region = this.space.find(at);
+      if (region === undefined || !isRight(region)) return false;
+      at = region.base + region.bytes;
+    } while (at < gpa + length);
+    return true;
+  }
+
+  /** Fills `target` with bytes of one page; false if nothing is there. */
+  private readAt(gpa: number, target: Uint8Array): boolean {
+    const inPage = gpa % PAGE_SIZE;
+    const page = this.pageOf(gpa);
+    if (page >= 0) {
+      this.readInPage(page, inPage, target);
+      return true;
     }
-    const old = this.map[page]! > 0 ? this.map[page]! * PAGE_SIZE : this.findFrame(page);
-    if (old < 0 || pool.isPrivate(old)) return old;
-    pool.pin(old);
-    const copy = pool.allocate(this.user);
-    if (copy < 0) return -1;
-    pool.memory.u8.copyWithin(copy, old, old + PAGE_SIZE);
-    this.leaveFrame(old);
-    this.map[page] = copy / PAGE_SIZE;
-    pool.release(old, this.user);
-    pool.pin(copy);
-    this.counters.copied++;
-    return copy;
+    const region = this.space.find(gpa)!;
+    const index = indexIn(region, gpa);
+    if (region.rom !== undefined) region.rom.readPage(index, inPage, target);
+    else {
+      const frame = region.window!.peekFrame(index);
+      if (frame < 0) return false;
+      target.set(this.pool.memory.u8.subarray(frame + inPage, frame + inPage + target.length));
+    }
+    return true;
   }
 
-  /** A page that was read from a frame gets another one. */
-  private leaveFrame(frame: number): void {
-    if (this.pool.holdsCode(frame)) this.codeMoved = true;
-    this.onRemap(frame);
-  }
-
-  private pagerOf(value: number): Pager {
-    return this.pagers[(SWAPPED - value) % PAGERS]!;
-  }
-
-  private pageIndex(gpa: number): number {
-    return Math.floor((gpa - this.base) / PAGE_SIZE);
+  private placeWindow(window: LentWindow, to: number | undefined): boolean {
+    const { space } = this;
+    const { name, bytes } = window;
+    if (!this.windows.has(window)) return false;
+    const old = space.all.find((region) => region.window === window);
+    if (to !== undefined && (!isPlace(to, bytes) || space.rival(to, bytes, old) !== undefined)) return false;
+    if (old !== undefined) space.remove(old);
+    if (to !== undefined) space.add({ kind: "lent", name, base: to, bytes, firstPage: NO_RAM, window });
+    this.isDivided = space.all.length > 1;
+    return true;
   }
 }
 
-/** The pager's slot in a swapped page's map entry. */
-const slotOf = (value: number): number => Math.floor((SWAPPED - value) / PAGERS);
+/** Index of an address's page in a region. */
+const indexIn = (region: Region, gpa: number): number => (gpa - region.base) >>> PAGE_SHIFT;
+
+function layOut({ pool, ramBase, ramBytes, regions = [] }: GuestMemoryOptions): RegionMap<Region> {
+  const space = new RegionMap<Region>();
+  space.add({ kind: "ram", name: MAIN, base: ramBase, bytes: ramBytes, firstPage: 0 });
+  let pages = ramBytes / PAGE_SIZE;
+  for (const options of regions) {
+    const { kind, name, base } = options;
+    if (kind === "ram") {
+      space.add({ kind, name, base, bytes: options.bytes, firstPage: pages });
+      pages += options.bytes / PAGE_SIZE;
+    } else {
+      const rom = new RomContents(pool, options);
+      space.add({ kind, name, base, bytes: rom.bytes, firstPage: NO_RAM, rom });
+    }
+  }
+  return space;
+}
+
+/** A twin's regions: the same, without the windows. */
+function inherited(space: RegionMap<Region>): RegionMap<Region> {
+  const own = new RegionMap<Region>();
+  for (const region of space.all) {
+    if (region.window !== undefined) continue;
+    region.rom?.retain();
+    own.add(region);
+  }
+  return own;
+}
+
+const placesIn = (space: RegionMap<Region>): RamPlace[] =>
+  space.all
+    .filter(({ firstPage }) => firstPage !== NO_RAM)
+    .sort((one, other) => one.firstPage - other.firstPage)
+    .map(({ base, firstPage, bytes }) => ({ base, firstPage, pages: bytes / PAGE_SIZE }));

@@ -3,12 +3,26 @@
  * It is the buffer of a `WebAssembly.Memory` where the platform has it, so that every tier sees the same bytes.
  */
 
-/** A memory of impossible size, or one that the host can't give. */
+/**
+ * What is wrong with a memory: `E_MEMORY_SIZE` for an impossible size, `E_MEMORY_UNAVAILABLE` where the host or a pool has
+ * not so much; of its regions `E_REGION_RANGE` for what does not begin and end with a page or lies outside,
+ * `E_REGION_OVERLAP` for two at one place, `E_REGION_NAME` for two of one name, `E_REGION_CONTENTS` for contents that do
+ * not fit.
+ */
+export type MemoryErrorCode =
+  | "E_MEMORY_SIZE"
+  | "E_MEMORY_UNAVAILABLE"
+  | "E_REGION_RANGE"
+  | "E_REGION_OVERLAP"
+  | "E_REGION_NAME"
+  | "E_REGION_CONTENTS";
+
+/** A memory that can't be had: one line that names the thing and the remedy. */
 export class MemoryError extends Error {
   override readonly name = "MemoryError";
 
   constructor(
-    readonly code: "E_MEMORY_SIZE" | "E_MEMORY_UNAVAILABLE",
+    readonly code: MemoryErrorCode,
     message: string,
     options?: { cause?: unknown },
   ) {

@@ -7,6 +7,8 @@ import { FramePool } from "./frames.js";
 import { GuestMemory } from "./guest-memory.js";
 import { HART_STRIDE, PAGE_SIZE } from "./layout.js";
 import { LinearMemory, MAXIMUM_BYTES, MemoryError } from "./linear-memory.js";
+import type { RegionOptions } from "./regions.js";
+import { RomContents } from "./rom.js";
 
 /** What a memory for VMs is made from. */
 export interface MemoryPoolOptions {
@@ -30,13 +32,21 @@ export interface MemoryPool {
   readonly arenaBytes: number;
 }
 
-/** What a machine's memory is made from. */
-export interface MachineMemoryOptions {
-  /** Bytes of guest RAM, a multiple of 4096. */
+/** Where a VM has memory. */
+export interface VmMemoryOptions {
+  /** Bytes of guest RAM in its main region, a multiple of 4096. */
   readonly ramBytes: number;
-  /** Guest-physical address of RAM. */
+  /** Guest-physical address of the main region of RAM, a multiple of 4096. */
   readonly ramBase: number;
+  /** Further regions: RAM elsewhere, ROM, flash. */
+  readonly regions?: readonly RegionOptions[];
+}
+
+/** What a machine's memory is made from. */
+export interface MachineMemoryOptions extends VmMemoryOptions {
   readonly harts: number;
+  /** Bytes of frames for what its devices lend to the guest, a multiple of 4096; none unless given. */
+  readonly lentBytes?: number;
   /** Bytes of the code arena of all harts. */
   readonly arenaBytes: number;
 }
@@ -80,14 +90,12 @@ export function memoryPool(options: MemoryPoolOptions): MemoryPool {
 }
 
 /**
- * RAM of a VM, whose frames come from a pool as they are touched: several VMs may have more RAM than the pool.
- * @throws MemoryError if RAM is not a positive number of pages, or more than 32-bit offsets reach
+ * Memory of a VM, whose frames come from a pool as they are touched: several VMs may have more RAM than the pool.
+ * @throws MemoryError if RAM is not a positive number of pages, or more than 32-bit offsets reach; for its regions as
+ *   {@link GuestMemory} says
  */
-export function guestIn(
-  pool: MemoryPool,
-  options: { readonly ramBytes: number; readonly ramBase: number },
-): MachineMemory {
-  const { ramBytes, ramBase } = options;
+export function guestIn(pool: MemoryPool, options: VmMemoryOptions): MachineMemory {
+  const { ramBytes } = options;
   checkRam(ramBytes);
   if (ramBytes > MAXIMUM_BYTES) {
     const most = Math.floor(MAXIMUM_BYTES / 0x100000);
@@ -96,15 +104,20 @@ export function guestIn(
       `RAM of ${ramBytes / 0x100000} MiB is too much: use ${most}M at most`,
     );
   }
-  return { ...pool, guest: new GuestMemory({ pool: pool.pool, ramBase, ramBytes }) };
+  return { ...pool, guest: new GuestMemory({ ...options, pool: pool.pool }) };
 }
 
 /**
  * Allocates the memory of a machine that has a pool to itself.
- * @throws MemoryError if RAM is not a positive number of pages, or the whole does not fit
+ * @throws MemoryError if RAM is not a positive number of pages, or the whole does not fit; for its regions as
+ *   {@link GuestMemory} says
  */
 export function machineMemory(options: MachineMemoryOptions): MachineMemory {
-  const { ramBytes, ramBase, harts, arenaBytes } = options;
+  const { ramBytes, harts, arenaBytes, regions = [], lentBytes = 0 } = options;
   checkRam(ramBytes);
-  return guestIn(memoryPool({ frameBytes: ramBytes, harts, arenaBytes }), { ramBytes, ramBase });
+  const bytes = regions.map((region) =>
+    region.kind === "ram" ? region.bytes : RomContents.frameBytes(region),
+  );
+  const frameBytes = bytes.reduce((sum, each) => sum + each, ramBytes + lentBytes);
+  return guestIn(memoryPool({ frameBytes, harts, arenaBytes }), options);
 }

@@ -194,12 +194,14 @@ describe("GuestMemory", () => {
   it("reports writes to pages that hold code, page by page, once the bytes are there", () => {
     const { guest } = guestOf();
     const reports: [number, number, number][] = [];
-    guest.onCodeWrite = (gpa, length) => {
-      const first = new Uint8Array(1);
-      guest.read(gpa, first);
-      reports.push([gpa, length, first[0]!]);
-      return true;
-    };
+    guest.observe({
+      onCodeWrite: (gpa, length) => {
+        const first = new Uint8Array(1);
+        guest.read(gpa, first);
+        reports.push([gpa, length, first[0]!]);
+        return true;
+      },
+    });
     const { pool } = guest;
     pool.markCode(guest.writableFrame(RAM + PAGE_SIZE + 8));
     pool.markCode(guest.writableFrame(RAM + 2 * PAGE_SIZE));

@@ -191,10 +191,12 @@ describe("loads and stores", () => {
     expectGoesOn(made);
     expect([made.tlb.lookup(read, RAM_LO, 0), made.tlb.lookup(write, RAM_LO, 0)]).toEqual([-1, -1]);
     made.pool.markCode(made.guest.writableFrame(RAM));
-    made.guest.onCodeWrite = (gpa, length) => {
-      expect([gpa, length]).toEqual([RAM + 0x100, 4]);
-      return false;
-    };
+    made.guest.observe({
+      onCodeWrite: (gpa, length) => {
+        expect([gpa, length]).toEqual([RAM + 0x100, 4]);
+        return false;
+      },
+    });
     store(made, "st32", RAM_LO + 0x100, 0, 0x01020304n);
     expect(made.access.counters.codeWrites).toBe(1);
     store(made, "st64", RAM_LO + 0x100, 0, -1n);
@@ -214,11 +216,13 @@ describe("stores to code", () => {
     const made = machine();
     const seen: number[][] = [];
     made.pool.markCode(made.guest.writableFrame(RAM + 0x3000));
-    made.guest.onCodeWrite = (gpa, length) => {
-      expect(made.peek(gpa, length)).toEqual(new Array(length).fill(0xff));
-      seen.push([gpa - RAM, length]);
-      return true;
-    };
+    made.guest.observe({
+      onCodeWrite: (gpa, length) => {
+        expect(made.peek(gpa, length)).toEqual(new Array(length).fill(0xff));
+        seen.push([gpa - RAM, length]);
+        return true;
+      },
+    });
     store(made, name, RAM_LO + at, 0, -1n);
     expect(seen).toEqual(reports);
     expectLeft(made);
@@ -229,10 +233,12 @@ describe("stores to code", () => {
     const made = machine();
     let reports = 0;
     made.pool.markCode(made.guest.writableFrame(RAM));
-    made.guest.onCodeWrite = () => {
-      reports++;
-      return false;
-    };
+    made.guest.observe({
+      onCodeWrite: () => {
+        reports++;
+        return false;
+      },
+    });
     made.call.ld32!(RAM_LO, 0, SITE);
     for (let time = 0; time < 3; time++) store(made, "st32", RAM_LO, 0, 1n);
     made.call.amo32!(0, RAM_LO, 0, 1, SITE);
@@ -254,7 +260,7 @@ describe("stores to code", () => {
       const made = machine({ pcBytes });
       made.pc = [-4096, 7];
       made.pool.markCode(made.guest.writableFrame(RAM));
-      made.guest.onCodeWrite = () => true;
+      made.guest.observe({ onCodeWrite: () => true });
       store(made, "st8", RAM_LO, 0, 1n, callSite(0xffe, 2, 1));
       expect([made.pc, made.header("budget")]).toEqual([[0, high], BUDGET]);
     }

@@ -6,87 +6,47 @@
  * precise: the program counter names the current instruction, and where a trap or an early exit leaves the block,
  * the instructions that have not retired are given back to the budget. Loads leave the block only by a trap;
  * stores also after themselves, when they changed code that the block may still be about to run, or when a device
- * made an interrupt ready. Where the instruction goes on after the store, the store is late: it leaves a note, and the
- * block calls `settle` where the instruction ends (`passes/late-exits.ts`). Atomics never leave after themselves, because their result is still to be written by the
- * block: code that they change in the rest of that block takes effect when the block is next entered, as
- * architectures allow before an instruction that synchronises fetches with stores.
- *
- * A read-modify-write is atomic among harts where several reach the same frames, by compare-and-swap; elsewhere it is
- * plain.
+ * made an interrupt ready or took code away. Where the instruction goes on after the store, the store is late: it leaves a note, and the
+ * block calls `settle` where the instruction ends (`passes/late-exits.ts`). Where an address leads is found in `resolver.ts`;
+ * devices are asked in `device-access.ts`, atomics are in `atomics.ts`.
  */
-import type { GuestMemory } from "../memory/guest-memory.js";
 import { Exit, header, PAGE_SIZE } from "../memory/layout.js";
-import type { LinearMemory } from "../memory/linear-memory.js";
+import { AtomicAccess } from "./atomics.js";
 import { type CallSite, CallSites } from "./call-sites.js";
-import { AccessKind, type AddressTranslator, lateName, type MmioBus } from "./ports.js";
-import type { Tlb } from "./tlb.js";
+import { DeviceAccess } from "./device-access.js";
+import { AccessKind, lateName } from "./ports.js";
+import { type MemoryAccessOptions, Place, Resolver } from "./resolver.js";
 
-/** What the slow paths work with. */
-export interface MemoryAccessOptions {
-  readonly memory: LinearMemory;
-  /** Byte offset of the hart's block in linear memory. */
-  readonly hartOffset: number;
-  readonly guest: GuestMemory;
-  readonly tlb: Tlb;
-  readonly translator: AddressTranslator;
-  readonly bus: MmioBus;
-  /** Byte offset in linear memory of the program counter slot. */
-  readonly pcOffset: number;
-  /** Bytes of the program counter: 4 or 8. */
-  readonly pcBytes: 4 | 8;
-  /** As in the front end: bytes of the pages in which addresses are translated; 4096 unless given. */
-  readonly pageBytes?: number;
-  /** Whether other threads may use the same frames at the same time; as the memory is shared unless given. */
-  readonly concurrent?: boolean;
-}
-
-/** What a resolved address is. */
-const Place = { fault: 0, ram: 1, device: 2 } as const;
-type Place = (typeof Place)[keyof typeof Place];
+export type { MemoryAccessOptions };
 
 /** The slow paths of one hart. */
-export class MemoryAccess {
-  readonly counters = { misses: 0, misaligned: 0, mmioReads: 0, mmioWrites: 0, codeWrites: 0 };
+export class MemoryAccess extends Resolver {
   private readonly words: Int32Array;
   private readonly bytes: Uint8Array;
   private readonly halves: Uint16Array;
-  /** The memory as 64-bit integers if others use it at the same time: the only way to swap them atomically. */
-  private readonly longs: BigInt64Array | undefined;
-  private readonly sites: CallSites;
+  private readonly devices: DeviceAccess;
+  private readonly atomics: AtomicAccess;
   private readonly wide: boolean;
-  private readonly pageBytes: number;
   private readonly highWord: number;
-  private readonly reservation: Int32Array;
-  /** Byte offset in linear memory of the last address that was found in RAM. */
-  private place = 0;
-  /** Its guest-physical address; {@link NO_CODE} if the TLB knew it, and so that stores need not be reported. */
-  private gpa = 0;
-  /** The same of the first part of a misaligned access. */
+  /** Place and guest-physical address of the first part of a misaligned access. */
   private firstPlace = 0;
   private firstGpa = 0;
   /** Whether the store that is being done is late. */
   private isLate = false;
-  /** Two 32-bit words and what they are together: for misaligned accesses and 64-bit swaps. */
+  /** The bytes of a misaligned access, as two words. */
   private readonly pair = new Int32Array(2);
   private readonly pairBytes = new Uint8Array(this.pair.buffer);
-  private readonly pairLong = new BigInt64Array(this.pair.buffer);
-  /** What a device answers to an access of 8 bytes. */
-  private readonly wideWords = new Uint32Array(2);
 
-  constructor(private readonly options: MemoryAccessOptions) {
-    const { memory, hartOffset, concurrent = memory.shared } = options;
+  constructor(options: MemoryAccessOptions) {
+    const { memory, hartOffset } = options;
+    super(options, new CallSites(memory, hartOffset, options.pcOffset, options.pcBytes));
     this.words = memory.i32;
     this.bytes = memory.u8;
     this.halves = memory.u16;
-    this.longs = concurrent ? new BigInt64Array(memory.buffer) : undefined;
-    this.sites = new CallSites(memory, hartOffset, options.pcOffset, options.pcBytes);
     this.wide = options.pcBytes === 8;
-    this.pageBytes = options.pageBytes ?? PAGE_SIZE;
     this.highWord = (hartOffset + header.resultHigh) >> 2;
-    this.reservation = memory.i32.subarray(
-      (hartOffset + header.reserved) >> 2,
-      ((hartOffset + header.reservedHigh) >> 2) + 1,
-    );
+    this.devices = new DeviceAccess(options, this.sites, this, this.highWord);
+    this.atomics = new AtomicAccess(options, this.sites, this, this.highWord);
   }
 
   /** The slow paths under the names that emitted code uses. */
@@ -107,12 +67,12 @@ export class MemoryAccess {
       [lateName("st32")]: (lo, hi, value, site) => this.storeLate(lo!, hi!, 4, value!, 0, site!),
       [lateName("st64")]: (lo, hi, low, high, site) => this.storeLate(lo!, hi!, 8, low!, high!, site!),
       settle: (site) => this.settle(site!),
-      amo32: (kind, lo, hi, value, site) => this.amo32(kind!, lo!, hi!, value!, site!),
-      amo64: (kind, lo, hi, low, high, site) => this.amo64(kind!, lo!, hi!, low!, high!, site!),
-      lr32: (lo, hi, site) => this.loadReserved(lo!, hi!, 4, site!),
-      lr64: (lo, hi, site) => this.loadReserved(lo!, hi!, 8, site!),
-      sc32: (lo, hi, value, site) => this.storeConditional(lo!, hi!, 4, value!, 0, site!),
-      sc64: (lo, hi, low, high, site) => this.storeConditional(lo!, hi!, 8, low!, high!, site!),
+      amo32: (kind, lo, hi, value, site) => this.atomics.amo32(kind!, lo!, hi!, value!, site!),
+      amo64: (kind, lo, hi, low, high, site) => this.atomics.amo64(kind!, lo!, hi!, low!, high!, site!),
+      lr32: (lo, hi, site) => this.atomics.loadReserved(lo!, hi!, 4, site!),
+      lr64: (lo, hi, site) => this.atomics.loadReserved(lo!, hi!, 8, site!),
+      sc32: (lo, hi, value, site) => this.atomics.storeConditional(lo!, hi!, 4, value!, 0, site!),
+      sc64: (lo, hi, low, high, site) => this.atomics.storeConditional(lo!, hi!, 8, low!, high!, site!),
     };
   }
 
@@ -281,15 +241,6 @@ export class MemoryAccess {
     return this.wide && (lo + distance) >>> 0 < lo >>> 0 ? (hi + 1) | 0 : hi;
   }
 
-  /** Resolves a misaligned or atomic access to bytes of one page, which the TLB may know. */
-  private resolveKnown(kind: AccessKind, lo: number, hi: number, bytes: number, site: CallSite): Place {
-    const known = this.options.tlb.lookup(kind, lo, hi);
-    if (known < 0) return this.resolve(kind, lo, hi, bytes, site);
-    this.place = known;
-    this.gpa = NO_CODE;
-    return Place.ram;
-  }
-
   /** A misaligned load of which a device has part: its pieces in the order of their addresses. */
   private loadPieces(lo: number, hi: number, size: number, site: CallSite): number {
     const { pair, pairBytes } = this;
@@ -300,7 +251,7 @@ export class MemoryAccess {
       const high = this.highAt(lo, hi, at);
       const place = this.resolveKnown(AccessKind.read, low, high, piece, site);
       if (place === Place.fault) return 0;
-      const value = place === Place.ram ? this.readRam(piece) : this.askDevice(low, high, piece, site);
+      const value = place === Place.ram ? this.readRam(piece) : this.devices.ask(low, high, piece, site);
       if (value === undefined) return 0;
       for (let byte = 0; byte < piece; byte++) read[at + byte] = value >> (8 * byte);
       at += piece;
@@ -326,54 +277,18 @@ export class MemoryAccess {
         this.writeRam(piece, bits, 0);
         leaves = this.takeCodeMoved() || leaves;
         leaves = this.reportCode(this.gpa, piece, true) || leaves;
-      } else if (!this.tellDevice(pieceLow, pieceHigh, piece, bits, 0, site)) return 0;
+      } else if (!this.devices.tell(pieceLow, pieceHigh, piece, bits, 0, site)) return 0;
+      else leaves = this.takeCodeMoved() || leaves;
       at += piece;
     }
     if (leaves || translator.interruptReady() || this.sites.exit !== Exit.none) this.leaveAfter(site);
     return 0;
   }
 
-  /** Resolves an atomic access to bytes of one page. Devices do not take them. */
-  private resolveRam(kind: AccessKind, lo: number, hi: number, bytes: number, site: CallSite): boolean {
-    const place = this.resolveKnown(kind, lo, hi, bytes, site);
-    if (place === Place.device) {
-      this.sites.suspend(site);
-      this.options.translator.accessFault(kind, lo, hi);
-    }
-    return place === Place.ram;
-  }
-
   // -- devices
 
   private readDevice(lo: number, hi: number, size: 1 | 2 | 4 | 8, site: CallSite): number {
-    return this.askDevice(lo, hi, size, site) ?? 0;
-  }
-
-  /** What the device at `gpa` answers, its high half in the header; undefined after raising a fault. */
-  private askDevice(lo: number, hi: number, size: 1 | 2 | 4 | 8, site: CallSite): number | undefined {
-    const { bus, translator } = this.options;
-    this.counters.mmioReads++;
-    const { gpa } = this;
-    this.sites.suspend(site);
-    let low: number | undefined;
-    let high: number | undefined = 0;
-    if (size === 8) {
-      const { wideWords } = this;
-      if (bus.readWide?.(gpa, wideWords) === true) {
-        low = wideWords[0]!;
-        high = wideWords[1]!;
-      } else {
-        low = bus.read(gpa, 4);
-        high = bus.read(gpa + 4, 4);
-      }
-    } else low = bus.read(gpa, size);
-    if (low === undefined || high === undefined) {
-      translator.accessFault(AccessKind.read, lo, hi);
-      return undefined;
-    }
-    this.sites.resume(site);
-    this.words[this.highWord] = high | 0;
-    return low | 0;
+    return this.devices.ask(lo, hi, size, site) ?? 0;
   }
 
   private writeDevice(
@@ -384,167 +299,10 @@ export class MemoryAccess {
     high: number,
     site: CallSite,
   ): void {
-    if (!this.tellDevice(lo, hi, size, low, high, site)) return;
-    if (this.options.translator.interruptReady() || this.sites.exit !== Exit.none) this.leaveAfter(site);
-  }
-
-  /** Writes to the device at `gpa`; false after raising a fault. */
-  private tellDevice(
-    lo: number,
-    hi: number,
-    size: 1 | 2 | 4 | 8,
-    low: number,
-    high: number,
-    site: CallSite,
-  ): boolean {
-    const { bus, translator } = this.options;
-    this.counters.mmioWrites++;
-    const { gpa } = this;
-    const mask = size === 1 ? 0xff : size === 2 ? 0xffff : -1;
-    this.sites.suspend(site);
-    const done =
-      size === 8
-        ? bus.writeWide?.(gpa, low >>> 0, high >>> 0) === true ||
-          (bus.write(gpa, 4, low >>> 0) && bus.write(gpa + 4, 4, high >>> 0))
-        : bus.write(gpa, size, (low & mask) >>> 0);
-    if (!done) {
-      translator.accessFault(AccessKind.write, lo, hi);
-      return false;
-    }
-    this.sites.resume(site);
-    return true;
-  }
-
-  // -- atomics
-
-  private amo32(kind: number, lo: number, hi: number, value: number, site: CallSite): number {
-    if (!this.resolveAtomic(AccessKind.write, lo, hi, 4, site)) return 0;
-    const { words } = this;
-    const at = this.place >>> 2;
-    let old = words[at]!;
-    if (this.longs === undefined) words[at] = combine32(kind, old, value);
-    else {
-      for (let seen = Atomics.load(words, at); ; seen = old) {
-        old = Atomics.compareExchange(words, at, seen, combine32(kind, seen, value));
-        if (old === seen) break;
-      }
-    }
-    this.reportCode(this.gpa, 4, false);
-    return old;
-  }
-
-  private amo64(kind: number, lo: number, hi: number, low: number, high: number, site: CallSite): number {
-    if (!this.resolveAtomic(AccessKind.write, lo, hi, 8, site)) return 0;
-    const { words, pair } = this;
-    const at = this.place >>> 2;
-    let oldLow: number;
-    let oldHigh: number;
-    do {
-      oldLow = words[at]!;
-      oldHigh = words[at + 1]!;
-      pair[0] = low;
-      pair[1] = high;
-      if (kind === Amo.add) {
-        const sum = (oldLow + low) | 0;
-        pair[0] = sum;
-        pair[1] = (oldHigh + high + (sum >>> 0 < low >>> 0 ? 1 : 0)) | 0;
-      } else if (kind <= Amo.or) {
-        pair[0] = combine32(kind, oldLow, low);
-        pair[1] = combine32(kind, oldHigh, high);
-      } else if (!takesNew(kind, oldLow, oldHigh, low, high)) {
-        pair[0] = oldLow;
-        pair[1] = oldHigh;
-      }
-    } while (!this.swapPair(at, oldLow, oldHigh));
-    this.reportCode(this.gpa, 8, false);
-    words[this.highWord] = oldHigh;
-    return oldLow;
-  }
-
-  private loadReserved(lo: number, hi: number, size: 4 | 8, site: CallSite): number {
-    const { reservation, words } = this;
-    reservation[0] = 0;
-    if (!this.resolveAtomic(AccessKind.read, lo, hi, size, site) || !this.ownPage(lo, hi, size, site))
-      return 0;
-    const at = this.place >>> 2;
-    const low = words[at]!;
-    const high = size === 8 ? words[at + 1]! : 0;
-    reservation[0] = 1;
-    reservation[1] = this.place;
-    reservation[2] = low;
-    reservation[3] = high;
-    words[this.highWord] = high;
-    return low;
-  }
-
-  /**
-   * Gives the page of a load that reserves a frame of its own: a reservation in a frame that others share would be lost
-   * to the copy that the SC makes, and where that happens must not depend on who shares.
-   */
-  private ownPage(lo: number, hi: number, size: number, site: CallSite): boolean {
-    const { guest } = this.options;
-    if (guest.pool.isPrivate(this.place)) return true;
-    if (this.resolve(AccessKind.read, lo, hi, size, site) !== Place.ram) return false;
-    const frame = guest.writableFrame(this.gpa);
-    // Without a frame for the copy, the reservation is one that a store elsewhere may end.
-    if (frame >= 0) this.place = frame + (this.gpa & (PAGE_SIZE - 1));
-    return true;
-  }
-
-  /** The reservation is the value that LR saw: another hart's store in between shows as a different value. */
-  private storeConditional(
-    lo: number,
-    hi: number,
-    size: 4 | 8,
-    low: number,
-    high: number,
-    site: CallSite,
-  ): number {
-    const { words, reservation, pair } = this;
-    const held = reservation[0] === 1;
-    reservation[0] = 0;
-    if (!this.resolveAtomic(AccessKind.write, lo, hi, size, site)) return 0;
-    if (!held || reservation[1] !== (this.place | 0)) return 1;
-    const at = this.place >>> 2;
-    const seen = reservation[2]!;
-    pair[0] = low;
-    pair[1] = high;
-    if (size === 8) {
-      if (!this.swapPair(at, seen, reservation[3]!)) return 1;
-    } else if (this.longs !== undefined) {
-      if (Atomics.compareExchange(words, at, seen, low) !== seen) return 1;
-    } else {
-      if (words[at] !== seen) return 1;
-      words[at] = low;
-    }
-    this.reportCode(this.gpa, size, false);
-    return 0;
-  }
-
-  /** Stores `pair` at a word index if `low` and `high` are there. */
-  private swapPair(at: number, low: number, high: number): boolean {
-    const { words, pair, pairLong, longs } = this;
-    if (longs === undefined) {
-      if (words[at] !== low || words[at + 1] !== high) return false;
-      words[at] = pair[0]!;
-      words[at + 1] = pair[1]!;
-      return true;
-    }
-    const next = pairLong[0]!;
-    pair[0] = low;
-    pair[1] = high;
-    const expected = pairLong[0]!;
-    return Atomics.compareExchange(longs, at >>> 1, expected, next) === expected;
-  }
-
-  private resolveAtomic(kind: AccessKind, lo: number, hi: number, size: 4 | 8, site: CallSite): boolean {
-    this.sites.enter(site);
-    if ((lo & (size - 1)) !== 0) {
-      this.sites.suspend(site);
-      this.options.translator.misaligned(kind, lo, hi);
-      return false;
-    }
-    return this.resolveRam(kind, lo, hi, size, site);
+    if (!this.devices.tell(lo, hi, size, low, high, site)) return;
+    const moved = this.takeCodeMoved();
+    if (moved || this.options.translator.interruptReady() || this.sites.exit !== Exit.none)
+      this.leaveAfter(site);
   }
 
   // -- common
@@ -561,43 +319,6 @@ export class MemoryAccess {
     else this.sites.leaveAfter(site);
   }
 
-  /** Translates `bytes` bytes of one page; in RAM, leaves their place in linear memory and fills the TLB. */
-  private resolve(kind: AccessKind, lo: number, hi: number, bytes: number, site: CallSite): Place {
-    const { translator, guest, tlb } = this.options;
-    this.counters.misses++;
-    this.sites.suspend(site);
-    if (!translator.translate(kind, lo, hi, bytes)) return Place.fault;
-    this.sites.resume(site);
-    this.gpa = translator.gpa;
-    const frame = kind === AccessKind.write ? guest.writableFrame(this.gpa) : guest.frameOffset(this.gpa);
-    if (frame < 0) return Place.device;
-    this.place = frame + (this.gpa & (PAGE_SIZE - 1));
-    if (translator.cacheable && !(kind === AccessKind.write && guest.holdsCode(this.gpa, this.pageBytes))) {
-      tlb.insert(kind, lo, hi, (this.place - lo) | 0, 0);
-      if (translator.pageBytes > PAGE_SIZE) tlb.noteLarge(lo, hi, translator.pageBytes);
-    }
-    return Place.ram;
-  }
-
-  /**
-   * Reports a write to the owner of translations.
-   * @param leaves whether the caller leaves the block if the answer is true: code has gone
-   */
-  private reportCode(gpa: number, length: number, leaves: boolean): boolean {
-    const { guest } = this.options;
-    if (gpa === NO_CODE || !guest.holdsCode(gpa, this.pageBytes)) return false;
-    this.counters.codeWrites++;
-    return guest.onCodeWrite(gpa, length, leaves);
-  }
-
-  /** Whether a page that holds code was copied for this write: the code that runs may be the old frame's. */
-  private takeCodeMoved(): boolean {
-    const { guest } = this.options;
-    const moved = guest.codeMoved;
-    guest.codeMoved = false;
-    return moved;
-  }
-
   private afterWrite(size: number, site: CallSite): void {
     const moved = this.takeCodeMoved();
     if (this.reportCode(this.gpa, size, true) || moved) this.leaveAfter(site);
@@ -608,43 +329,4 @@ export class MemoryAccess {
 function pieceAt(address: number, bytes: number): 1 | 2 | 4 {
   if ((address & 1) !== 0 || bytes < 2) return 1;
   return (address & 2) !== 0 || bytes < 4 ? 2 : 4;
-}
-
-/** Stands for the address of a page that the write TLB holds: it is RAM without code. */
-const NO_CODE = -1;
-
-/** Numbers of the read-modify-write operations: their places in `amoKinds`. */
-const Amo = { swap: 0, add: 1, xor: 2, and: 3, or: 4, min: 5, max: 6, minu: 7 } as const;
-
-/** The new value of a 32-bit read-modify-write; kinds as in `amoKinds`. */
-function combine32(kind: number, old: number, value: number): number {
-  switch (kind) {
-    case Amo.swap:
-      return value;
-    case Amo.add:
-      return (old + value) | 0;
-    case Amo.xor:
-      return old ^ value;
-    case Amo.and:
-      return old & value;
-    case Amo.or:
-      return old | value;
-    case Amo.min:
-      return Math.min(old, value);
-    case Amo.max:
-      return Math.max(old, value);
-    case Amo.minu:
-      return old >>> 0 < value >>> 0 ? old : value;
-    default:
-      return old >>> 0 > value >>> 0 ? old : value;
-  }
-}
-
-/** Whether a 64-bit min or max stores its operand. */
-function takesNew(kind: number, oldLow: number, oldHigh: number, low: number, high: number): boolean {
-  const unsigned = kind >= Amo.minu;
-  const a = unsigned ? oldHigh >>> 0 : oldHigh;
-  const b = unsigned ? high >>> 0 : high;
-  const less = b === a ? low >>> 0 < oldLow >>> 0 : b < a;
-  return kind === Amo.min || kind === Amo.minu ? less : !less;
 }

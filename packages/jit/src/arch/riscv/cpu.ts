@@ -16,6 +16,7 @@ import {
   machineMemory,
   memoryPool,
 } from "../../memory/machine-memory.js";
+import type { RegionOptions } from "../../memory/regions.js";
 import type { MemoryAccess } from "../../mmu/access.js";
 import type { MmioBus } from "../../mmu/ports.js";
 import { Tlb } from "../../mmu/tlb.js";
@@ -60,19 +61,22 @@ export interface RiscvCpuOptions {
   readonly core?: Core;
 }
 
-/** Memory for a machine with one RISC-V hart. */
+/**
+ * Memory for a machine with one RISC-V hart.
+ * @throws MemoryError for an impossible size of RAM, or regions that do not go together
+ */
 export function riscvMemory(options: {
   readonly ramBytes: number;
   readonly ramBase?: number;
+  /** Regions beside the main one of RAM. */
+  readonly regions?: readonly RegionOptions[];
+  /** Bytes of frames for what devices lend. */
+  readonly lentBytes?: number;
   /** Code pages kept; the bound of the translation cache. */
   readonly codePages?: number;
 }): MachineMemory {
-  return machineMemory({
-    ramBytes: options.ramBytes,
-    ramBase: options.ramBase ?? 0x80000000,
-    harts: 1,
-    arenaBytes: CodePages.bytesFor(options.codePages ?? DEFAULT_CODE_PAGES, 1),
-  });
+  const { ramBase = 0x80000000, codePages = DEFAULT_CODE_PAGES, ...memory } = options;
+  return machineMemory({ ...memory, ramBase, harts: 1, arenaBytes: CodePages.bytesFor(codePages, 1) });
 }
 
 /** Memory for any number of VMs with one RISC-V hart each; `guestIn` gives a VM its RAM. */
