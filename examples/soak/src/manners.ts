@@ -26,6 +26,9 @@ const PERMITTED = new Set([
   "E_EXEC_TIMEOUT",
 ]);
 
+/** The status of a command that was killed. */
+const KILLED = 137;
+
 const pause = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
 /** Does one thing, and notes how it went. */
@@ -68,7 +71,9 @@ export async function act(surroundings: ClientSurroundings, id: number, chance: 
   const actions: Readonly<Record<string, () => Promise<unknown>>> = {
     async exec() {
       const { status, output } = await client.exec(chance.of(cast.workers), "burn 1", 60_000);
-      if (status !== 0) throw new Error(`burn ended with status ${status}: ${JSON.stringify(output)}`);
+      // Somebody may have typed ^C meanwhile, which kills what runs.
+      if (status !== 0 && status !== KILLED)
+        throw new Error(`burn ended with status ${status}: ${JSON.stringify(output)}`);
     },
     async clone() {
       if (copies.length >= 3) return;

@@ -11,4 +11,4 @@ export {
   type OpenImageOptions,
   openImage,
 } from "./disk/node/open-image.js";
-export { isAddress, openStore, storePath } from "./disk/node/store-path.js";
+export { openStore, storePath } from "./disk/node/store-path.js";

@@ -1,7 +1,7 @@
 /** The part of `hyperfile image` that is about image stores: what is in them, and images into and out of them. */
 import { formatSize, parseDuration } from "@hyperfile/broker/client";
-import { copyDisk } from "@hyperfile/devices/disk";
-import { type ImageFormat, isAddress, openImage, openStore } from "@hyperfile/devices/node";
+import { copyDisk, isAddress } from "@hyperfile/devices/disk";
+import { type ImageFormat, openImage, openStore } from "@hyperfile/devices/node";
 import { type Command, InvalidArgumentError } from "commander";
 import { CliError } from "../errors.js";
 

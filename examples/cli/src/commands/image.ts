@@ -7,6 +7,7 @@ import {
   checkQcow2,
   copyDisk,
   createQcow2,
+  isAddress,
   Qcow2Image,
   RawBackend,
 } from "@hyperfile/devices/disk";
@@ -15,7 +16,6 @@ import {
   type ImageFormat,
   ImageLock,
   imageFormats,
-  isAddress,
   NodeFile,
   nodeCodecs,
   openImage,

@@ -6,6 +6,8 @@ export { type BlockBackend, checkRange, type Extent, lengthOf, sliceOf } from ".
 export type { ClusterCodec, ClusterCodecs, CompressionType } from "./cluster-codec.js";
 export { type CopyOptions, copyDisk } from "./copy.js";
 export { DiskError, type DiskErrorCode } from "./errors.js";
+export { HttpFile, type HttpFileOptions } from "./http/http-file.js";
+export { type HttpOptions, isAddress } from "./http/http-source.js";
 export { type ImageFile, MemoryFile } from "./image-file.js";
 export { MemoryBackend } from "./memory-backend.js";
 export { OverlayBackend } from "./overlay-backend.js";
@@ -20,7 +22,7 @@ export { type CreateQcow2Options, createQcow2 } from "./qcow2/create.js";
 export type { HeaderExtension, Qcow2Header } from "./qcow2/format.js";
 export { Qcow2Image, type Qcow2Options } from "./qcow2/qcow2-image.js";
 export { RawBackend } from "./raw-backend.js";
-export { HttpPlace, type HttpPlaceOptions } from "./store/http-place.js";
+export { HttpPlace } from "./store/http-place.js";
 export {
   type Collected,
   ImageStore,

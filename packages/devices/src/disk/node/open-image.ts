@@ -2,6 +2,9 @@
 import { dirname, isAbsolute, join } from "node:path";
 import type { BlockBackend } from "../block-backend.js";
 import { DiskError } from "../errors.js";
+import { HttpFile } from "../http/http-file.js";
+import { isAddress } from "../http/http-source.js";
+import type { ImageFile } from "../image-file.js";
 import { loadHeader } from "../qcow2/metadata.js";
 import { Qcow2Image } from "../qcow2/qcow2-image.js";
 import { RawBackend } from "../raw-backend.js";
@@ -9,7 +12,7 @@ import { isManifest } from "../store/manifest.js";
 import { nodeCodecs } from "./codecs.js";
 import { ImageLock } from "./image-lock.js";
 import { NodeFile } from "./node-file.js";
-import { isAddress, openStore, storePath } from "./store-path.js";
+import { openStore, storePath } from "./store-path.js";
 
 /** Formats of images; `store` is one of an image store, at `STORE/images/NAME`. */
 export const imageFormats = ["raw", "qcow2", "store"] as const;
@@ -39,16 +42,26 @@ export interface OpenImage {
 
 /** What a file is, by its first bytes. */
 export async function formatOf(path: string): Promise<ImageFormat> {
-  if (isAddress(path)) return "store";
-  const file = await NodeFile.open(path, { isReadOnly: true });
+  const file = await openFile(path, true);
   try {
-    const magic = new Uint8Array(32);
-    await file.read(0, [magic]);
-    if (isManifest(magic)) return "store";
-    return magic[0] === 0x51 && magic[1] === 0x46 && magic[2] === 0x49 && magic[3] === 0xfb ? "qcow2" : "raw";
+    return await formatIn(file);
   } finally {
     await file.close();
   }
+}
+
+/** A file of the host's, or behind a web server. */
+async function openFile(path: string, isReadOnly: boolean): Promise<ImageFile> {
+  if (!isAddress(path)) return NodeFile.open(path, { isReadOnly });
+  if (isReadOnly) return HttpFile.open(path);
+  throw new DiskError("E_DISK_READ_ONLY", `${path}: what lies behind a web server is only read`);
+}
+
+async function formatIn(file: ImageFile): Promise<ImageFormat> {
+  const magic = new Uint8Array(32);
+  await file.read(0, [magic]);
+  if (isManifest(magic)) return "store";
+  return magic[0] === 0x51 && magic[1] === 0x46 && magic[2] === 0x49 && magic[3] === 0xfb ? "qcow2" : "raw";
 }
 
 /**
@@ -56,14 +69,15 @@ export async function formatOf(path: string): Promise<ImageFormat> {
  * @throws DiskError `E_IMAGE_LOCKED`, `E_IMAGE_CHAIN`, and what the formats have
  */
 export async function openImage(path: string, options: OpenImageOptions = {}): Promise<OpenImage> {
-  const format = options.format ?? (isAddress(path) ? "store" : undefined);
-  if (format === "store" || (format === undefined && (await formatOf(path)) === "store")) {
-    const disk = await openStored(path, options.isWritable ?? false);
-    return { disk, format: "store", close: () => disk.close() };
+  const { isWritable = false } = options;
+  const format = options.format ?? (await formatOf(path));
+  if (format === "store") {
+    const disk = await openStored(path, isWritable);
+    return { disk, format, close: () => disk.close() };
   }
-  const lock = options.isWritable ? ImageLock.take(path) : undefined;
+  const lock = isWritable && !isAddress(path) ? ImageLock.take(path) : undefined;
   try {
-    const opened = await openLink(path, options.format, !options.isWritable, []);
+    const opened = await openLink(path, format, !isWritable, []);
     return {
       ...opened,
       async close() {
@@ -94,7 +108,7 @@ async function openLink(
   }
   const format = asked ?? (await formatOf(path));
   if (format === "store") return { disk: await openStored(path, false), format };
-  const file = await NodeFile.open(path, { isReadOnly });
+  const file = await openFile(path, isReadOnly);
   if (format === "raw") return { disk: new RawBackend(file), format };
   let backing: BlockBackend | undefined;
   try {

@@ -4,13 +4,11 @@
  */
 import { resolve, sep } from "node:path";
 import { DiskError } from "../errors.js";
+import { isAddress } from "../http/http-source.js";
 import { HttpPlace } from "../store/http-place.js";
 import { ImageStore } from "../store/image-store.js";
 import { nodeCodecs } from "./codecs.js";
 import { FolderPlace } from "./folder-place.js";
-
-/** Whether a path is the address of a web server. */
-export const isAddress = (path: string): boolean => /^https?:\/\//i.test(path);
 
 /** The store in a folder, or behind the address of a web server. */
 export function openStore(where: string, options: { readonly isReadOnly?: boolean } = {}): ImageStore {
