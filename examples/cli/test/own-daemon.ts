@@ -16,6 +16,9 @@ export interface RunResult {
 /** Variables of the environment; undefined takes one away. */
 export type Variables = Readonly<Record<string, string | undefined>>;
 
+/** A test's runner has modules found that the program's own folders do not lead to. */
+const asUser: Variables = { NODE_PATH: undefined };
+
 /** Runs a command line to its end. */
 export function runToEnd(
   [command = "", ...args]: readonly string[],
@@ -25,7 +28,7 @@ export function runToEnd(
     const child = spawn(command, args, {
       cwd,
       stdio: ["pipe", "pipe", "pipe"],
-      env: { ...process.env, ...variables },
+      env: { ...process.env, ...asUser, ...variables },
       timeout: 120_000,
       killSignal: "SIGKILL",
     });
@@ -81,7 +84,7 @@ export class OwnDaemon {
     const child = spawn(command!, rest, {
       cwd: folder,
       stdio: ["ignore", "ignore", "pipe"],
-      env: { ...process.env, ...variables },
+      env: { ...process.env, ...asUser, ...variables },
     });
     const daemon = new OwnDaemon(child, folder, variables);
     let isOver = false;

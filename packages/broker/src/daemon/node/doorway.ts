@@ -5,7 +5,7 @@
  * The socket is made under a name of its own, and then linked to its path: closing a listener removes the file of the name
  * that it was made with, and the path may lead to another daemon by then.
  */
-import { chmodSync, linkSync, rmSync, statSync } from "node:fs";
+import { chmodSync, linkSync, statSync, unlinkSync } from "node:fs";
 import { createServer, type Server } from "node:net";
 import { dirname, join } from "node:path";
 import { makeFoldersSync, OWNER_ONLY } from "../../files/node/make-folders.js";
@@ -45,7 +45,7 @@ export class Doorway {
   async open(): Promise<void> {
     makeFoldersSync(dirname(this.path), OWNER_ONLY);
     const draft = draftOf(this.path);
-    rmSync(draft, { force: true });
+    removeSocket(draft);
     const { server } = this;
     const isFirst = !server.listening;
     const listening = isFirst
@@ -56,10 +56,10 @@ export class Doorway {
       await listen(listening, draft);
       chmodSync(draft, 0o600);
       linkSync(draft, this.path);
-      rmSync(draft);
+      removeSocket(draft);
     } catch (error) {
       listening.close();
-      rmSync(draft, { force: true });
+      removeSocket(draft);
       throw error;
     }
     this.file = identityOf(this.path);
@@ -71,7 +71,7 @@ export class Doorway {
 
   /** Takes the path away. */
   close(): void {
-    if (this.isOpen) rmSync(this.path, { force: true });
+    if (this.isOpen) removeSocket(this.path);
     this.file = undefined;
     this.helper?.close();
   }
@@ -92,6 +92,19 @@ function listen(server: Server, path: string): Promise<void> {
       process.umask(mask);
     }
   });
+}
+
+/**
+ * Removes a socket's file, if it is there. Not by `rmSync`, which looks at the file first: where a socket was looked at last,
+ * other than in big integers, Node 20 does not follow the links to the modules that it loads next, and does not find what
+ * those need.
+ */
+export function removeSocket(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+  }
 }
 
 /** What tells a file from all others; undefined if there is none. */

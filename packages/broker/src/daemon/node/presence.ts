@@ -6,12 +6,12 @@
  * It looks when something has changed in the socket's folder, as the host tells without being asked, and when it is told to:
  * a daemon at rest does nothing.
  */
-import { existsSync, type FSWatcher, rmSync, watch } from "node:fs";
+import { existsSync, type FSWatcher, watch } from "node:fs";
 import type { Server } from "node:net";
 import { basename, dirname } from "node:path";
 import { fileErrorReason } from "../../files/file-reason.js";
 import { DaemonError } from "./daemon-error.js";
-import { Doorway, excessOf } from "./doorway.js";
+import { Doorway, excessOf, removeSocket } from "./doorway.js";
 import { answers, StateLock } from "./state-lock.js";
 
 /** Milliseconds from a change to a look: who removes a folder is to be through. */
@@ -160,5 +160,5 @@ async function freeSocket(path: string): Promise<void> {
     );
   if (!existsSync(path)) return;
   if (await answers(path)) throw new DaemonError("E_DAEMON_RUNNING", `a daemon answers at ${path} already`);
-  rmSync(path, { force: true });
+  removeSocket(path);
 }
