@@ -161,7 +161,7 @@ export function microBenchmarks(tiers: readonly Tier[]): readonly MicroBenchmark
   const bindings: Bindings = {
     ...runtimeBindings(cpu.options.memory.memory, 0, 0),
     ...cpu.access.bindings(),
-    ...Object.assign({}, ...Object.values(cpu.hart.helpers)),
+    ...Object.assign({}, ...cpu.isa.extensions.map(({ helpers }) => helpers?.(cpu.hart))),
     jump: () => null,
   };
   const verifier = new EmissionVerifier(new Set(Object.keys(bindings)));

@@ -1,6 +1,6 @@
 /**
- * All VMs of a host: what the daemon's API acts on. It brings Hyperfiles up and down, keeps names and pools, starts
- * VMs in their order, and starts those again that are to be.
+ * All VMs of a host: what the daemon's API acts on. It brings Hyperfiles up (`bring-up.ts`) and down, keeps names and
+ * pools, and starts those again that are to be.
  *
  * A Hyperfile is a *project*. Its pools live inside a pool of the project's name, so that two projects may use the
  * same names for pools; names of VMs are the host's.
@@ -18,14 +18,16 @@ import { LifecycleError } from "../errors.js";
 import { EventLog } from "../events.js";
 import { fullPool, PoolBook, type PoolResources } from "../pool-book.js";
 import type { GuestThreadData } from "../protocol.js";
-import { applyChange, compareSpecs, type VmChange } from "../settings.js";
+import { applyChange, type VmChange } from "../settings.js";
 import { settlesWithin } from "../waiting.js";
+import { type BringUpHost, bringUp, provision, type UpAction, type UpReport } from "./bring-up.js";
 import { type GuestThread, startWorker, type ThreadHandle } from "./guest-thread.js";
 import { GuestThreads } from "./guest-threads.js";
 import { ManagedVm } from "./managed-vm.js";
 import { type HyperfileSource, ProjectFiles } from "./project-files.js";
 import { SnapshotFolder } from "./snapshot-folder.js";
 
+export type { UpReport } from "./bring-up.js";
 export type { HyperfileSource } from "./project-files.js";
 
 /** What a fleet is made from. */
@@ -42,35 +44,6 @@ export interface FleetOptions {
   /** Milliseconds without any VM after which the fleet rests: it gives back what it kept for the next one. */
   readonly restAfterMs?: number;
 }
-
-/** What `up` did. */
-export interface UpReport {
-  readonly project: string;
-  /** One entry a VM or pool, in order. */
-  readonly actions: readonly {
-    readonly name: string;
-    readonly action:
-      | "started"
-      | "unchanged"
-      | "changed"
-      | "restarted"
-      | "needs restart"
-      | "defined"
-      | "provisioned"
-      | "no longer declared"
-      /** It has run, and was off before its start was answered. */
-      | "ended"
-      /** It was not started, since one that it comes after has failed. */
-      | "skipped"
-      | "failed";
-    /** What there is to say; of one that has failed, why. */
-    readonly detail?: string;
-    /** Of one that has failed: the stable name of the reason. */
-    readonly code?: string;
-  }[];
-}
-
-type Action = UpReport["actions"][number];
 
 /** Milliseconds after a change until it is worked out who may have how much memory. */
 const BALANCE_MS = 250;
@@ -93,6 +66,16 @@ export class Fleet {
   /** Projects that are being taken down by force. */
   private readonly doomed = new Set<string>();
   private isClosing = false;
+  /** What bringing VMs up asks of it. */
+  private readonly host: BringUpHost = {
+    events: this.events,
+    find: (name) => this.vms.get(name),
+    vm: (name) => this.vm(name),
+    define: (spec, project, folder, pool) => this.define(spec, project, folder, pool),
+    forget: (vm) => this.forget(vm),
+    applyResources: (vm, change) => this.applyResources(vm, change),
+    isOver: (project) => this.doomed.has(project) || this.isClosing,
+  };
   private readonly threads: GuestThreads;
   private balancing: NodeJS.Timeout | undefined;
 
@@ -234,7 +217,7 @@ export class Fleet {
   async start(name: string, snapshot?: string): Promise<void> {
     const vm = this.vm(name);
     await vm.start(snapshot);
-    if (snapshot === undefined) await this.provision(vm);
+    if (snapshot === undefined) await provision(vm, this.events);
   }
 
   /** A copy of a running VM under another name, with the same settings. */
@@ -325,30 +308,9 @@ export class Fleet {
       throw error;
     }
     kept.commit();
-    const actions = changed.map((name): Action => ({ name, action: "changed", detail: "pool" }));
+    const actions = changed.map((name): UpAction => ({ name, action: "changed", detail: "pool" }));
     this.projects.set(project, { source, spec });
-    const steps = spec.vms.map((vm) => ({ vm, act: this.planVm(vm, project, source.folder, restart) }));
-    const failed = new Set<string>();
-    for (const { vm, act } of steps) {
-      const { name } = vm;
-      const before = vm.after.find((other) => failed.has(other));
-      if (before !== undefined && vm.autostart && !this.vm(name).isUp) {
-        failed.add(name);
-        actions.push({ name, action: "skipped", detail: `it comes after ${before}, which has failed` });
-        continue;
-      }
-      const isOver = () => this.doomed.has(project) || this.isClosing;
-      const over = () => new LifecycleError("E_VM_STATE", `project ${project} is being taken down`);
-      if (isOver()) throw over();
-      try {
-        actions.push(...(await act()));
-      } catch (error) {
-        if (isOver()) throw over();
-        failed.add(name);
-        const { message, code = "E_GUEST" } = error as { message: string; code?: string };
-        actions.push({ name, action: "failed", detail: message, code });
-      }
-    }
+    actions.push(...(await bringUp(this.host, { name: project, folder: source.folder, restart }, spec.vms)));
     const declared = new Set(spec.vms.map((vm) => vm.name));
     for (const vm of this.list()) {
       if (
@@ -363,91 +325,6 @@ export class Fleet {
         });
     }
     return { project, actions };
-  }
-
-  /** Defines a VM; the result makes it so. */
-  private planVm(spec: VmSpec, project: string, folder: string, restart: boolean): () => Promise<Action[]> {
-    const { name } = spec;
-    const existing = this.vms.get(name);
-    const pool = fullPool(project, spec.pool);
-    if (existing?.isUp)
-      return () => {
-        if (existing.isUp) return this.upRunning(existing, spec, folder, restart);
-        existing.spec = spec;
-        return this.startInUp(name);
-      };
-    if (existing === undefined || existing.pool !== pool) {
-      if (existing !== undefined) this.forget(existing);
-      this.define(spec, project, folder, pool);
-      return spec.autostart ? () => this.startInUp(name) : async () => [{ name, action: "defined" }];
-    }
-    existing.spec = spec;
-    return spec.autostart ? () => this.startInUp(name) : async () => [{ name, action: "unchanged" }];
-  }
-
-  /** Applies to a VM that runs what can be applied. */
-  private async upRunning(
-    existing: ManagedVm,
-    spec: VmSpec,
-    folder: string,
-    restart: boolean,
-  ): Promise<Action[]> {
-    const { name, project } = existing;
-    const pool = fullPool(project, spec.pool);
-    const { live, needStart } = compareSpecs(existing.spec, spec);
-    const actions: Action[] = [];
-    if (live.length > 0) {
-      this.applyResources(existing, {
-        ...(live.includes("cpu") ? { cpu: spec.cpu } : {}),
-        ...(live.includes("memory") ? { memory: spec.memory } : {}),
-      });
-      existing.spec = applyLive(existing.spec, spec, live);
-      this.events.add("vm.changed", name, live.join(", "));
-      actions.push({ name, action: "changed", detail: live.join(", ") });
-    }
-    if (needStart.length > 0 && restart) {
-      await existing.stop(false);
-      if (existing.pool !== pool) {
-        this.forget(existing);
-        this.define(spec, project, folder, pool);
-      } else existing.spec = spec;
-      await this.start(name);
-      actions.push({ name, action: "restarted", detail: needStart.join(", ") });
-    } else if (needStart.length > 0) {
-      actions.push({ name, action: "needs restart", detail: needStart.join(", ") });
-    }
-    return actions.length > 0 ? actions : [{ name, action: "unchanged" }];
-  }
-
-  private async startInUp(name: string): Promise<Action[]> {
-    const vm = this.vm(name);
-    // Somebody may have started it since it was defined.
-    if (vm.isUp) return [{ name, action: "unchanged" }];
-    await vm.start();
-    const { length } = vm.spec.provision;
-    if (!vm.isUp && length === 0 && vm.end !== undefined)
-      return [{ name, action: "ended", detail: `status ${vm.end.status}` }];
-    if (length === 0) return [{ name, action: "started" }];
-    await this.provision(vm);
-    return [
-      { name, action: "started" },
-      { name, action: "provisioned", detail: `${length} ${length === 1 ? "command" : "commands"}` },
-    ];
-  }
-
-  /** Runs the commands of the specification, one after another. @throws LifecycleError `E_PROVISION` at the first that fails */
-  private async provision(vm: ManagedVm): Promise<void> {
-    const { provision } = vm.spec;
-    for (const { run, timeoutMs, status } of provision) {
-      const result = await vm.exec(run, timeoutMs);
-      if (result.status === status) continue;
-      const last = result.output.trim().split("\n").at(-1) ?? "";
-      throw new LifecycleError(
-        "E_PROVISION",
-        `provisioning of VM ${vm.name} failed: "${run}" ended with status ${result.status}, not ${status}${last === "" ? "" : `: ${last}`}`,
-      );
-    }
-    if (provision.length > 0) this.events.add("vm.provisioned", vm.name);
   }
 
   private define(
@@ -505,7 +382,7 @@ export class Fleet {
   private async startAgain(vm: ManagedVm): Promise<void> {
     if (this.isClosing || this.vms.get(vm.name) !== vm || vm.isUp) return;
     await vm.start(undefined, false);
-    await this.provision(vm);
+    await provision(vm, this.events);
   }
 
   private afterEnd(vm: ManagedVm): void {
@@ -582,10 +459,6 @@ export class Fleet {
     this.turns.set(project, turn);
     return result;
   }
-}
-
-function applyLive(before: VmSpec, after: VmSpec, fields: readonly (keyof VmSpec)[]): VmSpec {
-  return { ...before, ...Object.fromEntries(fields.map((field) => [field, after[field]])) };
 }
 
 function describeChange(change: VmChange): string {

@@ -23,7 +23,8 @@ import { identityCsrs, triggerCsrs } from "./csrs/identity.js";
 import { protectionCsrs } from "./csrs/protection.js";
 import { machineStatus, supervisorStatus } from "./csrs/status.js";
 import { machineTraps, supervisorTraps } from "./csrs/traps.js";
-import type { HartHelpers, RiscvHart } from "./hart.js";
+import type { RiscvHart } from "./hart.js";
+import { type HartHelpers, systemHelpers } from "./system-instructions.js";
 
 /** An extension with all that a hart has to know of it. */
 export interface HartExtension extends RiscvExtension {
@@ -63,7 +64,7 @@ export const hartExtensions: readonly HartExtension[] = standardExtensions.map((
   return {
     ...extension,
     ...(csrs === undefined ? {} : { csrs }),
-    helpers: (hart: RiscvHart) => hart.helpers[name] ?? {},
+    helpers: (hart: RiscvHart) => systemHelpers(hart)[name] ?? {},
   };
 });
 

@@ -1,21 +1,19 @@
 /**
- * A RISC-V hart around translated code: traps, interrupts, address translation and the privileged instructions.
- * CSR reads and writes are in `csrs/`, page tables in `page-walk.ts`.
+ * A RISC-V hart around translated code: registers, traps, interrupts and address translation. CSR reads and writes are in
+ * `csrs/`, privileged instructions in `system-instructions.ts`, page tables in `page-walk.ts`.
  *
- * Guest faults are values: `raise` moves the hart to its handler and sets `header.exit`; nothing throws. Every
- * helper that translated code calls takes the call site last, makes the program counter precise from it, and gives
- * back to the budget what it charged too much when execution leaves the block.
+ * Guest faults are values: `raise` moves the hart to its handler and sets `header.exit`; nothing throws.
  */
-import type { StandardExtension, StateShape } from "@hyperfile/decoder";
+import type { StateShape } from "@hyperfile/decoder";
 import { Budget } from "../../engine/budget.js";
 import type { CpuModel } from "../../engine/cpu-model.js";
 import type { GuestMemory } from "../../memory/guest-memory.js";
 import { Exit, header, PAGE_SIZE, STATE_OFFSET } from "../../memory/layout.js";
 import type { LinearMemory } from "../../memory/linear-memory.js";
-import { type CallSite, CallSites } from "../../mmu/call-sites.js";
+import { CallSites } from "../../mmu/call-sites.js";
 import { AccessKind } from "../../mmu/ports.js";
 import type { Tlb } from "../../mmu/tlb.js";
-import { CsrFile, CsrOutcome } from "./csrs/csr-file.js";
+import { CsrFile } from "./csrs/csr-file.js";
 import type { CsrTable } from "./csrs/csr-table.js";
 import { freshState, type HartState, Wide } from "./hart-state.js";
 import { PageWalker, type PagingMode, pagingModes, WalkResult } from "./page-walk.js";
@@ -36,12 +34,6 @@ export interface SupervisorBinary {
   /** Serves the call in a7 and a6 with arguments a0 to a5; sets a0 and a1. */
   call(hart: RiscvHart): void;
 }
-
-/** Functions that translated code calls, by name. */
-export type HartHelpers = Readonly<Record<string, (...args: number[]) => number>>;
-
-/** Those of the decoder's extensions. */
-export type StandardHelpers = { readonly [Name in StandardExtension]?: HartHelpers };
 
 /** What a hart is made from. */
 export interface RiscvHartOptions {
@@ -85,9 +77,6 @@ const interruptPriority = [
 const DELEGATED_TO_SUPERVISOR = 0xb1ff;
 const SUPERVISOR_INTERRUPTS = 0x222;
 
-/** Bits of a register's number: interpreters pass x0 as a destination by a number above them. */
-const REGISTER_MASK = 31;
-
 /** Exceptions in a row that cost no budget: more than a fault, the fault of its handler, and that of the next mode's. */
 const FRUITLESS_EXCEPTIONS = 4;
 /** Budget that each further one costs in the end. */
@@ -129,7 +118,8 @@ export class RiscvHart implements CpuModel {
   onFenceI: () => void = () => {};
   /** What it may run, and the instructions that it has retired. */
   readonly budget: Budget;
-  private readonly sites: CallSites;
+  /** Call sites of translated code, for the helpers that it calls. */
+  readonly sites: CallSites;
   private readonly words: Int32Array;
   private readonly walker: PageWalker;
   private readonly xWord: number;
@@ -141,15 +131,12 @@ export class RiscvHart implements CpuModel {
   /** Instructions retired at the last exception, and how many exceptions since then came at the same count. */
   raisedAt = -1;
   fruitless = 0;
-  /** What emitted code calls, by the extension whose instructions do. */
-  readonly helpers: StandardHelpers;
   private paging: PagingMode | undefined;
 
   constructor(readonly options: RiscvHartOptions) {
     const { memory, hartOffset, shape, guest } = options;
     this.words = memory.i32;
     this.wide = options.xlen === 64;
-    this.helpers = this.makeHelpers();
     const slot = (name: string) => (hartOffset + STATE_OFFSET + shape.slots.get(name)!.offset) >> 2;
     this.xWord = slot("x");
     this.pcWord = slot("pc");
@@ -548,180 +535,6 @@ export class RiscvHart implements CpuModel {
     this.walker.root = ppn * PAGE_SIZE;
     this.options.tlb.flush();
     this.selectTlbs();
-  }
-
-  // -- helpers of translated code
-
-  /** The functions that emitted code calls, by the extension that brings them and their names in the decoder's `helpers.ts`. */
-  private makeHelpers(): StandardHelpers {
-    const system = (run: (site: CallSite) => void) => (site: number) => {
-      this.sites.enter(site);
-      run(site);
-      return 0;
-    };
-    const swap = this.wide
-      ? (number: number, lo: number, hi: number, rd: number, site: number) =>
-          this.accessCsr(0, number, lo, hi, rd, true, site)
-      : (number: number, lo: number, rd: number, site: number) =>
-          this.accessCsr(0, number, lo, 0, rd, true, site);
-    const modify = (operation: 1 | 2) =>
-      this.wide
-        ? (number: number, lo: number, hi: number, rd: number, source: number, site: number) =>
-            this.accessCsr(operation, number, lo, hi, rd, source !== 0, site)
-        : (number: number, lo: number, rd: number, source: number, site: number) =>
-            this.accessCsr(operation, number, lo, 0, rd, source !== 0, site);
-    const fence = this.wide
-      ? (lo: number, hi: number, _asidLo: number, _asidHi: number, rs1: number, _rs2: number, site: number) =>
-          this.fenceVma(lo, hi, rs1, site)
-      : (lo: number, _asid: number, rs1: number, _rs2: number, site: number) =>
-          this.fenceVma(lo, 0, rs1, site);
-    return {
-      i: {
-        raise: this.wide
-          ? (cause: number, lo: number, hi: number, site: number) => this.raiseAt(cause, lo, hi, site)
-          : (cause: number, lo: number, site: number) => this.raiseAt(cause, lo, 0, site),
-        ecall: system((site) => this.ecall(site)),
-        ebreak: system((site) => this.trap(RiscvCause.breakpoint, this.pcLow, this.pcHigh, site)),
-      },
-      zicsr: { csrrw: swap, csrrs: modify(1), csrrc: modify(2) },
-      zifencei: {
-        fence_i: system((site) => {
-          this.counters.fenceI++;
-          this.onFenceI();
-          this.sites.leaveAfter(site);
-        }),
-      },
-      sm: { mret: system((site) => this.mret(site)), wfi: system((site) => this.wfi(site)) },
-      ss: { sret: system((site) => this.sret(site)), sfence_vma: fence },
-      svinval: {
-        sinval_vma: fence,
-        sfence_inval: system((site) => {
-          if (this.state.mode === RiscvMode.user) this.illegal(site);
-          else this.sites.leaveAfter(site);
-        }),
-      },
-    };
-  }
-
-  /** An exception inside a helper that has entered already. */
-  private trap(cause: number, lo: number, hi: number, site: CallSite): void {
-    this.sites.suspend(site);
-    this.raise(cause, lo, hi);
-  }
-
-  private illegal(site: CallSite): void {
-    this.sites.suspend(site);
-    this.raiseIllegal();
-  }
-
-  private raiseAt(cause: number, lo: number, hi: number, site: CallSite): number {
-    this.sites.enter(site);
-    if (cause === RiscvCause.illegalInstruction) this.illegal(site);
-    else this.trap(cause, lo, hi, site);
-    return 0;
-  }
-
-  private accessCsr(
-    operation: 0 | 1 | 2,
-    number: number,
-    lo: number,
-    hi: number,
-    rd: number,
-    writes: boolean,
-    site: CallSite,
-  ): number {
-    this.sites.enter(site);
-    this.sites.suspend(site);
-    const outcome = this.csr.access(operation, number, lo, hi, writes);
-    if (outcome === CsrOutcome.illegal) {
-      this.raiseIllegal();
-      return 0;
-    }
-    this.sites.resume(site);
-    const low = this.csr.low;
-    const high = this.csr.high;
-    if (outcome === CsrOutcome.leave || this.interruptReady()) {
-      // The destination is written by the translation only if it goes on: do it here.
-      this.writeX(rd & REGISTER_MASK, low, high);
-      this.sites.leaveAfter(site);
-    }
-    this.setResultHigh(high);
-    return low;
-  }
-
-  private ecall(site: CallSite): void {
-    this.counters.ecalls++;
-    const { mode } = this.state;
-    if (mode === RiscvMode.supervisor && this.options.sbi !== undefined) {
-      this.sites.leaveAfter(site);
-      this.options.sbi.call(this);
-      return;
-    }
-    const cause =
-      mode === RiscvMode.user
-        ? RiscvCause.ecallUser
-        : mode === RiscvMode.supervisor
-          ? RiscvCause.ecallSupervisor
-          : RiscvCause.ecallMachine;
-    this.trap(cause, 0, 0, site);
-  }
-
-  private mret(site: CallSite): void {
-    const { state } = this;
-    if (state.mode !== RiscvMode.machine) return this.illegal(site);
-    const mode = (state.status & RiscvStatus.mpp) >> MPP_SHIFT;
-    let status = state.status & ~(RiscvStatus.mie | RiscvStatus.mpp);
-    if ((state.status & RiscvStatus.mpie) !== 0) status |= RiscvStatus.mie;
-    status |= RiscvStatus.mpie;
-    if (mode !== RiscvMode.machine) status &= ~RiscvStatus.mprv;
-    state.status = status;
-    this.returnTo(mode as RiscvMode, Wide.mepc, site);
-  }
-
-  private sret(site: CallSite): void {
-    const { state } = this;
-    if (state.mode === RiscvMode.user) return this.illegal(site);
-    if (state.mode === RiscvMode.supervisor && (state.status & RiscvStatus.tsr) !== 0)
-      return this.illegal(site);
-    const mode = (state.status & RiscvStatus.spp) >> SPP_SHIFT;
-    let status = state.status & ~(RiscvStatus.sie | RiscvStatus.spp | RiscvStatus.mprv);
-    if ((state.status & RiscvStatus.spie) !== 0) status |= RiscvStatus.sie;
-    state.status = status | RiscvStatus.spie;
-    this.returnTo(mode as RiscvMode, Wide.sepc, site);
-  }
-
-  private returnTo(mode: RiscvMode, epc: number, site: CallSite): void {
-    this.state.mode = mode;
-    this.selectTlbs();
-    this.setPc(this.state.wide[2 * epc]!, this.state.wide[2 * epc + 1]!);
-    this.sites.leaveElsewhere(site);
-  }
-
-  private wfi(site: CallSite): void {
-    const { state } = this;
-    // U mode must not wait without bound where there is an S mode (3.3.3); TW forbids it to S mode too.
-    const forbidden = state.mode === RiscvMode.user || (state.status & RiscvStatus.tw) !== 0;
-    if (state.mode !== RiscvMode.machine && forbidden) return this.illegal(site);
-    this.counters.waits++;
-    this.sites.leaveAfter(site);
-    if (this.wakeReady()) return;
-    this.waiting = true;
-    this.requestExit(Exit.wait);
-  }
-
-  private fenceVma(lo: number, hi: number, rs1: number, site: CallSite): number {
-    this.sites.enter(site);
-    const { state } = this;
-    const trapped = state.mode === RiscvMode.supervisor && (state.status & RiscvStatus.tvm) !== 0;
-    if (state.mode === RiscvMode.user || trapped) {
-      this.illegal(site);
-      return 0;
-    }
-    this.counters.sfence++;
-    if (rs1 === 0) this.options.tlb.flush();
-    else this.options.tlb.flushPage(lo, hi);
-    this.sites.leaveAfter(site);
-    return 0;
   }
 
   /** Marks floating-point state dirty; CSR writes to it call this. */

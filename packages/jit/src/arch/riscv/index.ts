@@ -23,5 +23,6 @@ export * from "./privilege.js";
 export * from "./sbi.js";
 export * from "./slot-names.js";
 export * from "./steal-time.js";
+export type { HartHelpers } from "./system-instructions.js";
 export * from "./trap-names.js";
 export type { WatchKind, Watchpoint } from "./watchpoints.js";
