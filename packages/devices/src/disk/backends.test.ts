@@ -17,6 +17,7 @@ import {
   OverlayBackend,
   Qcow2Image,
   RawBackend,
+  TrackedDisk,
 } from "./index.js";
 
 const SIZE = 1_000_448;
@@ -52,6 +53,7 @@ const backends: Record<string, () => Promise<BlockBackend>> = {
     return new RawBackend(file);
   },
   overlay: async () => new OverlayBackend(new MemoryBackend(SIZE)),
+  "a disk with backups": async () => new TrackedDisk(new MemoryBackend(SIZE), "disk", 4096),
   "qcow2 with clusters of 512 B": () => qcow2(512),
   "qcow2 with clusters of 64 KiB": () => qcow2(65536),
   "qcow2 version 2": () => qcow2(4096, 2),

@@ -32,3 +32,4 @@ export {
 export type { Manifest } from "./store/manifest.js";
 export { MemoryPlace, type ObjectInfo, type ObjectPlace } from "./store/object-place.js";
 export type { StoreBackend } from "./store/store-backend.js";
+export { type BackupOptions, type BackupResult, TrackedDisk } from "./tracked-disk.js";
