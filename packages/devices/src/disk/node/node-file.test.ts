@@ -52,6 +52,22 @@ it("makes the name of a new file durable with its first flush, and the file alon
   expect(host.synced).toEqual([path]);
 });
 
+it("closes after what is under way, and refuses what comes then", async () => {
+  const file = await NodeFile.open(join(folder, "closing"), { create: true });
+  await file.write(0, [new Uint8Array(1 << 20).fill(7)]);
+  const buffers = Array.from({ length: 8 }, () => new Uint8Array(1 << 20));
+  const reads = buffers.map((buffer) => file.read(0, [buffer.subarray(0, 10), buffer.subarray(10)]));
+  const order: string[] = [];
+  const closing = file.close().then(() => order.push("closed"));
+  await Promise.all(reads.map((read) => read.then(() => order.push("read"))));
+  await closing;
+  expect(order).toEqual([...Array(8).fill("read"), "closed"]);
+  expect(buffers.every((buffer) => buffer.every((byte) => byte === 7))).toBe(true);
+  const refused = { code: "E_DISK_CLOSED" };
+  await expect(file.read(0, [new Uint8Array(1)])).rejects.toMatchObject(refused);
+  await expect(file.write(0, [new Uint8Array(1)])).rejects.toMatchObject(refused);
+});
+
 it("fails for good where a flush of the file or of its folder has failed", async () => {
   for (const [name, failing] of [
     ["one", join(folder, "one")],

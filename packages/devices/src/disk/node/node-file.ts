@@ -4,10 +4,10 @@
  * A flush that failed once fails for good: the host may have dropped what it could not write, and would call the next
  * flush a success. The first flush of a new file writes its folder as well: till then its name may go with the power.
  */
-import { constants } from "node:fs";
+import { constants, read, readv, write, writev } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { dirname } from "node:path";
-import { lengthOf, readOnly, sliceOf } from "../block-backend.js";
+import { closed, lengthOf, readOnly, sliceOf } from "../block-backend.js";
 import { DiskError } from "../errors.js";
 import type { ImageFile } from "../image-file.js";
 
@@ -58,6 +58,9 @@ export function fileError(name: string, what: string, error: unknown): DiskError
 export class NodeFile implements ImageFile {
   private failedFlush: DiskError | undefined;
   private isClosed = false;
+  /** Reads and writes under way, and who waits for their end. */
+  private transfers = 0;
+  private idle: (() => void)[] = [];
 
   private constructor(
     readonly name: string,
@@ -99,11 +102,10 @@ export class NodeFile implements ImageFile {
     const length = lengthOf(buffers);
     for (let done = 0; done < length; ) {
       const part = sliceOf(buffers, done, Math.min(length - done, MOST_BYTES)).slice(0, MOST_BUFFERS);
-      const bytesRead = await this.call("read", async () => {
-        if (part.length === 1) {
-          return (await this.handle.read(part[0]!, 0, part[0]!.length, offset + done)).bytesRead;
-        }
-        return (await this.handle.readv(part, offset + done)).bytesRead;
+      const at = offset + done;
+      const bytesRead = await this.transfer("read", (fd, end) => {
+        if (part.length === 1) read(fd, part[0]!, 0, part[0]!.length, at, end);
+        else readv(fd, part, at, end);
       });
       if (bytesRead === 0) {
         for (const rest of sliceOf(buffers, done, length - done)) rest.fill(0);
@@ -119,11 +121,10 @@ export class NodeFile implements ImageFile {
     const length = lengthOf(buffers);
     for (let done = 0; done < length; ) {
       const part = sliceOf(buffers, done, Math.min(length - done, MOST_BYTES)).slice(0, MOST_BUFFERS);
-      done += await this.call("write", async () => {
-        if (part.length === 1) {
-          return (await this.handle.write(part[0]!, 0, part[0]!.length, offset + done)).bytesWritten;
-        }
-        return (await this.handle.writev(part, offset + done)).bytesWritten;
+      const at = offset + done;
+      done += await this.transfer("write", (fd, end) => {
+        if (part.length === 1) write(fd, part[0]!, 0, part[0]!.length, at, end);
+        else writev(fd, part, at, end);
       });
       this.length = Math.max(this.length, offset + done);
     }
@@ -155,7 +156,31 @@ export class NodeFile implements ImageFile {
   async close(): Promise<void> {
     if (this.isClosed) return;
     this.isClosed = true;
+    if (this.transfers > 0) await new Promise<void>((resolve) => this.idle.push(resolve));
     await this.call("close", () => this.handle.close());
+  }
+
+  /**
+   * Reads or writes by the file's number: the methods of a `FileHandle` take up to twice the time of the thread that asks,
+   * which is the guest's. So the number must not be another file's meanwhile: `close` waits.
+   */
+  private async transfer(
+    what: string,
+    start: (fd: number, end: (error: Error | null, count: number) => void) => void,
+  ): Promise<number> {
+    if (this.isClosed) throw closed(this.name);
+    this.transfers++;
+    try {
+      return await this.call(
+        what,
+        () =>
+          new Promise<number>((resolve, reject) =>
+            start(this.handle.fd, (error, count) => (error === null ? resolve(count) : reject(error))),
+          ),
+      );
+    } finally {
+      if (--this.transfers === 0) for (const resolve of this.idle.splice(0)) resolve();
+    }
   }
 
   private async call<T>(what: string, job: () => Promise<T>): Promise<T> {
