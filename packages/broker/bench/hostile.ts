@@ -258,6 +258,8 @@ export class Attacker {
   /** Whether the device, after its reset, serves a request of one buffer that it reads or writes. */
   serves(queue: number, written: boolean): boolean {
     this.setUp();
+    // As before a slice: the console takes so much of one slice, and has the rest wait.
+    this.vm.virt.tick();
     this.vm.guest.write(BUFFERS, new Uint8Array(64).fill(0xff));
     this.descriptor(ringsOf(queue), 0, BigInt(BUFFERS), 64, written ? 2 : 0, 0);
     this.offer(queue, 0);
