@@ -60,6 +60,41 @@ export interface DmaMemory {
   write(gpa: number, source: Uint8Array): boolean;
 }
 
+/** Memory of a device that it can lend to the guest. Offsets outside it are refused by an error. */
+export interface LentBytes {
+  readonly bytes: number;
+  read(offset: number, target: Uint8Array): void;
+  write(offset: number, source: Uint8Array): void;
+  /** Gives it back; where the guest has it still, it stays until it is unmapped. */
+  free(): void;
+}
+
+/** A range of guest-physical addresses into which a device maps memory of its own. Offsets and sizes are whole pages. */
+export interface MemoryWindow {
+  /** Where it is; undefined while it is nowhere. */
+  readonly base: number | undefined;
+  /** Lets the guest use `bytes` bytes of `memory` from `from` on, at `offset` of the window: also to write, unless told not to. */
+  map(
+    offset: number,
+    memory: LentBytes,
+    options?: { readonly from?: number; readonly bytes?: number; readonly isReadOnly?: boolean },
+  ): void;
+  /** Takes what is mapped away, all of it unless told; code that runs there is left at once. */
+  unmap(offset?: number, bytes?: number): void;
+  /** Takes the window to another place, or to none; false, and it stays, if something is there. */
+  move(base: number | undefined): boolean;
+  /** Takes it away for good. */
+  close(): void;
+}
+
+/** Makes memory that devices lend, and where they lend it. */
+export interface Lender {
+  /** Memory of a multiple of 4096 bytes, zeroed. */
+  allocate(bytes: number): LentBytes;
+  /** A window; nowhere yet if `base` is undefined. */
+  window(name: string, base: number | undefined, bytes: number): MemoryWindow;
+}
+
 /** An interrupt line from a device to its interrupt controller. Level-triggered. */
 export interface IrqLine {
   /** Drives the line: true asserts the interrupt, false withdraws it. */

@@ -3,9 +3,10 @@ import { PAGE_SIZE } from "@hyperfile/jit/engine";
 
 /** RAM of a guest; `GuestMemory` of the jit package fits. */
 export interface BalloonedRam {
-  readonly base: number;
   readonly pages: number;
   contains(gpa: number, length: number): boolean;
+  /** Number of the page that an address of RAM is in. */
+  pageOf(gpa: number): number;
   isBallooned(page: number): boolean;
   balloonPage(page: number): void;
   deflatePage(page: number): void;
@@ -19,7 +20,7 @@ export function balloonMemory(ram: BalloonedRam): {
   deflate(gpa: number): boolean;
   discard(gpa: number): boolean;
 } {
-  const pageOf = (gpa: number): number => (ram.contains(gpa, PAGE_SIZE) ? (gpa - ram.base) / PAGE_SIZE : -1);
+  const pageOf = (gpa: number): number => (ram.contains(gpa, PAGE_SIZE) ? ram.pageOf(gpa) : -1);
   return {
     pages: ram.pages,
     inflate(gpa) {

@@ -3,5 +3,6 @@ export type { Drive } from "./drives.js";
 export * from "./errors.js";
 export { isaString, type Xlen } from "./isa.js";
 export * from "./machine.js";
+export type { BoardRomOptions, MachineRegions } from "./memory-regions.js";
 export * from "./riscv-virt.js";
 export * from "./symbols.js";

@@ -31,7 +31,6 @@ import {
   NO_STEAL_AREA,
   RiscvCpu,
   type RiscvCpuOptions,
-  riscvMemory,
   supervisorBinary,
   watchCpu,
   writeStealTime,
@@ -45,6 +44,7 @@ import { Htif } from "./htif.js";
 import { MachineIdentity } from "./identity.js";
 import { hartProperties, isaString, pagingOf, type Xlen } from "./isa.js";
 import type { Machine, MachineEnd } from "./machine.js";
+import { boardMemories, lenderOf, type MachineRegions, makeMemory, savedRegions } from "./memory-regions.js";
 import { SliceConsole } from "./slice-console.js";
 import { cloneParts, LazyPages, type SnapshotMachine, type SnapshotPart } from "./snapshot/machine.js";
 import { DEFAULT_LIMITS, type PlainRecord } from "./snapshot/values.js";
@@ -59,9 +59,8 @@ export type VirtioMaker = () => VirtioDevice;
 
 /** What a machine is made from. */
 export interface RiscvVirtOptions
-  extends Pick<RiscvCpuOptions, "tier" | "verify" | "chain" | "hotThreshold" | "isa"> {
-  /** Bytes of RAM, a multiple of 4096. */
-  readonly ramBytes: number;
+  extends MachineRegions,
+    Pick<RiscvCpuOptions, "tier" | "verify" | "chain" | "hotThreshold" | "isa"> {
   /** What it boots; a machine without it can only go on from a state, or be started by hand through its `cpu`. */
   readonly boot?: BootImages;
   /** Width of the registers in bits; that of an ELF file among the images unless given, and 64 where there is none. */
@@ -183,7 +182,7 @@ export class RiscvVirt implements Machine {
     this.xlen =
       original?.xlen ??
       (this.images === undefined ? (options.xlen ?? 64) : widthOf(boot!, this.images, options.xlen));
-    this.memory = options.memory ?? riscvMemory({ ramBytes });
+    this.memory = original === undefined ? makeMemory(options, options.memory) : options.memory!;
     this.clock = clock === "virtual" ? new VirtualClock(() => this.cpu.retired()) : new RealClock(clock);
     this.identity = new MachineIdentity(options.name ?? "", isVirtual, (generation) => {
       this.hasState = true;
@@ -206,6 +205,8 @@ export class RiscvVirt implements Machine {
     this.board = virtBoard({
       memory: this.memory.guest,
       ramBytes,
+      memories: boardMemories(this.memory, options),
+      lend: lenderOf(this.memory),
       harts: [{ setPending: (cause, level) => this.cpu.hart.setPending(cause, level) }],
       clock: this.clock,
       console,
@@ -256,6 +257,7 @@ export class RiscvVirt implements Machine {
       config: {
         xlen: this.xlen,
         ramBytes,
+        ...savedRegions(this.memory),
         board: "virt",
         devices: devices.join(" "),
         time: isVirtual ? "virtual" : "host",

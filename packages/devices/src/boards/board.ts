@@ -7,7 +7,7 @@
  */
 import { Bus } from "../bus/bus.js";
 import { BoardError } from "../errors.js";
-import type { Clock, DeviceState, DmaMemory, IrqLine, MmioRegisters } from "../ports.js";
+import type { Clock, DeviceState, DmaMemory, IrqLine, Lender, MmioRegisters } from "../ports.js";
 import { DeviceStateError } from "../state.js";
 import type { Drain } from "../virtio/requests.js";
 import type { AddressRange, BoardPart, PartContext, PartDevice } from "./part.js";
@@ -17,6 +17,10 @@ export interface BoardEnvironment {
   readonly memory: DmaMemory;
   /** Where RAM is: no part can be there. */
   readonly ram: AddressRange;
+  /** Further memory that no part can be at. */
+  readonly reserved?: readonly (AddressRange & { readonly name: string })[];
+  /** Makes what parts lend; a board without it has no parts that do. */
+  readonly lend?: Lender;
   readonly clock: Clock;
   /** Has the machine look at its devices soon. */
   wake(): void;
@@ -25,6 +29,11 @@ export interface BoardEnvironment {
   /** An input of the interrupt controller; throws BoardError (`E_IRQ_SOURCE`) if there is none of that number. */
   line(source: number): IrqLine;
 }
+
+const cannotLend = (): never => {
+  throw new BoardError("E_PART_DEVICE", "this board has no memory to lend: make it with a lender");
+};
+const NO_LENDER: Lender = { allocate: cannotLend, window: cannotLend };
 
 const NAME = /^[A-Za-z][\w:.-]{0,63}$/;
 
@@ -45,19 +54,21 @@ export class Board {
    */
   constructor(parts: readonly BoardPart[], environment: BoardEnvironment) {
     checkNames(parts);
-    checkRanges(parts, environment.ram);
+    const { memory, ram, reserved = [], lend = NO_LENDER, clock, controller, wake, line } = environment;
+    const taken = [{ ...ram, name: "RAM" }, ...reserved];
+    checkRanges(parts, taken);
     checkInterrupts(parts);
-    const { memory, ram, clock, controller, wake, line } = environment;
     const contexts = parts.map(
       ({ interrupts = [] }): PartContext => ({
         interrupts: interrupts.map((source) => line(source)),
         memory,
         clock,
+        lend,
         bus: this.bus,
         wake,
       }),
     );
-    this.bus.reserve(ram.base, ram.size, "RAM");
+    for (const { base, size, name } of taken) this.bus.reserve(base, size, name);
     const made: [BoardPart, PartDevice][] = [];
     try {
       for (const [index, part] of parts.entries()) {
@@ -222,10 +233,13 @@ function checkNames(parts: readonly BoardPart[]): void {
 }
 
 /** Before any part is made: what does not fit leaves nothing behind. */
-function checkRanges(parts: readonly BoardPart[], ram: AddressRange): void {
+function checkRanges(
+  parts: readonly BoardPart[],
+  taken: readonly (AddressRange & { readonly name: string })[],
+): void {
   const bus = new Bus();
   const nobody: MmioRegisters = { read: () => 0, write: () => {} };
-  bus.reserve(ram.base, ram.size, "RAM");
+  for (const { base, size, name } of taken) bus.reserve(base, size, name);
   for (const { name, ranges = [] } of parts)
     for (const { base, size } of ranges) bus.map(base, size, nobody, name);
 }

@@ -5,7 +5,7 @@
  */
 import type { AddressMap } from "../bus/bus.js";
 import type { FdtNode } from "../fdt/fdt.js";
-import type { Clock, DeviceState, DmaMemory, IrqLine, MmioRegisters } from "../ports.js";
+import type { Clock, DeviceState, DmaMemory, IrqLine, Lender, MmioRegisters } from "../ports.js";
 import type { Drain } from "../virtio/requests.js";
 
 /** A range of guest-physical addresses in bytes. */
@@ -21,6 +21,11 @@ export interface PartContext {
   /** The guest's RAM. */
   readonly memory: DmaMemory;
   readonly clock: Clock;
+  /**
+   * Memory that the device lends to the guest: a framebuffer, pages of a file. What is in it and where it is mapped is the
+   * device's state, to be saved and restored by it; a clone's device makes its own.
+   */
+  readonly lend: Lender;
   /** The board's addresses, for registers that move while the machine runs. */
   readonly bus: AddressMap;
   /**

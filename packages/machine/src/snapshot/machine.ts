@@ -35,11 +35,13 @@ export interface SnapshotPager {
   release(slot: number): void;
 }
 
-/** Guest RAM by pages of 4 KiB, numbered from its start. */
+/** Guest RAM by pages of 4 KiB, numbered through all its regions. */
 export interface SnapshotMemory {
+  /** Where the main region is. */
   readonly base: number;
   readonly bytes: number;
   readonly pages: number;
+  addressOfPage(page: number): number;
   isTouched(page: number): boolean;
   isBallooned(page: number): boolean;
   readPage(page: number, target: Uint8Array): void;
@@ -339,7 +341,7 @@ class SnapshotPages implements SnapshotPager {
     pages.forEach((page, slot) => {
       const start = (slot % this.chunkPages) * PAGE_SIZE;
       const bytes = this.chunk(Math.floor(slot / this.chunkPages)).subarray(start, start + PAGE_SIZE);
-      if (memory.write(memory.base + page * PAGE_SIZE, bytes)) return;
+      if (memory.write(memory.addressOfPage(page), bytes)) return;
       throw new SnapshotError(
         "E_SNAPSHOT_MACHINE",
         `the snapshot has ${(pages.length * PAGE_SIZE) / 0x100000} MiB of memory and there are not that many free: free some`,

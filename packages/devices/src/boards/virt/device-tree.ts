@@ -8,7 +8,7 @@ import { BoardError } from "../../errors.js";
 import { cells64, type FdtNode, flattenTree } from "../../fdt/fdt.js";
 import { type BoardPart, nodeName } from "../part.js";
 import { partNodes, regCells } from "../tree.js";
-import { RAM_BASE, TIMEBASE_FREQUENCY } from "./memory-map.js";
+import { RAM_BASE, TIMEBASE_FREQUENCY, type VirtMemory } from "./memory-map.js";
 import { CONTROLLER } from "./parts.js";
 
 /** What varies between machines. */
@@ -23,6 +23,8 @@ export interface VirtTreeOptions {
   readonly harts: number;
   /** Bytes of RAM. */
   readonly ramBytes: number;
+  /** Memory at other places. */
+  readonly memories?: readonly VirtMemory[];
   /** The kernel's command line. */
   readonly bootargs?: string;
   /** Guest-physical range of the initial RAM disk; `end` is past its last byte. */
@@ -30,6 +32,15 @@ export interface VirtTreeOptions {
   /** Entropy for the kernel's generator. */
   readonly rngSeed?: Uint8Array;
 }
+
+/** Memory for programs, or what a kernel may read as a file. */
+const memoryNode = ({ kind, base, size }: VirtMemory): FdtNode =>
+  kind === "ram"
+    ? { name: nodeName("memory", base), properties: { device_type: "memory", reg: regCells({ base, size }) } }
+    : {
+        name: nodeName(kind, base),
+        properties: { compatible: "mtd-rom", reg: regCells({ base, size }), "bank-width": 4 },
+      };
 
 const phandleOfHart = (hart: number): number => 1 + 2 * hart;
 const phandleOfIntc = (hart: number): number => 2 + 2 * hart;
@@ -65,7 +76,7 @@ function describeIsa(isa: string): IsaDescription {
  *   (`E_PART_NAME`); FdtError on nodes that no tree can hold
  */
 export function virtDeviceTree(options: VirtTreeOptions, parts: readonly BoardPart[]): Uint8Array {
-  const { harts, mmu } = options;
+  const { harts, mmu, memories = [] } = options;
   const isa = describeIsa(options.isa);
   const eachHart = Array.from({ length: harts }, (_, hart) => hart);
 
@@ -152,6 +163,7 @@ export function virtDeviceTree(options: VirtTreeOptions, parts: readonly BoardPa
         name: nodeName("memory", RAM_BASE),
         properties: { device_type: "memory", reg: regCells({ base: RAM_BASE, size: options.ramBytes }) },
       },
+      ...memories.map(memoryNode),
       cpus,
       ...root,
       {

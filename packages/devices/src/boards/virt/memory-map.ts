@@ -16,7 +16,17 @@ export const virtMap = {
   plic: { base: 0xc000000, size: 0x600000 },
   uart: { base: 0x10000000, size: 0x100 },
   virtio: { base: 0x10001000, size: 0x1000 },
+  /** Two banks of flash, one after the other. */
+  flash: { base: 0x20000000, size: 0x4000000 },
 } as const satisfies Record<string, AddressRange>;
+
+/** Memory beside the main region of RAM. */
+export interface VirtMemory extends AddressRange {
+  readonly kind: "ram" | "rom" | "flash";
+  readonly name: string;
+  /** What becomes of stores to ROM and flash: an access fault, or nothing. */
+  readonly stores?: "fault" | "ignore";
+}
 
 /** First byte of RAM. */
 export const RAM_BASE = 0x80000000;

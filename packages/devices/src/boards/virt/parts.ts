@@ -15,7 +15,7 @@ import { EmptySlot } from "../../virtio/empty-slot.js";
 import { MmioTransport } from "../../virtio/mmio-transport.js";
 import { type BoardPart, nodeName, type PartDevice, type TreeScope } from "../part.js";
 import { regCells } from "../tree.js";
-import { virtIrq, virtMap } from "./memory-map.js";
+import { type VirtMemory, virtIrq, virtMap } from "./memory-map.js";
 
 /** Name of the interrupt controller among the parts. */
 export const CONTROLLER = "plic";
@@ -34,6 +34,20 @@ const toHarts = ({ harts, hart }: TreeScope, causes: readonly number[]): number[
 export const statePart = (name: string, device: PartDevice): BoardPart => ({ name, make: () => device });
 
 /** Power, as SiFive's test finisher and as the `syscon` that it is, too. */
+/** What takes the stores to memory that can't be written, and does nothing with them. */
+export const sinkPart = ({ name, base, size }: VirtMemory): BoardPart => ({
+  name,
+  ranges: [{ base, size }],
+  isVacant: true,
+  make: () => ({
+    registers: [{ read: () => 0, write: () => {} }],
+    reset: () => {},
+    save: () => ({}),
+    restore: () => {},
+    counters: {},
+  }),
+});
+
 export const powerPart = (onPower: (event: PowerEvent) => void): BoardPart => ({
   name: "test",
   ranges: [virtMap.test],

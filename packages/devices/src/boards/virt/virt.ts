@@ -11,14 +11,14 @@ import { FirmwareConsole } from "../../console/firmware-console.js";
 import { BoardError } from "../../errors.js";
 import type { VmGeneration } from "../../generation/vm-generation.js";
 import { Plic } from "../../irq/plic.js";
-import type { Clock, ConsoleBackend, DmaMemory, HartInterrupts } from "../../ports.js";
+import type { Clock, ConsoleBackend, DmaMemory, HartInterrupts, Lender } from "../../ports.js";
 import type { PowerEvent } from "../../power/test-finisher.js";
 import type { Ns16550 } from "../../uart/ns16550.js";
 import type { VirtioDevice } from "../../virtio/device.js";
 import { Board } from "../board.js";
 import type { BoardPart } from "../part.js";
 import { type VirtTreeOptions, virtDeviceTree } from "./device-tree.js";
-import { RAM_BASE, VIRTIO_SLOTS } from "./memory-map.js";
+import { RAM_BASE, VIRTIO_SLOTS, type VirtMemory } from "./memory-map.js";
 import {
   CONTROLLER,
   clintPart,
@@ -26,6 +26,7 @@ import {
   plicPart,
   powerPart,
   rtcPart,
+  sinkPart,
   statePart,
   uartPart,
   virtioPart,
@@ -41,6 +42,10 @@ export interface VirtBoardOptions {
   readonly memory: DmaMemory;
   /** Bytes of RAM, from `RAM_BASE`. */
   readonly ramBytes: number;
+  /** Memory at other places. */
+  readonly memories?: readonly VirtMemory[];
+  /** Makes memory that parts lend to the guest. */
+  readonly lend?: Lender;
   /** Interrupt inputs of the harts; the place in the list is the hart's id. */
   readonly harts: readonly HartInterrupts[];
   readonly clock: Clock;
@@ -100,7 +105,7 @@ export interface VirtBoard
   /** Offers console input, which goes to one of the consoles; returns how many bytes were taken, from the front. */
   receive(bytes: Uint8Array): number;
   /** The device tree for this board. */
-  deviceTree(options: Omit<VirtTreeOptions, "harts" | "ramBytes">): Uint8Array;
+  deviceTree(options: Omit<VirtTreeOptions, "harts" | "ramBytes" | "memories">): Uint8Array;
 }
 
 /**
@@ -109,7 +114,7 @@ export interface VirtBoard
  *   devices than slots (`E_VIRTIO_SLOTS`), or parts that do not fit beside the others, as {@link Board} says
  */
 export function virtBoard(options: VirtBoardOptions): VirtBoard {
-  const { memory, ramBytes, clock, onWake = () => {}, console, onPower } = options;
+  const { memory, ramBytes, memories = [], clock, onWake = () => {}, console, onPower } = options;
   const virtio = checkedVirtio(options);
   const harts = options.harts.map((hart) => waking(hart, onWake));
   const plic = new Plic(harts);
@@ -131,12 +136,15 @@ export function virtBoard(options: VirtBoardOptions): VirtBoard {
       uart = made;
     }),
     ...Array.from({ length: VIRTIO_SLOTS }, (_, slot) => virtioPart(slot, virtio[slot], options.drainMs)),
+    ...memories.filter(({ stores }) => stores === "ignore").map(sinkPart),
     ...(options.parts ?? []),
     plicPart(plic),
   ];
   const board = new Board(parts, {
     memory,
     ram: { base: RAM_BASE, size: ramBytes },
+    reserved: memories.filter(({ stores }) => stores !== "ignore"),
+    ...(options.lend === undefined ? {} : { lend: options.lend }),
     clock,
     wake: onWake,
     controller: CONTROLLER,
@@ -163,7 +171,7 @@ export function virtBoard(options: VirtBoardOptions): VirtBoard {
     resume: () => board.resume(),
     counters: () => board.counters(),
     dispose: () => board.dispose(),
-    deviceTree: (tree) => virtDeviceTree({ ...tree, harts: harts.length, ramBytes }, parts),
+    deviceTree: (tree) => virtDeviceTree({ ...tree, harts: harts.length, ramBytes, memories }, parts),
   };
 }
 
