@@ -33,7 +33,7 @@ function machineOf(number: number): SnapshotMachine & { number(): number; readon
     base: 0x80000000,
     bytes: ram.length,
     pages: 16,
-    addressOfPage: (page: number) => page * 4096,
+    addressOfPage: (page) => 0x80000000 + page * 4096,
     isTouched: (page) => page % 2 === 0,
     isBallooned: () => false,
     readPage: (page, target) => target.set(ram.subarray(page * 4096, page * 4096 + 4096)),
