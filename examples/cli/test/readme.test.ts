@@ -3,7 +3,7 @@
  * his own, or has a reason here why it can't be.
  */
 import { spawn } from "node:child_process";
-import { copyFile, cp, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { copyFile, cp, mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { assemble } from "@hyperfile/decoder";
@@ -61,6 +61,7 @@ beforeAll(async () => {
   await writeFile(join(folder, "initramfs.cpio"), "070701");
   await mkdir(join(folder, "examples"));
   await cp(join(root, "examples/fleet"), join(folder, "examples/fleet"), { recursive: true });
+  await symlink(join(root, "examples/disk"), join(folder, "examples/disk"));
 });
 afterAll(async () => {
   await shell("hyperfile down fleet --force --daemon", folder);
