@@ -8,6 +8,7 @@ import { isaWidths } from "@hyperfile/machine/guests";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { addFleetCommands, runFleetAction } from "./commands/fleet.js";
 import { addImageCommands } from "./commands/image.js";
+import type { BuildImage } from "./commands/image-build.js";
 import { disasm, explain, type InspectFlags } from "./commands/inspect.js";
 import {
   parseAddress,
@@ -37,6 +38,8 @@ export interface ProgramSurroundings extends StartSurroundings {
   version: string;
   /** Variables that say where the daemon is; the process's by default. */
   environment?: Readonly<Record<string, string | undefined>>;
+  /** Builds a system image; the real one unless a test says otherwise. */
+  buildImage?: BuildImage;
   /** The command line that is this program, to start the daemon with. */
   program?: readonly string[];
 }
@@ -190,7 +193,8 @@ function buildProgram(surroundings: ProgramSurroundings, finish: (status: number
     );
 
   addFleetCommands(program, fleet, finish);
-  addImageCommands(program, { streams, write }, finish);
+  const { buildImage } = surroundings;
+  addImageCommands(program, { streams, write, ...(buildImage && { build: buildImage }) }, finish);
 
   return program;
 }

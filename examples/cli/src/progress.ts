@@ -19,14 +19,28 @@ export function megabytes(bytes: number): string {
   return `${(bytes / 1e6).toFixed(bytes < 10e6 ? 1 : 0)} MB`;
 }
 
+/** Seconds after which the time left is worth a word, and what is done of the work then at least. */
+const [ETA_SECONDS, ETA_SHARE] = [5, 0.02];
+
+/** How long an operation goes on that has done a share of its work in some seconds; nothing while that is a guess. */
+export function timeLeft(fraction: number, seconds: number): string {
+  if (seconds < ETA_SECONDS || fraction < ETA_SHARE || fraction >= 1) return "";
+  const left = (seconds * (1 - fraction)) / fraction;
+  return left < 90 ? `, about ${Math.ceil(left)} s left` : `, about ${Math.ceil(left / 60)} min left`;
+}
+
 /** Progress that is shown on `output`, which is standard error in the program. */
-export function showProgress(output: ProgressOutput): Progress {
+export function showProgress(
+  output: ProgressOutput,
+  now: () => number = () => performance.now() / 1000,
+): Progress {
   let title = "";
+  let start = 0;
   let total: number | undefined;
   let shownPercent = -1;
   const line = (percent: number) => {
     const done = total === undefined ? "" : `${megabytes((total * percent) / 100)} of ${megabytes(total)}, `;
-    return `hyperfile: ${title}: ${done}${percent}%`;
+    return `hyperfile: ${title}: ${done}${percent}%${timeLeft(percent / 100, now() - start)}`;
   };
   const show = (percent: number) => {
     if (output.isTTY) {
@@ -41,6 +55,7 @@ export function showProgress(output: ProgressOutput): Progress {
     begin(newTitle, totalBytes) {
       title = newTitle;
       total = totalBytes;
+      start = now();
       shownPercent = -1;
       if (output.isTTY) show(0);
       else output.write(`hyperfile: ${title}${total === undefined ? "" : ` (${megabytes(total)})`}\n`);

@@ -24,14 +24,11 @@ import {
 } from "@hyperfile/devices/node";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { CliError } from "../errors.js";
-import type { Streams } from "../session.js";
+import { addBuildCommand, type BuildSurroundings } from "./image-build.js";
 import { addStoreCommands, copyIntoStore } from "./image-store.js";
 
 /** What the commands need of the program. */
-interface ImageSurroundings {
-  readonly streams: Streams;
-  write(text: string): void;
-}
+type ImageSurroundings = BuildSurroundings;
 
 interface QcowFlags {
   readonly clusterSize: number;
@@ -133,6 +130,7 @@ export function addImageCommands(
     .action(async (file: string, flags: { format?: ImageFormat }) =>
       finish(await map(file, flags.format, write)),
     );
+  addBuildCommand(image, surroundings, finish);
   addStoreCommands(image, { write, progress: (what) => progress(what, surroundings) }, finish);
 }
 

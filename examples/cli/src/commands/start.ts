@@ -50,8 +50,10 @@ export async function start(
     const { columns, rows } = streams.output;
     options.kernel = await readNamedFile("kernel", debian.kernel);
     options.initrd = await readNamedFile("initrd", debian.initrd);
-    options.append = debianCommandLine({ piped: !interactive, columns, rows, append: flags.append });
-    if (!interactive) holdInputUntil = readyForInputText;
+    // A whole system asks who is there, whatever its console is fed from.
+    const piped = !interactive && !/(?:^|\s)root=/.test(flags.append ?? "");
+    options.append = debianCommandLine({ piped, columns, rows, append: flags.append });
+    if (piped) holdInputUntil = readyForInputText;
   } else {
     options.kernel = await readEmbeddedGuest();
   }

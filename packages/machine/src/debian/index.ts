@@ -4,6 +4,7 @@
  */
 export { type DebianCommandLine, debianCommandLine } from "./command-line.js";
 export * from "./errors.js";
+export { type ImageSettings, type ImageVariant, imageVariants } from "./image/settings.js";
 export { initReachedText, readyForInputText } from "./init-script.js";
 export { type Apt, type AptOptions, hostDebianArchive, openApt, type PackageRecord } from "./node/apt.js";
 export { debianBoot } from "./node/boot.js";
@@ -17,5 +18,6 @@ export {
 } from "./node/cache.js";
 export { type PackageFile, type PackageLink, readPackage } from "./node/deb.js";
 export { type DebianGuest, type DebianGuestOptions, prepareDebianGuest } from "./node/guest.js";
+export { buildDebianImage, type DebianImage, type DebianImageOptions } from "./node/image/build.js";
 export * from "./progress.js";
 export type { DebianArchive } from "./sources.js";

@@ -7,6 +7,9 @@
  * - `hyperfile.input=pipe`: the console is fed from a pipe, so there is no prompt, echo or line editing, and
  *   a shell reads commands until the end of the input (Ctrl-D). Line editing would lose an end of input that
  *   arrives while a command runs: the line discipline hands it on as a zero byte when the mode changes.
+ * - `root=DEVICE`: a whole system on a disk, which takes over, as for the initial file systems of distributions. `DEVICE`
+ *   may be `UUID=...` or `LABEL=...`; it is mounted read-only unless there is `rw`, and as ext4 unless there is
+ *   `rootfstype=TYPE`, by which the kernel finds the module.
  * - `hyperfile.size=COLUMNSxROWS`: the size of the terminal, which a serial line can't convey.
  *
  * A virtio console does convey it (virtio 1.2, 5.3.4: `cols` and `rows`), so where there is one, a process whose
@@ -18,6 +21,9 @@ export const initReachedText = "hyperfile: init reached, uptime ";
 
 /** The line after which piped input is neither lost nor echoed. */
 export const readyForInputText = "hyperfile: ready for commands";
+
+/** The start of the line that says that the system on a disk can't be had. */
+export const noRootText = "hyperfile: can't mount the root";
 
 /** The text of `/init`. */
 export const initScript = `#!/bin/busybox sh
@@ -42,13 +48,31 @@ for alias in $aliases; do modprobe -q "$alias"; done
 ip link set lo up 2> /dev/null
 
 input=terminal
+root=
+mode=ro
+type=ext4
 read -r line < /proc/cmdline
 for word in $line; do
   case $word in
+    root=*) root=\${word#*=} ;;
+    rootfstype=*) type=\${word#*=} ;;
+    rw) mode=rw ;;
     hyperfile.input=*) input=\${word#*=} ;;
     hyperfile.size=*x*) size=\${word#*=}; stty cols "\${size%x*}" rows "\${size#*x}" ;;
   esac
 done
+
+if [ -n "$root" ]; then
+  mkdir /system
+  if mount -t "$type" -o "$mode" "$root" /system; then
+    umount /dev/pts
+    mount --move /dev /system/dev
+    umount /sys
+    umount /proc
+    exec switch_root /system /sbin/init
+  fi
+  echo "${noRootText} $root: give the root= of a disk that has a system"
+fi
 
 cd /root
 if [ "$input" = pipe ]; then

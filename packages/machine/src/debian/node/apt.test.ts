@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { findDebianArchive, parseDeb822Sources, parseListSources } from "../sources.js";
-import { aptFailure, hostDebianArchive, networkSettings, parsePackageRecords } from "./apt.js";
+import { absentPackage, aptFailure, hostDebianArchive, networkSettings, parsePackageRecords } from "./apt.js";
 
 describe("apt sources", () => {
   it("reads the one-line format with options and comments", () => {
@@ -137,6 +137,8 @@ Dir::Cache "var/cache/apt";`;
     const text = `Package: linux-image-riscv64
 Version: 6.12.1-1
 Depends: linux-image-6.12.1-riscv64 (= 6.12.1-1), kmod | other
+Pre-Depends: base-files (>= 12)
+Priority: required
 Size: 1436
 SHA256: abcd
 `;
@@ -145,10 +147,19 @@ SHA256: abcd
         name: "linux-image-riscv64",
         version: "6.12.1-1",
         depends: ["linux-image-6.12.1-riscv64", "kmod"],
+        preDepends: ["base-files"],
+        priority: "required",
         size: 1436,
         sha256: "abcd",
       },
     ]);
+  });
+
+  it("tells the package that is not there from the rest", () => {
+    const absent = (output: string) => absentPackage(aptFailure("apt-get", 100, output).message);
+    expect(absent("Reading package lists...\nE: Unable to locate package nosuch\n")).toBe("nosuch");
+    expect(absent("E: Package 'mail-agent' has no installation candidate\n")).toBe("mail-agent");
+    expect(absent("E: Unable to correct problems, you have held broken packages.\n")).toBeUndefined();
   });
 
   it("tells the network from the signature and the rest", () => {

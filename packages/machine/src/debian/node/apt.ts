@@ -20,6 +20,7 @@ import {
   parseDeb822Sources,
   parseListSources,
 } from "../sources.js";
+import { fileDigest } from "./cache.js";
 
 /** A package as the archive's index describes it. */
 export interface PackageRecord {
@@ -29,6 +30,10 @@ export interface PackageRecord {
   version: string;
   /** Names of the packages that it depends on, in order; of alternatives the first. */
   depends: string[];
+  /** The same of `Pre-Depends`. */
+  preDepends: string[];
+  /** Its priority, such as `required` or `optional`. */
+  priority: string;
   /** Size of the `.deb` in bytes. */
   size: number;
   /** SHA-256 of the `.deb`, 64 hexadecimal digits. */
@@ -144,11 +149,12 @@ export interface Apt {
   /**
    * The named packages and all that they need (`Depends` and `Pre-Depends`, as apt itself would choose them for a
    * system without any package), each after what it needs as far as apt can order them.
-   * @throws DebianError `E_APT` when a name is unknown or the packages can't be together
+   * @throws DebianError `E_PACKAGE_NOT_FOUND` for a name that the index lacks, `E_APT` when the packages can't be together
    */
   resolve(names: readonly string[]): Promise<PackageRecord[]>;
   /**
-   * Downloads the packages, checked against the signed index; gives the path of each `.deb`.
+   * Downloads the packages, checked against the signed index; gives the path of each `.deb`. Those that an earlier call
+   * has left in the folder are taken from there.
    * @throws DebianError `E_NETWORK` when the archive can't be reached, `E_APT` for anything else
    */
   download(packages: readonly PackageRecord[]): Promise<string[]>;
@@ -201,6 +207,11 @@ ${process.getuid?.() === 0 ? 'APT::Sandbox::User "root";\n' : ""}`,
   }
   const environment = { APT_CONFIG: configuration };
 
+  const notFound = (name: string): DebianError =>
+    new DebianError(
+      "E_PACKAGE_NOT_FOUND",
+      `Debian ${suite} for ${architecture} at ${archive.uri} has no package ${name}`,
+    );
   const apt: Apt = {
     async update() {
       progress.begin(`fetching the package index of Debian ${suite} from ${archive.uri}`);
@@ -218,18 +229,27 @@ ${process.getuid?.() === 0 ? 'APT::Sandbox::User "root";\n' : ""}`,
       return names.map((name) => {
         const record = records.find((candidate) => candidate.name === name);
         if (record) return record;
-        throw new DebianError(
-          "E_PACKAGE_NOT_FOUND",
-          `Debian ${suite} for ${architecture} at ${archive.uri} has no package ${name}`,
-        );
+        throw notFound(name);
       });
     },
     async resolve(names) {
       const args = ["-q", "--simulate", "--no-install-recommends", "install", ...names];
-      return apt.show(parseSimulation(await runTool("apt-get", args, { environment })));
+      try {
+        return await apt.show(parseSimulation(await runTool("apt-get", args, { environment })));
+      } catch (error) {
+        const absent = error instanceof DebianError ? absentPackage(error.message) : undefined;
+        throw absent === undefined ? error : notFound(absent);
+      }
     },
-    async download(packages) {
+    async download(wanted) {
       const target = join(folder, "archives");
+      const paths = wanted.map(({ name }) => join(target, `${name}.deb`));
+      const packages: PackageRecord[] = [];
+      for (const [index, each] of wanted.entries()) {
+        const digest = await fileDigest(paths[index]!).catch(() => undefined);
+        if (digest === undefined || digest !== each.sha256) packages.push(each);
+      }
+      if (packages.length === 0) return paths;
       const temporary = join(folder, `partial-${process.pid}`);
       await rm(temporary, { recursive: true, force: true });
       await makeFolders(temporary);
@@ -245,7 +265,6 @@ ${process.getuid?.() === 0 ? 'APT::Sandbox::User "root";\n' : ""}`,
         progress.end();
         const files = await readdir(temporary);
         await makeFolders(target);
-        const paths: string[] = [];
         for (const { name } of packages) {
           const file = files.find(
             (candidate) => candidate.startsWith(`${name}_`) && candidate.endsWith(".deb"),
@@ -253,7 +272,6 @@ ${process.getuid?.() === 0 ? 'APT::Sandbox::User "root";\n' : ""}`,
           if (!file)
             throw new DebianError("E_APT", `apt-get download reported success but left no file of ${name}`);
           await rename(join(temporary, file), join(target, `${name}.deb`));
-          paths.push(join(target, `${name}.deb`));
         }
         return paths;
       } finally {
@@ -263,6 +281,13 @@ ${process.getuid?.() === 0 ? 'APT::Sandbox::User "root";\n' : ""}`,
   };
   return apt;
 }
+
+/** The package that apt says it does not have, in a message of {@link aptFailure}. */
+export const absentPackage = (message: string): string | undefined =>
+  /Unable to locate package (\S+)|Package '?([^' ]+)'? has no installation candidate/
+    .exec(message)
+    ?.slice(1)
+    .find(Boolean);
 
 /** The names of the packages that `apt-get --simulate install` would install, in its order. */
 export function parseSimulation(text: string): string[] {
@@ -276,14 +301,20 @@ export function parsePackageRecords(text: string): PackageRecord[] {
     .map((stanza) => ({
       name: stanza.get("package") ?? "",
       version: stanza.get("version") ?? "",
-      depends: (stanza.get("depends") ?? "")
-        .split(",")
-        .map((dependency) => dependency.trim().split(/[\s|(:]/)[0])
-        .filter(Boolean),
+      depends: namesOf(stanza.get("depends")),
+      preDepends: namesOf(stanza.get("pre-depends")),
+      priority: stanza.get("priority") ?? "optional",
       size: Number(stanza.get("size") ?? 0),
       sha256: stanza.get("sha256") ?? "",
     }));
 }
+
+/** The names in a field of dependencies, the first of each group of alternatives. */
+const namesOf = (field = ""): string[] =>
+  field
+    .split(",")
+    .map((dependency) => dependency.trim().split(/[\s|(:]/)[0])
+    .filter(Boolean);
 
 /** What apt says when it is the network, and not the archive, that fails. */
 const networkFailure =

@@ -75,7 +75,8 @@ export async function readPrepared(
   return manifest;
 }
 
-async function fileDigest(file: string): Promise<string> {
+/** SHA-256 of a file, 64 hexadecimal digits. @throws Error (the promise rejects) if it can't be read */
+export async function fileDigest(file: string): Promise<string> {
   const hash = createHash("sha256");
   for await (const chunk of createReadStream(file)) hash.update(chunk);
   return hash.digest("hex");
@@ -118,11 +119,11 @@ export async function writePrepared(
 }
 
 /**
- * Fills `folder` through `fill`, which works in a temporary folder beside it; the result takes the place of
- * `folder` only when `fill` succeeds. Temporary folders of processes that are gone are removed.
- * @throws DebianError `E_CACHE` when the folder can't be written, and whatever `fill` throws
+ * Makes an empty folder beside `folder` for this process, whose to remove it is. Those of processes that are gone are
+ * removed.
+ * @throws DebianError `E_CACHE` when it can't be written
  */
-export async function replaceFolder<T>(folder: string, fill: (temporary: string) => Promise<T>): Promise<T> {
+export async function temporaryFolder(folder: string): Promise<string> {
   const parent = dirname(folder);
   const name = basename(folder);
   const temporary = join(parent, `${name}.part-${process.pid}`);
@@ -138,6 +139,17 @@ export async function replaceFolder<T>(folder: string, fill: (temporary: string)
   } catch (error) {
     throw cacheError(parent, error);
   }
+  return temporary;
+}
+
+/**
+ * Fills `folder` through `fill`, which works in a temporary folder beside it; the result takes the place of
+ * `folder` only when `fill` succeeds.
+ * @throws DebianError `E_CACHE` when the folder can't be written, and whatever `fill` throws
+ */
+export async function replaceFolder<T>(folder: string, fill: (temporary: string) => Promise<T>): Promise<T> {
+  const name = basename(folder);
+  const temporary = await temporaryFolder(folder);
   try {
     const result = await fill(temporary);
     try {

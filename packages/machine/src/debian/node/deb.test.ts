@@ -1,10 +1,11 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { spawnSync } from "node:child_process";
+import { mkdtemp, open, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { makeAr, makeDeb, makeModule } from "../../../test/debian-packages.js";
 import { loadOrder, modulesAlias, modulesDep, readModuleInformation } from "../modules.js";
-import { decompressXz, readPackageFiles } from "./deb.js";
+import { decompressXz, readPackageFiles, writeUncompressed } from "./deb.js";
 import { readKernelPackage } from "./guest.js";
 
 /** `printf hello | xz --format=xz` */
@@ -29,6 +30,30 @@ describe("Debian packages", () => {
     const path = await file(await makeDeb({ "./usr/bin/a": "first", "./usr/bin/b": "x".repeat(100_000) }));
     const files = await readPackageFiles(path, (name) => name.endsWith("/b"));
     expect(files.map((entry) => [entry.path, entry.bytes.length])).toEqual([["usr/bin/b", 100_000]]);
+  });
+
+  it("writes a package uncompressed at any place of a file, as dpkg reads it", async () => {
+    const path = await file(await makeDeb({ "./usr/bin/a": "odd", "./usr/bin/b": "x".repeat(100_000) }));
+    const disk = await open(join(folder, "disk"), "w");
+    const bytes = await writeUncompressed(path, disk, 4096);
+    await disk.close();
+    const whole = await readFile(join(folder, "disk"));
+    expect(whole.length).toBe(4096 + bytes);
+    const copy = join(folder, "copy.deb");
+    await writeFile(copy, whole.subarray(4096));
+    const files = (from: string) => readPackageFiles(from, () => true);
+    expect(await files(copy)).toEqual(await files(path));
+    expect(whole.toString("latin1")).toContain("data.tar  ");
+    const dpkg = spawnSync("dpkg-deb", ["--contents", copy], { encoding: "utf8" });
+    if (dpkg.error !== undefined) return;
+    expect([dpkg.status, dpkg.stdout.trim().split("\n").length]).toEqual([0, 2]);
+  });
+
+  it("leaves a package that is damaged out of a file of others, by its name", async () => {
+    const disk = await open(join(folder, "disk"), "w");
+    const path = await file(makeAr({ "debian-binary": "2.0\n", "control.tar.gz": "no gzip" }));
+    await expect(writeUncompressed(path, disk, 0)).rejects.toThrow(/x\.deb is damaged/);
+    await disk.close();
   });
 
   it.each([

@@ -68,9 +68,9 @@ async function collect(stream: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
 /** zstd came to `node:zlib` with Node 22.15, so its presence is asked for. */
 const zstd = (zlib as { createZstdDecompress?: () => NodeJS.ReadWriteStream }).createZstdDecompress;
 
-/** The reader of each compression that Debian has used for `data.tar`, by the member's suffix. */
+/** The reader of each compression that Debian has used for the archives of packages, by the member's suffix. */
 function decompressorOf(member: string, file: string): (source: Readable) => Readable {
-  const suffix = member.slice("data.tar".length);
+  const suffix = /\.tar(\..*)?$/.exec(member)?.[1] ?? "";
   if (suffix === "") return (source) => source;
   if (suffix === ".xz") return xzStream;
   if (suffix === ".gz") return (source) => joined(source, zlib.createGunzip());
@@ -86,12 +86,15 @@ function joined(source: Readable, transform: zlib.Gunzip): Readable {
   return source.pipe(transform);
 }
 
+/** A member of an ar archive, and where its bytes are in the file. */
+interface ArMember {
+  readonly name: string;
+  readonly offset: number;
+  readonly size: number;
+}
+
 /** Finds a member of an ar archive by its name's start: its full name, and where its bytes are in the file. */
-async function findArMember(
-  handle: FileHandle,
-  file: string,
-  start: string,
-): Promise<{ name: string; offset: number; size: number }> {
+async function findArMember(handle: FileHandle, file: string, start: string): Promise<ArMember> {
   const { size: fileSize } = await handle.stat();
   const header = Buffer.alloc(arHeaderBytes);
   const fail = (what: string) =>
@@ -113,6 +116,63 @@ async function findArMember(
   }
   throw fail(`it has no member ${start}`);
 }
+
+/** A member's bytes as they are in the file, and decompressed. */
+function openMember(
+  handle: FileHandle,
+  file: string,
+  member: ArMember,
+): { readonly source: Readable; readonly content: Readable } {
+  const decompress = decompressorOf(member.name, file);
+  const source = handle.createReadStream({
+    start: member.offset,
+    end: member.offset + member.size - 1,
+    highWaterMark: 1 << 18,
+    autoClose: false,
+  });
+  return { source, content: decompress(source) };
+}
+
+/**
+ * Writes the package at `file` to `target` from `offset` on, its archives not compressed: who reads it may be slow at that.
+ * Gives its bytes.
+ * @throws DebianError `E_PACKAGE_FORMAT` when the package is damaged, `E_CACHE` when it can't be read
+ */
+export async function writeUncompressed(file: string, target: FileHandle, offset: number): Promise<number> {
+  return withPackage(file, async (handle) => {
+    let at = offset;
+    const write = async (bytes: Uint8Array) => {
+      for (let done = 0; done < bytes.length; ) {
+        const { bytesWritten } = await target.write(bytes, done, bytes.length - done, at);
+        done += bytesWritten;
+        at += bytesWritten;
+      }
+    };
+    await write(Buffer.from(arMagic));
+    for (const start of ["debian-binary", "control.tar", "data.tar"]) {
+      const member = await findArMember(handle, file, start);
+      const header = at;
+      at += arHeaderBytes;
+      const { source, content } = openMember(handle, file, member);
+      try {
+        for await (const chunk of content) await write(chunk);
+      } catch (error) {
+        // Only here: it closes the file, too.
+        source.destroy();
+        content.destroy();
+        throw error;
+      }
+      const size = at - header - arHeaderBytes;
+      await target.write(Buffer.from(arHeader(start, size)), 0, arHeaderBytes, header);
+      if (size % 2 === 1) await write(Buffer.from("\n"));
+    }
+    return at - offset;
+  });
+}
+
+/** The header of a member: name, time, owner, group, mode and size in columns (ar(5)). */
+const arHeader = (name: string, size: number): string =>
+  `${name.padEnd(16)}${"0".padEnd(12)}${"0".padEnd(6)}${"0".padEnd(6)}${"100644".padEnd(8)}${String(size).padEnd(10)}\`\n`;
 
 /**
  * The regular files of the package at `file` whose path `select` wants, in the package's order.
@@ -136,25 +196,9 @@ export async function readPackage(
 ): Promise<{ files: PackageFile[]; links: PackageLink[] }> {
   const files: PackageFile[] = [];
   const links: PackageLink[] = [];
-  let handle: FileHandle;
-  try {
-    handle = await open(file);
-  } catch (error) {
-    throw new DebianError("E_CACHE", `can't read the package ${file}: ${fileReason(error)}`, {
-      cause: error,
-    });
-  }
-  try {
-    const member = await findArMember(handle, file, "data.tar");
-    const decompress = decompressorOf(member.name, file);
-    const source = handle.createReadStream({
-      start: member.offset,
-      end: member.offset + member.size - 1,
-      highWaterMark: 1 << 18,
-      autoClose: false,
-    });
+  return withPackage(file, async (handle) => {
+    const { source, content } = openMember(handle, file, await findArMember(handle, file, "data.tar"));
     const tar = tarExtract();
-    const content = decompress(source);
     source.on("error", (error) => tar.destroy(error));
     content.on("error", (error) => tar.destroy(error));
     content.pipe(tar);
@@ -177,6 +221,21 @@ export async function readPackage(
       content.destroy();
     }
     return { files, links };
+  });
+}
+
+/** Opens a package for `job`; whatever is wrong with it names the file. */
+async function withPackage<T>(file: string, job: (handle: FileHandle) => Promise<T>): Promise<T> {
+  let handle: FileHandle;
+  try {
+    handle = await open(file);
+  } catch (error) {
+    throw new DebianError("E_CACHE", `can't read the package ${file}: ${fileReason(error)}`, {
+      cause: error,
+    });
+  }
+  try {
+    return await job(handle);
   } catch (error) {
     if (error instanceof DebianError) throw error;
     const reason = error instanceof Error ? error.message : String(error);

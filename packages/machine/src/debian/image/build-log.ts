@@ -1,0 +1,113 @@
+/** Reads what the machine prints that builds an image: how far it is, and why it failed. */
+import { DebianError } from "../errors.js";
+import type { Progress } from "../progress.js";
+import { BUILD_MARK } from "./build-script.js";
+
+/** What is to be done, for the share that is. */
+export interface BuildWork {
+  /** Bytes of each package, by name. */
+  readonly packages: ReadonlyMap<string, number>;
+  /** Names of those that are laid out before dpkg runs. */
+  readonly base: readonly string[];
+}
+
+/** Bytes that are unpacked in the time in which a package is set up, about. */
+const SETUP_BYTES = 3 << 20;
+/** Bytes that are laid out or unpacked in the time that a small package takes beside them, about. */
+const PACKAGE_BYTES = 1 << 20;
+/** Characters of the log that are kept: a guest must not fill the host's memory. */
+const MOST_TEXT = 8 << 20;
+
+/** The output of one build. */
+export class BuildLog {
+  private readonly decoder = new TextDecoder();
+  private kept = "";
+  private rest = "";
+  private step = "start";
+  private status: number | undefined;
+  /** Names of the packages that are unpacked now, by the numbers of their files. */
+  private group: readonly string[] = [];
+  /** What was said last before the script ended. */
+  private lastWords = "";
+  private readonly setUp = new Set<string>();
+  private readonly unpacked = new Set<string>();
+  private done = 0;
+  private readonly total: number;
+
+  constructor(
+    private readonly work: BuildWork,
+    private readonly progress: Progress,
+  ) {
+    const { packages, base } = work;
+    this.total = [...packages.values()].reduce((sum, bytes) => sum + bytes + PACKAGE_BYTES + SETUP_BYTES, 0);
+    for (const name of base) this.total += this.unpackBytes(name);
+  }
+
+  /** All that was printed, without the oldest of what is far too much. */
+  get text(): string {
+    return this.kept;
+  }
+
+  /** Takes what the machine prints. */
+  write(bytes: Uint8Array): void {
+    const text = this.decoder.decode(bytes, { stream: true }).replaceAll("\r", "");
+    this.kept = (this.kept + text).slice(-MOST_TEXT);
+    const lines = (this.rest + text).split("\n");
+    this.rest = lines.pop()!.slice(-MOST_TEXT);
+    for (const line of lines) this.read(line);
+  }
+
+  private read(line: string): void {
+    const mark = line.indexOf(BUILD_MARK);
+    if (mark >= 0) {
+      const [word, ...rest] = line.slice(mark + BUILD_MARK.length + 1).split(" ");
+      if (word === "step") this.step = rest.join(" ");
+      if (word === "group") this.group = rest;
+      if (word === "end") {
+        this.status = Number(rest[0]);
+        this.lastWords = this.lastLine();
+      }
+      const [, laidOut] = /^lay out (\S+)$/.exec(this.step) ?? [];
+      if (word === "step" && laidOut !== undefined) this.advance(this.unpackBytes(laidOut));
+      return;
+    }
+    const [, what, name] = /^(Unpacking|Setting up) ([a-z0-9][a-z0-9+.-]+)(?::\S+)? \(/.exec(line) ?? [];
+    if (name === undefined || !this.work.packages.has(name)) return;
+    const seen = what === "Unpacking" ? this.unpacked : this.setUp;
+    if (seen.has(name)) return;
+    seen.add(name);
+    this.advance(what === "Unpacking" ? this.unpackBytes(name) : SETUP_BYTES);
+  }
+
+  private unpackBytes(name: string): number {
+    return (this.work.packages.get(name) ?? 0) + PACKAGE_BYTES;
+  }
+
+  private advance(bytes: number): void {
+    this.done += bytes;
+    this.progress.update(Math.min(1, this.done / this.total));
+  }
+
+  /** Why the build failed; undefined if it did not. `ending` is how the machine's run ended, in words. */
+  failure(ending: string): DebianError | undefined {
+    if (this.status === 0) return undefined;
+    const { kept } = this;
+    const [, name, how] = /^dpkg: error processing (?:package|archive) (\S+) \(--(\w+)\):/m.exec(kept) ?? [];
+    if (name !== undefined) {
+      const number = /(\d+)\.deb$/.exec(name)?.[1];
+      const what = number === undefined ? name.replace(/:.*/, "") : (this.group[Number(number)] ?? name);
+      const [, reason = ""] = /^dpkg: error processing [^\n]*:\n ([^\n]+)/m.exec(kept) ?? [];
+      return new DebianError("E_IMAGE_BUILD", `dpkg can't ${how} the package ${what}: ${reason}`);
+    }
+    const why = this.status === undefined ? ending : this.lastWords;
+    return new DebianError("E_IMAGE_BUILD", `the machine can't ${this.step}: ${why}`);
+  }
+
+  private lastLine(): string {
+    const lines = this.kept.slice(0, this.kept.lastIndexOf(BUILD_MARK)).split("\n");
+    return (
+      lines.map((line) => line.trim()).findLast((line) => line !== "" && !line.includes(BUILD_MARK)) ??
+      "it says nothing"
+    );
+  }
+}

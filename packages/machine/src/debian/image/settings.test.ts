@@ -1,0 +1,82 @@
+import { describe, expect, it } from "vitest";
+import { checkImageSettings, settingsFiles, wantedPackages } from "./settings.js";
+
+const key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHk me@host";
+const archive = { uri: "http://deb.debian.org/debian", signedBy: undefined };
+
+describe("settings of a system image", () => {
+  it("are trixie's where nothing is said", () => {
+    const settings = checkImageSettings({});
+    expect(settings).toMatchObject({ suite: "trixie", hostname: "debian", bytes: 2 ** 32, packages: [] });
+    expect(wantedPackages(settings)).toContain("systemd-sysv");
+  });
+
+  it("choose the packages", () => {
+    const wanted = (given: object) => wantedPackages(checkImageSettings(given));
+    expect(wanted({ variant: "required" })).toEqual(["?priority(required)"]);
+    expect(wanted({ variant: "required", packages: ["gcc", "libc6-dev"], sshKey: key })).toEqual([
+      "?priority(required)",
+      "openssh-server",
+      "gcc",
+      "libc6-dev",
+    ]);
+  });
+
+  it.each([
+    [{ suite: "../x" }, '"../x" is no suite'],
+    [{ variant: "all" as "standard" }, '"all" is no variant: there are required, standard'],
+    [{ bytes: 2 ** 20 }, "give 512M to 16T"],
+    [{ bytes: 2 ** 30 + 1 }, "a multiple of 4K"],
+    [{ packages: ["gcc", "a b"] }, '"a b" is no name of a package'],
+    [{ packages: ["$(reboot)"] }, "is no name of a package"],
+    [{ packages: ["-o"] }, "is no name of a package"],
+    [{ hostname: "a_b" }, '"a_b" is no hostname'],
+    [{ hostname: "x".repeat(65) }, "is no hostname"],
+    [{ user: "Me" }, '"Me" is no user'],
+    [{ user: "me; reboot" }, "is no user"],
+    [{ user: "root" }, "root is there anyway"],
+    [{ sshKey: "-----BEGIN OPENSSH PRIVATE KEY-----\nxx" }, "give the .pub file"],
+    [{ sshKey: `${key}\nnonsense` }, 'begins with "nonsense"'],
+    [{ sshKey: "" }, "give the .pub file"],
+  ])("refuse %j in one line", (given, message) => {
+    let error: unknown;
+    try {
+      checkImageSettings(given);
+    } catch (caught) {
+      error = caught;
+    }
+    expect(error).toMatchObject({ code: "E_IMAGE_SETTING", message: expect.stringContaining(message) });
+    expect((error as Error).message).not.toContain("\n");
+  });
+
+  const files = (given: object, from = archive) =>
+    new Map(
+      settingsFiles(checkImageSettings(given), from, "the-uuid").map((entry) => [
+        entry.path,
+        "bytes" in entry ? new TextDecoder().decode(entry.bytes) : entry.kind,
+      ]),
+    );
+
+  it("become the image's files", () => {
+    const all = files({ hostname: "box.example.org" });
+    expect(all.get("etc/hostname")).toBe("box.example.org\n");
+    expect(all.get("etc/hosts")).toContain("127.0.1.1\tbox.example.org box\n");
+    expect(all.get("etc/fstab")).toBe("UUID=the-uuid / ext4 errors=remount-ro 0 1\n");
+    expect(all.get("etc/machine-id")).toBe("");
+  });
+
+  it("name the suites that the archive has", () => {
+    const suites = (given: object, from = archive) =>
+      [
+        ...files(given, from)
+          .get("etc/apt/sources.list.d/debian.sources")!
+          .matchAll(/^Suites: (.*)$/gm),
+      ].map(([, names]) => names);
+    expect(suites({})).toEqual(["trixie trixie-updates", "trixie-security"]);
+    expect(suites({ suite: "sid" })).toEqual(["sid"]);
+    // Nobody knows what else a mirror has.
+    expect(suites({}, { ...archive, uri: "http://mirror.example/debian" })).toEqual([
+      "trixie trixie-updates",
+    ]);
+  });
+});
