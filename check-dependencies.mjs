@@ -11,7 +11,7 @@ const allowedPackages = {
   jit: ["@hyperfile/decoder", "acorn"],
   devices: ["@bokuweb/zstd-wasm"],
   broker: ["ajv", "ws", "yaml"],
-  machine: ["@bokuweb/zstd-wasm", "@hyperfile/devices", "@hyperfile/jit", "tar-stream", "xz-decompress"],
+  machine: ["@hyperfile/devices", "@hyperfile/jit", "tar-stream", "xz-decompress"],
 };
 /** Folders that may not import from other folders of their package. */
 const closedFolders = ["packages/decoder/src/ir"];

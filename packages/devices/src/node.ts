@@ -2,10 +2,12 @@
 export { nodeCodecs } from "./disk/node/codecs.js";
 export { FolderPlace } from "./disk/node/folder-place.js";
 export { ImageLock } from "./disk/node/image-lock.js";
+export { type ImageStamp, stampOf } from "./disk/node/image-stamp.js";
 export { NodeFile, type NodeFileOptions } from "./disk/node/node-file.js";
 export {
   formatOf,
   type ImageFormat,
+  type ImageLink,
   imageFormats,
   type OpenImage,
   type OpenImageOptions,

@@ -2,9 +2,13 @@
 import type { BlockBackend } from "@hyperfile/devices/disk";
 import { type VirtioBlockOptions, type VirtioDevice, virtioBlock } from "@hyperfile/devices/virtio";
 import { MachineError } from "./errors.js";
+import type { SnapshotDisk } from "./snapshot/disks.js";
 
 /** A disk of a machine: a block device, whose disk stays the caller's to close after the last run. */
-export type Drive = Omit<VirtioBlockOptions, "inOrder" | "queues">;
+export interface Drive extends Omit<VirtioBlockOptions, "inOrder" | "queues"> {
+  /** What of the disk goes into snapshots of the machine; nothing unless given: whoever restores one has the bytes. */
+  readonly snapshot?: SnapshotDisk;
+}
 
 /**
  * Devices for disks.
@@ -26,7 +30,8 @@ export function driveDevices(drives: readonly Drive[], inOrder: boolean): readon
  * @throws MachineError `E_DISK` for a disk that is written to and has no forks
  */
 export function forkDrives(drives: readonly Drive[]): readonly Drive[] {
-  return drives.map((drive, index) => {
+  // A fork of the disk is not what the original's snapshots hold.
+  return drives.map(({ snapshot: _, ...drive }, index) => {
     const { disk, isReadOnly = false } = drive;
     const fork = disk.fork?.();
     if (fork !== undefined) return { ...drive, disk: fork };

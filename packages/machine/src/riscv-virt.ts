@@ -279,6 +279,7 @@ export class RiscvVirt implements Machine {
         },
         identity: this.identity,
       },
+      disks: (options.drives ?? []).map(({ snapshot }) => snapshot),
       drain: () => this.board.drain(),
       inFlight: () => this.board.inFlight(),
       ...(options.drainMs === undefined ? {} : { drainMs: options.drainMs }),

@@ -12,11 +12,12 @@ import type {
 } from "@hyperfile/broker/guest";
 import { RAM_BASE } from "@hyperfile/devices";
 import { guestIn, poolAt, type SharedFrames, type ThreadPlace } from "@hyperfile/jit/memory";
-import { type RiscvVirt, riscvVirt } from "@hyperfile/machine";
+import { type MachineEnd, type RiscvVirt, riscvVirt } from "@hyperfile/machine";
 import { restoreSnapshotFile, saveSnapshotFile } from "@hyperfile/machine/node";
 import { drainMachine, whileDrained, zstdCodec } from "@hyperfile/machine/snapshot";
 import { CliError } from "../errors.js";
 import { readBootFiles } from "./boot-files.js";
+import { GuestDisks } from "./guest-disks.js";
 
 /** Bytes of RAM of a machine that runs nothing. */
 const SMALL = 65_536;
@@ -32,8 +33,10 @@ export const makeGuest: MakeGuest = async (spec, surroundings, { folder, place }
       `VM ${spec.name} is for RV${xlen} and others of group ${spec.group} are not: put it in another group`,
     );
   }
-  const memory = guestIn(pool, { ramBytes: spec.memoryBytes, ramBase: RAM_BASE });
+  const disks = await GuestDisks.open(spec, folder);
+  let memory: ReturnType<typeof guestIn> | undefined;
   try {
+    memory = guestIn(pool, { ramBytes: spec.memoryBytes, ramBase: RAM_BASE });
     const machine = riscvVirt({
       ...surroundingsOf(spec.name, surroundings),
       ramBytes: spec.memoryBytes,
@@ -43,14 +46,16 @@ export const makeGuest: MakeGuest = async (spec, surroundings, { folder, place }
       clock: spec.deterministic ? "virtual" : spec.clock,
       ...(spec.drainMs === undefined ? {} : { drainMs: spec.drainMs }),
       memory,
+      drives: disks.drives,
       ...(first === undefined ? {} : { beside: first }),
     });
     // The size that a driver of the virtio console finds; who connects a terminal may change it.
     machine.resize(spec.console.columns, spec.console.rows);
     thread.first ??= machine;
-    return new MachineGuest(machine, pool.frames);
+    return new MachineGuest(machine, pool.frames, disks);
   } catch (error) {
-    memory.guest.free();
+    memory?.guest.free();
+    await disks.close().catch(() => {});
     throw error;
   }
 };
@@ -91,6 +96,7 @@ class MachineGuest implements Guest {
   constructor(
     private readonly machine: RiscvVirt,
     private readonly frames: SharedFrames,
+    private readonly disks: GuestDisks,
   ) {
     this.memory = {
       frames: machine.memory.pool,
@@ -102,7 +108,7 @@ class MachineGuest implements Guest {
   }
 
   async run(): Promise<GuestEnd> {
-    const end = await this.machine.run();
+    const end = await this.runToEnd();
     switch (end.kind) {
       case "off":
         return end;
@@ -110,6 +116,23 @@ class MachineGuest implements Guest {
         return { kind: "error", status: 1, message: end.message };
       case "stopped":
         return { kind: "stopped", status: 0, ...(end.reason === "stopped" ? {} : { message: end.reason }) };
+    }
+  }
+
+  /** Its run is over when its disks are durable and given back: the daemon gives them to others then. */
+  private async runToEnd(): Promise<MachineEnd> {
+    let end: MachineEnd;
+    try {
+      end = await this.machine.run();
+    } catch (error) {
+      await this.disks.close().catch(() => {});
+      throw error;
+    }
+    try {
+      await this.disks.close();
+      return end;
+    } catch (error) {
+      return { kind: "stuck", message: `its disks can't be closed: ${(error as Error).message}` };
     }
   }
 
@@ -166,6 +189,7 @@ class MachineGuest implements Guest {
       "engine.translations": counters.translations,
       "vm.slices": loop.counters.slices,
       "vm.sleeps": loop.counters.sleeps,
+      ...this.disks.counters(),
     };
   }
 
@@ -179,13 +203,21 @@ class MachineGuest implements Guest {
   }
 
   async clone(name: string, surroundings: GuestSurroundings): Promise<Guest> {
-    const twin = await whileDrained(this.machine.state, () =>
-      this.machine.clone(surroundingsOf(name, surroundings)),
-    );
-    return new MachineGuest(twin, this.frames);
+    return whileDrained(this.machine.state, async () => {
+      const disks = this.disks.fork();
+      try {
+        const twin = this.machine.clone({ ...surroundingsOf(name, surroundings), drives: disks.drives });
+        return new MachineGuest(twin, this.frames, disks);
+      } catch (error) {
+        await disks.close().catch(() => {});
+        throw error;
+      }
+    });
   }
 
   free(): void {
+    // A guest that has not run has its disks yet.
+    void this.disks.close().catch(() => {});
     this.machine.free();
   }
 }

@@ -4,6 +4,7 @@ import { MOST_FRAME_BYTES } from "@hyperfile/jit/memory";
 import type { FleetSurroundings } from "../commands/fleet.js";
 import { CliError } from "../errors.js";
 import { socketPath, stateFolder } from "./daemon-client.js";
+import { DiskClaims } from "./disk-claims.js";
 import { hostSize } from "./host-size.js";
 import { endAtSignals, surviveErrors, thisProcess } from "./last-resort.js";
 import { machineNode } from "./machine-node.js";
@@ -39,7 +40,7 @@ export async function runDaemon(
     threadProgram: new URL("./vm-thread.js", import.meta.url),
     version,
     cores: flags.cores ?? size.cores,
-    lacks: size.lacks,
+    claim: new DiskClaims().take,
     guests: size.guests,
     memory: {
       memoryBytes: flags.guestMemory ?? size.memoryBytes,

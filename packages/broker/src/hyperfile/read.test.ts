@@ -31,16 +31,21 @@ vms:
   a: { kernel: own, firmware: fw.bin }
   b: { kernel: ./Image }
   c: { program: ./prog.elf }
-  d: { kernel: embedded }
+  d: { kernel: embedded, disks: [./there.img, { file: gone.img }, { file: new.img, format: raw, size: 1M }] }
 `;
   it("are looked for where the caller can, each with its line and field", async () => {
-    const there = new Set(["boot/Image", "./prog.elf"]);
+    const there = new Set(["boot/Image", "./prog.elf", "./there.img"]);
     const reading = readHyperfile(text, "fleet.yaml", host, (file) => there.has(file));
     const problems = await reading.catch((error: HyperfileError) => error.problems);
     const remedy = "names are taken from the folder of the Hyperfile";
     expect(problems).toMatchObject([
       { line: 4, field: "vms.a.firmware", message: `there is no file fw.bin: ${remedy}` },
       { line: 5, field: "vms.b.kernel", message: `there is no file ./Image: ${remedy}` },
+      {
+        line: 7,
+        field: "vms.d.disks[1].file",
+        message: `there is no file gone.img: ${remedy}; give size to have it made`,
+      },
       { line: 2, field: "kernels.own.initrd", message: `there is no file boot/initrd: ${remedy}` },
     ]);
     expect((await read(text)).vms).toHaveLength(4);
@@ -86,7 +91,7 @@ pools:
     cpu: { shares: 3000, reservation: 50%, limit: 1.5, expandable: false }
     memory: { reservation: 256M }
 images:
-  root: { file: root.qcow2, format: qcow2, overlay: true }
+  root: { file: root.qcow2, format: qcow2, ephemeral: true }
 kernels:
   own: { file: ./Image, initrd: ./initrd, append: quiet, shell: posix, isa: rv64gc }
 vms:
@@ -97,7 +102,12 @@ vms:
     cpu: { shares: 2000, reservation: 0.25, limit: 1 }
     pool: inner
     console: { columns: 132, rows: 40, log: 1M }
-    disks: [root, { image: root, readonly: true, overlay: false }]
+    disks:
+      - root
+      - { image: root, readonly: true, ephemeral: false, serial: two }
+      - ./data.raw
+      - { file: scratch.img, format: raw, size: 64M, cache: unsafe }
+      - { file: "https://example.org/base.qcow2", readonly: true }
     provision:
       - echo hello
       - { run: make, timeout: 10s, status: 2 }
@@ -121,9 +131,20 @@ vms:
     expect(web.memory).toEqual({ shares: 500, reservation: 64 * 2 ** 20, limit: Infinity });
     expect(web.cpu).toEqual({ shares: 2000, reservation: 0.25, limit: 1 });
     expect(web.console).toEqual({ columns: 132, rows: 40, logBytes: 2 ** 20 });
+    const usual = {
+      format: undefined,
+      readonly: false,
+      ephemeral: false,
+      cache: "writeback",
+      serial: undefined,
+      sizeBytes: undefined,
+    };
     expect(web.disks).toEqual([
-      { image: "root", file: "root.qcow2", format: "qcow2", readonly: false, overlay: true },
-      { image: "root", file: "root.qcow2", format: "qcow2", readonly: true, overlay: false },
+      { ...usual, file: "root.qcow2", format: "qcow2", ephemeral: true },
+      { ...usual, file: "root.qcow2", format: "qcow2", readonly: true, serial: "two" },
+      { ...usual, file: "./data.raw" },
+      { ...usual, file: "scratch.img", format: "raw", sizeBytes: 64 * 2 ** 20, cache: "unsafe" },
+      { ...usual, file: "https://example.org/base.qcow2", readonly: true },
     ]);
     expect(web.provision).toEqual([
       { run: "echo hello", timeoutMs: 300_000, status: 0 },
@@ -146,6 +167,8 @@ const vm = (...lines: string[]): string =>
   ["vms:", "  web:", "    kernel: embedded", ...lines.map((line) => `    ${line}`)].join("\n");
 
 describe("mistakes", () => {
+  const alone = "make the disk ephemeral or readonly for each VM, or give each a file of its own";
+  const which = "Give image with a name of images, or file";
   const cases: readonly [what: string, text: string, ...expected: string[]][] = [
     ["nothing at all", "", "1 : the file is empty: declare at least one VM under vms"],
     ["a comment only", "# nothing\n", "1 : the file is empty: declare at least one VM under vms"],
@@ -323,17 +346,89 @@ describe("mistakes", () => {
     [
       "an unknown image",
       `images:\n  root: { file: r }\n${vm("disks: [rot]")}`,
-      "6 vms.web.disks[0]: there is no image rot; did you mean root?",
+      "6 vms.web.disks[0]: there is no image rot; did you mean root? (a file has a slash in its name, or is given by file)",
     ],
     [
       "an image that two write to",
       `images:\n  root: { file: r }\n${vm("disks: [root]")}\n  b: { kernel: embedded, disks: [root] }`,
-      "7 vms.b.disks[0]: web writes to image root too: give each VM an overlay, or make it readonly",
+      `7 vms.b.disks[0]: web writes to r too: ${alone}`,
     ],
     [
-      "an overlay that nobody may write to",
-      `images:\n  root: { file: r }\n${vm("disks: [{ image: root, readonly: true, overlay: true }]")}`,
-      "6 vms.web.disks[0]: readonly and overlay don't go together: an overlay is there for writes",
+      "a file that two write to, by two names",
+      `${vm("disks: [./r]")}\n  b: { kernel: embedded, disks: [{ file: x/../r }] }`,
+      `5 vms.b.disks[0]: web writes to x/../r too: ${alone}`,
+    ],
+    [
+      "a file that one VM writes to twice",
+      vm("disks: [./r, { file: r }]"),
+      `4 vms.web.disks[1]: web writes to r too: ${alone}`,
+    ],
+    [
+      "a file that is read while another writes it",
+      `${vm("disks: [./r]")}\n  b: { kernel: embedded, disks: [{ file: r, readonly: true }] }`,
+      `5 vms.b.disks[0]: web writes to r, which is read here: ${alone}`,
+    ],
+    [
+      "a file that is written while another reads it",
+      `${vm("disks: [{ file: r, ephemeral: true }]")}\n  b: { kernel: embedded, disks: [./r] }`,
+      `5 vms.b.disks[0]: web reads ./r, which would change: ${alone}`,
+    ],
+    [
+      "an ephemeral disk that nobody may write to",
+      `images:\n  root: { file: r }\n${vm("disks: [{ image: root, readonly: true, ephemeral: true }]")}`,
+      "6 vms.web.disks[0]: readonly and ephemeral don't go together: an ephemeral disk is written, and forgets it",
+    ],
+    ["a disk of nothing", vm("disks: [{ readonly: true }]"), `4 vms.web.disks[0]: which disk? ${which}`],
+    [
+      "a disk of two things",
+      `images:\n  root: { file: r }\n${vm("disks: [{ image: root, file: r }]")}`,
+      "6 vms.web.disks[0]: image and file are both given: give one",
+    ],
+    [
+      "a size without a file",
+      `images:\n  root: { file: r }\n${vm("disks: [{ image: root, size: 1G }]")}`,
+      "6 vms.web.disks[0].size: size is for a file that is made: give it with file, or to image root",
+    ],
+    ["a size and nothing else", vm("disks: [{ size: 1G }]"), `4 vms.web.disks[0]: which disk? ${which}`],
+    [
+      "a size that no disk has",
+      vm("disks: [{ file: r, format: raw, size: 0.25K }]"),
+      "4 vms.web.disks[0].size: 0.25K is impossible for a disk: give whole sectors of 512 bytes, up to 1048576G",
+    ],
+    [
+      "a size without a format",
+      vm("disks: [{ file: r, size: 1G }]"),
+      "4 vms.web.disks[0].size: in which format is it made? Give format: raw, qcow2 or store",
+    ],
+    [
+      "a size of what is not written",
+      vm("disks: [{ file: r, format: raw, size: 1G, ephemeral: true }]"),
+      "4 vms.web.disks[0]: size is for a disk that is made to be written: leave it out, or ephemeral",
+    ],
+    [
+      "a web server that is written to",
+      vm('disks: ["https://example.org/a.qcow2"]'),
+      "4 vms.web.disks[0]: https://example.org/a.qcow2 lies behind a web server, and is only read: add readonly, or ephemeral",
+    ],
+    [
+      "too many disks",
+      vm(`disks: [${Array.from({ length: 6 }, (_, at) => `./d${at}`).join(", ")}]`),
+      "4 vms.web.disks: a list is not a list of at most 5 disks",
+    ],
+    [
+      "a disk with a field that there is not",
+      vm("disks: [{ file: r, snapshto: true }]"),
+      "4 vms.web.disks[0].snapshto: unknown field; valid fields: image, file, format, readonly, ephemeral, cache, serial, size",
+    ],
+    [
+      "a cache that there is not",
+      vm("disks: [{ file: r, cache: none }]"),
+      '4 vms.web.disks[0].cache: "none" is unknown; valid: writeback, writethrough, unsafe',
+    ],
+    [
+      "a serial that is too long",
+      vm(`disks: [{ file: r, serial: ${"x".repeat(21)} }]`),
+      `4 vms.web.disks[0].serial: "${"x".repeat(21)}" is not 1 to 20 ASCII characters`,
     ],
     [
       "an unknown image format",
@@ -439,7 +534,7 @@ describe("mistakes", () => {
     [
       "an image where there are none",
       vm("disks: [root]"),
-      "4 vms.web.disks[0]: there is no image root; there are no images",
+      "4 vms.web.disks[0]: there is no image root; there are no images (a file has a slash in its name, or is given by file)",
     ],
     ["a VM after itself", vm("after: web"), "4 vms.web.after: web starts after itself: web -> web"],
     [
@@ -568,7 +663,7 @@ describe("mistakes", () => {
       vm("pool: constructor", "after: __proto__", "disks: [constructor]"),
       "5 vms.web.after: there is no VM __proto__; VMs: web",
       "4 vms.web.pool: there is no pool constructor; pools: root",
-      "6 vms.web.disks[0]: there is no image constructor; there are no images",
+      "6 vms.web.disks[0]: there is no image constructor; there are no images (a file has a slash in its name, or is given by file)",
     ],
     [
       "names of JavaScript as fields",

@@ -13,6 +13,7 @@ import {
   type PoolAllotment,
   ResourceTree,
 } from "../cpu/resource-tree.js";
+import { DiskReader } from "./disks.js";
 import type { FieldPath, HyperfileDocument } from "./document.js";
 import type { GuestKinds } from "./guest-kinds.js";
 import { shortened } from "./message-text.js";
@@ -21,7 +22,6 @@ import { hint } from "./suggest.js";
 import {
   type BootSpec,
   DEFAULT_MEMORY_BYTES,
-  type DiskSpec,
   HyperfileError,
   type HyperfileSpec,
   type PoolSpec,
@@ -95,9 +95,8 @@ export async function readHyperfile(
 class Reader {
   private top: Raw = {};
   /** Names that others refer to. */
-  private names = { pools: new Set<string>(), vms: new Set<string>(), images: new Set<string>() };
-  /** VM that writes to an image, by image. */
-  private readonly writers = new Map<string, string>();
+  private names = { pools: new Set<string>(), vms: new Set<string>() };
+  private disks!: DiskReader;
   private lacks: readonly string[] = [];
 
   constructor(
@@ -111,10 +110,11 @@ class Reader {
     this.names = {
       pools: new Set([ROOT_POOL, ...Object.keys(raw(top.pools))]),
       vms: new Set(Object.keys(raw(top.vms))),
-      images: new Set(Object.keys(raw(top.images))),
     };
     this.lacks = size.lacks ?? [];
     const host = raw(top.host);
+    this.disks = new DiskReader({ document: this.document, images: raw(top.images), isFile: this.isFile });
+    for (const [name, image] of Object.entries(raw(top.images))) this.disks.image(name, raw(image));
     const pools = this.pools();
     const vms = Object.entries(raw(top.vms)).map(([name, value]) => this.vm(name, raw(value)));
     for (const [name, kernel] of Object.entries(raw(top.kernels)))
@@ -246,7 +246,7 @@ class Reader {
         logBytes: this.size(console.log, [...path, "console", "log"], LEAST_LOG) ?? DEFAULT_LOG_BYTES,
       },
       disks: ((fields.disks as unknown[] | undefined) ?? []).map((disk, at) =>
-        this.disk(disk, [...path, "disks", at]),
+        this.disks.disk(name, disk, [...path, "disks", at]),
       ),
       provision,
       after,
@@ -340,35 +340,6 @@ class Reader {
         `there is no file ${shortened(file, LONGEST_FILE)}: names are taken from the folder of the Hyperfile`,
       );
     }
-  }
-
-  private disk(value: unknown, path: FieldPath): DiskSpec {
-    const fields: Raw = typeof value === "string" ? { image: value } : raw(value);
-    const images = raw(this.top.images);
-    const image = fields.image as string;
-    this.reference(image, this.names.images, typeof value === "string" ? path : [...path, "image"], "image");
-    const declared = raw(images[image]);
-    const readonly = ((fields.readonly ?? declared.readonly) as boolean | undefined) ?? false;
-    const overlay = ((fields.overlay ?? declared.overlay) as boolean | undefined) ?? false;
-    if (readonly && overlay)
-      this.document.add(path, "readonly and overlay don't go together: an overlay is there for writes");
-    const users = this.writers.get(image);
-    if (!readonly && !overlay) {
-      if (users !== undefined) {
-        this.document.add(
-          path,
-          `${users} writes to image ${image} too: give each VM an overlay, or make it readonly`,
-        );
-      }
-      this.writers.set(image, String(path[1]));
-    }
-    return {
-      image,
-      file: (declared.file as string | undefined) ?? "",
-      format: declared.format as DiskSpec["format"],
-      readonly,
-      overlay,
-    };
   }
 
   private memory(value: unknown, path: FieldPath): { memoryBytes: number; memory: Allotment } {

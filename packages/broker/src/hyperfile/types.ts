@@ -14,12 +14,19 @@ export interface BootSpec {
 
 /** One disk of a VM. */
 export interface DiskSpec {
-  readonly image: string;
+  /** As written, relative to the Hyperfile's folder, or an address of a web server. */
   readonly file: string;
-  readonly format: "raw" | "qcow2" | undefined;
+  /** Found out where undefined. */
+  readonly format: "raw" | "qcow2" | "store" | undefined;
   readonly readonly: boolean;
-  /** Whether writes are kept apart from the file. */
-  readonly overlay: boolean;
+  /** Whether what is written goes with the VM's power. */
+  readonly ephemeral: boolean;
+  /** When what the guest writes is durable. */
+  readonly cache: "writeback" | "writethrough" | "unsafe";
+  /** What the guest finds the disk by. */
+  readonly serial: string | undefined;
+  /** Bytes with which it is made if it is not there; undefined where it has to be. */
+  readonly sizeBytes: number | undefined;
 }
 
 /** One command that is run in a guest when it first starts. */

@@ -1,5 +1,6 @@
 export * from "./errors.js";
 export * from "./events.js";
+export * from "./host-claim.js";
 export * from "./settings.js";
 export * from "./vm-states.js";
 export * from "./waiting.js";

@@ -6,11 +6,13 @@ export { type BlockBackend, checkRange, type Extent, lengthOf, sliceOf } from ".
 export type { ClusterCodec, ClusterCodecs, CompressionType } from "./cluster-codec.js";
 export { type CopyOptions, copyDisk } from "./copy.js";
 export { DiskError, type DiskErrorCode } from "./errors.js";
+export { ForkableDisk, type ForkableOptions } from "./forkable-disk.js";
 export { HttpFile, type HttpFileOptions } from "./http/http-file.js";
 export { type HttpOptions, isAddress } from "./http/http-source.js";
 export { type ImageFile, MemoryFile } from "./image-file.js";
 export { MemoryBackend } from "./memory-backend.js";
-export { OverlayBackend } from "./overlay-backend.js";
+export { type DiskFigures, LATENCY_BOUNDS_MS, MeteredDisk } from "./metered-disk.js";
+export { OVERLAY_CHUNK_BYTES, OverlayBackend } from "./overlay-backend.js";
 export {
   type CheckOptions,
   type CheckProblem,
@@ -33,3 +35,4 @@ export type { Manifest } from "./store/manifest.js";
 export { MemoryPlace, type ObjectInfo, type ObjectPlace } from "./store/object-place.js";
 export type { StoreBackend } from "./store/store-backend.js";
 export { type BackupOptions, type BackupResult, TrackedDisk } from "./tracked-disk.js";
+export { loadZstd } from "./zstd.js";

@@ -9,6 +9,9 @@ import { Requests } from "./requests.js";
 import { CHUNK_BYTES, SparseBytes } from "./sparse-bytes.js";
 import { RangeLocks } from "./turns.js";
 
+/** Bytes of a chunk that is kept whole once a part of it has been written. */
+export const OVERLAY_CHUNK_BYTES = CHUNK_BYTES;
+
 /** A disk whose changes are its own. */
 export class OverlayBackend implements BlockBackend {
   readonly isReadOnly = false;
@@ -110,6 +113,33 @@ export class OverlayBackend implements BlockBackend {
     fork.changed = this.changed.fork();
     fork.zeroed = new Set(this.zeroed);
     return fork;
+  }
+
+  /**
+   * What has been written, by chunks of {@link OVERLAY_CHUNK_BYTES}, in the order of their numbers: their bytes, which are
+   * not to be changed, or undefined for zeros. The caller has waited for the writes that he wants.
+   */
+  *changes(): Iterable<{ readonly index: number; readonly bytes: Uint8Array | undefined }> {
+    const all = new Map<number, Uint8Array | undefined>(this.changed.written());
+    for (const index of this.zeroed) all.set(index, undefined);
+    const indices = [...all.keys()].sort((one, other) => one - other);
+    for (const index of indices) yield { index, bytes: all.get(index) };
+  }
+
+  /**
+   * Takes chunks as {@link OverlayBackend.changes} gave them, in place of what has been written. No request is in flight.
+   * @throws DiskError `E_DISK_FULL` beyond the limit, `E_DISK_RANGE` for a chunk that is not there
+   */
+  adopt(changes: Iterable<{ readonly index: number; readonly bytes: Uint8Array | undefined }>): void {
+    const changed = new SparseBytes(this.options.limitBytes);
+    const zeroed = new Set<number>();
+    for (const { index, bytes } of changes) {
+      this.requests.check(index * CHUNK_BYTES, 1);
+      if (bytes === undefined) zeroed.add(index);
+      else changed.write(index * CHUNK_BYTES, [bytes.subarray(0, CHUNK_BYTES)]);
+    }
+    this.changed = changed;
+    this.zeroed = zeroed;
   }
 
   private isOwn(index: number): boolean {

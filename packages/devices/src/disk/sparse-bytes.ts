@@ -59,6 +59,11 @@ export class SparseBytes {
     return { isWritten: this.chunks.has(index), left: (index + 1) * CHUNK_BYTES - offset };
   }
 
+  /** The chunks that have been written, by number, in no order. Their bytes are not to be changed. */
+  *written(): Iterable<readonly [index: number, bytes: Uint8Array]> {
+    for (const [index, { bytes }] of this.chunks) yield [index, bytes];
+  }
+
   /** The same bytes, for another owner. */
   fork(): SparseBytes {
     const fork = new SparseBytes(this.limitBytes);

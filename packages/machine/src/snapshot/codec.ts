@@ -4,6 +4,7 @@
  * A frame says how long its content is, and whoever decompresses believes it and reserves that much. So the length
  * is checked against the snapshot's directory first: a crafted file can't make the host allocate gigabytes.
  */
+import { loadZstd } from "@hyperfile/devices/disk";
 
 /** Compresses and decompresses whole sections. */
 export interface SnapshotCodec {
@@ -19,19 +20,9 @@ export interface SnapshotCodec {
 const LEVEL = 1;
 const FRAME_MAGIC = 0xfd2fb528;
 
-let loading: Promise<typeof import("@bokuweb/zstd-wasm")> | undefined;
-
-/** Loaded only here, so that programs without snapshots leave it out. */
-async function load(): Promise<typeof import("@bokuweb/zstd-wasm")> {
-  const zstd = await import("@bokuweb/zstd-wasm");
-  await zstd.init();
-  return zstd;
-}
-
 /** Loads the codec; once for all that ask. */
 export async function zstdCodec(): Promise<SnapshotCodec> {
-  loading ??= load();
-  const zstd = await loading;
+  const zstd = await loadZstd();
   return {
     compress: (bytes) => zstd.compress(bytes as Uint8Array<ArrayBuffer>, LEVEL),
     decompress(bytes, length) {

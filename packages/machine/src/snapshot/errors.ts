@@ -10,6 +10,8 @@ export type SnapshotErrorCode =
   | "E_SNAPSHOT_DAMAGED"
   /** Of a machine of another make. */
   | "E_SNAPSHOT_MACHINE"
+  /** A disk is not what it was when it was taken, or can't be told to be; `section` names it. */
+  | "E_SNAPSHOT_DISK"
   /** A part has more state than it said that it can have. */
   | "E_SNAPSHOT_SIZE"
   /** It could not be read or written; `cause` is the host's error. */

@@ -1,5 +1,6 @@
 /** Snapshots of machines: their format, and what it takes to write and restore one. */
 export * from "./codec.js";
+export type { DiskChunk, SnapshotDisk } from "./disks.js";
 export * from "./drain.js";
 export * from "./errors.js";
 export * from "./format.js";

@@ -7,6 +7,7 @@
  */
 import { xxh32Words } from "@hyperfile/jit/memory";
 import type { SnapshotCodec } from "./codec.js";
+import { diskSections, numberBytes, SavedDisks, type SnapshotDisk, settleDisks } from "./disks.js";
 import type { DrainedMachine } from "./drain.js";
 import { damaged, SnapshotError } from "./errors.js";
 import { encodeSections, SnapshotFile, type SnapshotSection } from "./format.js";
@@ -62,6 +63,8 @@ export interface SnapshotMachine extends DrainedMachine {
   /** Its parts by name, in the order in which they are restored: a hart before a clock that counts its instructions. */
   readonly parts: Readonly<Record<string, SnapshotPart>>;
   readonly memory: SnapshotMemory;
+  /** Its disks in their order; undefined for one of which a snapshot holds nothing. */
+  readonly disks?: readonly (SnapshotDisk | undefined)[];
   /**
    * A page can't be read that was left in the snapshot: its checksum is right and its content is none, which no accident
    * brings about. Called in the middle of the guest's access, which reads zeros: the machine must not run on after it.
@@ -94,10 +97,18 @@ const MEMORY = "memory";
 const partName = (name: string): string => `state/${name}`;
 const chunkName = (chunk: number): string => `memory/${chunk}`;
 
-/** The pieces of a machine's snapshot, to be written one after another, and what they hold. */
+/** What disks are known by, before {@link encodeMachine}; the machine stays drained in between. */
+export const settleMachine = (machine: SnapshotMachine): Promise<readonly (PlainRecord | undefined)[]> =>
+  settleDisks(machine.disks ?? []);
+
+/**
+ * The pieces of a machine's snapshot, to be written one after another, and what they hold.
+ * @param records of {@link settleMachine}; without them nothing of disks is in the snapshot
+ */
 export function encodeMachine(
   machine: SnapshotMachine,
   codec: SnapshotCodec,
+  records: readonly (PlainRecord | undefined)[] = [],
 ): { readonly pieces: readonly Uint8Array[]; readonly report: SnapshotReport } {
   const { memory } = machine;
   const pages: number[] = [];
@@ -110,7 +121,7 @@ export function encodeMachine(
     memory.readPage(page, bytes);
     if (words.some((word) => word !== 0)) pages.push(page);
   }
-  const pieces = encodeSections(sectionsOf(machine, pages, ballooned), codec);
+  const pieces = encodeSections(sectionsOf(machine, pages, ballooned, records), codec);
   return {
     pieces,
     report: {
@@ -122,9 +133,10 @@ export function encodeMachine(
 }
 
 function* sectionsOf(
-  { config, parts, memory }: SnapshotMachine,
+  { config, parts, memory, disks = [] }: SnapshotMachine,
   pages: readonly number[],
   ballooned: readonly number[],
+  records: readonly (PlainRecord | undefined)[],
 ): Generator<SnapshotSection> {
   yield { name: MACHINE, bytes: encodeValue({ config, parts: Object.keys(parts) }) };
   for (const [name, part] of Object.entries(parts)) {
@@ -148,10 +160,12 @@ function* sectionsOf(
     });
     yield { name: chunkName(first / CHUNK_PAGES), bytes };
   }
+  yield* diskSections(disks, records);
 }
 
 /**
  * Restores a machine from the bytes of a snapshot, which must stay as they are while pages are `lazy`.
+ * Whether its disks are what they were is the caller's to know; see {@link restoreWithDisks}.
  * @param options.lazy leaves pages in the snapshot until they are used
  * @throws SnapshotError, and the machine is as it was, if the snapshot is damaged or of another machine; the same, with
  *   what the part says, if a part refuses its state: the machine is then to be dropped
@@ -164,17 +178,45 @@ export function restoreMachine(
 ): SnapshotReport {
   const file = new SnapshotFile(bytes, codec);
   checkMachine(file, machine);
+  return restoreFile(file, machine, SavedDisks.read(file, machine.disks ?? []), bytes.length, options);
+}
+
+/**
+ * The same, for a machine with disks: whether what of them lies elsewhere is as it was is looked at first.
+ * @throws SnapshotError (the promise rejects) as {@link restoreMachine}, and `E_SNAPSHOT_DISK`, with the machine as it was
+ */
+export async function restoreWithDisks(
+  bytes: Uint8Array,
+  machine: SnapshotMachine,
+  codec: SnapshotCodec,
+  options: { readonly lazy?: boolean } = {},
+): Promise<SnapshotReport> {
+  const file = new SnapshotFile(bytes, codec);
+  checkMachine(file, machine);
+  const disks = SavedDisks.read(file, machine.disks ?? []);
+  await disks.verify();
+  return restoreFile(file, machine, disks, bytes.length, options);
+}
+
+function restoreFile(
+  file: SnapshotFile,
+  machine: SnapshotMachine,
+  disks: SavedDisks,
+  bytes: number,
+  options: { readonly lazy?: boolean },
+): SnapshotReport {
   const { memory } = machine;
-  const { chunk, pages, ballooned } = readMap(file, memory, Object.keys(machine.parts));
+  const { chunk, pages, ballooned } = readMap(file, memory, Object.keys(machine.parts), disks.names);
   const states = Object.entries(machine.parts).map(
     ([name, { limits }]) => [name, file.record(partName(name), limits)] as const,
   );
+  disks.adopt();
   memory.clearTouched();
   for (const page of ballooned) memory.balloonPage(page);
   const pager = new SnapshotPages(file, pages.length, chunk, machine.onDamage);
   if (options.lazy !== true || !memory.mapPager(pager, pages)) pager.writeAll(memory, pages);
   for (const [name, state] of states) restorePart(name, machine.parts[name]!, state);
-  return { bytes: bytes.length, memory: pages.length * PAGE_SIZE, sections: file.names.length };
+  return { bytes, memory: pages.length * PAGE_SIZE, sections: file.names.length };
 }
 
 /** A part's state, if it can be read back. */
@@ -252,6 +294,7 @@ function readMap(
   file: SnapshotFile,
   memory: SnapshotMemory,
   parts: readonly string[],
+  disks: ReadonlySet<string>,
 ): { chunk: number; pages: readonly number[]; ballooned: readonly number[] } {
   const record = file.record(MEMORY, { bytes: MAP_BYTES + 8 * memory.pages, values: 16 });
   if (record.base !== memory.base || record.bytes !== memory.bytes) {
@@ -283,7 +326,7 @@ function readMap(
   const known = new Set([MACHINE, MEMORY, ...parts.map(partName)]);
   for (const name of file.names) {
     const number = /^memory\/(0|[1-9]\d*)$/.exec(name)?.[1];
-    if (known.has(name) || (number !== undefined && Number(number) < chunks)) continue;
+    if (known.has(name) || disks.has(name) || (number !== undefined && Number(number) < chunks)) continue;
     throw damaged(name, "belongs to nothing");
   }
   return { chunk, pages, ballooned };
@@ -292,15 +335,6 @@ function readMap(
 /** Bytes of a chunk. */
 const chunkBytes = (index: number, pages: number, chunk: number): number =>
   Math.min(chunk, pages - index * chunk) * PAGE_SIZE;
-
-function numberBytes(numbers: readonly number[]): Uint8Array {
-  const bytes = new Uint8Array(numbers.length * 4);
-  const view = new DataView(bytes.buffer);
-  numbers.forEach((number, index) => {
-    view.setUint32(4 * index, number, true);
-  });
-  return bytes;
-}
 
 /** The pages of a snapshot, decompressed a chunk at a time; slot n is the n-th page in it. */
 class SnapshotPages implements SnapshotPager {

@@ -12,6 +12,7 @@ import type { Socket } from "node:net";
 import { HostScheduler } from "../../cpu/node/host-scheduler.js";
 import { fileErrorReason } from "../../files/file-reason.js";
 import type { HostSize } from "../../hyperfile/read.js";
+import type { TakeClaim } from "../../lifecycle/host-claim.js";
 import { Fleet } from "../../lifecycle/node/fleet.js";
 import { HostMemoryBroker, type HostMemoryOptions } from "../../memory/host-memory-broker.js";
 import { History } from "../history.js";
@@ -40,6 +41,8 @@ export interface DaemonOptions {
   readonly memory: HostMemoryOptions;
   /** Fields of VMs for which the program's machines have no device. */
   readonly lacks?: HostSize["lacks"];
+  /** Takes what VMs need of the host beside cores and memory. */
+  readonly claim?: TakeClaim;
   /** The guests that its machines can be. */
   readonly guests: HostSize["guests"];
   /** Longest turn in milliseconds of CPU time. */
@@ -123,6 +126,7 @@ export class Daemon {
       },
       folder: options.folder,
       threadProgram: options.threadProgram,
+      ...(options.claim === undefined ? {} : { claim: options.claim }),
     });
     this.sampler = new Sampler(this.fleet, this.history, options.sampleMs ?? DEFAULT_SAMPLE_MS, () =>
       presence.look(),

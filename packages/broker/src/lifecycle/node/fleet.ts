@@ -16,6 +16,7 @@ import type { HyperfileSpec, VmSpec } from "../../hyperfile/types.js";
 import type { HostMemoryBroker } from "../../memory/host-memory-broker.js";
 import { LifecycleError } from "../errors.js";
 import { EventLog } from "../events.js";
+import type { TakeClaim } from "../host-claim.js";
 import { fullPool, PoolBook, type PoolResources } from "../pool-book.js";
 import type { GuestThreadData } from "../protocol.js";
 import { applyChange, type VmChange } from "../settings.js";
@@ -39,6 +40,8 @@ export interface FleetOptions {
   readonly folder: string;
   /** Module that calls `serveGuests`. */
   readonly threadProgram: URL;
+  /** Takes what a VM needs of the host beside cores and memory; nothing unless given. */
+  readonly claim?: TakeClaim;
   /** Starts a thread with that module; a worker of Node unless given. */
   readonly startWorker?: (program: URL, data: GuestThreadData) => ThreadHandle;
   /** Milliseconds without any VM after which the fleet rests: it gives back what it kept for the next one. */
@@ -234,7 +237,14 @@ export class Fleet {
       );
     this.checkName(name, original.project);
     if (this.vms.has(name)) throw new LifecycleError("E_NAME_TAKEN", `there is a VM ${name} already`);
-    const spec = applyChange({ ...original.spec, name, provision: [], after: [], restart: "never" }, change);
+    // What it writes is its own: started again, it must not write its original's images.
+    const disks = original.spec.disks.map((disk) =>
+      disk.readonly ? disk : { ...disk, ephemeral: true, sizeBytes: undefined },
+    );
+    const spec = applyChange(
+      { ...original.spec, name, disks, provision: [], after: [], restart: "never" },
+      change,
+    );
     const vm = this.define(spec, original.project, original.folderOfFiles, original.pool);
     try {
       return await vm.startAsCloneOf(original);
@@ -339,6 +349,7 @@ export class Fleet {
       events: this.events,
       folder: join(this.options.folder, "vms", spec.name),
       shells: this.options.size.guests.shells,
+      ...(this.options.claim === undefined ? {} : { claim: this.options.claim }),
       companion: (asking) => this.companionOf(asking),
       startThread: (number, place) => this.threads.take(number, place),
       allAreToEnd: (thread) => thread.vms.every((name) => this.vms.get(name)?.isToEnd !== false),

@@ -74,9 +74,11 @@ export class GuestThread {
   private isEnding = false;
   private isLost = false;
   private noteExit: () => void = () => {};
-  private readonly exit = new Promise<void>((resolve) => {
+  /** Resolves when it is gone: nothing of it runs any more, and what it had is free. */
+  readonly gone = new Promise<void>((resolve) => {
     this.noteExit = resolve;
   });
+  private hasExited = false;
 
   constructor(
     private readonly handle: ThreadHandle,
@@ -95,6 +97,7 @@ export class GuestThread {
     });
     handle.on("exit", () => {
       this.lose();
+      this.hasExited = true;
       this.listener.exited(this);
       this.noteExit();
     });
@@ -123,6 +126,11 @@ export class GuestThread {
   /** Whether another VM may move in. */
   get isOpen(): boolean {
     return !this.isEnding && !this.isLost;
+  }
+
+  /** Whether nothing of it runs any more. */
+  get isGone(): boolean {
+    return this.hasExited;
   }
 
   /** VMs that are in it. */
@@ -187,7 +195,7 @@ export class GuestThread {
     this.handle.terminate().catch((error: Error) => {
       this.failure ??= error;
     });
-    await Promise.race([this.exit, late]);
+    await Promise.race([this.gone, late]);
     clearTimeout(timer);
     this.lose();
   }

@@ -18,6 +18,7 @@ import { LifecycleError } from "../errors.js";
 import type { EventLog } from "../events.js";
 import type { GuestEnd } from "../guest-port.js";
 import { type ExecResult, GuestShell } from "../guest-shell.js";
+import type { HostClaim, TakeClaim } from "../host-claim.js";
 import type { GuestFigures, GuestRequests } from "../protocol.js";
 import { RestartPolicy } from "../restart-policy.js";
 import { nextVmState, type VmCommand, type VmState } from "../vm-states.js";
@@ -35,6 +36,8 @@ export interface VmHost {
   readonly events: EventLog;
   /** Folder for this VM's log and snapshots. */
   readonly folder: string;
+  /** Takes what it needs of the host beside cores and memory. */
+  readonly claim?: TakeClaim;
   /** A VM of the same group that has a thread which takes others in; undefined if there is none. */
   companion(vm: ManagedVm): ManagedVm | undefined;
   /** A thread for it alone. */
@@ -75,9 +78,13 @@ interface Life {
   /** Its run is over, and its figures are final. */
   readonly over: Promise<void>;
   readonly noteOver: () => void;
+  /** What it has of the host beside cores and memory. */
+  claim: HostClaim | undefined;
   /** What it had is free. */
   readonly gone: Promise<void>;
   readonly noteGone: () => void;
+  /** What the life before this one had is free. */
+  readonly before: Promise<void>;
   /** When it began to run, in milliseconds of the monotonic clock. */
   begunAt: number | undefined;
   /** A user wants it to be off: it is not started again. */
@@ -108,6 +115,8 @@ export class ManagedVm {
   readonly snapshotFolder: SnapshotFolder;
   private shown: VmState = "off";
   private life: Life | undefined;
+  /** What its last life had is free. */
+  private lastGone: Promise<void> = Promise.resolve();
   private readonly policy = new RestartPolicy();
   /** It is about to be started again. */
   private again: LongTimer | undefined;
@@ -179,9 +188,10 @@ export class ManagedVm {
     if (byUser) this.forgetFailures();
     const { spec, folderOfFiles: folder } = this;
     try {
-      await this.live(life.life, () =>
-        life.life.thread.call("start", this.name, { spec, folder, slot: life.slot, ...path }),
-      );
+      await this.live(life.life, async () => {
+        await this.claim(life.life);
+        await life.life.thread.call("start", this.name, { spec, folder, slot: life.slot, ...path });
+      });
     } catch (error) {
       // A guest that has powered off before its start was answered has run all the same.
       if (this.end?.kind !== "off") throw error;
@@ -193,6 +203,7 @@ export class ManagedVm {
     source.require("clone");
     if (source.thread?.isOpen !== true) throw source.wrongState("clone");
     const { life, slot } = this.moveIn(source, `as a clone of ${source.name}`, true);
+    life.claim = source.life?.claim?.share(this.name);
     const report = await this.live(life, () =>
       life.thread.call("clone", source.name, { name: this.name, slot }),
     );
@@ -347,6 +358,9 @@ export class ManagedVm {
     this.moveOut(life, state, told ?? (end.status === 0 ? undefined : `status ${end.status}`));
     if (!isFailedStart && !life.isUnwanted) this.considerRestart(life, end);
     void Promise.all([thread.leave(this.name), this.log.close()]).then(() => {
+      // A thread that is to be gone, and is not, may still be at what the VM had.
+      if (thread.isOpen || thread.isGone) life.claim?.release();
+      else void thread.gone.then(() => life.claim?.release());
       life.noteGone();
       if (!isFailedStart && this.again === undefined && this.life === undefined) this.host.ended(this);
     });
@@ -401,6 +415,8 @@ export class ManagedVm {
         noteGone = resolve;
       }),
       noteGone: () => noteGone(),
+      before: this.lastGone,
+      claim: undefined,
       begunAt: undefined,
       isUnwanted: false,
       isToEnd: false,
@@ -410,10 +426,22 @@ export class ManagedVm {
       asking: undefined,
     };
     this.life = life;
+    this.lastGone = life.gone;
     this.end = undefined;
     this.shown = "starting";
     events.add("vm.starting", this.name, how);
     return { life, slot };
+  }
+
+  /** Takes what it needs of the host for a life, when the last one has given it back. */
+  private async claim(life: Life): Promise<void> {
+    await life.before;
+    const claim = await this.host.claim?.(this.spec, this.folderOfFiles);
+    if (this.life === life) life.claim = claim;
+    else {
+      claim?.release();
+      throw this.wrongState("start");
+    }
   }
 
   /** Asks the thread to begin a life. If that fails, the thread has told of the end, or is gone. */

@@ -1,8 +1,8 @@
 /** Codecs of clusters in Node: deflate of its own library, off the thread that asks, and zstd in WebAssembly. */
 import { promisify } from "node:util";
 import { constants, deflateRaw, inflateRaw } from "node:zlib";
-import * as zstd from "@bokuweb/zstd-wasm";
 import type { ClusterCodec, CompressionType } from "../cluster-codec.js";
+import { loadZstd } from "../zstd.js";
 
 /** The window that readers of qcow2 have: 4 KiB. */
 const WINDOW_BITS = 12;
@@ -29,13 +29,10 @@ const zlibCodec: ClusterCodec = {
   },
 };
 
-let loading: Promise<void> | undefined;
-
 /** The codec for a compression type. */
 export async function nodeCodecs(type: CompressionType): Promise<ClusterCodec> {
   if (type === "zlib") return zlibCodec;
-  loading ??= zstd.init();
-  await loading;
+  const zstd = await loadZstd();
   return {
     async compress(cluster) {
       const bytes = zstd.compress(cluster as Uint8Array<ArrayBuffer>, ZSTD_LEVEL);

@@ -28,6 +28,15 @@ export interface OpenImageOptions {
   readonly format?: ImageFormat | undefined;
   /** Takes the image's lock until it is closed. */
   readonly isWritable?: boolean;
+  /** The caller has the image's lock, for longer than the image is open. */
+  readonly isLocked?: boolean;
+}
+
+/** One image of a chain. */
+export interface ImageLink {
+  /** Its file, or its address; of an image of a store the manifest's. */
+  readonly path: string;
+  readonly format: ImageFormat;
 }
 
 /** An open image. */
@@ -36,6 +45,8 @@ export interface OpenImage {
   readonly format: ImageFormat;
   /** The same disk, where it is in qcow2. */
   readonly qcow2?: Qcow2Image;
+  /** The images that it is made of, the topmost first. */
+  readonly links: readonly ImageLink[];
   /** Closes the disk and gives up the lock. */
   close(): Promise<void>;
 }
@@ -69,13 +80,13 @@ async function formatIn(file: ImageFile): Promise<ImageFormat> {
  * @throws DiskError `E_IMAGE_LOCKED`, `E_IMAGE_CHAIN`, and what the formats have
  */
 export async function openImage(path: string, options: OpenImageOptions = {}): Promise<OpenImage> {
-  const { isWritable = false } = options;
+  const { isWritable = false, isLocked = false } = options;
   const format = options.format ?? (await formatOf(path));
   if (format === "store") {
-    const disk = await openStored(path, isWritable);
-    return { disk, format, close: () => disk.close() };
+    const disk = await openStored(path, isWritable, isLocked);
+    return { disk, format, links: [{ path, format }], close: () => disk.close() };
   }
-  const lock = isWritable && !isAddress(path) ? ImageLock.take(path) : undefined;
+  const lock = isWritable && !isLocked && !isAddress(path) ? ImageLock.take(path) : undefined;
   try {
     const opened = await openLink(path, format, !isWritable, []);
     return {
@@ -107,10 +118,11 @@ async function openLink(
     throw new DiskError("E_IMAGE_CHAIN", `${above[0]}: ${how}, at ${path}`);
   }
   const format = asked ?? (await formatOf(path));
-  if (format === "store") return { disk: await openStored(path, false), format };
+  if (format === "store") return { disk: await openStored(path, false), format, links: [{ path, format }] };
   const file = await openFile(path, isReadOnly);
-  if (format === "raw") return { disk: new RawBackend(file), format };
+  if (format === "raw") return { disk: new RawBackend(file), format, links: [{ path, format }] };
   let backing: BlockBackend | undefined;
+  const links: ImageLink[] = [{ path, format }];
   try {
     const { backingFile, backingFormat } = await loadHeader(file);
     if (backingFile !== undefined) {
@@ -122,19 +134,21 @@ async function openLink(
           `${path}: its backing file has the format ${backingFormat}, which is not supported`,
         );
       }
-      ({ disk: backing } = await openLink(below, backingFormat, true, [...above, path]));
+      const link = await openLink(below, backingFormat, true, [...above, path]);
+      backing = link.disk;
+      links.push(...link.links);
     }
   } catch (error) {
     await file.close();
     throw error;
   }
   const qcow2 = await Qcow2Image.open(file, { codecs: nodeCodecs, ...(backing && { backing }) });
-  return { disk: qcow2, format, qcow2 };
+  return { disk: qcow2, format, qcow2, links };
 }
 
 const isFormat = (name: string): name is ImageFormat => (imageFormats as readonly string[]).includes(name);
 
-function openStored(path: string, isWritable: boolean): Promise<BlockBackend> {
+function openStored(path: string, isWritable: boolean, isLocked = false): Promise<BlockBackend> {
   const { store, name } = storePath(path);
-  return openStore(store, { isReadOnly: !isWritable }).open(name, { isWritable });
+  return openStore(store, { isReadOnly: !isWritable }).open(name, { isWritable, isLocked });
 }

@@ -80,16 +80,21 @@ export class ImageStore {
   /**
    * Opens an image.
    * @param options.isWritable locks it, where the place can
+   * @param options.isLocked the caller has its lock
    * @throws DiskError `E_DISK_IO` if there is none; `E_IMAGE_LOCKED`; `E_IMAGE_DAMAGED`
    */
   async open(
     name: string,
-    options: { readonly isWritable?: boolean; readonly cacheBytes?: number } = {},
+    options: {
+      readonly isWritable?: boolean;
+      readonly isLocked?: boolean;
+      readonly cacheBytes?: number;
+    } = {},
   ): Promise<StoreBackend> {
-    const { isWritable = false } = options;
+    const { isWritable = false, isLocked = false } = options;
     const key = this.keyOf(name);
     let manifest = await this.manifest(name);
-    const release = isWritable ? await this.place.lock?.(key) : undefined;
+    const release = isWritable && !isLocked ? await this.place.lock?.(key) : undefined;
     try {
       // Who had the lock before may have written it.
       if (isWritable) manifest = await this.manifest(name);

@@ -11,7 +11,13 @@ import { fileReason } from "../../files/file-reason.js";
 import { zstdCodec } from "../codec.js";
 import { whileDrained } from "../drain.js";
 import { SnapshotError } from "../errors.js";
-import { encodeMachine, restoreMachine, type SnapshotMachine, type SnapshotReport } from "../machine.js";
+import {
+  encodeMachine,
+  restoreWithDisks,
+  type SnapshotMachine,
+  type SnapshotReport,
+  settleMachine,
+} from "../machine.js";
 
 /** The file operations that a snapshot is written with; tests replace them. */
 export interface SnapshotFiles {
@@ -39,7 +45,9 @@ export async function saveSnapshotFile(
   files: SnapshotFiles = { open, rename, unlink },
 ): Promise<SnapshotReport> {
   const codec = await zstdCodec();
-  const { pieces, report } = await whileDrained(machine, () => encodeMachine(machine, codec));
+  const { pieces, report } = await whileDrained(machine, async () =>
+    encodeMachine(machine, codec, await settleMachine(machine)),
+  );
   const beside = join(dirname(path), `.${process.pid}-${written++}${IN_PROGRESS}`);
   try {
     const file = await files.open(beside, "wx", OWNER_ONLY);
@@ -69,7 +77,7 @@ export async function restoreSnapshotFile(
   options: { readonly lazy?: boolean } = {},
 ): Promise<SnapshotReport> {
   const codec = await zstdCodec();
-  return restoreMachine(await readWhole(path), machine, codec, { lazy: options.lazy ?? true });
+  return restoreWithDisks(await readWhole(path), machine, codec, { lazy: options.lazy ?? true });
 }
 
 /** The content of a file, which is opened once; of nothing else, so that a FIFO keeps nobody waiting. */

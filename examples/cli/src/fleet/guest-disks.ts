@@ -1,0 +1,235 @@
+/**
+ * The disks of one VM in its thread: images opened, what lies over them, and what clones have of them. The daemon has
+ * given the VM its images (`disk-claims.ts`) and holds the locks.
+ *
+ * A disk that is only read is the image, which clones share. An ephemeral one is an overlay in memory over it, which clones
+ * fork. One that is written in place keeps for its clones what it overwrites, and theirs are overlays over the disk as it
+ * was. An image is closed with its last user; whoever wrote to it has it flushed first.
+ */
+import type { VmSpec } from "@hyperfile/broker";
+import {
+  type BlockBackend,
+  DiskError,
+  ForkableDisk,
+  LATENCY_BOUNDS_MS,
+  MeteredDisk,
+  OVERLAY_CHUNK_BYTES,
+  OverlayBackend,
+  TrackedDisk,
+} from "@hyperfile/devices/disk";
+import { formatOf, type ImageLink, type OpenImage, openImage, stampOf } from "@hyperfile/devices/node";
+import type { Drive } from "@hyperfile/machine";
+import type { SnapshotDisk } from "@hyperfile/machine/snapshot";
+import { CliError } from "../errors.js";
+import { imagePath, isWritten } from "./disk-claims.js";
+
+type DiskSpec = VmSpec["disks"][number];
+
+/** Memory that the changes of an ephemeral disk, or of a clone's, may take. */
+const MOST_CHANGES = 2 ** 31;
+
+/** What all disks of an image have in common. */
+class SharedImage {
+  private users = 1;
+
+  constructor(
+    readonly disk: BlockBackend,
+    readonly links: readonly ImageLink[],
+    private readonly close: () => Promise<void>,
+  ) {}
+
+  join(): this {
+    this.users++;
+    return this;
+  }
+
+  async leave(): Promise<void> {
+    this.users--;
+    if (this.users === 0) await this.close();
+  }
+}
+
+/** How a disk is made of its image. */
+type Layer =
+  | { readonly kind: "readonly" }
+  | { readonly kind: "ephemeral"; readonly overlay: OverlayBackend }
+  | { readonly kind: "written"; readonly disk: ForkableDisk }
+  | { readonly kind: "fork"; readonly disk: BlockBackend };
+
+/** One disk of a VM. */
+class GuestDisk {
+  private readonly metered: MeteredDisk;
+  /** For backups; a disk that is only read does not change. */
+  readonly tracked: TrackedDisk;
+  private closing: Promise<void> | undefined;
+
+  constructor(
+    readonly spec: DiskSpec,
+    private readonly image: SharedImage,
+    private readonly layer: Layer,
+  ) {
+    this.tracked = new TrackedDisk(this.top, spec.file);
+    this.metered = new MeteredDisk(this.tracked);
+  }
+
+  static async open(spec: DiskSpec, folder: string): Promise<GuestDisk> {
+    const path = imagePath(spec, folder);
+    const format = spec.format ?? (await formatOf(path));
+    // A guest could write a header that names any file of the host's as its backing file.
+    if (isWritten(spec) && spec.format === undefined && format === "raw")
+      throw new CliError(
+        "E_USAGE",
+        `${spec.file}: say format: raw to have a raw image written to: if its guest wrote the header of another format, the image would be taken for one next time`,
+      );
+    const image: OpenImage = await openImage(path, { format, isWritable: isWritten(spec), isLocked: true });
+    const { disk, links } = image;
+    if (isWritten(spec)) {
+      const forkable = new ForkableDisk(disk, { name: spec.file, forkLimitBytes: MOST_CHANGES });
+      const shared = new SharedImage(forkable, links, async () => {});
+      return new GuestDisk(spec, shared, { kind: "written", disk: forkable });
+    }
+    const shared = new SharedImage(disk, links, () => image.close());
+    if (spec.readonly) return new GuestDisk(spec, shared, { kind: "readonly" });
+    const overlay = new OverlayBackend(disk, { name: spec.file, limitBytes: MOST_CHANGES });
+    return new GuestDisk(spec, shared, { kind: "ephemeral", overlay });
+  }
+
+  /** The disk that the machine has. */
+  get drive(): Drive {
+    const { readonly, cache, serial } = this.spec;
+    return {
+      disk: this.metered,
+      isReadOnly: readonly,
+      cache,
+      snapshot: this.snapshot,
+      ...(serial === undefined ? {} : { serial }),
+    };
+  }
+
+  /** The same bytes for a clone, had at once; nothing is being written. */
+  fork(): GuestDisk {
+    const { spec, image, layer } = this;
+    switch (layer.kind) {
+      case "readonly":
+        return new GuestDisk(spec, image.join(), layer);
+      case "ephemeral":
+        return new GuestDisk(spec, image.join(), { kind: "ephemeral", overlay: layer.overlay.fork() });
+      case "written":
+      case "fork":
+        return new GuestDisk(spec, image.join(), { kind: "fork", disk: layer.disk.fork!() });
+    }
+  }
+
+  /** What is counted of it. */
+  counters(name: string): (readonly [string, number])[] {
+    return Object.entries(this.metered.figures).flatMap(
+      ([kind, { operations, bytes, milliseconds, latencies }]) => [
+        [`${name}.${kind}.operations`, operations] as const,
+        [`${name}.${kind}.bytes`, bytes] as const,
+        [`${name}.${kind}.milliseconds`, milliseconds] as const,
+        ...latencies.map(
+          (count, at) => [`${name}.${kind}.within.${LATENCY_BOUNDS_MS[at] ?? "more"}`, count] as const,
+        ),
+      ],
+    );
+  }
+
+  close(): Promise<void> {
+    this.closing ??= this.closeNow();
+    return this.closing;
+  }
+
+  private async closeNow(): Promise<void> {
+    try {
+      if (this.layer.kind !== "readonly") await this.metered.close();
+    } finally {
+      await this.image.leave();
+    }
+  }
+
+  private get top(): BlockBackend {
+    const { layer } = this;
+    if (layer.kind === "readonly") return this.image.disk;
+    return layer.kind === "ephemeral" ? layer.overlay : layer.disk;
+  }
+
+  private get snapshot(): SnapshotDisk {
+    const { layer, image, spec } = this;
+    const stamps = () => Promise.all(image.links.map(stampOf));
+    const overlay = layer.kind === "ephemeral" ? layer.overlay : undefined;
+    return {
+      size: this.metered.size,
+      chunkBytes: OVERLAY_CHUNK_BYTES,
+      settle: async () => {
+        if (layer.kind === "fork")
+          throw new DiskError(
+            "E_IMAGE_UNSUPPORTED",
+            `${spec.file}: the disk of a clone is kept by its original, which goes on writing to the image: it can't be saved; use ephemeral disks`,
+          );
+        if (layer.kind === "written") await this.metered.flush();
+        return { images: await stamps() };
+      },
+      verify: async ({ images }) => {
+        const now = await stamps();
+        if (Array.isArray(images) && images.length === now.length) {
+          const changed = now.findIndex((stamp, at) => stamp !== images[at]);
+          if (changed < 0) return;
+          throw new DiskError(
+            "E_IMAGE_FORMAT",
+            `${image.links[changed]!.path} has been written or replaced since; start the VM without the snapshot, or use an ephemeral disk`,
+          );
+        }
+        throw new DiskError("E_IMAGE_FORMAT", `${spec.file} is made of other images than it was`);
+      },
+      chunks: () => overlay?.changes() ?? [],
+      adopt: (chunks) => {
+        if (overlay !== undefined) overlay.adopt(chunks);
+        else
+          for (const _ of chunks)
+            throw new DiskError("E_IMAGE_FORMAT", `${spec.file}: the snapshot is of an ephemeral disk`);
+      },
+    };
+  }
+}
+
+/** The disks of one VM. */
+export class GuestDisks {
+  private constructor(private readonly disks: readonly GuestDisk[]) {}
+
+  /**
+   * Opens them. Nothing is left open if one can't be opened.
+   * @param folder from which their files are named
+   * @throws DiskError, CliError
+   */
+  static async open({ disks }: VmSpec, folder: string): Promise<GuestDisks> {
+    const open: GuestDisk[] = [];
+    try {
+      for (const spec of disks) open.push(await GuestDisk.open(spec, folder));
+    } catch (error) {
+      await new GuestDisks(open).close().catch(() => {});
+      throw error;
+    }
+    return new GuestDisks(open);
+  }
+
+  get drives(): readonly Drive[] {
+    return this.disks.map(({ drive }) => drive);
+  }
+
+  /** Disks for a clone, with the bytes that these have now; nothing is being written. */
+  fork(): GuestDisks {
+    return new GuestDisks(this.disks.map((disk) => disk.fork()));
+  }
+
+  /** Operations, bytes and latencies by name. */
+  counters(): Readonly<Record<string, number>> {
+    return Object.fromEntries(this.disks.flatMap((disk, at) => disk.counters(`disk${at}`)));
+  }
+
+  /** Makes durable what was written, and gives back the images that nobody else has. */
+  async close(): Promise<void> {
+    const results = await Promise.allSettled(this.disks.map((disk) => disk.close()));
+    const failed = results.find((result) => result.status === "rejected");
+    if (failed !== undefined) throw failed.reason;
+  }
+}

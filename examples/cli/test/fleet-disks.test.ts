@@ -1,0 +1,207 @@
+/** Disks of VMs under a daemon: who has an image, when it is given back however the VM ends, and every mistake in one line. */
+import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { RAM_BASE } from "@hyperfile/devices";
+import { ImageLock, openImage } from "@hyperfile/devices/node";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { blockGuest, recordFaults } from "../../../packages/machine/test/block-guest.js";
+import { elfOf } from "./elf-file.js";
+import { OwnDaemon } from "./own-daemon.js";
+
+const guest = { records: 1_000_000, places: 50, stride: 129 };
+
+let folder: string;
+let daemon: OwnDaemon;
+const at = (name: string): string => join(folder, name);
+const locks = async (): Promise<string[]> => (await readdir(folder)).filter((name) => name.includes(".lock"));
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "hf-disks-"));
+  const code = blockGuest(guest);
+  const whole = new Uint8Array(Math.ceil(code.length / 4) * 4);
+  whole.set(code);
+  await writeFile(at("guest.elf"), elfOf({ gpa: RAM_BASE, words: [...new Int32Array(whole.buffer)] }));
+  await mkdir(at("state"));
+  daemon = await OwnDaemon.start(folder, at("state"));
+});
+afterAll(async () => {
+  await daemon.end();
+  await rm(folder, { recursive: true, force: true, maxRetries: 5 });
+});
+
+const hyperfile = (vms: string): Promise<void> => writeFile(at("Hyperfile"), `name: disks\nvms:\n${vms}`);
+const vm = (name: string, disks: string, more = ""): string =>
+  `  ${name}: { program: ./guest.elf, memory: 4M, disks: [${disks}]${more} }\n`;
+
+/** The number of the record that a VM printed last. */
+async function printed(name: string): Promise<number> {
+  const { output } = await daemon.run("logs", name);
+  return Number(output.slice(0, output.lastIndexOf("\n")).split("\n").at(-1) ?? 0);
+}
+async function untilPrinted(name: string, least: number): Promise<number> {
+  for (;;) {
+    const last = await printed(name);
+    if (last >= least) return last;
+  }
+}
+async function faults(file: string, flushed: number): Promise<string[]> {
+  const image = await openImage(at(file), { format: file.endsWith("raw") ? "raw" : "qcow2" });
+  try {
+    return await recordFaults(image.disk, flushed, guest);
+  } finally {
+    await image.close();
+  }
+}
+
+it("an image is made on its first use, kept whole by stop, and given back by all that ends a VM", async () => {
+  await hyperfile(
+    vm(
+      "a",
+      "{ file: a.qcow2, format: qcow2, size: 64M, serial: one }, { file: b.raw, format: raw, size: 1M }",
+    ),
+  );
+  expect(await daemon.run("up")).toMatchObject({ status: 0, errors: "" });
+  await untilPrinted("a", 20);
+  expect((await locks()).sort()).toEqual([".a.qcow2.lock", ".b.raw.lock"]);
+  expect(() => ImageLock.take(at("a.qcow2"))).toThrow(/writes the image/);
+  expect((await daemon.run("image", "check", "a.qcow2")).status).toBeLessThan(2);
+  // The guest's reset leaves the disk as it is.
+  expect((await daemon.run("reset", "a")).errors).toBe("");
+  await untilPrinted("a", 20);
+  expect((await daemon.run("pause", "a")).errors).toBe("");
+  const still = await printed("a");
+  expect(await faults("a.qcow2", still)).toEqual([]);
+  expect((await daemon.run("resume", "a")).errors).toBe("");
+  expect((await daemon.run("stop", "a", "--force")).errors).toBe("");
+  expect(await locks()).toEqual([]);
+  const last = await printed("a");
+  expect(last).toBeGreaterThanOrEqual(still);
+  expect(await faults("a.qcow2", last)).toEqual([]);
+  expect((await daemon.run("image", "check", "a.qcow2")).status).toBe(0);
+
+  expect((await daemon.run("start", "a")).errors).toBe("");
+  expect(await locks()).toHaveLength(2);
+  expect((await daemon.run("rm", "a", "--force")).errors).toBe("");
+  expect(await locks()).toEqual([]);
+  // What it has written is its user's, not the VM's.
+  expect(await readdir(folder)).toEqual(expect.arrayContaining(["a.qcow2", "b.raw"]));
+});
+
+describe("mistakes", () => {
+  it("of the file as a whole are told before anything starts", async () => {
+    await hyperfile(vm("a", "./absent.img") + vm("b", "{ file: b.raw, format: raw, sise: 1G }"));
+    expect((await daemon.run("up")).errors).toMatch(
+      /^hyperfile: Hyperfile:4:\d+: vms.b.disks\[0\].sise: unknown field; did you mean size\?\n$/,
+    );
+    await hyperfile(vm("a", "./absent.img"));
+    const { status, errors } = await daemon.run("up", "--check");
+    expect([status, errors]).toEqual([
+      1,
+      expect.stringMatching(/disks\[0\]\.file: there is no file \.\/absent\.img: [^\n]*\n$/),
+    ]);
+  });
+
+  it("of one VM's images are told for that one, and leave nothing taken", async () => {
+    await writeFile(at("junk.qcow2"), Uint8Array.of(0x51, 0x46, 0x49, 0xfb, 0, 0, 0, 9));
+    await writeFile(at("plain.raw"), new Uint8Array(1 << 20));
+    const lock = ImageLock.take(at("plain.raw"));
+    const cases: readonly (readonly [disks: string, message: RegExp])[] = [
+      ["./junk.qcow2", /junk\.qcow2: /],
+      ["./b.raw", /b\.raw: say format: raw to have a raw image written to/],
+      ["{ file: b.raw, format: qcow2 }", /b\.raw: /],
+      ["{ file: plain.raw, format: raw }", /plain\.raw: process \d+ writes the image/],
+      ["{ file: plain.raw, ephemeral: true }", /plain\.raw: process \d+ writes the image/],
+      ["{ file: none/new.raw, format: raw, size: 1M }", /new\.raw/],
+    ];
+    for (const [disks, message] of cases) {
+      await hyperfile(vm("a", `{ file: a.qcow2 }, ${disks}`));
+      const { status, errors } = await daemon.run("up", "--restart");
+      expect([status, errors], disks).toEqual([1, expect.stringMatching(message)]);
+      expect(errors.trim().split("\n"), disks).toHaveLength(1);
+      expect(await locks()).toEqual([".plain.raw.lock"]);
+    }
+    lock.release();
+    await daemon.run("down", "disks");
+  });
+
+  it("two VMs of one image: the second one is told who has it, whatever name it uses", async () => {
+    await mkdir(at("other"));
+    await hyperfile(vm("a", "./a.qcow2"));
+    expect((await daemon.run("up")).errors).toBe("");
+    for (const how of ["", ", readonly: true", ", ephemeral: true"]) {
+      await writeFile(
+        at("other/Hyperfile"),
+        `name: other\nvms:\n  c: { program: ../guest.elf, memory: 4M, disks: [{ file: ../a.qcow2${how} }] }\n`,
+      );
+      const { status, errors } = await daemon.run("up", "other/Hyperfile");
+      expect([status, errors]).toEqual([
+        1,
+        expect.stringMatching(
+          /^hyperfile: VM c: [^\n]*a\.qcow2: VM a has the image, to write it: stop it first[^\n]*\n$/,
+        ),
+      ]);
+    }
+    expect((await daemon.run("down", "disks", "--force")).errors).toBe("");
+    expect((await daemon.run("start", "c")).errors).toBe("");
+    expect((await daemon.run("start", "c")).errors).toMatch(/can't start VM c: it is running/);
+    await daemon.run("down", "other", "--force");
+    expect(await locks()).toEqual([]);
+  });
+});
+
+it("a clone has the disk of the moment; its original's image is free when both are off", async () => {
+  await hyperfile(vm("a", "./a.qcow2"));
+  expect((await daemon.run("up")).errors).toBe("");
+  await untilPrinted("a", 30);
+  expect((await daemon.run("clone", "a", "twin")).output).toMatch(/^twin is a copy of a, made in/);
+  const atClone = await printed("a");
+  expect((await daemon.run("snapshot", "twin", "s")).errors).toMatch(
+    /^hyperfile: a\.qcow2: the disk of a clone is kept by its original, [^\n]*\n$/,
+  );
+  await untilPrinted("twin", 200);
+  expect((await daemon.run("stop", "a", "--force")).errors).toBe("");
+  const last = await printed("a");
+  expect(last).toBeGreaterThanOrEqual(atClone);
+  expect(await faults("a.qcow2", last)).toEqual([]);
+  // The clone reads what is below: nobody may write it meanwhile.
+  expect((await daemon.run("start", "a")).errors).toMatch(/a\.qcow2: VM twin has the image, to write it/);
+  const before = await printed("twin");
+  await untilPrinted("twin", before + 50);
+  expect((await daemon.run("rm", "twin", "--force")).errors).toBe("");
+  expect(await locks()).toEqual([]);
+  expect((await daemon.run("start", "a")).errors).toBe("");
+  await daemon.run("down", "disks", "--force");
+});
+
+it("a snapshot is restored with an ephemeral disk, and refused with an image that has been written since", async () => {
+  await hyperfile(vm("e", "{ file: a.qcow2, ephemeral: true }") + vm("w", "{ file: b.raw, format: raw }"));
+  expect((await daemon.run("up")).errors).toBe("");
+  await untilPrinted("e", 50);
+  expect((await daemon.run("snapshot", "e", "s")).errors).toBe("");
+  const saved = await printed("e");
+  expect((await daemon.run("restore", "e", "s")).errors).toBe("");
+  // It goes on where it was: records that it has written are there, or its driver would say E.
+  await untilPrinted("e", saved + 50);
+  expect((await daemon.run("logs", "e")).output).not.toContain("E");
+  // This disk is too small for the last places: what is asked beyond its end fails, as on any disk.
+  await daemon.run("start", "w");
+  expect((await daemon.run("restore", "w", "none")).errors).toMatch(/has no snapshot none/);
+  await daemon.run("down", "disks", "--force");
+});
+
+it("a thread that is killed, and a daemon that is, leave no lock that holds", async () => {
+  await hyperfile(vm("a", "./a.qcow2"));
+  expect((await daemon.run("up")).errors).toBe("");
+  await untilPrinted("a", 20);
+  daemon.signal("SIGKILL");
+  expect(await daemon.ended).toBe("SIGKILL");
+  daemon = await OwnDaemon.start(folder, at("state"));
+  const last = await printed("a");
+  expect(await faults("a.qcow2", last)).toEqual([]);
+  expect((await daemon.run("start", "a")).errors).toBe("");
+  await untilPrinted("a", 20);
+  await daemon.end();
+  expect(await locks()).toEqual([]);
+  daemon = await OwnDaemon.start(folder, at("state"));
+});

@@ -1,0 +1,93 @@
+/** A disk that counts what is asked of it, and how long the answers take: reads, writes and flushes each for themselves. */
+import { type BlockBackend, type Extent, lengthOf } from "./block-backend.js";
+
+/** Upper bounds of the latency histogram's classes in milliseconds; the last class has none. */
+export const LATENCY_BOUNDS_MS: readonly number[] = [0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000, 3000];
+
+/** What is counted of one kind of operation. */
+export interface DiskFigures {
+  /** Those that were answered, failures included. */
+  operations: number;
+  failures: number;
+  bytes: number;
+  /** Milliseconds from question to answer, all together. */
+  milliseconds: number;
+  /** Operations by the class of their latency; one more class than there are bounds. */
+  readonly latencies: number[];
+}
+
+const noFigures = (): DiskFigures => ({
+  operations: 0,
+  failures: 0,
+  bytes: 0,
+  milliseconds: 0,
+  latencies: Array<number>(LATENCY_BOUNDS_MS.length + 1).fill(0),
+});
+
+/** A disk whose operations are counted. Forks count for themselves. */
+export class MeteredDisk implements BlockBackend {
+  readonly figures = { read: noFigures(), write: noFigures(), flush: noFigures() };
+  readonly fork?: () => MeteredDisk;
+
+  /** @param disk is closed with this one */
+  constructor(
+    private readonly disk: BlockBackend,
+    private readonly now: () => number = () => performance.now(),
+  ) {
+    const fork = disk.fork?.bind(disk);
+    if (fork !== undefined) this.fork = () => new MeteredDisk(fork(), now);
+  }
+
+  get size(): number {
+    return this.disk.size;
+  }
+
+  get isReadOnly(): boolean {
+    return this.disk.isReadOnly;
+  }
+
+  read(offset: number, buffers: readonly Uint8Array[]): Promise<void> {
+    return this.count(this.figures.read, lengthOf(buffers), () => this.disk.read(offset, buffers));
+  }
+
+  write(offset: number, buffers: readonly Uint8Array[]): Promise<void> {
+    return this.count(this.figures.write, lengthOf(buffers), () => this.disk.write(offset, buffers));
+  }
+
+  flush(): Promise<void> {
+    return this.count(this.figures.flush, 0, () => this.disk.flush());
+  }
+
+  discard(offset: number, length: number): Promise<void> {
+    return this.disk.discard(offset, length);
+  }
+
+  writeZeroes(offset: number, length: number, options?: { readonly mayUnmap?: boolean }): Promise<void> {
+    return this.disk.writeZeroes(offset, length, options);
+  }
+
+  extent(offset: number, length: number): Promise<Extent> {
+    return this.disk.extent(offset, length);
+  }
+
+  close(): Promise<void> {
+    return this.disk.close();
+  }
+
+  private async count(figures: DiskFigures, bytes: number, job: () => Promise<void>): Promise<void> {
+    const began = this.now();
+    try {
+      await job();
+      figures.bytes += bytes;
+    } catch (error) {
+      figures.failures++;
+      throw error;
+    } finally {
+      const took = this.now() - began;
+      const above = LATENCY_BOUNDS_MS.findIndex((bound) => took <= bound);
+      figures.operations++;
+      figures.milliseconds += took;
+      figures.latencies[above < 0 ? LATENCY_BOUNDS_MS.length : above]!++;
+    }
+  }
+}
