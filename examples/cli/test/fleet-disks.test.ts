@@ -145,7 +145,7 @@ describe("mistakes", () => {
     expect((await daemon.run("down", "disks", "--force")).errors).toBe("");
     expect((await daemon.run("start", "c")).errors).toBe("");
     expect((await daemon.run("start", "c")).errors).toMatch(/can't start VM c: it is running/);
-    await daemon.run("down", "other", "--force");
+    expect((await daemon.run("down", "other/Hyperfile", "--force")).errors).toBe("");
     expect(await locks()).toEqual([]);
   });
 });
@@ -171,6 +171,44 @@ it("a clone has the disk of the moment; its original's image is free when both a
   expect((await daemon.run("rm", "twin", "--force")).errors).toBe("");
   expect(await locks()).toEqual([]);
   expect((await daemon.run("start", "a")).errors).toBe("");
+  await daemon.run("down", "disks", "--force");
+});
+
+it("a running VM is backed up to a store, and the backup is a disk like any other", async () => {
+  await hyperfile(vm("a", "./a.qcow2"));
+  expect((await daemon.run("up")).errors).toBe("");
+  await untilPrinted("a", 30);
+  const before = await printed("a");
+  const whole = await daemon.run("backup", "a", "backups", "one");
+  expect(whole).toMatchObject({
+    errors: "",
+    output: expect.stringMatching(/^a: disk 0 backed up as one, all of it: \d+ bytes\n$/),
+  });
+  expect((await daemon.run("backup", "a", "0", "backups", "two")).output).toMatch(
+    /^a: disk 0 backed up as two, what has changed: \d+ bytes\n$/,
+  );
+  expect(
+    (await daemon.run("image", "convert", "--format", "qcow2", "backups/images/one", "one.qcow2")).errors,
+  ).toBe("");
+  expect(await faults("one.qcow2", before)).toEqual([]);
+  for (const [words, message] of [
+    [["backups", "one"], /backups\/images\/one: there is such an image already; use another name/],
+    [["1", "backups", "three"], /VM a has no disk 1: it has disk 0/],
+    [["x", "backups", "three"], /"x" is no number of a disk/],
+    [["backups"], /back up where\? Write hyperfile backup a \[DISK\] STORE NAME/],
+    [["backups", "../out"], /\.\.\/out/],
+  ] as const) {
+    const { status, errors } = await daemon.run("backup", "a", ...words);
+    expect([status === 0, errors]).toEqual([false, expect.stringMatching(message)]);
+    expect(errors.trim().split("\n")).toHaveLength(1);
+  }
+  await daemon.run("stop", "a", "--force");
+  expect((await daemon.run("backup", "a", "backups", "four")).errors).toMatch(
+    /can't back up VM a: it is off/,
+  );
+  await hyperfile(vm("r", "{ file: backups/images/two, ephemeral: true }"));
+  expect((await daemon.run("up")).errors).toBe("");
+  await untilPrinted("r", 20);
   await daemon.run("down", "disks", "--force");
 });
 

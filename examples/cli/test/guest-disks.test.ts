@@ -295,3 +295,94 @@ it("images that can't be had leave nothing open", async () => {
   await expect(open(good, { file, format: "qcow2", ephemeral: true })).rejects.toThrow(/good\.raw/);
   await expect(openStore(at("store")).manifest("absent")).rejects.toThrow(/there is no such image/);
 });
+
+describe("a backup", () => {
+  const restored = async (name: string): Promise<string> => {
+    const { disk, close } = await openImage(join(at("backups"), "images", name));
+    try {
+      return await digest(disk);
+    } finally {
+      await close();
+    }
+  };
+  const names = async (): Promise<string[]> => {
+    const all: string[] = [];
+    for await (const name of openStore(at("backups")).names()) all.push(name);
+    return all.sort();
+  };
+
+  it.each([
+    ["written in place", { format: "raw" as const }, "place"],
+    ["ephemeral", { ephemeral: true }, "short"],
+  ])("of a disk that is %s is the disk as it was, and then only what has changed", async (_, how, tag) => {
+    const file = await image(`${tag}.raw`);
+    const run = machineOn(await open({ file, ...how }), "auto", "host");
+    const paused = await halfway(run, 10);
+    const one = await digest(first(run));
+    const whole = await run.disks.backup(0, at("backups"), `${tag}-one`);
+    expect(whole).toEqual({ isWhole: true, bytes: expect.any(Number) });
+    expect(whole.bytes).toBeGreaterThan(DISK_BYTES / 2);
+    run.machine.resume();
+    while (!(run.printed() >= 12)) await turn();
+    // While it runs: what it has flushed before is in it.
+    const before = run.printed();
+    const part = await run.disks.backup(0, at("backups"), `${tag}-two`);
+    expect(part.isWhole).toBe(false);
+    expect(part.bytes).toBeLessThan(whole.bytes);
+    const { disk, close } = await openImage(join(at("backups"), "images", `${tag}-two`));
+    expect(await recordFaults(disk, before, guest)).toEqual([]);
+    await close();
+    while (!(run.printed() >= guest.records)) await turn();
+    await paused.end();
+    const end = await digest(first(run));
+    const last = await run.disks.backup(0, at("backups"), `${tag}-three`);
+    expect(last.isWhole).toBe(false);
+    expect(await restored(`${tag}-one`)).toBe(one);
+    expect(await restored(`${tag}-three`)).toBe(end);
+    expect(await run.disks.backup(0, at("backups"), `${tag}-four`)).toEqual({ isWhole: false, bytes: 0 });
+    expect(await restored(`${tag}-four`)).toBe(end);
+    await over(run);
+  });
+
+  it("that fails leaves no image and spoils none that follows", async () => {
+    const file = await image("fail.raw");
+    const disks = await open({ file, format: "raw" });
+    const { disk } = disks.drives[0]!;
+    const put = (value: number) => disk.write(value * 70_000, [Uint8Array.of(value)]);
+    await disks.backup(0, at("backups"), "good");
+    await put(1);
+    await expect(disks.backup(0, at("backups"), "good")).rejects.toThrow(
+      /backups\/images\/good: there is such an image already; use another name$/,
+    );
+    const store = openStore(at("backups"));
+    // The name is taken while the copy is made: the copy is whole, and gets none.
+    await put(2);
+    const late = disks.backup(0, at("backups"), "raced");
+    const taken = (async () => {
+      for (;;) {
+        if ((await names()).includes("raced.unfinished")) return store.create("raced", { size: 512 });
+        await turn();
+      }
+    })();
+    await expect(late).rejects.toThrow(/raced: there is such an image already/);
+    await taken;
+    const busy = disks.backup(0, at("backups"), "first");
+    await expect(disks.backup(0, at("backups"), "second")).rejects.toMatchObject({ code: "E_DISK_BUSY" });
+    await busy;
+    expect(await restored("first")).toBe(await digest(disk));
+    // One that is written by somebody else is no base any more.
+    const other = await store.open("first", { isWritable: true });
+    await other.write(0, [Uint8Array.of(0xaa)]);
+    await other.close();
+    await put(3);
+    expect(await disks.backup(0, at("backups"), "third")).toMatchObject({ isWhole: true });
+    expect(await restored("third")).toBe(await digest(disk));
+    const cut = disks.backup(0, at("backups"), "cut");
+    const failed = expect(cut).rejects.toMatchObject({ code: expect.stringMatching(/^E_DISK/) });
+    while (!(await names()).includes("cut.unfinished")) await turn();
+    await disks.close();
+    await failed;
+    const left = (await names()).filter((name) => name.startsWith("cut") || name.includes("unfinished"));
+    expect(left).toEqual([]);
+  });
+});

@@ -168,6 +168,10 @@ class FakeGuest {
   counters() {
     return { "uart0.sent": 1, "vm.holds": this.vm.counters.holds };
   }
+  async backup() {
+    return { bytes: 0, isWhole: true };
+  }
+
   async saveTo(path) {
     await writeFile(path, this.memoryText);
     return { bytes: this.memoryText.length };

@@ -5,7 +5,17 @@
 import type { Guest, GuestEnd, GuestMemoryParts, GuestSurroundings } from "../src/lifecycle/guest-port.js";
 
 /** Steps of a guest. */
-export const guestSteps = ["make", "restore", "load", "run", "reset", "drain", "save", "clone"] as const;
+export const guestSteps = [
+  "make",
+  "restore",
+  "load",
+  "run",
+  "reset",
+  "drain",
+  "save",
+  "backup",
+  "clone",
+] as const;
 export type GuestStep = (typeof guestSteps)[number];
 
 /** What a script has a step do: be done, fail with an error that has a code, or end only when `Script.letGo` is called. */
@@ -150,6 +160,12 @@ export class ScriptedGuest implements Guest {
     await this.script.step("save");
     this.use("save");
     return { bytes: 1 };
+  }
+
+  async backup() {
+    this.use("backup");
+    await this.script.step("backup");
+    return { bytes: 1, isWhole: true };
   }
 
   async clone(_: string, surroundings: GuestSurroundings): Promise<ScriptedGuest> {

@@ -154,6 +154,15 @@ export function addFleetCommands(
   vmCommand("restore", "go back to a snapshot")
     .argument("<snapshot>", "name of the snapshot")
     .action(act((actions, vm: string, snapshot: string) => actions.restore(vm, snapshot)));
+  vmCommand(
+    "backup",
+    "copy a disk of a VM, which goes on, to an image store: what has changed since the last time",
+  )
+    .argument(
+      "<words...>",
+      "[DISK] STORE NAME: number of the disk, 0 by default; the store's folder; a new name there",
+    )
+    .action(act((actions, vm: string, words: string[]) => actions.backup(vm, words)));
   vmCommand("clone", "copy a running VM")
     .argument("<name>", "name of the copy")
     .argument("[settings...]", "settings of the copy, such as cpu.shares=500")

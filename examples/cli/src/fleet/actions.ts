@@ -141,6 +141,18 @@ export class FleetActions {
     this.surroundings.write(`${vm} saved as ${name}, ${bytes} bytes\n`);
   }
 
+  /** @param words a disk's number, which may be left out, a store's folder and a name */
+  async backup(vm: string, words: readonly string[]): Promise<void> {
+    const [name, store, disk = "0", ...others] = [...words].reverse();
+    if (name === undefined || store === undefined || others.length > 0)
+      throw new CliError("E_USAGE", `back up where? Write hyperfile backup ${vm} [DISK] STORE NAME`);
+    if (!/^\d{1,3}$/.test(disk))
+      throw new CliError("E_USAGE", `"${disk}" is no number of a disk: disks are counted from 0`);
+    const { bytes, isWhole } = await this.client.backup(vm, Number(disk), resolve(store), name);
+    const what = isWhole ? "all of it" : "what has changed";
+    this.surroundings.write(`${vm}: disk ${disk} backed up as ${name}, ${what}: ${bytes} bytes\n`);
+  }
+
   async restore(vm: string, snapshot: string): Promise<void> {
     const { snapshots, state } = await this.client.vm(vm);
     // A name that does not exist must not cost the VM its present state.

@@ -7,17 +7,27 @@
  * was. An image is closed with its last user; whoever wrote to it has it flushed first.
  */
 import type { VmSpec } from "@hyperfile/broker";
+import type { BackupReport } from "@hyperfile/broker/guest";
 import {
+  type BackupResult,
   type BlockBackend,
   DiskError,
   ForkableDisk,
+  type ImageStore,
   LATENCY_BOUNDS_MS,
   MeteredDisk,
   OVERLAY_CHUNK_BYTES,
   OverlayBackend,
   TrackedDisk,
 } from "@hyperfile/devices/disk";
-import { formatOf, type ImageLink, type OpenImage, openImage, stampOf } from "@hyperfile/devices/node";
+import {
+  formatOf,
+  type ImageLink,
+  type OpenImage,
+  openImage,
+  openStore,
+  stampOf,
+} from "@hyperfile/devices/node";
 import type { Drive } from "@hyperfile/machine";
 import type { SnapshotDisk } from "@hyperfile/machine/snapshot";
 import { CliError } from "../errors.js";
@@ -62,6 +72,10 @@ class GuestDisk {
   /** For backups; a disk that is only read does not change. */
   readonly tracked: TrackedDisk;
   private closing: Promise<void> | undefined;
+  private isBackingUp = false;
+  private lastBackup:
+    | { readonly store: string; readonly name: string; readonly id: string | undefined }
+    | undefined;
 
   constructor(
     readonly spec: DiskSpec,
@@ -134,6 +148,51 @@ class GuestDisk {
     );
   }
 
+  /**
+   * Copies the disk as it is now to a new image of a store: what has changed since the last backup over a clone of that
+   * one, where that is there as it was left. The image gets its name when it is whole.
+   * @throws DiskError
+   */
+  async backup(folder: string, name: string): Promise<BackupReport> {
+    if (this.isBackingUp)
+      throw new DiskError("E_DISK_BUSY", `${this.spec.file}: a backup is being made; wait until it is done`);
+    this.isBackingUp = true;
+    try {
+      const store = openStore(folder);
+      // A name that is taken is told before anything is copied.
+      if ((await idOf(store, name)) !== undefined)
+        throw new DiskError(
+          "E_DISK_IO",
+          `${folder}/images/${name}: there is such an image already; use another name`,
+        );
+      const draft = `${name}.unfinished`;
+      // What a killed backup has left.
+      await store.remove(draft).catch(() => {});
+      const { lastBackup } = this;
+      const isBase = lastBackup?.store === folder && (await idOf(store, lastBackup.name)) === lastBackup.id;
+      if (isBase) await store.clone(lastBackup.name, draft);
+      else await store.create(draft, { size: this.metered.size });
+      try {
+        const target = await store.open(draft, { isWritable: true });
+        let result: BackupResult;
+        try {
+          result = await this.tracked.backup(target, { isWhole: !isBase });
+          // From here on the disk counts what changes after this one, which has no name yet.
+          this.lastBackup = undefined;
+        } finally {
+          await target.close();
+        }
+        await store.clone(draft, name);
+        this.lastBackup = { store: folder, name, id: await idOf(store, name) };
+        return { bytes: result.copiedBytes, isWhole: result.isWhole };
+      } finally {
+        await store.remove(draft).catch(() => {});
+      }
+    } finally {
+      this.isBackingUp = false;
+    }
+  }
+
   close(): Promise<void> {
     this.closing ??= this.closeNow();
     return this.closing;
@@ -192,6 +251,15 @@ class GuestDisk {
   }
 }
 
+/** What an image of a store is now; undefined if it is not there. */
+async function idOf(store: ImageStore, name: string): Promise<string | undefined> {
+  try {
+    return JSON.stringify(await store.manifest(name));
+  } catch {
+    return undefined;
+  }
+}
+
 /** The disks of one VM. */
 export class GuestDisks {
   private constructor(private readonly disks: readonly GuestDisk[]) {}
@@ -224,6 +292,11 @@ export class GuestDisks {
   /** Operations, bytes and latencies by name. */
   counters(): Readonly<Record<string, number>> {
     return Object.fromEntries(this.disks.flatMap((disk, at) => disk.counters(`disk${at}`)));
+  }
+
+  /** Copies one as it is now to a new image of a store; see {@link BackupReport}. @throws DiskError */
+  backup(disk: number, store: string, name: string): Promise<BackupReport> {
+    return this.disks[disk]!.backup(store, name);
   }
 
   /** Makes durable what was written, and gives back the images that nobody else has. */

@@ -3,6 +3,8 @@
  * so that what is translated once serves all.
  */
 import type {
+  BackupReport,
+  BackupTarget,
   Guest,
   GuestEnd,
   GuestMemoryParts,
@@ -196,6 +198,10 @@ class MachineGuest implements Guest {
   async saveTo(path: string): Promise<{ readonly bytes: number }> {
     this.machine.board.flush();
     return saveSnapshotFile(path, this.machine.state);
+  }
+
+  backup({ disk, store, name }: BackupTarget): Promise<BackupReport> {
+    return this.disks.backup(disk, store, name);
   }
 
   async restoreFrom(path: string): Promise<void> {

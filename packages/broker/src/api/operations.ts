@@ -262,6 +262,27 @@ export const operations = [
     answer: { schema: ref("Snapshot"), description: "The snapshot." },
   },
   {
+    id: "backupVm",
+    method: "post",
+    path: "/v1/vms/{vm}/backups",
+    summary: "Copy a disk as it is now to an image store; the VM goes on",
+    body: object(
+      {
+        disk: { ...integer, description: "Number of the disk; 0 unless given" },
+        store: { ...text, description: "Folder of the store, as an absolute path" },
+        name: { ...text, description: "Of the image there; there must be none yet" },
+      },
+      ["store", "name"],
+    ),
+    answer: {
+      schema: object({
+        bytes: { ...integer, description: "Bytes that were copied" },
+        isWhole: { ...flag, description: "Whether all of the disk was looked at" },
+      }),
+      description: "What was copied.",
+    },
+  },
+  {
     id: "cloneVm",
     method: "post",
     path: "/v1/vms/{vm}/clone",

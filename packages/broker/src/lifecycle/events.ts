@@ -19,6 +19,7 @@ export interface FleetEvent {
     | "vm.provisioned"
     | "vm.log"
     | "vm.snapshot"
+    | "vm.backup"
     | "vm.cloned"
     | "vm.removed"
     | "pool.defined"

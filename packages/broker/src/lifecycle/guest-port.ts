@@ -51,6 +51,24 @@ export interface GuestSurroundings {
   readonly steal: () => number;
 }
 
+/** Where a disk is backed up to. */
+export interface BackupTarget {
+  /** Number of the disk, from 0. */
+  readonly disk: number;
+  /** Folder of an image store. */
+  readonly store: string;
+  /** Of the image there; there must be none yet. */
+  readonly name: string;
+}
+
+/** What a backup did. */
+export interface BackupReport {
+  /** Bytes that were copied. */
+  readonly bytes: number;
+  /** Whether all of the disk was looked at, and not only what had changed since an earlier backup. */
+  readonly isWhole: boolean;
+}
+
 /** A virtual machine in a thread of its own or with others. */
 export interface Guest {
   readonly memory: GuestMemoryParts;
@@ -87,6 +105,8 @@ export interface Guest {
    * if the process ends before it is, the broker removes it.
    */
   saveTo(path: string): Promise<{ readonly bytes: number }>;
+  /** Copies a disk as it is at this moment; the guest goes on meanwhile. A backup that fails leaves no image of the name. */
+  backup(target: BackupTarget): Promise<BackupReport>;
   /** A copy of the guest, which stands still and is drained for it, by copy-on-write in the same thread. */
   clone(name: string, surroundings: GuestSurroundings): Promise<Guest>;
   /** Gives back its memory, after its run has ended. */

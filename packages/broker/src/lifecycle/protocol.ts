@@ -2,7 +2,7 @@
 import type { VmSpec } from "../hyperfile/types.js";
 import type { MemoryTarget } from "../memory/division.js";
 import type { MemoryFigures } from "../memory/host-memory-broker.js";
-import type { GuestEnd, GuestMemoryUsage } from "./guest-port.js";
+import type { BackupReport, BackupTarget, GuestEnd, GuestMemoryUsage } from "./guest-port.js";
 import type { VmState } from "./vm-states.js";
 
 /** What a thread is started with. */
@@ -48,6 +48,8 @@ export interface GuestRequests {
     readonly result: undefined;
   };
   snapshot: { readonly args: { readonly path: string }; readonly result: { readonly bytes: number } };
+  /** Copies a disk of a VM, which goes on; other requests are answered meanwhile. */
+  backup: { readonly args: BackupTarget; readonly result: BackupReport };
   figures: { readonly args: undefined; readonly result: GuestFigures };
   /** Whether the thread answers at all; for no VM in particular. */
   ping: { readonly args: undefined; readonly result: undefined };

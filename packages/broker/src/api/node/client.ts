@@ -1,6 +1,7 @@
 /** A client of the daemon, over its Unix socket. */
 import { type IncomingMessage, request } from "node:http";
 import type { FleetEvent } from "../../lifecycle/events.js";
+import type { BackupReport } from "../../lifecycle/guest-port.js";
 import type { ExecResult } from "../../lifecycle/guest-shell.js";
 import type { UpReport } from "../../lifecycle/node/fleet.js";
 import type { SnapshotInfo } from "../../lifecycle/node/snapshot-folder.js";
@@ -92,6 +93,11 @@ export class DaemonClient {
 
   snapshot(name: string, snapshot: string): Promise<SnapshotInfo> {
     return this.ask("POST", `${place(name)}/snapshots/${encodeURIComponent(snapshot)}`);
+  }
+
+  /** @param store absolute path of the store's folder */
+  backup(name: string, disk: number, store: string, image: string): Promise<BackupReport> {
+    return this.ask("POST", `${place(name)}/backups`, { disk, store, name: image });
   }
 
   clone(name: string, copy: string, settings: readonly string[] = []): Promise<{ milliseconds: number }> {

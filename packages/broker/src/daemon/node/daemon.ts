@@ -86,7 +86,14 @@ const REFUSAL_MS = 5000;
 const [STOP_MS, LINGER_MS] = [5000, 50];
 
 /** Operations that wait for guests and disks; the others are answered whatever these do. */
-const longOperations: ReadonlySet<string> = new Set(["up", "startVm", "snapshotVm", "cloneVm", "execVm"]);
+const longOperations: ReadonlySet<string> = new Set([
+  "up",
+  "startVm",
+  "snapshotVm",
+  "backupVm",
+  "cloneVm",
+  "execVm",
+]);
 
 /** A daemon. */
 export class Daemon {

@@ -1,4 +1,5 @@
 /** What the daemon does for each operation of its API that answers with JSON. */
+import { isAbsolute } from "node:path";
 import type { OperationId } from "../../api/operations.js";
 import { openApiDocument } from "../../api/operations.js";
 import type { DaemonView, PoolView, VmView } from "../../api/types.js";
@@ -75,6 +76,15 @@ export const handlers: {
   resumeVm: ({ path }, { fleet }) => fleet.vm(path.vm!).resume().then(nothing),
   resetVm: ({ path }, { fleet }) => fleet.vm(path.vm!).reset().then(nothing),
   snapshotVm: ({ path }, { fleet }) => fleet.vm(path.vm!).snapshot(path.snapshot!),
+  backupVm: ({ path, body }, { fleet }) => {
+    const { disk = 0 } = body;
+    const store = textOf(body, "store");
+    if (typeof disk !== "number")
+      throw new LifecycleError("E_SETTING", "the request's disk must be a number");
+    if (!isAbsolute(store))
+      throw new LifecycleError("E_SETTING", "the request's store must be an absolute path of a folder");
+    return fleet.vm(path.vm!).backup({ disk, store, name: textOf(body, "name") });
+  },
   cloneVm: ({ path, body }, { fleet }) =>
     fleet.clone(path.vm!, textOf(body, "name"), parseSettings(textsOf(body, "settings", []))),
   execVm: ({ path, body }, { fleet }) =>

@@ -16,7 +16,7 @@ import type { HostMemoryBroker, NodePlace } from "../../memory/host-memory-broke
 import { ConsoleInput } from "../console-input.js";
 import { LifecycleError } from "../errors.js";
 import type { EventLog } from "../events.js";
-import type { GuestEnd } from "../guest-port.js";
+import type { BackupReport, BackupTarget, GuestEnd } from "../guest-port.js";
 import { type ExecResult, GuestShell } from "../guest-shell.js";
 import type { HostClaim, TakeClaim } from "../host-claim.js";
 import type { GuestFigures, GuestRequests } from "../protocol.js";
@@ -261,6 +261,24 @@ export class ManagedVm {
     const { bytes } = await this.call("snapshot", { path: this.snapshotFolder.place(name) });
     this.host.events.add("vm.snapshot", this.name, `${name}, ${bytes} bytes`);
     return { name, bytes, at: Date.now() };
+  }
+
+  /** Copies one of its disks, as it is now, to an image store; it goes on. @throws LifecycleError, and what the disk throws */
+  async backup(target: BackupTarget): Promise<BackupReport> {
+    if (nextVmState(this.shown, "snapshot") === undefined) throw this.wrongState("back up");
+    const { length } = this.spec.disks;
+    if (!Number.isInteger(target.disk) || target.disk < 0 || target.disk >= length)
+      throw new LifecycleError(
+        "E_SETTING",
+        `VM ${this.name} has no disk ${target.disk}: ${length === 0 ? "it has none" : length === 1 ? "it has disk 0" : `it has disks 0 to ${length - 1}`}`,
+      );
+    const report = await this.call("backup", target);
+    this.host.events.add(
+      "vm.backup",
+      this.name,
+      `disk ${target.disk} to ${target.name}, ${report.bytes} bytes`,
+    );
+    return report;
   }
 
   /** Its snapshots, the oldest first. */

@@ -100,7 +100,7 @@ export class GuestServer {
     }
   }
 
-  private obey(request: GuestRequest): Promise<unknown> {
+  private async obey(request: GuestRequest): Promise<unknown> {
     const { vm, method } = request;
     const served = () => this.served(vm, method);
     switch (method) {
@@ -122,6 +122,8 @@ export class GuestServer {
       }
       case "snapshot":
         return served().life.snapshot((request as GuestRequest<"snapshot">).args.path);
+      case "backup":
+        return this.present(vm).backup((request as GuestRequest<"backup">).args);
       case "figures":
         return this.figures(vm);
       case "ping":
@@ -168,9 +170,14 @@ export class GuestServer {
   }
 
   private async figures(vm: string): Promise<GuestFigures> {
+    const guest = this.present(vm);
+    return { memory: guest.memoryFigures(), counters: guest.counters(), retired: guest.retired() };
+  }
+
+  private present(vm: string): Guest {
     const guest = this.served(vm, "look at").life.present;
     if (guest === undefined) throw new LifecycleError("E_VM_STATE", `VM ${vm} is not there yet`);
-    return { memory: guest.memoryFigures(), counters: guest.counters(), retired: guest.retired() };
+    return guest;
   }
 
   /** A life that begins. */
