@@ -9,6 +9,7 @@ import { guestIn, HostMemory, poolAt, type ThreadPlace } from "@hyperfile/jit/me
 import { guestKinds } from "@hyperfile/machine/guests";
 import type { HostScheduler } from "../src/cpu/node/host-scheduler.js";
 import type { GuestMemoryParts, MakeGuest } from "../src/lifecycle/guest-port.js";
+import type { TakeClaim } from "../src/lifecycle/host-claim.js";
 import { Fleet } from "../src/lifecycle/node/fleet.js";
 import type { ThreadHandle } from "../src/lifecycle/node/guest-thread.js";
 import { GuestServer } from "../src/lifecycle/node/serve-guests.js";
@@ -88,10 +89,14 @@ export class FleetDouble {
   readonly fleet: Fleet;
   private readonly nodes: HostMemory[] = [];
 
-  /** @param restAfterMs milliseconds without any VM until the fleet rests */
+  /**
+   * @param restAfterMs milliseconds without any VM until the fleet rests
+   * @param claim takes what VMs need beside cores and memory
+   */
   constructor(
     readonly scheduler: HostScheduler,
     restAfterMs = 30_000,
+    claim?: TakeClaim,
   ) {
     this.memory = new HostMemoryBroker({
       memoryBytes: FRAMES * 4096,
@@ -116,6 +121,7 @@ export class FleetDouble {
       folder: this.folder,
       threadProgram: new URL("file:///none"),
       restAfterMs,
+      ...(claim === undefined ? {} : { claim }),
       startWorker: (_, data) => {
         const thread: ThreadDouble = new ThreadDouble(
           data,
