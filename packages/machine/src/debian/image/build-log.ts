@@ -11,10 +11,12 @@ export interface BuildWork {
   readonly base: readonly string[];
 }
 
-/** Bytes that are unpacked in the time in which a package is set up, about. */
-const SETUP_BYTES = 3 << 20;
-/** Bytes that are laid out or unpacked in the time that a small package takes beside them, about. */
+/** Bytes that are laid out in the time in which a package is set up, about; all of these are as measured. */
+const SETUP_BYTES = 1 << 20;
+/** Bytes that are laid out in the time that a small package takes beside its own. */
 const PACKAGE_BYTES = 1 << 20;
+/** How much longer dpkg takes to unpack a package than it takes to lay it out. */
+const DPKG_FACTOR = 2.5;
 /** Characters of the log that are kept: a guest must not fill the host's memory. */
 const MOST_TEXT = 8 << 20;
 
@@ -39,8 +41,8 @@ export class BuildLog {
     private readonly progress: Progress,
   ) {
     const { packages, base } = work;
-    this.total = [...packages.values()].reduce((sum, bytes) => sum + bytes + PACKAGE_BYTES + SETUP_BYTES, 0);
-    for (const name of base) this.total += this.unpackBytes(name);
+    this.total = base.reduce((sum, name) => sum + this.layOutBytes(name), 0);
+    for (const name of packages.keys()) this.total += DPKG_FACTOR * this.layOutBytes(name) + SETUP_BYTES;
   }
 
   /** All that was printed, without the oldest of what is far too much. */
@@ -68,7 +70,7 @@ export class BuildLog {
         this.lastWords = this.lastLine();
       }
       const [, laidOut] = /^lay out (\S+)$/.exec(this.step) ?? [];
-      if (word === "step" && laidOut !== undefined) this.advance(this.unpackBytes(laidOut));
+      if (word === "step" && laidOut !== undefined) this.advance(this.layOutBytes(laidOut));
       return;
     }
     const [, what, name] = /^(Unpacking|Setting up) ([a-z0-9][a-z0-9+.-]+)(?::\S+)? \(/.exec(line) ?? [];
@@ -76,10 +78,10 @@ export class BuildLog {
     const seen = what === "Unpacking" ? this.unpacked : this.setUp;
     if (seen.has(name)) return;
     seen.add(name);
-    this.advance(what === "Unpacking" ? this.unpackBytes(name) : SETUP_BYTES);
+    this.advance(what === "Unpacking" ? DPKG_FACTOR * this.layOutBytes(name) : SETUP_BYTES);
   }
 
-  private unpackBytes(name: string): number {
+  private layOutBytes(name: string): number {
     return (this.work.packages.get(name) ?? 0) + PACKAGE_BYTES;
   }
 
