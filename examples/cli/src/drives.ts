@@ -22,7 +22,7 @@ export interface DriveFlags {
 
 /** How `--drive` is used, for messages and help. */
 export const driveUsage =
-  "file=FILE[,format=raw|qcow2][,readonly=on][,snapshot=on][,cache=writeback|writethrough|unsafe][,serial=TEXT]";
+  "file=FILE[,format=raw|qcow2|store][,readonly=on][,snapshot=on][,cache=writeback|writethrough|unsafe][,serial=TEXT]";
 const keys = ["file", "format", "readonly", "snapshot", "cache", "serial"] as const;
 
 /** Most disks of a machine: the board has eight slots, of which console and entropy have two. */
@@ -139,7 +139,7 @@ async function openDrive(flags: DriveFlags, onError: (cause: unknown) => void): 
       `${file}: say format=raw to have a raw image written to: if its guest wrote the header of another format, the image would be taken for one next time`,
     );
   if (!isWritable) ImageLock.refuseIfTaken(file);
-  const image = await openImage(file, { format, isWritable });
+  const image = await openImage(file, { format: flags.format, isWritable });
   let disk: BlockBackend = image.disk;
   if (isSnapshot) disk = new OverlayBackend(disk, { name: file });
   return {

@@ -207,8 +207,9 @@ describe("killed under a guest that writes", () => {
         const below = kind === "overlay" ? ["--backing", "below.raw", "--backing-format", "raw"] : ["64M"];
         if (kind === "overlay") await writeFile(at("below.raw"), new Uint8Array(DISK_BYTES));
         expect((await hyperfile("image", "create", at(name), ...below)).errors).toBe("");
-        drive = `file=${at(name)}`;
+        drive = `file=${at(name)},format=qcow2`;
       }
+      const format = kind === "raw" ? "raw" : "qcow2";
       let most = 0;
       for (let kill = 0; kill < Math.ceil(KILLS / 3); kill++) {
         // A device that writes through has no FLUSH: each write is durable by itself.
@@ -219,7 +220,7 @@ describe("killed under a guest that writes", () => {
           "SIGKILL",
         );
         expect([ended, errors, printed > 0]).toEqual(["SIGKILL", "", true]);
-        const image = await openImage(at(name));
+        const image = await openImage(at(name), { format });
         expect(await recordFaults(image.disk, printed, guest), `kill ${kill}`).toEqual([]);
         await image.close();
         most = Math.max(most, printed);
@@ -231,7 +232,7 @@ describe("killed under a guest that writes", () => {
         // Its own faults are leaks at most: clusters that nothing names yet.
         if (qemuImg !== undefined) expect(qemuCheck(at(name)).corruptions ?? 0).toBe(0);
         // Each kill begins with what the one before has left.
-        const opened = await openImage(at(name), { isWritable: true });
+        const opened = await openImage(at(name), { format, isWritable: true });
         await opened.close();
       }
       expect(most).toBeGreaterThan(20);

@@ -1,7 +1,10 @@
 /** `hyperfile image` through the program: images made, converted both ways and checked, and each mistake in one line. */
+import { spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { ImageLock } from "@hyperfile/devices/node";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { qemuCheck, qemuImg, runQemuImg } from "../../../packages/devices/test/qemu-img.js";
@@ -67,6 +70,9 @@ it("keeps images in a store: push, clone, map, check, pull, convert back, collec
   for (let index = 0; index < 1 << 20; index++) bytes[index] = Math.imul(index, 2654435761) >>> 24;
   await writeFile(at("stored.raw"), bytes);
   expect(await image("push", at("stored.raw"), store, "base")).toEqual(done);
+  expect((await image("push", at("stored.raw"), store, "base")).errors).toMatch(
+    /base: there is such an image already/,
+  );
   expect(await image("clone", store, "base", "copy")).toEqual(done);
   expect((await image("list", store)).output).toMatch(/^base +3M .*\ncopy +3M .*\n$/);
   const path = join(store, "images", "copy");
@@ -84,7 +90,7 @@ it("keeps images in a store: push, clone, map, check, pull, convert back, collec
   );
   expect(await image("create", "--format", "store", join(store, "images", "empty"), "1G")).toEqual(done);
   expect(await image("create", at("over.qcow2"), "--backing", "store/images/base")).toEqual(done);
-  expect((await image("map", at("over.qcow2"))).output).toBe("0 1048576 depth 1\n");
+  expect((await image("map", "--format", "qcow2", at("over.qcow2"))).output).toBe("0 1048576 depth 1\n");
   for (const name of ["base", "copy", "third", "empty"])
     expect(await image("remove", store, name)).toEqual(done);
   expect((await image("collect", store)).output).toMatch(/^0 objects removed/);
@@ -101,8 +107,10 @@ it("keeps images in a store: push, clone, map, check, pull, convert back, collec
 it("follows chains by relative names, and maps them", async () => {
   await writeFile(at("base.raw"), new Uint8Array(1 << 20).fill(3));
   expect(await image("create", at("top.qcow2"), "2M", "--backing", "base.raw")).toEqual(done);
-  expect((await image("map", at("top.qcow2"))).output).toBe("0 1048576 depth 1\n");
-  expect((await image("info", at("top.qcow2"))).output).toMatch(/backing +base.raw \(raw\)/);
+  expect((await image("map", "--format", "qcow2", at("top.qcow2"))).output).toBe("0 1048576 depth 1\n");
+  expect((await image("info", "--format", "qcow2", at("top.qcow2"))).output).toMatch(
+    /backing +base.raw \(raw\)/,
+  );
 });
 
 it("refuses each mistake in one line", async () => {
@@ -131,7 +139,17 @@ it("refuses each mistake in one line", async () => {
     [["create", at("new"), "1M", "--backing", "none"], 1, /none: can't open the file: there is no such file/],
     [["info", at("none")], 1, /none: can't open the file: there is no such file/],
     [["info", "--format", "qcow2", at("text")], 1, /text: not a qcow2 image/],
-    [["info", at("loop2.qcow2")], 1, /loop.qcow2: can't open the file: there is no such file/],
+    [
+      ["info", at("loop2.qcow2")],
+      1,
+      /loop2.qcow2: the image names one below it, "loop.qcow2"; a guest could have/,
+    ],
+    [["convert", at("loop2.qcow2"), at("new")], 1, /say that its format is qcow2 if it is/],
+    [
+      ["info", "--format", "qcow2", at("loop2.qcow2")],
+      1,
+      /loop.qcow2: can't open the file: there is no such file/,
+    ],
     [["check", at("text")], 1, /text: not a qcow2 image/],
     [["check", at("used.qcow2")], 1, /used.qcow2: process \d+ writes the image; wait until it has ended/],
     [["convert", at("used.qcow2"), at("new")], 1, /process \d+ writes the image/],
@@ -178,7 +196,7 @@ it("refuses a chain that is a circle", async () => {
   const bytes = await readFile(at("b.qcow2"));
   bytes.set(Buffer.from("a.qcow2"), bytes.indexOf("b.qcow2"));
   await writeFile(at("b.qcow2"), bytes);
-  expect(await image("info", at("a.qcow2"))).toMatchObject({
+  expect(await image("info", "--format", "qcow2", at("a.qcow2"))).toMatchObject({
     status: 1,
     errors: expect.stringMatching(/a\.qcow2: its backing files go in a circle/),
   });
@@ -192,4 +210,35 @@ it("takes no lock of a process that is gone for one", async () => {
   const dead = holder.replace(/^(\d+)-(\d+)-/, (_, pid, start) => `${pid}-${Number(start) - 1}-`);
   await writeFile(at(".left.qcow2.lock"), dead);
   expect((await image("check", at("left.qcow2"))).status).toBe(0);
+});
+
+it("leaves no image in part where the program is killed or told to end", async () => {
+  const bytes = randomBytes(48 << 20);
+  await writeFile(at("large.raw"), bytes);
+  const bin = fileURLToPath(new URL("../bin/hyperfile.mjs", import.meta.url));
+  let [killed, left] = [0, 0];
+  for (const signal of ["SIGTERM", "SIGKILL", "SIGTERM", "SIGKILL"] as const) {
+    const child = spawn(process.execPath, [
+      bin,
+      "image",
+      "convert",
+      "--compress",
+      at("large.raw"),
+      at("part.qcow2"),
+    ]);
+    const unfinished = async () => (await readdir(folder)).filter((name) => name.includes(".unfinished-"));
+    const before = (await unfinished()).length;
+    while (child.exitCode === null && (await unfinished()).length === before)
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    child.kill(signal);
+    const ended = await new Promise((resolve) => child.once("exit", (status, by) => resolve(by ?? status)));
+    if (ended !== signal) continue;
+    killed++;
+    expect((await readdir(folder)).includes("part.qcow2")).toBe(false);
+    left += (await unfinished()).length - before;
+  }
+  // Only a kill leaves what nobody can remove, under a name that says what it is.
+  expect(killed).toBe(4);
+  expect(left).toBe(2);
+  expect(await image("convert", "--format", "raw", at("large.raw"), at("part.qcow2"))).toEqual(done);
 });

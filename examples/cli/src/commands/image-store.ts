@@ -1,4 +1,5 @@
 /** The part of `hyperfile image` that is about image stores: what is in them, and images into and out of them. */
+import { randomBytes } from "node:crypto";
 import { formatSize, parseDuration } from "@hyperfile/broker/client";
 import { copyDisk, isAddress } from "@hyperfile/devices/disk";
 import { type ImageFormat, openImage, openStore } from "@hyperfile/devices/node";
@@ -118,17 +119,21 @@ export async function copyIntoStore(
   const store = openStore(where);
   const image = await openImage(from.path, { format: from.format });
   try {
-    await store.create(name, { size: image.disk.size });
+    if (await store.has(name))
+      throw new CliError("E_FILE", `${where}/images/${name}: there is such an image already`);
+    // The name is an image's only once it is whole, whatever ends this program.
+    const unfinished = `${name}.unfinished-${randomBytes(4).toString("hex")}`;
+    await store.create(unfinished, { size: image.disk.size });
     try {
-      const disk = await store.open(name, { isWritable: true });
+      const disk = await store.open(unfinished, { isWritable: true });
       try {
         await copyDisk(image.disk, disk, { onProgress });
       } finally {
         await disk.close();
       }
-    } catch (error) {
-      await store.remove(name);
-      throw error;
+      await store.clone(unfinished, name);
+    } finally {
+      await store.remove(unfinished);
     }
   } finally {
     await image.close();

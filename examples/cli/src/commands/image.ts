@@ -1,6 +1,8 @@
 /** `hyperfile image`: makes, shows, converts and checks disk images. */
-import { rm } from "node:fs/promises";
-import { resolve } from "node:path";
+import { randomBytes } from "node:crypto";
+import { existsSync, rmSync } from "node:fs";
+import { rename, rm } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
 import { formatSize, parseSize } from "@hyperfile/broker/client";
 import {
   type BlockBackend,
@@ -35,6 +37,8 @@ interface QcowFlags {
   readonly compression: "zlib" | "zstd";
 }
 
+/** Signals that end the program. */
+const endingSignals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 /** Statuses of `image check` where it finds faults, as of qemu-img. */
 const [CORRUPT, LEAKED] = [2, 3];
 
@@ -140,15 +144,28 @@ interface CreateFlags extends QcowFlags {
   readonly backingFormat?: ImageFormat;
 }
 
-/** Makes a file; where that fails, it is removed again. */
-async function making<T>(path: string, job: (file: NodeFile) => Promise<T>): Promise<T> {
-  const file = await NodeFile.open(path, { create: true });
+/** Makes an image: under another name until it is whole, so that whatever ends this program leaves none in part. */
+async function making(path: string, job: (file: NodeFile) => Promise<void>): Promise<void> {
+  if (existsSync(path))
+    throw new CliError("E_FILE", `${path}: can't make the file: the file is there already`);
+  const unfinished = join(dirname(path), `.${basename(path)}.unfinished-${randomBytes(4).toString("hex")}`);
+  const onSignal = (signal: NodeJS.Signals) => {
+    rmSync(unfinished, { force: true });
+    for (const each of endingSignals) process.off(each, onSignal);
+    process.kill(process.pid, signal);
+  };
+  for (const signal of endingSignals) process.on(signal, onSignal);
   try {
-    return await job(file);
-  } catch (error) {
-    await file.close().catch(() => {});
-    await rm(path, { force: true });
-    throw error;
+    const file = await NodeFile.open(unfinished, { create: true });
+    try {
+      await job(file);
+    } finally {
+      await file.close();
+    }
+    await rename(unfinished, path);
+  } finally {
+    await rm(unfinished, { force: true });
+    for (const signal of endingSignals) process.off(signal, onSignal);
   }
 }
 
@@ -187,7 +204,6 @@ async function create(path: string, size: number | undefined, flags: CreateFlags
       });
     }
     await file.flush();
-    await file.close();
   });
   return 0;
 }

@@ -7,6 +7,7 @@ import { randomBytes } from "node:crypto";
 import { constants } from "node:fs";
 import { type FileHandle, link, mkdir, open, readdir, rename, rm, stat, utimes } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { DiskError } from "../errors.js";
 import { checkKey, type ObjectInfo, type ObjectPlace, tooLarge } from "../store/object-place.js";
 import { inParallel, Turns } from "../turns.js";
 import { ImageLock } from "./image-lock.js";
@@ -203,7 +204,7 @@ export class FolderPlace implements ObjectPlace {
 
   /** The objects in a folder and below; or what is not yet one. */
   private async *filesIn(folder: string, areUnfinished = false): AsyncIterable<ObjectInfo> {
-    let entries: readonly { readonly name: string; isDirectory(): boolean; isFile(): boolean }[];
+    let entries: readonly { readonly name: string; isDirectory(): boolean }[];
     try {
       entries = await readdir(join(this.name, folder), { withFileTypes: true });
     } catch (error) {
@@ -212,13 +213,17 @@ export class FolderPlace implements ObjectPlace {
     }
     for (const entry of entries) {
       const key = folder === "" ? entry.name : `${folder}/${entry.name}`;
+      const path = join(this.name, key);
       if (entry.isDirectory()) yield* this.filesIn(key, areUnfinished);
-      else if (
-        entry.isFile() &&
-        (areUnfinished ? entry.name.startsWith(UNFINISHED) : entry.name[0] !== ".")
-      ) {
-        const found = await stat(join(this.name, key)).catch(() => undefined);
-        if (found !== undefined) yield { key, bytes: found.size, at: found.mtimeMs };
+      else if (areUnfinished ? entry.name.startsWith(UNFINISHED) : entry.name[0] !== ".") {
+        // An object may be a link: it is read like any other, and so it has to count like any other.
+        const found = await stat(path).catch(() => undefined);
+        if (found?.isDirectory())
+          throw new DiskError(
+            "E_DISK_IO",
+            `${path}: a link to a folder can't be in a store; move the folder here`,
+          );
+        if (found?.isFile()) yield { key, bytes: found.size, at: found.mtimeMs };
       }
     }
   }

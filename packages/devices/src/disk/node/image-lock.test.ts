@@ -1,5 +1,5 @@
 /** One writer of an image: processes that take it at once, that are killed while they have it, and what they leave. */
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import {
   linkSync,
   mkdtempSync,
@@ -101,6 +101,17 @@ it("goes to exactly one of those that take it from a killed process, time and ag
   const lock = ImageLock.take(image);
   lock.release();
   expect(locks()).toEqual([]);
+});
+
+it("waits for no pipe or device that stands in its place, and takes each for somebody's", () => {
+  const first = join(folder, ".disk.qcow2.lock");
+  for (const put of [() => execFileSync("mkfifo", [first]), () => symlinkSync("/dev/zero", first)]) {
+    put();
+    expect(() => ImageLock.take(image)).toThrow(/somebody writes the image; .*remove .*\.disk\.qcow2\.lock/);
+    expect(() => ImageLock.refuseIfTaken(image)).toThrow(/somebody writes the image/);
+    rmSync(first);
+  }
+  ImageLock.take(image).release();
 });
 
 it("is one lock for all links to an image, in one process too, and none for images of like names", () => {

@@ -16,7 +16,11 @@
  */
 import { randomInt } from "node:crypto";
 import {
+  closeSync,
+  constants,
+  fstatSync,
   linkSync,
+  openSync,
   readdirSync,
   readFileSync,
   readlinkSync,
@@ -131,7 +135,7 @@ function chainOf(place: Place): Link[] {
     const file = linkAfter(place, last?.holder);
     let holder: string;
     try {
-      holder = readFileSync(file, "utf8");
+      holder = contentOf(file);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === "ENOENT") break;
       throw error;
@@ -227,10 +231,20 @@ function namespace(): string {
 
 const clean = (value: string): string => value.replace(/[^A-Za-z0-9]/g, "");
 
+/** What a file has, of a pipe or a device nothing: their readers may wait for ever. */
+function contentOf(path: string): string {
+  const file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  try {
+    return fstatSync(file).isFile() ? readFileSync(file, "utf8") : "";
+  } finally {
+    closeSync(file);
+  }
+}
+
 /** What a file has; nothing if it is not there, or may not be read. */
 function text(path: string): string {
   try {
-    return readFileSync(path, "utf8");
+    return contentOf(path);
   } catch {
     return "";
   }

@@ -24,7 +24,10 @@ const MOST_IMAGES = 64;
 
 /** How an image is opened. */
 export interface OpenImageOptions {
-  /** Found out if it is not given. A raw image whose guest writes a header would be taken for another: give it. */
+  /**
+   * Found out if it is not given. A guest that writes a header to its raw disk could name any file of the host's as the
+   * image below: where the format was found out, one that names an image below is refused.
+   */
   readonly format?: ImageFormat | undefined;
   /** Takes the image's lock until it is closed. */
   readonly isWritable?: boolean;
@@ -88,7 +91,7 @@ export async function openImage(path: string, options: OpenImageOptions = {}): P
   }
   const lock = isWritable && !isLocked && !isAddress(path) ? ImageLock.take(path) : undefined;
   try {
-    const opened = await openLink(path, format, !isWritable, []);
+    const opened = await openLink(path, { format, isSaid: options.format !== undefined }, !isWritable, []);
     return {
       ...opened,
       async close() {
@@ -107,7 +110,7 @@ export async function openImage(path: string, options: OpenImageOptions = {}): P
 
 async function openLink(
   path: string,
-  asked: ImageFormat | undefined,
+  { format, isSaid }: { readonly format: ImageFormat; readonly isSaid: boolean },
   isReadOnly: boolean,
   above: readonly string[],
 ): Promise<Omit<OpenImage, "close">> {
@@ -117,7 +120,6 @@ async function openLink(
       : `more than ${MOST_IMAGES} images are on each other`;
     throw new DiskError("E_IMAGE_CHAIN", `${above[0]}: ${how}, at ${path}`);
   }
-  const format = asked ?? (await formatOf(path));
   if (format === "store") return { disk: await openStored(path, false), format, links: [{ path, format }] };
   const file = await openFile(path, isReadOnly);
   if (format === "raw") return { disk: new RawBackend(file), format, links: [{ path, format }] };
@@ -126,6 +128,12 @@ async function openLink(
   try {
     const { backingFile, backingFormat } = await loadHeader(file);
     if (backingFile !== undefined) {
+      if (!isSaid)
+        throw new DiskError(
+          "E_IMAGE_CHAIN",
+          `${path}: the image names one below it, ${JSON.stringify(backingFile)}; a guest could have written that to a raw disk: ` +
+            "say that its format is qcow2 if it is",
+        );
       const isWhole = isAbsolute(backingFile) || isAddress(backingFile);
       const below = isWhole ? backingFile : join(dirname(path), backingFile);
       if (backingFormat !== undefined && !isFormat(backingFormat)) {
@@ -134,7 +142,9 @@ async function openLink(
           `${path}: its backing file has the format ${backingFormat}, which is not supported`,
         );
       }
-      const link = await openLink(below, backingFormat, true, [...above, path]);
+      const format = backingFormat ?? (await formatOf(below));
+      const isSaid = backingFormat !== undefined;
+      const link = await openLink(below, { format, isSaid }, true, [...above, path]);
       backing = link.disk;
       links.push(...link.links);
     }

@@ -1,5 +1,5 @@
 /** Image stores: what images share, what a kill leaves, what is refused, and where objects lie. */
-import { mkdtemp, readdir, readFile, rm, utimes, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rename, rm, symlink, utimes, writeFile } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -373,6 +373,21 @@ describe("a folder", () => {
     await store.collect({ graceMs: -1000 });
     expect(await readdir(join(place.name, "chunks"))).not.toContain(".new-0123");
     expect(await store.check("disk")).toEqual([]);
+  });
+
+  it("counts an image whose manifest is a link, and refuses folders that are links", async () => {
+    const place = new FolderPlace(join(folder, "linked"));
+    const { store, content } = await filled(place);
+    await rename(join(place.name, "images/disk"), join(folder, "elsewhere"));
+    await symlink(join(folder, "elsewhere"), join(place.name, "images/disk"));
+    expect(await namesOf(store)).toEqual(["disk"]);
+    expect(await store.collect({ graceMs: -1000 })).toMatchObject({ removed: 0 });
+    expect(Buffer.compare(await contentOf(await store.open("disk")), content)).toBe(0);
+    await symlink(folder, join(place.name, "images/more"));
+    await expect(store.collect({ graceMs: -1000 })).rejects.toThrow(
+      /images\/more: a link to a folder can't be/,
+    );
+    expect(Buffer.compare(await contentOf(await store.open("disk")), content)).toBe(0);
   });
 
   it("says what is wrong with it in one line", async () => {

@@ -114,6 +114,11 @@ export class ImageStore {
     }
   }
 
+  /** Whether there is an image with a name. @throws DiskError `E_IMAGE_FORMAT` for one that can't be */
+  async has(name: string): Promise<boolean> {
+    return (await this.place.read(this.keyOf(name), MOST_MANIFEST)) !== undefined;
+  }
+
   /** What an image is. @throws DiskError `E_DISK_IO` if there is none; `E_IMAGE_DAMAGED` */
   async manifest(name: string): Promise<Manifest> {
     const bytes = await this.place.read(this.keyOf(name), MOST_MANIFEST);
