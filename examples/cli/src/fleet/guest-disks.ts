@@ -95,7 +95,11 @@ class GuestDisk {
         "E_USAGE",
         `${spec.file}: say format: raw to have a raw image written to: if its guest wrote the header of another format, the image would be taken for one next time`,
       );
-    const image: OpenImage = await openImage(path, { format, isWritable: isWritten(spec), isLocked: true });
+    const image: OpenImage = await openImage(path, {
+      format: spec.format,
+      isWritable: isWritten(spec),
+      isLocked: true,
+    });
     const { disk, links } = image;
     if (isWritten(spec)) {
       const forkable = new ForkableDisk(disk, { name: spec.file, forkLimitBytes: MOST_CHANGES });

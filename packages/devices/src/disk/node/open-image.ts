@@ -142,9 +142,8 @@ async function openLink(
           `${path}: its backing file has the format ${backingFormat}, which is not supported`,
         );
       }
-      const format = backingFormat ?? (await formatOf(below));
-      const isSaid = backingFormat !== undefined;
-      const link = await openLink(below, { format, isSaid }, true, [...above, path]);
+      const asked = { format: backingFormat ?? (await formatOf(below)), isSaid: backingFormat !== undefined };
+      const link = await openLink(below, asked, true, [...above, path]);
       backing = link.disk;
       links.push(...link.links);
     }
