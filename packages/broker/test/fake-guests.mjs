@@ -147,6 +147,11 @@ class FakeGuest {
   release() {
     this.vm.release();
   }
+  /** It has no devices that could be at work. */
+  async drain() {
+    return () => {};
+  }
+
   standStill() {
     return this.vm.standStill();
   }
