@@ -64,7 +64,7 @@ const locks = async (): Promise<string[]> => (await readdir(folder)).filter((nam
 
 describe("mistakes", () => {
   it.each([
-    ["nothing", "", 'There is no ""; write file=FILE[,format=raw|qcow2]'],
+    ["nothing", "", 'There is no ""; write file=FILE[,format=raw|qcow2|store]'],
     ["no file", "format=raw", "Name the image: file=FILE"],
     ["an empty name", "file=", "Name the image"],
     ["a name without its key", "disk.raw", 'There is no "disk.raw"; write file=FILE'],
