@@ -1,5 +1,5 @@
 /** The grants in shared memory, with the scheduler at one end and gates at the other; the host's times are the test's. */
-import { beforeEach, describe, expect, it } from "vitest";
+import { beforeEach, describe, expect, it, vi } from "vitest";
 import { ControlTable, Grant, SharedGate } from "./control-table.js";
 import { GrantDispatcher, stealIn } from "./dispatcher.js";
 import { ResourceTree } from "./resource-tree.js";
@@ -41,7 +41,9 @@ async function ask(gate: SharedGate): Promise<{ granted: boolean }> {
   return result;
 }
 
-const settle = () => new Promise((resolve) => setTimeout(resolve, 5));
+/** Waits until a grant has reached who asked. */
+const reach = (asked: { readonly granted: boolean }) =>
+  vi.waitFor(() => expect(asked.granted).toBe(true), 10_000);
 
 describe("a grant", () => {
   it("goes to a VM that asks, and comes back with what it wants next", async () => {
@@ -49,8 +51,7 @@ describe("a grant", () => {
     expect(dispatcher.poll(0)).toBe(Infinity);
     const asked = await ask(gate);
     dispatcher.poll(0);
-    await settle();
-    expect(asked.granted).toBe(true);
+    await reach(asked);
     expect(gate.mayContinue()).toBe(true);
     times.set(1, 4 * MS);
     gate.release("idle");
@@ -77,8 +78,7 @@ describe("a grant", () => {
     expect(one.mayContinue()).toBe(false);
     one.release("ready");
     dispatcher.poll(32 * MS);
-    await settle();
-    expect(asked.granted).toBe(true);
+    await reach(asked);
     expect(table.grantOf(0)).toBe(Grant.none);
     expect(table.read(0, 32 * MS)).toMatchObject({
       state: "ready",
@@ -102,8 +102,7 @@ describe("a grant", () => {
     const waiting = await ask(two);
     dispatcher.poll(0);
     two.cancel();
-    await settle();
-    expect(waiting.granted).toBe(true);
+    await reach(waiting);
     two.release("stopped");
     dispatcher.poll(1 * MS);
     expect(scheduler.stateOf("two")).toBe("stopped");

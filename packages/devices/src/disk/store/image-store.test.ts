@@ -145,7 +145,7 @@ describe("images of a store", () => {
 
   it("are what the last flush has left, whenever a kill comes", async () => {
     let crashes = 0;
-    for (let seed = 1; seed <= 8; seed++) {
+    for (let seed = 1; seed <= 4; seed++) {
       const random = generator(seed);
       const place = new CrashPlace(random);
       const store = new ImageStore(place);
@@ -169,7 +169,7 @@ describe("images of a store", () => {
         crashes++;
       }
     }
-    expect(crashes).toBeGreaterThan(100);
+    expect(crashes).toBeGreaterThan(60);
   }, 120_000);
 
   it("stay whole where an object can't be added, and are written by the next flush", async () => {
