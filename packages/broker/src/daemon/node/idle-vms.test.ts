@@ -7,7 +7,8 @@ import { startDaemon } from "../../../test/daemon-host.js";
 import { DaemonClient } from "../../api/node/client.js";
 import type { Daemon } from "./daemon.js";
 
-const COUNT = 120;
+/** 120 and more are run with HYPERFILE_IDLE_VMS=120: making their threads takes most of a minute. */
+const COUNT = Number(process.env.HYPERFILE_IDLE_VMS ?? 40);
 const SAMPLE_MS = 50;
 let folder: string;
 let daemon: Daemon;
@@ -32,7 +33,7 @@ const wakes = (thread: string): number =>
   );
 const wait = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
-it("120 idle VMs have a thread and at most six files each, sleep, and keep nobody waiting", async () => {
+it(`${COUNT} idle VMs have a thread and at most six files each, sleep, and keep nobody waiting`, async () => {
   const before = { threads: new Set(threads()), files: files() };
   const vms = Array.from({ length: COUNT }, (_, at) => `vm${at}: { kernel: embedded, memory: 8M }`).join(
     ", ",
@@ -63,7 +64,7 @@ it("120 idle VMs have a thread and at most six files each, sleep, and keep nobod
       ({ state, activity, silentMs }) => state === "running" && activity === "idle" && silentMs === undefined,
     ),
   ).toHaveLength(COUNT);
-  expect((await client.exec("vm77", "echo well")).output).toBe("well\n");
+  expect((await client.exec("vm37", "echo well")).output).toBe("well\n");
   await client.down("idle", true);
   await wait(500);
   expect(files() - before.files).toBeLessThanOrEqual(40);

@@ -1,6 +1,7 @@
 /**
  * A whole system on a disk takes over from Debian's initial file system (`root=`). Left out where Debian's files were
- * never fetched (`npm start` does), and without mke2fs on the host.
+ * never fetched (`npm start` does), and without mke2fs on the host. It boots Debian twice, so it is no part of the default
+ * suite: `npx vitest run --config examples/cli/vitest.network.config.ts debian-root`.
  */
 import { spawnSync } from "node:child_process";
 import {
@@ -18,11 +19,11 @@ import { join } from "node:path";
 import { packInitramfs } from "@hyperfile/devices/image";
 import { openImage } from "@hyperfile/devices/node";
 import { expect, it, onTestFinished } from "vitest";
-import { userCacheFolder } from "../src/debian/index.js";
-import { initScript } from "../src/debian/init-script.js";
-import { riscvVirt } from "../src/index.js";
-import { debianImages } from "./debian.js";
-import { Session, Terminal } from "./session.js";
+import { userCacheFolder } from "../../../packages/machine/src/debian/index.js";
+import { initScript } from "../../../packages/machine/src/debian/init-script.js";
+import { riscvVirt } from "../../../packages/machine/src/index.js";
+import { debianImages } from "../../../packages/machine/test/debian.js";
+import { Session, Terminal } from "../../../packages/machine/test/session.js";
 
 const images = debianImages();
 const busybox = join(userCacheFolder(), "debian-trixie-riscv64", "busybox");
