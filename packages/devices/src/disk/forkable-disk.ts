@@ -11,6 +11,7 @@
  * range's lock alone, and who reads one from the disk for a moment shares it.
  */
 import { type BlockBackend, type Extent, lengthOf, readOnly, sliceOf } from "./block-backend.js";
+import { DiskFilter } from "./disk-filter.js";
 import { DiskError } from "./errors.js";
 import { OverlayBackend } from "./overlay-backend.js";
 import { CHUNK_BYTES } from "./sparse-bytes.js";
@@ -41,7 +42,7 @@ interface Moment {
 }
 
 /** A disk with forks. */
-export class ForkableDisk implements BlockBackend {
+export class ForkableDisk extends DiskFilter {
   private readonly locks = new RangeLocks();
   private readonly name: string;
   private readonly limit: number;
@@ -52,19 +53,12 @@ export class ForkableDisk implements BlockBackend {
 
   /** @param disk is closed when this one and all forks are */
   constructor(
-    private readonly disk: BlockBackend,
+    disk: BlockBackend,
     private readonly options: ForkableOptions = {},
   ) {
+    super(disk);
     this.name = options.name ?? "disk";
     this.limit = options.limitBytes ?? DEFAULT_LIMIT;
-  }
-
-  get size(): number {
-    return this.disk.size;
-  }
-
-  get isReadOnly(): boolean {
-    return this.disk.isReadOnly;
   }
 
   /** Memory that chunks take which are kept for forks. */
@@ -72,32 +66,8 @@ export class ForkableDisk implements BlockBackend {
     return this.keptChunks * CHUNK_BYTES;
   }
 
-  read(offset: number, buffers: readonly Uint8Array[]): Promise<void> {
-    return this.disk.read(offset, buffers);
-  }
-
-  write(offset: number, buffers: readonly Uint8Array[]): Promise<void> {
-    return this.change(offset, lengthOf(buffers), () => this.disk.write(offset, buffers));
-  }
-
-  flush(): Promise<void> {
-    return this.disk.flush();
-  }
-
-  discard(offset: number, length: number): Promise<void> {
-    return this.change(offset, length, () => this.disk.discard(offset, length));
-  }
-
-  writeZeroes(offset: number, length: number, options?: { readonly mayUnmap?: boolean }): Promise<void> {
-    return this.change(offset, length, () => this.disk.writeZeroes(offset, length, options));
-  }
-
-  extent(offset: number, length: number): Promise<Extent> {
-    return this.disk.extent(offset, length);
-  }
-
   /** Makes what was written durable; the disk below stays open for forks. */
-  async close(): Promise<void> {
+  override async close(): Promise<void> {
     if (this.isClosed) return;
     this.isClosed = true;
     if (this.users === 1) await this.leave();
@@ -187,7 +157,7 @@ export class ForkableDisk implements BlockBackend {
     if (this.newest === moment) this.newest = before;
   }
 
-  private change(offset: number, length: number, job: () => Promise<void>): Promise<void> {
+  protected override change(offset: number, length: number, job: () => Promise<void>): Promise<void> {
     const first = Math.floor(offset / CHUNK_BYTES);
     const end = Math.ceil((offset + length) / CHUNK_BYTES);
     // What the disk refuses changes nothing.

@@ -1,5 +1,6 @@
 /** A disk that counts what is asked of it, and how long the answers take: reads, writes and flushes each for themselves. */
-import { type BlockBackend, type Extent, lengthOf } from "./block-backend.js";
+import { type BlockBackend, lengthOf } from "./block-backend.js";
+import { DiskFilter } from "./disk-filter.js";
 
 /** Upper bounds of the latency histogram's classes in milliseconds; the last class has none. */
 export const LATENCY_BOUNDS_MS: readonly number[] = [0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000, 3000];
@@ -25,53 +26,30 @@ const noFigures = (): DiskFigures => ({
 });
 
 /** A disk whose operations are counted. Forks count for themselves. */
-export class MeteredDisk implements BlockBackend {
+export class MeteredDisk extends DiskFilter {
   readonly figures = { read: noFigures(), write: noFigures(), flush: noFigures() };
   readonly fork?: () => MeteredDisk;
 
   /** @param disk is closed with this one */
   constructor(
-    private readonly disk: BlockBackend,
+    disk: BlockBackend,
     private readonly now: () => number = () => performance.now(),
   ) {
+    super(disk);
     const fork = disk.fork?.bind(disk);
     if (fork !== undefined) this.fork = () => new MeteredDisk(fork(), now);
   }
 
-  get size(): number {
-    return this.disk.size;
-  }
-
-  get isReadOnly(): boolean {
-    return this.disk.isReadOnly;
-  }
-
-  read(offset: number, buffers: readonly Uint8Array[]): Promise<void> {
+  override read(offset: number, buffers: readonly Uint8Array[]): Promise<void> {
     return this.count(this.figures.read, lengthOf(buffers), () => this.disk.read(offset, buffers));
   }
 
-  write(offset: number, buffers: readonly Uint8Array[]): Promise<void> {
+  override write(offset: number, buffers: readonly Uint8Array[]): Promise<void> {
     return this.count(this.figures.write, lengthOf(buffers), () => this.disk.write(offset, buffers));
   }
 
-  flush(): Promise<void> {
+  override flush(): Promise<void> {
     return this.count(this.figures.flush, 0, () => this.disk.flush());
-  }
-
-  discard(offset: number, length: number): Promise<void> {
-    return this.disk.discard(offset, length);
-  }
-
-  writeZeroes(offset: number, length: number, options?: { readonly mayUnmap?: boolean }): Promise<void> {
-    return this.disk.writeZeroes(offset, length, options);
-  }
-
-  extent(offset: number, length: number): Promise<Extent> {
-    return this.disk.extent(offset, length);
-  }
-
-  close(): Promise<void> {
-    return this.disk.close();
   }
 
   private async count(figures: DiskFigures, bytes: number, job: () => Promise<void>): Promise<void> {

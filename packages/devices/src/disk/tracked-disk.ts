@@ -9,7 +9,8 @@
  * Invariants, while a backup runs: a unit of `pending` has the bytes of the moment at which it began; nobody takes a unit
  * out of it who has not written it to the target. Who changes a unit or copies it has the lock of its range.
  */
-import { type BlockBackend, type Extent, lengthOf } from "./block-backend.js";
+import type { BlockBackend } from "./block-backend.js";
+import { DiskFilter } from "./disk-filter.js";
 import { DiskError } from "./errors.js";
 import { RangeLocks } from "./turns.js";
 import { UnitSet } from "./unit-set.js";
@@ -42,7 +43,7 @@ interface Running {
 }
 
 /** A disk with backups. */
-export class TrackedDisk implements BlockBackend {
+export class TrackedDisk extends DiskFilter {
   private readonly locks = new RangeLocks();
   private readonly units: number;
   readonly fork?: () => TrackedDisk;
@@ -56,54 +57,19 @@ export class TrackedDisk implements BlockBackend {
    * @param unitBytes bytes of which it is known together whether they were written
    */
   constructor(
-    private readonly disk: BlockBackend,
+    disk: BlockBackend,
     private readonly name: string = "disk",
     private readonly unitBytes: number = UNIT_BYTES,
   ) {
+    super(disk);
     this.units = Math.ceil(disk.size / unitBytes);
     const fork = disk.fork?.bind(disk);
     if (fork !== undefined) this.fork = () => new TrackedDisk(fork(), name, unitBytes);
   }
 
-  get size(): number {
-    return this.disk.size;
-  }
-
-  get isReadOnly(): boolean {
-    return this.disk.isReadOnly;
-  }
-
   /** Bytes that the next backup has to look at. */
   get changedBytes(): number {
     return Math.min(this.size, (this.changed?.size ?? this.units) * this.unitBytes);
-  }
-
-  read(offset: number, buffers: readonly Uint8Array[]): Promise<void> {
-    return this.disk.read(offset, buffers);
-  }
-
-  write(offset: number, buffers: readonly Uint8Array[]): Promise<void> {
-    return this.change(offset, lengthOf(buffers), () => this.disk.write(offset, buffers));
-  }
-
-  flush(): Promise<void> {
-    return this.disk.flush();
-  }
-
-  discard(offset: number, length: number): Promise<void> {
-    return this.change(offset, length, () => this.disk.discard(offset, length));
-  }
-
-  writeZeroes(offset: number, length: number, options?: { readonly mayUnmap?: boolean }): Promise<void> {
-    return this.change(offset, length, () => this.disk.writeZeroes(offset, length, options));
-  }
-
-  extent(offset: number, length: number): Promise<Extent> {
-    return this.disk.extent(offset, length);
-  }
-
-  close(): Promise<void> {
-    return this.disk.close();
   }
 
   /**
@@ -168,7 +134,7 @@ export class TrackedDisk implements BlockBackend {
     return kind === "zero" && here >= length;
   }
 
-  private change(offset: number, length: number, job: () => Promise<void>): Promise<void> {
+  protected override change(offset: number, length: number, job: () => Promise<void>): Promise<void> {
     const first = Math.floor(offset / this.unitBytes);
     const end = Math.ceil((offset + length) / this.unitBytes);
     // What the disk refuses changes nothing.
