@@ -4,6 +4,7 @@ export default defineConfig({
   entry: {
     index: "src/index.ts",
     cpu: "src/cpu/index.ts",
+    disk: "src/disk/index.ts",
     memory: "src/memory/index.ts",
     guest: "src/guest.ts",
     node: "src/node.ts",

@@ -10,6 +10,7 @@
 import type { CpuAccounts, CpuState } from "./accounts.js";
 import type { CpuGate } from "./cpu-gate.js";
 import type { CpuWish } from "./scheduler.js";
+import { untilChanged } from "./shared-wait.js";
 
 /** Bytes of a slot. */
 const SLOT_BYTES = 128;
@@ -30,20 +31,6 @@ const accountNames = ["used", "preempted", "ready", "limited", "waiting", "idle"
 const Word = { grant: 0, wish: 1, thread: 2, state: 3 } as const;
 /** Positions in a slot, in words of 64 bits: when the state began, retired instructions, the accounts, the turn. */
 const Wide = { since: 2, retired: 3, accounts: 4, turn: 11 } as const;
-
-/** `Atomics.waitAsync` (ECMAScript 2024), which not every platform has. */
-type WaitAsync = (
-  words: Int32Array,
-  at: number,
-  value: number,
-  timeout?: number,
-) => { readonly async: boolean; readonly value: string | Promise<string> };
-const waitAsync = (Atomics as unknown as { readonly waitAsync?: WaitAsync }).waitAsync;
-
-/** Longest wait for a grant without another look, in milliseconds: a guard, not a period. */
-const LONGEST_WAIT = 1000;
-/** Wait in milliseconds between two looks where the platform can't wait without blocking. */
-const POLL = 2;
 
 /** The shared memory. */
 export class ControlTable {
@@ -133,15 +120,8 @@ export class ControlTable {
   }
 
   /** Resolves when the slot's grant is other than `none`, or after a while. */
-  async granted(slot: number): Promise<void> {
-    const at = this.at(slot) + Word.grant;
-    if (waitAsync === undefined) {
-      Atomics.wait(this.words, at, Grant.none, POLL);
-      await new Promise((resolve) => setTimeout(resolve, 0));
-      return;
-    }
-    const result = waitAsync(this.words, at, Grant.none, LONGEST_WAIT);
-    if (result.async) await result.value;
+  granted(slot: number): Promise<void> {
+    return untilChanged(this.words, this.at(slot) + Word.grant, Grant.none);
   }
 
   /** Nanoseconds after which the VM gives its core back by itself; 0 for none, as long as nobody waits for it. */
