@@ -3,11 +3,9 @@ import { silentProgress } from "../progress.js";
 import { BuildLog } from "./build-log.js";
 
 const work = {
-  packages: new Map([
-    ["libc6", 5 << 20],
-    ["adduser", 1 << 20],
-  ]),
-  base: ["libc6"],
+  archives: [16 << 20, 1 << 20],
+  unpacked: new Map([["libc6", 5 << 20]]),
+  packages: new Set(["libc6", "adduser"]),
 };
 const log = (text: string, update = (_: number) => {}) => {
   const made = new BuildLog(work, { ...silentProgress, update });
@@ -21,10 +19,11 @@ describe("the log of a build", () => {
   it("tells how far it is, up to all of it", () => {
     const shares: number[] = [];
     const text = `hyperfile-build: step make the file system\r
-hyperfile-build: step lay out libc6\r
+hyperfile-build: step lay out packages (1 of 2)\r
+hyperfile-build: step lay out packages (2 of 2)\r
+hyperfile-build: step prepare the new system\r
 Unpacking libc6:riscv64 (2.41-12) ...\r
 Unpacking libc6:riscv64 (2.41-12) over (2.41-12) ...\r
-Unpacking adduser (3.1) ...\r
 Unpacking unknown (3.1) ...\r
 Setting up libc6:riscv64 (2.41-12) ...\r
 Setting up adduser (3.1) ...\r

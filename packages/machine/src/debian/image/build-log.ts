@@ -5,20 +5,24 @@ import { BUILD_MARK } from "./build-script.js";
 
 /** What is to be done, for the share that is. */
 export interface BuildWork {
-  /** Bytes of each package, by name. */
-  readonly packages: ReadonlyMap<string, number>;
-  /** Names of those that are laid out before dpkg runs. */
-  readonly base: readonly string[];
+  /** Bytes of the archives that are laid out, in their order. */
+  readonly archives: readonly number[];
+  /** Bytes of each package that dpkg unpacks, by name. */
+  readonly unpacked: ReadonlyMap<string, number>;
+  /** Names of all packages. */
+  readonly packages: ReadonlySet<string>;
 }
 
 /** Bytes that are laid out in the time in which a package is set up, about; all of these are as measured. */
 const SETUP_BYTES = 1 << 20;
-/** Bytes that are laid out in the time that a small package takes beside its own. */
-const PACKAGE_BYTES = 1 << 20;
-/** How much longer dpkg takes to unpack a package than it takes to lay it out. */
+/** Bytes that are laid out in the time that dpkg takes to unpack a small package. */
+const PACKAGE_BYTES = 5 << 19;
+/** How much longer dpkg takes for the bytes of a package than it takes to lay them out. */
 const DPKG_FACTOR = 2.5;
 /** Characters of the log that are kept: a guest must not fill the host's memory. */
 const MOST_TEXT = 8 << 20;
+
+const unpackBytes = (bytes: number): number => PACKAGE_BYTES + DPKG_FACTOR * bytes;
 
 /** The output of one build. */
 export class BuildLog {
@@ -31,8 +35,10 @@ export class BuildLog {
   private group: readonly string[] = [];
   /** What was said last before the script ended. */
   private lastWords = "";
-  private readonly setUp = new Set<string>();
-  private readonly unpacked = new Set<string>();
+  /** What has been counted: each package once, however often dpkg names it. */
+  private readonly counted = new Set<string>();
+  private archives = 0;
+  private isLayingOut = false;
   private done = 0;
   private readonly total: number;
 
@@ -40,9 +46,9 @@ export class BuildLog {
     private readonly work: BuildWork,
     private readonly progress: Progress,
   ) {
-    const { packages, base } = work;
-    this.total = base.reduce((sum, name) => sum + this.layOutBytes(name), 0);
-    for (const name of packages.keys()) this.total += DPKG_FACTOR * this.layOutBytes(name) + SETUP_BYTES;
+    this.total = work.packages.size * SETUP_BYTES;
+    for (const bytes of work.archives) this.total += bytes;
+    for (const bytes of work.unpacked.values()) this.total += unpackBytes(bytes);
   }
 
   /** All that was printed, without the oldest of what is far too much. */
@@ -69,23 +75,23 @@ export class BuildLog {
         this.status = Number(rest[0]);
         this.lastWords = this.lastLine();
       }
-      const [, laidOut] = /^lay out (\S+)$/.exec(this.step) ?? [];
-      if (word === "step" && laidOut !== undefined) this.advance(this.layOutBytes(laidOut));
+      // An archive is laid out once the next step begins.
+      if (word === "step") {
+        this.advance(this.isLayingOut ? (this.work.archives[this.archives++] ?? 0) : 0);
+        this.isLayingOut = this.step.startsWith("lay out ");
+      }
       return;
     }
     const [, what, name] = /^(Unpacking|Setting up) ([a-z0-9][a-z0-9+.-]+)(?::\S+)? \(/.exec(line) ?? [];
-    if (name === undefined || !this.work.packages.has(name)) return;
-    const seen = what === "Unpacking" ? this.unpacked : this.setUp;
-    if (seen.has(name)) return;
-    seen.add(name);
-    this.advance(what === "Unpacking" ? DPKG_FACTOR * this.layOutBytes(name) : SETUP_BYTES);
-  }
-
-  private layOutBytes(name: string): number {
-    return (this.work.packages.get(name) ?? 0) + PACKAGE_BYTES;
+    if (name === undefined || !this.work.packages.has(name) || this.counted.has(`${what} ${name}`)) return;
+    this.counted.add(`${what} ${name}`);
+    const bytes = this.work.unpacked.get(name);
+    if (what === "Setting up") this.advance(SETUP_BYTES);
+    else if (bytes !== undefined) this.advance(unpackBytes(bytes));
   }
 
   private advance(bytes: number): void {
+    if (bytes === 0) return;
     this.done += bytes;
     this.progress.update(Math.min(1, this.done / this.total));
   }

@@ -1,9 +1,11 @@
 /**
  * The scripts of the machine that builds a system image, for busybox's shell. Drive 0 is the image's disk, empty; drive 1
- * has the packages, one behind the other, so that the scripts find each by its place.
+ * has what is installed, so that the scripts find each part by its place: tar archives of all files of packages that are
+ * laid out, then packages that dpkg unpacks.
  *
- * It goes as debootstrap does: the packages that every system has are laid out as plain archives, which gives a system in
- * which dpkg runs; then dpkg unpacks and configures all of them, those again, in the order of the plan.
+ * Of a package that has no script before unpacking the state after it is known (see `unpacked-state.ts`): it is laid out,
+ * with that state, and dpkg only configures it. Of the others those that every system has are laid out as well, without
+ * any state, as debootstrap does: that gives a system in which dpkg runs, and unpacks them again.
  *
  * `/init` runs `/build` and turns the machine off, whatever comes; each line that begins with {@link BUILD_MARK} is for
  * `build-log.ts`, and all others are for who looks for a fault.
@@ -14,16 +16,19 @@ import type { ImageSettings } from "./settings.js";
 /** The start of each line that is meant for the builder. */
 export const BUILD_MARK = "hyperfile-build:";
 
-/** Bytes of a block: each package begins at one. */
-export const PACKAGE_BLOCK = 4096;
+/** Bytes of a block: each part of drive 1 begins at one. The larger, the fewer system calls. */
+export const PACKAGE_BLOCK = 65536;
 
-/** A package on drive 1. */
-export interface PlacedPackage {
-  readonly name: string;
+/** A part of drive 1. */
+export interface Place {
   /** Bytes from the start of the drive, a multiple of {@link PACKAGE_BLOCK}. */
   readonly offset: number;
   readonly bytes: number;
-  readonly preDepends: readonly string[];
+}
+
+/** A package on drive 1. */
+export interface PlacedPackage extends Place {
+  readonly name: string;
 }
 
 /** What is done. */
@@ -31,8 +36,8 @@ export interface BuildPlan {
   readonly settings: ImageSettings;
   /** UUID of the file system. */
   readonly uuid: string;
-  /** Packages that are laid out at first. */
-  readonly base: readonly PlacedPackage[];
+  /** Archives of what is laid out. */
+  readonly archives: readonly Place[];
   readonly batches: readonly InstallBatch<PlacedPackage>[];
 }
 
@@ -40,8 +45,9 @@ export interface BuildPlan {
 const TARGET = "/target";
 /** Where mke2fs and its libraries lie in the builder. */
 export const MKE2FS_FOLDER = "mke2fs";
-/** Where the files of the settings lie in the builder. */
+/** Where the files of the settings lie in the builder, and those of dpkg's database. */
 export const SETTINGS_FOLDER = "settings";
+export const DATABASE_FOLDER = "database";
 
 /** The first process. */
 export const builderInit = `#!/bin/busybox sh
@@ -59,18 +65,21 @@ poweroff -f
 `;
 
 /** The script that builds. */
-export function buildScript({ settings, uuid, base, batches }: BuildPlan): string {
+export function buildScript({ settings, uuid, archives, batches }: BuildPlan): string {
   const { user, sshKey } = settings;
   const lines: string[] = [];
   const step = (what: string, ...commands: string[]) =>
     lines.push(`echo "${BUILD_MARK} step ${what}"`, ...commands);
-  const take = ({ offset, bytes }: PlacedPackage, number: number) =>
-    `take ${number} ${offset / PACKAGE_BLOCK} ${Math.ceil(bytes / PACKAGE_BLOCK)} ${bytes}`;
+  const blocks = ({ offset, bytes }: Place) =>
+    `${offset / PACKAGE_BLOCK} ${Math.ceil(bytes / PACKAGE_BLOCK)}`;
 
   lines.push(`set -o pipefail
 packages=${TARGET}/run/packages
+part() {
+  dd if=/dev/vdb bs=${PACKAGE_BLOCK} skip=$1 count=$2 2> /dev/null
+}
 take() {
-  dd if=/dev/vdb of=$packages/$1.deb bs=${PACKAGE_BLOCK} skip=$2 count=$3 2> /dev/null
+  part $2 $3 > $packages/$1.deb
   truncate -s $4 $packages/$1.deb
 }
 inside() {
@@ -91,19 +100,16 @@ install="dpkg --force-depends --force-unsafe-io --force-confnew"`);
     `mount -t tmpfs -o mode=755 tmpfs ${TARGET}/run`,
     "mkdir $packages",
   );
-  for (const each of base) {
+  archives.forEach((each, index) => {
+    // The archive's folders have the modes that the system has; those of the builder do not count.
     step(
-      `lay out ${each.name}`,
-      take(each, 0),
-      // The archive's folders have the modes that the system has; those of the builder do not count.
-      `ar -p $packages/0.deb data.tar | tar -x -f - -C ${TARGET}`,
-      "rm $packages/0.deb",
+      `lay out packages (${index + 1} of ${archives.length})`,
+      `part ${blocks(each)} | tar -x -f - -C ${TARGET}`,
     );
-  }
+  });
   step(
     "prepare the new system",
-    `mkdir -p ${TARGET}/var/lib/dpkg/info ${TARGET}/var/lib/dpkg/updates`,
-    `[ -e ${TARGET}/var/lib/dpkg/status ] || : > ${TARGET}/var/lib/dpkg/status`,
+    `cp -a /${DATABASE_FOLDER}/. ${TARGET}/`,
     // What the scripts of the first packages call has to be there before dpkg has configured who brings it.
     `[ -L ${TARGET}/usr/bin/awk ] || ln -s mawk ${TARGET}/usr/bin/awk`,
     `[ -e ${TARGET}/etc/passwd ] || cp ${TARGET}/usr/share/base-passwd/passwd.master ${TARGET}/etc/passwd`,
@@ -116,19 +122,24 @@ install="dpkg --force-depends --force-unsafe-io --force-confnew"`);
     `mount -t devpts devpts ${TARGET}/dev/pts`,
     `cp -a /${SETTINGS_FOLDER}/. ${TARGET}/`,
   );
-  batches.forEach((batch, index) => {
+  batches.forEach(({ groups, configure }, index) => {
+    const isLast = index === batches.length - 1;
     const part = batches.length === 1 ? "" : ` (part ${index + 1} of ${batches.length})`;
-    for (const group of batch) {
+    for (const group of groups) {
       step(
         `unpack packages${part}`,
         // dpkg says of a damaged package only the name of its file.
         `echo "${BUILD_MARK} group ${group.map(({ name }) => name).join(" ")}"`,
-        ...group.map(take),
+        ...group.map((each, number) => `take ${number} ${blocks(each)} ${each.bytes}`),
         `inside $install --unpack ${group.map((_, number) => `/run/packages/${number}.deb`).join(" ")}`,
         "rm $packages/*",
       );
     }
-    step(`configure packages${part}`, "inside $install --configure --pending");
+    if (isLast || configure.length > 0)
+      step(
+        `configure packages${part}`,
+        `inside $install --configure ${isLast ? "--pending" : configure.join(" ")}`,
+      );
   });
   step(
     "finish the system",

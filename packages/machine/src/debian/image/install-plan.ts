@@ -1,9 +1,10 @@
 /**
  * In which order packages are unpacked and configured.
  *
- * dpkg configures whatever is unpacked in an order of its own that follows `Depends`; `Pre-Depends` have to be configured
- * before a package is unpacked (Debian policy, 7.2), which is why there is more than one batch. The packages come in apt's
- * order, in which each stands behind those.
+ * Packages that are laid out are there from the start, for dpkg to configure; others it unpacks itself. dpkg configures in
+ * an order of its own that follows `Depends`; `Pre-Depends` have to be configured before a package is unpacked (Debian
+ * policy, 7.2), which is why there is more than one batch. The packages come in apt's order, in which each stands behind
+ * those.
  */
 
 /** What decides whether a package belongs to the system that dpkg is first run in. */
@@ -36,44 +37,71 @@ export interface PlannedPackage {
   readonly name: string;
   /** Names that have to be configured first; those that are not planned count as there. */
   readonly preDepends: readonly string[];
-  /** Bytes that the package takes while it is unpacked. */
-  readonly bytes: number;
+  readonly depends: readonly string[];
+  /** Bytes that the package takes while dpkg unpacks it; undefined if it is laid out, as dpkg would have unpacked it. */
+  readonly bytes: number | undefined;
 }
 
-/** Packages that are configured together, in groups that are unpacked together. */
-export type InstallBatch<P extends PlannedPackage> = readonly (readonly P[])[];
+/** Packages that dpkg unpacks, in groups that are unpacked together, and what is configured then. */
+export interface InstallBatch<P> {
+  readonly groups: readonly (readonly P[])[];
+  /** Names of packages whose needs are all there; in the last batch that is all that is left. */
+  readonly configure: readonly string[];
+}
 
 /**
  * The batches, in order.
- * @param configured packages that are there already, as far as `Pre-Depends` go: they are in the first batch all the same
+ * @param base packages that can be used before they are configured, as far as `Pre-Depends` go
  * @param mostBytes of a group, unless a single package has more
  */
 export function installPlan<P extends PlannedPackage>(
   packages: readonly P[],
-  configured: ReadonlySet<string>,
+  base: ReadonlySet<string>,
   mostBytes: number,
 ): readonly InstallBatch<P>[] {
+  const unpacked = packages.filter(({ bytes }) => bytes !== undefined);
   const ordered = [
-    ...packages.filter(({ name }) => configured.has(name)),
-    ...packages.filter(({ name }) => !configured.has(name)),
+    ...unpacked.filter(({ name }) => base.has(name)),
+    ...unpacked.filter(({ name }) => !base.has(name)),
   ];
-  const batches: P[][][] = [];
-  let pending = new Set<string>();
+  const batches: { groups: P[][]; configure: string[] }[] = [{ groups: [], configure: [] }];
+  const waiting = new Set(packages.map(({ name }) => name));
+  const absent = new Set(ordered.map(({ name }) => name));
+  const configure = (): void => {
+    const ready = withoutNeeds(packages, absent).filter((name) => waiting.has(name));
+    batches.at(-1)!.configure = ready;
+    for (const name of ready) waiting.delete(name);
+  };
   let groupBytes = 0;
   for (const each of ordered) {
-    const isFree = configured.has(each.name);
-    if (batches.length === 0 || (!isFree && each.preDepends.some((name) => pending.has(name)))) {
-      batches.push([]);
-      pending = new Set();
+    const isFree = (name: string) => base.has(name) || !waiting.has(name);
+    if (!base.has(each.name) && !each.preDepends.every(isFree)) {
+      configure();
+      // Needs that go in a circle can't all be met; dpkg is told to go on.
+      batches.push({ groups: [], configure: [] });
     }
-    const batch = batches.at(-1)!;
-    if (batch.length === 0 || groupBytes + each.bytes > mostBytes) {
-      batch.push([]);
+    const { groups } = batches.at(-1)!;
+    const bytes = each.bytes ?? 0;
+    if (groups.length === 0 || groupBytes + bytes > mostBytes) {
+      groups.push([]);
       groupBytes = 0;
     }
-    batch.at(-1)!.push(each);
-    groupBytes += each.bytes;
-    if (!isFree) pending.add(each.name);
+    groups.at(-1)!.push(each);
+    groupBytes += bytes;
+    absent.delete(each.name);
   }
+  configure();
   return batches;
+}
+
+/** The names of packages that are there and need, directly or not, none of those that are absent. */
+function withoutNeeds(packages: readonly PlannedPackage[], absent: ReadonlySet<string>): string[] {
+  const lacking = new Set(absent);
+  for (let size = -1; size !== lacking.size; ) {
+    size = lacking.size;
+    for (const { name, depends, preDepends } of packages)
+      if (depends.some((each) => lacking.has(each)) || preDepends.some((each) => lacking.has(each)))
+        lacking.add(name);
+  }
+  return packages.map(({ name }) => name).filter((name) => !lacking.has(name));
 }

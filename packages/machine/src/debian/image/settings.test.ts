@@ -8,11 +8,11 @@ describe("settings of a system image", () => {
   it("are trixie's where nothing is said", () => {
     const settings = checkImageSettings({});
     expect(settings).toMatchObject({ suite: "trixie", hostname: "debian", bytes: 2 ** 32, packages: [] });
-    expect(wantedPackages(settings)).toContain("systemd-sysv");
+    expect(wantedPackages(settings, archive)).toContain("systemd-sysv");
   });
 
   it("choose the packages", () => {
-    const wanted = (given: object) => wantedPackages(checkImageSettings(given));
+    const wanted = (given: object) => wantedPackages(checkImageSettings(given), archive);
     expect(wanted({ variant: "required" })).toEqual(["?priority(required)"]);
     expect(wanted({ variant: "required", packages: ["gcc", "libc6-dev"], sshKey: key })).toEqual([
       "?priority(required)",
@@ -20,6 +20,12 @@ describe("settings of a system image", () => {
       "gcc",
       "libc6-dev",
     ]);
+  });
+
+  it("bring certificates only for an archive that apt asks for them", () => {
+    const wanted = (uri: string) => wantedPackages(checkImageSettings({}), { ...archive, uri });
+    expect(wanted("http://deb.debian.org/debian")).not.toContain("ca-certificates");
+    expect(wanted("https://deb.debian.org/debian")).toContain("ca-certificates");
   });
 
   it.each([

@@ -80,13 +80,18 @@ export function checkImageSettings(given: Partial<ImageSettings>): ImageSettings
   return settings;
 }
 
-/** Names and apt patterns (apt-patterns(7)) of what is installed; apt adds what that needs. */
-export function wantedPackages({ variant, packages, sshKey }: ImageSettings): readonly string[] {
+/**
+ * Names and apt patterns (apt-patterns(7)) of what is installed; apt adds what that needs. To read its certificates again
+ * takes OpenSSL, whenever a package brings some, minutes in a guest: they come only where apt needs them.
+ */
+export function wantedPackages(
+  { variant, packages, sshKey }: ImageSettings,
+  archive: DebianArchive,
+): readonly string[] {
   return [
     "?priority(required)",
-    ...(variant === "standard"
-      ? ["?priority(important)", "systemd-sysv", "dbus", "libpam-systemd", "ca-certificates"]
-      : []),
+    ...(variant === "standard" ? ["?priority(important)", "systemd-sysv", "dbus", "libpam-systemd"] : []),
+    ...(variant === "standard" && archive.uri.startsWith("https:") ? ["ca-certificates"] : []),
     ...(sshKey === undefined ? [] : ["openssh-server"]),
     ...packages,
   ];

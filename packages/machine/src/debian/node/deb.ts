@@ -4,13 +4,16 @@
  * through its decompressor and a tar reader, since a kernel package unpacks to more than 130 MB.
  */
 
+import { createHash } from "node:crypto";
 import { type FileHandle, open } from "node:fs/promises";
-import { Readable } from "node:stream";
+import { Readable, Transform } from "node:stream";
 import * as zlib from "node:zlib";
 import { extract as tarExtract } from "tar-stream";
 import xz from "xz-decompress";
 import { fileReason } from "../../files/file-reason.js";
 import { DebianError } from "../errors.js";
+import type { ControlMember } from "../image/unpacked-state.js";
+import { TarEnd } from "./tar-end.js";
 
 /** A file in a package. */
 export interface PackageFile {
@@ -133,6 +136,11 @@ function openMember(
   return { source, content: decompress(source) };
 }
 
+async function writeAll(target: FileHandle, bytes: Uint8Array, offset: number): Promise<void> {
+  for (let done = 0; done < bytes.length; )
+    done += (await target.write(bytes, done, bytes.length - done, offset + done)).bytesWritten;
+}
+
 /**
  * Writes the package at `file` to `target` from `offset` on, its archives not compressed: who reads it may be slow at that.
  * Gives its bytes.
@@ -142,11 +150,8 @@ export async function writeUncompressed(file: string, target: FileHandle, offset
   return withPackage(file, async (handle) => {
     let at = offset;
     const write = async (bytes: Uint8Array) => {
-      for (let done = 0; done < bytes.length; ) {
-        const { bytesWritten } = await target.write(bytes, done, bytes.length - done, at);
-        done += bytesWritten;
-        at += bytesWritten;
-      }
+      await writeAll(target, bytes, at);
+      at += bytes.length;
     };
     await write(Buffer.from(arMagic));
     for (const start of ["debian-binary", "control.tar", "data.tar"]) {
@@ -168,6 +173,83 @@ export async function writeUncompressed(file: string, target: FileHandle, offset
     }
     return at - offset;
   });
+}
+
+/** A file, folder or link that a package brings. */
+export interface LaidOutEntry {
+  /** Path from the root, with a slash in front and none behind; `/.` is the root. */
+  readonly path: string;
+  readonly isFolder: boolean;
+  /** MD5 of a regular file, 32 hexadecimal digits, if it was asked for. */
+  readonly digest?: string;
+}
+
+/**
+ * Writes the tar archive of the files of the package at `file` to `target` from `offset` on. Gives the bytes up to the
+ * zeros that end it, where another archive can begin that goes on with this one, and what is in it.
+ * @param wantsDigest whether the MD5 of a regular file is wanted
+ * @throws DebianError `E_PACKAGE_FORMAT` when the package is damaged, `E_CACHE` when it can't be read
+ */
+export async function writeFiles(
+  file: string,
+  target: FileHandle,
+  offset: number,
+  wantsDigest: (path: string) => boolean,
+): Promise<{ readonly bytes: number; readonly entries: readonly LaidOutEntry[] }> {
+  return withPackage(file, async (handle) => {
+    const { source, content } = openMember(handle, file, await findArMember(handle, file, "data.tar"));
+    const end = new TarEnd();
+    let at = offset;
+    const write = async (bytes: Uint8Array): Promise<void> => {
+      end.take(bytes);
+      await writeAll(target, bytes, at);
+      at += bytes.length;
+    };
+    const tee = new Transform({
+      transform: (bytes: Uint8Array, _, done) =>
+        void write(bytes).then(
+          () => done(undefined, bytes),
+          (error: Error) => done(error),
+        ),
+    });
+    const tar = tarExtract();
+    const entries: LaidOutEntry[] = [];
+    for (const [from, to] of [
+      [source, tar],
+      [content, tar],
+      [tee, tar],
+    ] as const)
+      from.on("error", (error) => to.destroy(error));
+    content.pipe(tee).pipe(tar);
+    try {
+      for await (const entry of tar) {
+        const { name, type } = entry.header;
+        const path = `/${name.replace(/^\.?\//, "").replace(/\/$/, "")}`;
+        const isFolder = type === "directory";
+        let digest: string | undefined;
+        if (type === "file" && wantsDigest(path)) {
+          const hash = createHash("md5");
+          for await (const chunk of entry) hash.update(chunk);
+          digest = hash.digest("hex");
+        } else entry.resume();
+        entries.push({
+          path: path === "/" ? "/." : path,
+          isFolder,
+          ...(digest === undefined ? {} : { digest }),
+        });
+      }
+    } finally {
+      source.destroy();
+      content.destroy();
+    }
+    return { bytes: end.bytes, entries };
+  });
+}
+
+/** The members of the control archive of the package at `file`, by name. @throws DebianError as {@link readPackageFiles} */
+export async function readControl(file: string): Promise<ReadonlyMap<string, ControlMember>> {
+  const { files } = await readMember(file, "control.tar", () => true);
+  return new Map(files.map(({ path, mode, bytes }) => [path, { mode, bytes }]));
 }
 
 /** The header of a member: name, time, owner, group, mode and size in columns (ar(5)). */
@@ -194,10 +276,18 @@ export async function readPackage(
   file: string,
   select: (path: string) => boolean,
 ): Promise<{ files: PackageFile[]; links: PackageLink[] }> {
+  return readMember(file, "data.tar", select);
+}
+
+async function readMember(
+  file: string,
+  member: string,
+  select: (path: string) => boolean,
+): Promise<{ files: PackageFile[]; links: PackageLink[] }> {
   const files: PackageFile[] = [];
   const links: PackageLink[] = [];
   return withPackage(file, async (handle) => {
-    const { source, content } = openMember(handle, file, await findArMember(handle, file, "data.tar"));
+    const { source, content } = openMember(handle, file, await findArMember(handle, file, member));
     const tar = tarExtract();
     source.on("error", (error) => tar.destroy(error));
     content.on("error", (error) => tar.destroy(error));

@@ -13,7 +13,7 @@ import { makeFolders } from "../../../files/node/make-folders.js";
 import { riscvVirt } from "../../../riscv-virt.js";
 import { DebianError } from "../../errors.js";
 import { BuildLog } from "../../image/build-log.js";
-import { builderInit, buildScript, type PlacedPackage } from "../../image/build-script.js";
+import { builderInit, buildScript } from "../../image/build-script.js";
 import { basePackages, installPlan } from "../../image/install-plan.js";
 import {
   checkImageSettings,
@@ -21,6 +21,7 @@ import {
   settingsFiles,
   wantedPackages,
 } from "../../image/settings.js";
+import { unpackedState } from "../../image/unpacked-state.js";
 import { guestModules } from "../../initramfs.js";
 import { type Progress, silentProgress } from "../../progress.js";
 import type { DebianArchive } from "../../sources.js";
@@ -69,7 +70,7 @@ export async function buildDebianImage(options: DebianImageOptions = {}): Promis
   const { suite } = settings;
   const folder = join(cacheFolder, `apt-${suite}-${architecture}`);
   const apt = await openApt({ folder, archive, suite, architecture, progress });
-  const packages = await findPackages(apt, settings);
+  const packages = await findPackages(apt, settings, archive);
 
   const key = contentKey({ settings, archive, packages, guest });
   const store = join(cacheFolder, "image-store");
@@ -90,10 +91,9 @@ export async function buildDebianImage(options: DebianImageOptions = {}): Promis
   const work = await temporaryFolder(join(cacheFolder, "image-build"));
   try {
     const files = await apt.download(packages);
-    const placed = await writePackageDisk(join(work, "packages"), packages, files, progress);
     const uuid = uuidOf(key);
     const log = join(cacheFolder, "image-build.log");
-    await runBuilder({ settings, archive, guest, packages, files, placed, uuid, work, log, progress });
+    await runBuilder({ settings, archive, guest, packages, files, uuid, work, log, progress });
     // Under the name that counts there are whole images only.
     const partial = `${name}.part-${process.pid}`;
     progress.begin("keeping the image in the cache", settings.bytes);
@@ -128,8 +128,12 @@ async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
 }
 
 /** The packages of the image, in apt's order. */
-async function findPackages(apt: Apt, settings: ImageSettings): Promise<readonly PackageRecord[]> {
-  const wanted = [...wantedPackages(settings), "e2fsprogs"];
+async function findPackages(
+  apt: Apt,
+  settings: ImageSettings,
+  archive: DebianArchive,
+): Promise<readonly PackageRecord[]> {
+  const wanted = [...wantedPackages(settings, archive), "e2fsprogs"];
   try {
     await apt.update();
   } catch (error) {
@@ -150,8 +154,9 @@ function contentKey(parts: {
   guest: DebianGuest;
 }): string {
   const { settings, archive, packages, guest } = parts;
-  const sample: PlacedPackage = { name: "sample", offset: 0, bytes: 1, preDepends: [] };
-  const script = buildScript({ settings, uuid: "", base: [sample], batches: [[[sample]]] });
+  const sample = { name: "sample", offset: 0, bytes: 1 };
+  const batches = [{ groups: [[sample]], configure: ["sample"] }];
+  const script = buildScript({ settings, uuid: "", archives: [sample], batches: [...batches, ...batches] });
   const files = settingsFiles(settings, archive, "").map((entry) => ({
     ...entry,
     ...("bytes" in entry && { bytes: Buffer.from(entry.bytes).toString() }),
@@ -178,9 +183,8 @@ interface BuilderRun {
   readonly guest: DebianGuest;
   readonly packages: readonly PackageRecord[];
   readonly files: readonly string[];
-  readonly placed: readonly PlacedPackage[];
   readonly uuid: string;
-  /** Folder that has the disk of packages and gets the image's. */
+  /** Folder that gets the disk of packages and the image's. */
   readonly work: string;
   /** File for what the machine prints, if it fails. */
   readonly log: string;
@@ -189,17 +193,19 @@ interface BuilderRun {
 
 /** Builds the image in the work folder's `disk`. @throws DebianError `E_IMAGE_BUILD` */
 async function runBuilder(run: BuilderRun): Promise<void> {
-  const { settings, archive, guest, packages, files, placed, uuid, work, progress } = run;
+  const { settings, archive, guest, packages, files, uuid, work, progress } = run;
   const base = basePackages(packages);
-  const laidOut = placed.filter(({ name }) => base.has(name));
   // The links of the merged /usr come with base-files; everything else follows them.
-  laidOut.sort((a, b) => Number(b.name === "base-files") - Number(a.name === "base-files"));
-  const script = buildScript({
-    settings,
-    uuid,
-    base: laidOut,
-    batches: installPlan(placed, base, GROUP_BYTES),
-  });
+  const sources = packages.map(({ name, size }, index) => ({ name, size, file: files[index]! }));
+  sources.sort((a, b) => Number(b.name === "base-files") - Number(a.name === "base-files"));
+  const content = await writePackageDisk(join(work, "packages"), sources, base, progress);
+  const places = new Map(content.packages.map((place) => [place.name, place]));
+  const planned = packages.map((each) => ({ ...each, bytes: places.get(each.name)?.bytes }));
+  const batches = installPlan(planned, base, GROUP_BYTES).map(({ groups, configure }) => ({
+    groups: groups.map((group) => group.map(({ name }) => places.get(name)!)),
+    configure,
+  }));
+  const script = buildScript({ settings, uuid, archives: content.archives, batches });
   const fileOf = (name: string) => files[packages.findIndex((each) => each.name === name)];
   const mke2fs = await mke2fsEntries(mke2fsPackages.map(fileOf).filter((file) => file !== undefined));
   const initrd = builderInitrd({
@@ -207,13 +213,20 @@ async function runBuilder(run: BuilderRun): Promise<void> {
     mke2fs,
     script,
     settings: settingsFiles(settings, archive, uuid),
+    database: unpackedState(content.laidOut),
     sshKey: settings.sshKey,
   });
   const disk = await NodeFile.open(join(work, "disk"), { create: true });
   await disk.truncate(settings.bytes);
   const source = await NodeFile.open(join(work, "packages"), { isReadOnly: true });
-  const sizes = new Map(placed.map(({ name, bytes }) => [name, bytes]));
-  const log = new BuildLog({ packages: sizes, base: laidOut.map(({ name }) => name) }, progress);
+  const log = new BuildLog(
+    {
+      archives: content.archives.map(({ bytes }) => bytes),
+      unpacked: new Map(content.packages.map(({ name, bytes }) => [name, bytes])),
+      packages: new Set(packages.map(({ name }) => name)),
+    },
+    progress,
+  );
   const drives = [
     { disk: new RawBackend(disk), cache: "unsafe" as const },
     { disk: new RawBackend(source), isReadOnly: true },

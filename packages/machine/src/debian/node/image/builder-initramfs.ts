@@ -5,7 +5,13 @@
  */
 import { type InitramfsEntry, packInitramfs } from "@hyperfile/devices/image";
 import { DebianError } from "../../errors.js";
-import { builderInit, KEY_FILE, MKE2FS_FOLDER, SETTINGS_FOLDER } from "../../image/build-script.js";
+import {
+  builderInit,
+  DATABASE_FOLDER,
+  KEY_FILE,
+  MKE2FS_FOLDER,
+  SETTINGS_FOLDER,
+} from "../../image/build-script.js";
 import { readPackage } from "../deb.js";
 
 /** The packages that bring mke2fs and what it is linked with; every system has them. */
@@ -47,11 +53,20 @@ export interface BuilderParts {
   readonly script: string;
   /** Files that are laid over the new system. */
   readonly settings: readonly InitramfsEntry[];
+  /** Files of dpkg's database, each folder before what it holds. */
+  readonly database: readonly InitramfsEntry[];
   readonly sshKey?: string | undefined;
 }
 
 /** The whole initial RAM disk. */
-export function builderInitrd({ initrd, mke2fs, script, settings, sshKey }: BuilderParts): Uint8Array {
+export function builderInitrd({
+  initrd,
+  mke2fs,
+  script,
+  settings,
+  database,
+  sshKey,
+}: BuilderParts): Uint8Array {
   const encoder = new TextEncoder();
   const text = (path: string, content: string, mode: number): InitramfsEntry => ({
     path,
@@ -59,8 +74,10 @@ export function builderInitrd({ initrd, mke2fs, script, settings, sshKey }: Buil
     mode,
     bytes: encoder.encode(content),
   });
-  const laid = settings.map((entry) => ({ ...entry, path: `${SETTINGS_FOLDER}/${entry.path}` }));
-  const folders = new Set([SETTINGS_FOLDER]);
+  const under = (folder: string, entries: readonly InitramfsEntry[]) =>
+    entries.map((entry) => ({ ...entry, path: `${folder}/${entry.path}` }));
+  const laid = [...under(SETTINGS_FOLDER, settings), ...under(DATABASE_FOLDER, database)];
+  const folders = new Set([SETTINGS_FOLDER, DATABASE_FOLDER]);
   for (const { path } of laid) {
     const steps = path.split("/");
     for (let depth = 1; depth < steps.length; depth++) folders.add(steps.slice(0, depth).join("/"));
