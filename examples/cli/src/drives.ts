@@ -26,7 +26,7 @@ export const driveUsage =
 const keys = ["file", "format", "readonly", "snapshot", "cache", "serial"] as const;
 
 /** Most disks of a machine: the board has eight slots, of which console and entropy have two. */
-const MOST_DRIVES = 6;
+export const MOST_DRIVES = 6;
 const endingSignals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
 /**

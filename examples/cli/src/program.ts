@@ -20,10 +20,11 @@ import {
   parseSeconds,
 } from "./commands/options.js";
 import { type RunFlags, run } from "./commands/run.js";
-import { type StartFlags, type StartSurroundings, start } from "./commands/start.js";
+import { type StartFlags, type StartSurroundings, SYSTEM, start, startSystem } from "./commands/start.js";
 import { type TopFlags, top } from "./commands/top.js";
 import { type DriveFlags, driveUsage, parseDrive } from "./drives.js";
 import { CliError, errorLine } from "./errors.js";
+import { isVm } from "./fleet/daemon-client.js";
 import { explainedBackends } from "./machine-types.js";
 import type { Streams } from "./session.js";
 import { escapeHelp } from "./terminal.js";
@@ -90,6 +91,14 @@ const dumpHelp = `Dumps, one or several with commas between them:
 Code that is never translated does not show in insn, ir, opt and emit. With --no-chain a region is one block, which
 returns to the dispatcher or the interpreter; a block that jumps to itself still loops inside its region.`;
 
+/** Memory of the whole system, unless something else is asked for: systemd and apt want more than a shell. */
+const SYSTEM_MEMORY = parseMemorySize("1G");
+
+/** What the whole system is. */
+const systemHelp = `hyperfile start ${SYSTEM} boots Debian with systemd and apt from a disk of its own, /dev/vda, with 1G of memory; root
+has no password. The first time the disk is made from an image that is built then, as by hyperfile image build debian,
+which takes long. It keeps what the system writes. hyperfile image build makes disks with other packages and names.`;
+
 /** What the figures of `top` mean. */
 const topHelp = `What is measured: every 40,000 to 73,000 instructions the program counter is looked at. Each such sample stands
 for the instructions and the host's time since the one before. It counts for the translation that covers the
@@ -122,20 +131,33 @@ function buildProgram(surroundings: ProgramSurroundings, finish: (status: number
 
   withMachineOptions(program.command("start"))
     .description(
-      "boot Debian to a shell here, or the embedded guest where Debian can't be had; or start a VM of the daemon's",
+      `boot Debian's kernel to a shell here, or the embedded guest where Debian can't be had; "${SYSTEM}" boots the whole system; any other name starts that VM of the daemon's`,
     )
-    .argument("[vm]", "name of a VM that is off; the options are its Hyperfile's then")
+    .argument(
+      "[name]",
+      `"${SYSTEM}", or a VM that is off; the options are its Hyperfile's then. A VM named ${SYSTEM} comes first`,
+    )
     .option("--append <words>", "add to the kernel command line")
     .option("--embedded", "boot the embedded guest")
     .option("--refresh", "fetch Debian's newest kernel even if one is cached")
     .option("--verify", "check the digests of the cached files")
-    .action(async (vm: string | undefined, flags: StartFlags) =>
+    .option("--reset", `throw away what the whole system has written to its disk`)
+    .addHelpText("after", `\n${systemHelp}`)
+    .action(async (name: string | undefined, flags: StartFlags, command: Command) => {
+      if (name === undefined) return finish(await start(flags, surroundings, streams));
+      if (name !== SYSTEM || (await isVm(fleet.environment, name))) {
+        if (flags.reset)
+          throw new CliError(
+            "E_USAGE",
+            `${name} is a VM of the daemon's, whose disks --reset leaves alone: leave it out, or hyperfile rm ${name} first`,
+          );
+        return finish(await runFleetAction(fleet, ({ client }) => client.start(name)));
+      }
+      const memory = command.getOptionValueSource("memory") === "default" ? SYSTEM_MEMORY : flags.memory;
       finish(
-        vm === undefined
-          ? await start(flags, surroundings, streams)
-          : await runFleetAction(fleet, ({ client }) => client.start(vm)),
-      ),
-    );
+        await startSystem({ ...flags, memory }, { ...surroundings, environment: fleet.environment }, streams),
+      );
+    });
 
   withMachineOptions(program.command("run"))
     .description("run a kernel, firmware or a bare-metal program")

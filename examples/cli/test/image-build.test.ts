@@ -97,6 +97,27 @@ describe("an image that was built", () => {
   });
 });
 
+it.each([
+  ["qcow2", "whole.qcow2"],
+  ["store", "store/images/whole"],
+])("in %s has its name once it is whole", async (format, name) => {
+  let during: unknown;
+  const { status } = await build(
+    ["debian", "--size", "512M", "--format", format, at(name)],
+    async (options) => {
+      const there = await readdir(join(at(name), ".."));
+      during = [
+        existsSync(at(name)),
+        there.some((each) => each.includes("whole") && each.includes("unfinished")),
+      ];
+      return built!(options);
+    },
+  );
+  const after = await readdir(join(at(name), ".."));
+  expect([status, during, existsSync(at(name))]).toEqual([0, [false, true], true]);
+  expect(after.filter((each) => each.includes("unfinished"))).toEqual([]);
+});
+
 describe("mistakes", () => {
   it.each([
     ["another system", ["hurd", "x"], 'there is no system "hurd" to build: give debian', 2],

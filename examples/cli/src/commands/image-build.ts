@@ -1,18 +1,12 @@
 /** `hyperfile image build debian`: a whole Debian on a disk image. */
-import { readFile, rm } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { fileErrorReason, parseSize } from "@hyperfile/broker/client";
 import { type BlockBackend, copyDisk, createQcow2, Qcow2Image, RawBackend } from "@hyperfile/devices/disk";
-import {
-  type ImageFormat,
-  imageFormats,
-  NodeFile,
-  nodeCodecs,
-  openStore,
-  storePath,
-} from "@hyperfile/devices/node";
+import { type ImageFormat, imageFormats, nodeCodecs, openStore, storePath } from "@hyperfile/devices/node";
 import type { DebianImage, DebianImageOptions } from "@hyperfile/machine/debian";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { CliError } from "../errors.js";
+import { makeImageFile, makeStoredImage } from "../new-image.js";
 import { showProgress } from "../progress.js";
 import type { Streams } from "../session.js";
 
@@ -88,66 +82,64 @@ export function addBuildCommand(
 async function build(out: string, flags: BuildFlags, surroundings: BuildSurroundings): Promise<number> {
   const { format, sshKey, ...settings } = flags;
   const key = sshKey === undefined ? undefined : await readKey(sshKey);
+  const { columns, isTTY } = process.stderr;
+  const progress = showProgress({
+    isTTY,
+    columns,
+    write: (text) => surroundings.streams.error(text),
+  });
   // Made at once: who builds for ten minutes should not learn then that the file can't be written.
-  const target = await newImage(out, format, flags.size);
-  try {
+  const image = await intoNewImage(out, format, flags.size, async (target) => {
     const build = surroundings.build ?? (await import("@hyperfile/machine/debian")).buildDebianImage;
-    const { columns } = process.stderr;
-    const progress = showProgress({
-      isTTY: process.stderr.isTTY,
-      columns,
-      write: (text) => surroundings.streams.error(text),
-    });
     const image = await build({ ...settings, bytes: flags.size, ...(key && { sshKey: key }), progress });
     progress.begin(`writing ${out}`, flags.size);
     const source = await openStore(image.store, { isReadOnly: true }).open(image.name);
     try {
-      await copyDisk(source, target.disk, { onProgress: (share) => progress.update(share) });
-      await target.disk.flush();
+      await copyDisk(source, target, { onProgress: (share) => progress.update(share) });
     } finally {
       await source.close();
     }
-    await target.disk.close();
-    progress.end();
-    const drive = `file=${out.replaceAll(",", ",,")}${format === "raw" ? ",format=raw" : ""}`;
-    surroundings.write(
-      `${out}: Debian ${flags.suite}, ${image.packages.length} packages${image.cached ? ", from the cache" : ""}\n` +
-        `start it: hyperfile start --memory 1G --append root=/dev/vda --drive ${drive}\n`,
-    );
-    return 0;
-  } catch (error) {
-    await target.disk.close().catch(() => {});
-    await target.remove();
-    throw error;
-  }
+    return image;
+  });
+  progress.end();
+  const drive = `file=${out.replaceAll(",", ",,")}${format === "raw" ? ",format=raw" : ""}`;
+  surroundings.write(
+    `${out}: Debian ${flags.suite}, ${image.packages.length} packages${image.cached ? ", from the cache" : ""}\n` +
+      `start it: hyperfile start --memory 1G --append root=/dev/vda --drive ${drive}\n`,
+  );
+  return 0;
 }
 
-/** An empty image, and how it is removed again. */
-async function newImage(
+/** Makes an image, which `job` fills; it gets its name once it is whole. */
+async function intoNewImage<T>(
   out: string,
   format: ImageFormat,
   size: number,
-): Promise<{ readonly disk: BlockBackend; remove(): Promise<void> }> {
+  job: (disk: BlockBackend) => Promise<T>,
+): Promise<T> {
+  let result: T | undefined;
+  const fill = async (disk: BlockBackend): Promise<void> => {
+    try {
+      result = await job(disk);
+      await disk.flush();
+    } finally {
+      await disk.close();
+    }
+  };
   if (format === "store") {
     const { store, name } = storePath(out);
-    const images = openStore(store);
-    await images.create(name, { size });
-    return { disk: await images.open(name, { isWritable: true }), remove: () => images.remove(name) };
-  }
-  const file = await NodeFile.open(out, { create: true });
-  const remove = () => rm(out, { force: true });
-  try {
-    if (format === "raw") {
-      await file.truncate(size);
-      return { disk: new RawBackend(file), remove };
-    }
-    await createQcow2(file, { size });
-    return { disk: await Qcow2Image.open(file, { codecs: nodeCodecs }), remove };
-  } catch (error) {
-    await file.close().catch(() => {});
-    await remove();
-    throw error;
-  }
+    await makeStoredImage(store, name, size, fill);
+  } else
+    await makeImageFile(out, async (file) => {
+      if (format === "raw") {
+        await file.truncate(size);
+        await fill(new RawBackend(file));
+      } else {
+        await createQcow2(file, { size });
+        await fill(await Qcow2Image.open(file, { codecs: nodeCodecs }));
+      }
+    });
+  return result!;
 }
 
 async function readKey(name: string): Promise<string> {

@@ -1,10 +1,10 @@
 /** The part of `hyperfile image` that is about image stores: what is in them, and images into and out of them. */
-import { randomBytes } from "node:crypto";
 import { formatSize, parseDuration } from "@hyperfile/broker/client";
 import { copyDisk, isAddress } from "@hyperfile/devices/disk";
 import { type ImageFormat, openImage, openStore } from "@hyperfile/devices/node";
 import { type Command, InvalidArgumentError } from "commander";
 import { CliError } from "../errors.js";
+import { makeStoredImage } from "../new-image.js";
 
 /** What the commands need of the program. */
 export interface StoreSurroundings {
@@ -116,25 +116,15 @@ export async function copyIntoStore(
 ): Promise<void> {
   if (isAddress(where))
     throw new CliError("E_USAGE", `${where}: a web server is only read; give the folder of a store`);
-  const store = openStore(where);
   const image = await openImage(from.path, { format: from.format });
   try {
-    if (await store.has(name))
-      throw new CliError("E_FILE", `${where}/images/${name}: there is such an image already`);
-    // The name is an image's only once it is whole, whatever ends this program.
-    const unfinished = `${name}.unfinished-${randomBytes(4).toString("hex")}`;
-    await store.create(unfinished, { size: image.disk.size });
-    try {
-      const disk = await store.open(unfinished, { isWritable: true });
+    await makeStoredImage(where, name, image.disk.size, async (disk) => {
       try {
         await copyDisk(image.disk, disk, { onProgress });
       } finally {
         await disk.close();
       }
-      await store.clone(unfinished, name);
-    } finally {
-      await store.remove(unfinished);
-    }
+    });
   } finally {
     await image.close();
   }

@@ -1,8 +1,5 @@
 /** `hyperfile image`: makes, shows, converts and checks disk images. */
-import { randomBytes } from "node:crypto";
-import { existsSync, rmSync } from "node:fs";
-import { rename, rm } from "node:fs/promises";
-import { basename, dirname, join, resolve } from "node:path";
+import { resolve } from "node:path";
 import { formatSize, parseSize } from "@hyperfile/broker/client";
 import {
   type BlockBackend,
@@ -26,6 +23,7 @@ import {
 } from "@hyperfile/devices/node";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { CliError } from "../errors.js";
+import { makeImageFile } from "../new-image.js";
 import { addBuildCommand, type BuildSurroundings } from "./image-build.js";
 import { addStoreCommands, copyIntoStore } from "./image-store.js";
 
@@ -37,8 +35,6 @@ interface QcowFlags {
   readonly compression: "zlib" | "zstd";
 }
 
-/** Signals that end the program. */
-const endingSignals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 /** Statuses of `image check` where it finds faults, as of qemu-img. */
 const [CORRUPT, LEAKED] = [2, 3];
 
@@ -144,31 +140,6 @@ interface CreateFlags extends QcowFlags {
   readonly backingFormat?: ImageFormat;
 }
 
-/** Makes an image: under another name until it is whole, so that whatever ends this program leaves none in part. */
-async function making(path: string, job: (file: NodeFile) => Promise<void>): Promise<void> {
-  if (existsSync(path))
-    throw new CliError("E_FILE", `${path}: can't make the file: the file is there already`);
-  const unfinished = join(dirname(path), `.${basename(path)}.unfinished-${randomBytes(4).toString("hex")}`);
-  const onSignal = (signal: NodeJS.Signals) => {
-    rmSync(unfinished, { force: true });
-    for (const each of endingSignals) process.off(each, onSignal);
-    process.kill(process.pid, signal);
-  };
-  for (const signal of endingSignals) process.on(signal, onSignal);
-  try {
-    const file = await NodeFile.open(unfinished, { create: true });
-    try {
-      await job(file);
-    } finally {
-      await file.close();
-    }
-    await rename(unfinished, path);
-  } finally {
-    await rm(unfinished, { force: true });
-    for (const signal of endingSignals) process.off(signal, onSignal);
-  }
-}
-
 async function create(path: string, size: number | undefined, flags: CreateFlags): Promise<number> {
   const { backing, backingFormat } = flags;
   if (backing !== undefined && flags.format !== "qcow2") {
@@ -192,7 +163,7 @@ async function create(path: string, size: number | undefined, flags: CreateFlags
     await openStore(store).create(name, { size: bytes });
     return 0;
   }
-  await making(path, async (file) => {
+  await makeImageFile(path, async (file) => {
     if (flags.format === "raw") await file.truncate(bytes);
     else {
       const chain = below && { backingFile: backing!, backingFormat: below.format };
@@ -265,7 +236,7 @@ async function convert(
   }
   const source = await openImage(from, { format: flags.fromFormat });
   try {
-    await making(to, async (file) => {
+    await makeImageFile(to, async (file) => {
       let target: BlockBackend;
       const { size } = source.disk;
       if (flags.format === "raw") {

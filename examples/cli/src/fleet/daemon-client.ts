@@ -4,7 +4,7 @@ import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
-import { DaemonClient, fileErrorReason, makeFolders, OWNER_ONLY } from "@hyperfile/broker/client";
+import { ApiError, DaemonClient, fileErrorReason, makeFolders, OWNER_ONLY } from "@hyperfile/broker/client";
 import { CliError } from "../errors.js";
 
 /** Variables of the environment that say where things are. */
@@ -44,6 +44,16 @@ export type StartReport = { readonly ready: true } | { readonly problem: string 
 /** A client of the user's daemon. */
 export const daemonClient = (environment: Environment): DaemonClient =>
   new DaemonClient(socketPath(environment));
+
+/** Whether a daemon answers that has a VM of this name. */
+export async function isVm(environment: Environment, name: string): Promise<boolean> {
+  try {
+    return (await daemonClient(environment).vms()).some((vm) => vm.name === name);
+  } catch (error) {
+    if (error instanceof ApiError && error.code === "E_DAEMON_UNREACHABLE") return false;
+    throw error;
+  }
+}
 
 /**
  * A client of a daemon that answers: one is started if there is none.
