@@ -4,6 +4,7 @@ export default defineConfig({
   entry: {
     index: "src/index.ts",
     disk: "src/disk/index.ts",
+    net: "src/net/index.ts",
     fdt: "src/fdt/index.ts",
     image: "src/image/index.ts",
     virtio: "src/virtio/index.ts",

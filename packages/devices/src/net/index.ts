@@ -1,0 +1,51 @@
+/**
+ * Networks: frames and the cable between two ends, a switch, and captures. Frames can be taken apart and put together
+ * for ends of one's own.
+ */
+export {
+  BROADCAST_MAC,
+  canonicalIp,
+  formatIp,
+  formatMac,
+  type IpFamily,
+  parseIp,
+  parseMac,
+} from "./addresses.js";
+export { NetworkError, type NetworkErrorCode } from "./errors.js";
+export {
+  allFrames,
+  type Frame,
+  type FrameSupport,
+  finishedFrames,
+  type Link,
+  type LinkEnd,
+  type Network,
+} from "./frame.js";
+export { type ArpMessage, arpFrame, arpOperations, parseArp } from "./frames/arp.js";
+export { type EthernetHeader, etherTypes, parseEthernet, writeEthernet } from "./frames/ethernet.js";
+export { type IcmpMessage, icmpFrame, icmpTypes, parseIcmp } from "./frames/icmp.js";
+export { type IpPacket, type IpTo, ipFrame, ipProtocols, parseIp4Or6 } from "./frames/ip.js";
+export {
+  type OutgoingSegment,
+  parseTcp,
+  type SackBlock,
+  type Segment,
+  type TcpOptions,
+  tcpFlags,
+  tcpFrame,
+} from "./frames/tcp.js";
+export { type Datagram, parseUdp, udpFrame } from "./frames/udp.js";
+export { finishFrame } from "./offload.js";
+export { type CapturedPacket, PcapngWriter } from "./switch/pcapng.js";
+export type { QueueBounds } from "./switch/port-queue.js";
+export type { PortVlans } from "./switch/port-vlans.js";
+export {
+  type DropReason,
+  type MirroredFrame,
+  type PortCounters,
+  type PortOptions,
+  Switch,
+  type SwitchOptions,
+  type SwitchPort,
+} from "./switch/switch.js";
+export { hostTimers, type Timer, type Timers } from "./timers.js";
