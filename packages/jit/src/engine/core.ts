@@ -17,7 +17,8 @@ import type { MmioBus } from "../mmu/ports.js";
 import type { Tlb } from "../mmu/tlb.js";
 import { CodePages } from "./code-pages.js";
 import type { CpuModel } from "./cpu-model.js";
-import { Engine, type EngineOptions } from "./engine.js";
+import { Engine } from "./engine.js";
+import type { EngineOptions } from "./engine-options.js";
 
 /** Words of the reservation of load-reserved in the header. */
 const RESERVATION_WORDS = 4;

@@ -7,111 +7,34 @@
  * among themselves. The dispatcher below is what remains: it finds code for the program counter, fills the fetch
  * TLB, decodes instructions that straddle pages, and stops when the budget is used up or `header.exit` says so.
  */
-import { alignmentOf, type FrontEnd, isBuiltIn } from "@hyperfile/decoder";
-import { type EntryFormats, entryFormats, fetchMaskOf, InterpreterExit } from "../backend/entry-format.js";
-import { type Bindings, evaluate, runtimeBindings } from "../backend/js/bindings.js";
-import { headerWord } from "../backend/js/header-word.js";
-import { emitColdHandlers, emitInterpreter, isCold, REFUSED } from "../backend/js/interpreter.js";
-import { trainInterpreter } from "../backend/js/train.js";
+import { alignmentOf, isBuiltIn } from "@hyperfile/decoder";
+import { entryFormats, fetchMaskOf, InterpreterExit } from "../backend/entry-format.js";
+import { type Bindings, runtimeBindings } from "../backend/js/bindings.js";
+import { headerWord, slotWord } from "../backend/js/header-word.js";
+import { REFUSED } from "../backend/js/interpreter.js";
 import { EmissionVerifier } from "../backend/js/verify.js";
-import { ModuleWriter } from "../backend/wasm/encoder.js";
-import { emitWasmInterpreter, type WasmInterpreterContext } from "../backend/wasm/interpreter.js";
-import { WasmRuntime } from "../backend/wasm/runtime.js";
 import type { GuestMemory } from "../memory/guest-memory.js";
-import { Exit, PAGE_SIZE, SCRATCH_OFFSET, STATE_OFFSET } from "../memory/layout.js";
-import type { LinearMemory } from "../memory/linear-memory.js";
-import type { MemoryAccess } from "../mmu/access.js";
+import { Exit, PAGE_SIZE } from "../memory/layout.js";
 import { AccessKind } from "../mmu/ports.js";
-import type { Tlb } from "../mmu/tlb.js";
 import { entryIndex, TlbWord } from "../mmu/tlb-layout.js";
-import { DEFAULT_LIMITS, JS_LIMITS, type RegionLimits } from "../region/graph.js";
-import type { EngineTrace } from "../trace/engine-trace.js";
 import { ChangingCode } from "./changing-code.js";
-import { type ChosenTier, chooseTier, jsTier, needsWebAssembly } from "./choose-tier.js";
+import type { ChosenTier } from "./choose-tier.js";
 import { type CodePage, CodePages, type Translation } from "./code-pages.js";
-import type { CpuModel } from "./cpu-model.js";
 import { EngineError } from "./engine-error.js";
-import { JsRegions } from "./js-regions.js";
-import { RegionSource } from "./region-source.js";
-import { RegionTranslator } from "./region-translator.js";
-import type { Tier } from "./tiers.js";
+import {
+  DEFAULT_HOT_THRESHOLD,
+  DEFAULT_REGION_THRESHOLD,
+  type EngineOptions,
+  type RegionStatistics,
+} from "./engine-options.js";
+import { type EngineTier, makeTier } from "./engine-tier.js";
+import type { JsRegions } from "./js-regions.js";
+import type { RegionTranslator } from "./region-translator.js";
 
-/**
- * How much of what is translated is checked before it runs: blocks against the IR's invariants, emitted JavaScript
- * against the rules of `verify.ts`. WebAssembly is always checked by the host's validator.
- * - `all`: everything.
- * - `sampled`: everything that comes from a front end which is not the library's own, whatever it did before; of the
- *   library's own the interpreter and one in 64 emissions, to notice defects.
- * - `off`: nothing. The front end is trusted as the program is.
- */
-export type VerifyMode = "all" | "sampled" | "off";
-
-/** What an engine is made from. */
-export interface EngineOptions {
-  readonly frontEnd: FrontEnd;
-  readonly memory: LinearMemory;
-  /** Byte offset of the hart's block in linear memory. */
-  readonly hartOffset: number;
-  /** Byte offset of the code arena, and its capacity in code pages. */
-  readonly arenaOffset: number;
-  readonly codePages: number;
-  readonly guest: GuestMemory;
-  readonly tlb: Tlb;
-  readonly access: MemoryAccess;
-  readonly model: CpuModel;
-  /** The CPU model's helpers and `raise`, by name. */
-  readonly helpers: Readonly<Record<string, (...args: number[]) => number>>;
-  /** Slot with the accrued floating-point flags, if the front end has any. */
-  readonly flagsSlot?: string;
-  readonly tier: Tier;
-  readonly verify: VerifyMode;
-  /** False to make regions of single blocks, which return to the interpreter or the dispatcher. */
-  readonly chain?: boolean;
-  /** Arrivals at a jump target before it is translated. */
-  readonly hotThreshold?: number;
-  /**
-   * Whether regions are compiled by other threads of the host while the interpreter goes on; they are in place when
-   * the owner has visited the event loop. If not, compilation holds the guest up.
-   */
-  readonly background?: boolean;
-  /** Most regions that are kept. */
-  readonly regions?: number;
-  /** Receiver of events. */
-  readonly trace?: EngineTrace;
-}
-
-/** What an engine has in regions. */
-export interface RegionStatistics {
-  /** In place. */
-  readonly regions: number;
-  /** Bytes of their WebAssembly, or characters of their JavaScript. */
-  readonly bytes: number;
-  /** Modules that the host keeps for them; 0 in JavaScript. */
-  readonly liveModules: number;
-  /** Modules that were given up, and that the host has not told of having collected: it tells in its event loop. */
-  readonly garbage: number;
-  /** Modules that were compiled so far, and the time from asking for one to having it, in microseconds. */
-  readonly modules: number;
-  readonly moduleMicroseconds: number;
-}
-
-/** Arrivals at a jump target before it is translated; see the decision record on tiers. */
-export const DEFAULT_HOT_THRESHOLD = 20_000;
-/** Arrivals at a jump target before a region is made of it; see the decision record on tiers. */
-export const DEFAULT_REGION_THRESHOLD = 16_000;
-/** Most regions that are kept unless told otherwise. */
-export const DEFAULT_REGIONS = 4096;
 /** A threshold that no counter reaches. */
 const NEVER = 0x7fffffff;
 /** One in this many emissions is verified in `sampled` mode. */
 const SAMPLE_EVERY = 64;
-
-/** What depends on the backend. */
-interface EngineParts {
-  readonly interpret: (hot: number, scratch: number) => number;
-  readonly regions?: RegionTranslator;
-  readonly jsRegions?: JsRegions;
-}
 
 /** A hart's engine. */
 export class Engine {
@@ -140,7 +63,7 @@ export class Engine {
   private readonly bindings: Bindings;
   private readonly regions: RegionTranslator | undefined;
   private readonly jsRegions: JsRegions | undefined;
-  private readonly interpret: (hot: number, scratch: number) => number;
+  private readonly interpret: EngineTier["interpret"];
   /** The tier that is used: never `auto`. */
   readonly tier: ChosenTier;
   private readonly budgetWord: number;
@@ -178,7 +101,7 @@ export class Engine {
     this.lateWord = headerWord(hartOffset, "late");
     this.inRegionsWord = headerWord(hartOffset, "inRegions");
     this.fetchWord = headerWord(hartOffset, "tlbFetch");
-    this.pcWord = this.slotWord("pc");
+    this.pcWord = slotWord(hartOffset, frontEnd.shape, "pc");
     this.wide = frontEnd.addressType === "i64";
     this.fetchMask = fetchMaskOf(frontEnd);
     this.isOwn = isBuiltIn(frontEnd);
@@ -209,7 +132,7 @@ export class Engine {
       ...runtimeBindings(
         memory,
         headerWord(hartOffset, "resultHigh"),
-        options.flagsSlot === undefined ? undefined : this.slotWord(options.flagsSlot),
+        options.flagsSlot === undefined ? undefined : slotWord(hartOffset, frontEnd.shape, options.flagsSlot),
       ),
       ...access.bindings(),
       C: this.codePages.counters,
@@ -218,32 +141,21 @@ export class Engine {
     };
     checkHelperNames(Object.keys(options.helpers), this.bindings);
     this.bindings = { ...this.bindings, ...options.helpers };
-    const context: WasmInterpreterContext = {
-      frontEnd,
-      hartOffset,
-      arenaWord: this.codePages.arenaWord,
-      pageWords: this.codePages.pageWords,
-      wordsPerByteShift: this.codePages.wordsPerByteShift,
-      countersOffset: this.codePages.countersOffset,
-      flagsOffset: options.flagsSlot === undefined ? undefined : this.slotWord(options.flagsSlot) * 4,
-    };
     this.verifier = new EmissionVerifier(new Set(Object.keys(this.bindings)));
-    let tier = chooseTier(options.tier, memory);
-    let parts: EngineParts | undefined;
-    if (needsWebAssembly(tier)) {
-      try {
-        parts = this.makeInWebAssembly(tier, context, formats);
-      } catch (cause) {
-        tier = jsTier(options.tier, cause);
-      }
-    }
-    parts ??= this.makeInJavaScript(tier, context, formats);
+    const { tier, interpret, regions, jsRegions } = makeTier({
+      options,
+      codePages: this.codePages,
+      bindings: this.bindings,
+      verifier: this.verifier,
+      verifyBlocks: options.verify === "all" || (options.verify === "sampled" && !this.isOwn),
+      used: () => this.used,
+      onFailure: (frame, error) => this.noteFailure(frame, error),
+    });
     this.tier = tier;
-    this.interpret = parts.interpret;
-    this.regions = parts.regions;
-    this.jsRegions = parts.jsRegions;
+    this.interpret = interpret;
+    this.regions = regions;
+    this.jsRegions = jsRegions;
     this.hot = this.usualThreshold();
-    if (!needsWebAssembly(tier)) this.train(formats);
   }
 
   /**
@@ -319,7 +231,7 @@ export class Engine {
    * @param guest whose memory it is; that of the VM that runs unless given
    * @returns whether code has gone
    */
-  invalidate(gpa: number, length: number, byHart = false, guest = this.options.guest): boolean {
+  invalidate(gpa: number, length: number, byHart = false, guest: GuestMemory = this.options.guest): boolean {
     let dropped = false;
     for (let at = gpa; at < gpa + length; ) {
       const offset = at % PAGE_SIZE;
@@ -360,112 +272,6 @@ export class Engine {
       (low & -PAGE_SIZE) === words[entry + TlbWord.page] &&
       (!this.wide || high === words[entry + TlbWord.pageHigh]);
     return isKnown ? this.codePages.page(words[entry + TlbWord.codePage]!) : undefined;
-  }
-
-  /** Regions within limits; where nothing is chained, of one block, which may still loop to itself. */
-  private sourceOf(most: RegionLimits): RegionSource {
-    const { frontEnd, memory, chain } = this.options;
-    const limits = chain === false ? { ...most, blocks: 1, callDepth: 0 } : most;
-    const { codePages, fetchWord, mustVerifyBlocks: verify } = this;
-    return new RegionSource({ frontEnd, verify, memory, codePages, fetchWord, limits });
-  }
-
-  private makeInWebAssembly(
-    tier: ChosenTier,
-    context: WasmInterpreterContext,
-    formats: EntryFormats,
-  ): EngineParts {
-    const { options, codePages } = this;
-    const module = new ModuleWriter();
-    emitWasmInterpreter(module, context, formats);
-    const runtime = new WasmRuntime(options.memory, this.bindings);
-    const interpret = runtime.instantiate(module).interpret as EngineParts["interpret"];
-    if (tier === "wasm-interpreter") return { interpret };
-    const regions = new RegionTranslator({
-      frontEnd: options.frontEnd,
-      source: this.sourceOf(DEFAULT_LIMITS),
-      hartOffset: options.hartOffset,
-      codePages,
-      runtime,
-      flagsOffset: context.flagsOffset,
-      background: options.background ?? false,
-      maximum: options.regions ?? DEFAULT_REGIONS,
-      trace: options.trace,
-      now: () => this.used,
-      onFailure: (region, error) => this.noteFailure(region.spans[0]!.page.frame, error),
-    });
-    return { interpret, regions };
-  }
-
-  private makeInJavaScript(
-    tier: ChosenTier,
-    context: WasmInterpreterContext,
-    formats: EntryFormats,
-  ): EngineParts {
-    const { options, codePages, bindings, verifier } = this;
-    const make = (text: string, what: string, names: Bindings) => {
-      if (options.verify !== "off") new EmissionVerifier(new Set(Object.keys(names))).verify(text, what);
-      return evaluate(text, names);
-    };
-    const cold = Object.entries(emitColdHandlers(context, formats));
-    const interpret = make(emitInterpreter(context, formats), "the interpreter", {
-      ...bindings,
-      ...Object.fromEntries(cold.map(([name, text]) => [name, make(text, name, bindings)])),
-    }) as EngineParts["interpret"];
-    if (tier !== "js") return { interpret };
-    const jsRegions = new JsRegions({
-      frontEnd: options.frontEnd,
-      source: this.sourceOf(JS_LIMITS),
-      hartOffset: options.hartOffset,
-      codePages,
-      flagsOffset: context.flagsOffset,
-      bindings,
-      verifier,
-      maximum: options.regions ?? DEFAULT_REGIONS,
-      trace: options.trace,
-    });
-    return { interpret, jsRegions };
-  }
-
-  private train(formats: EntryFormats): void {
-    const { words, options, codePages } = this;
-    const state = (options.hartOffset + STATE_OFFSET) >> 2;
-    const scratch = options.hartOffset + SCRATCH_OFFSET;
-    const map = () => {
-      for (const kind of [AccessKind.read, AccessKind.write])
-        for (let at = 0; at < PAGE_SIZE; at += options.frontEnd.pageBytes ?? PAGE_SIZE)
-          options.tlb.insert(kind, at, 0, scratch, 0);
-      options.tlb.insert(AccessKind.fetch, 0, 0, scratch, 0);
-    };
-    trainInterpreter(
-      {
-        words,
-        stateFrom: state,
-        stateTo: state + (options.frontEnd.shape.size >> 2),
-        budgetWord: this.budgetWord,
-        exitWord: this.exitWord,
-        pcWord: this.pcWord,
-        wide: this.wide,
-        baseWord: codePages.arenaWord,
-        scale: codePages.wordsPerByteShift,
-        map,
-        interpret: this.interpret,
-      },
-      formats.all.filter((format) => !isCold(format.template)),
-    );
-    codePages.clearScratch();
-    options.tlb.flush();
-    words.fill(0, state, state + (options.frontEnd.shape.size >> 2));
-    words.fill(0, scratch >> 2, (scratch + PAGE_SIZE) >> 2);
-    words[this.budgetWord] = 0;
-    words[this.exitWord] = Exit.none;
-    words[this.lateWord] = Exit.none;
-  }
-
-  /** Word index of a slot. */
-  private slotWord(name: string): number {
-    const { frontEnd, hartOffset } = this.options;
-    return (hartOffset + STATE_OFFSET + frontEnd.shape.slots.get(name)!.offset) >> 2;
   }
 
   /** The translation at the program counter, if the fetch TLB knows its page and there is one. */
@@ -690,11 +496,6 @@ export class Engine {
     this.counters.translationsFailed++;
     this.changing.failed(frame);
     this.options.trace?.onTranslationFailure?.(error);
-  }
-
-  /** Whether every block is held against the IR's invariants. */
-  private get mustVerifyBlocks(): boolean {
-    return this.options.verify === "all" || (this.options.verify === "sampled" && !this.isOwn);
   }
 
   private mustVerify(): boolean {

@@ -25,7 +25,8 @@ import { CodePages } from "./code-pages.js";
 import { Core, type CoreGuest } from "./core.js";
 import type { CpuModel } from "./cpu-model.js";
 import { CpuError, checkOptions, MOST_BUDGET } from "./cpu-options.js";
-import type { Engine, EngineOptions } from "./engine.js";
+import type { Engine } from "./engine.js";
+import type { EngineOptions } from "./engine-options.js";
 import { guardedFrontEnd, helperName } from "./guarded-front-end.js";
 
 /** Why an instruction could not be carried out. The program counter is its address. */

@@ -13,3 +13,4 @@ export * from "./code-pages.js";
 export * from "./core.js";
 export * from "./cpu-model.js";
 export * from "./engine.js";
+export * from "./engine-options.js";
