@@ -4,7 +4,7 @@
  * it, so that an interrupted start leaves nothing that a later one could take for whole.
  */
 
-import { createHash } from "node:crypto";
+import { createHash, randomUUID } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { homedir } from "node:os";
@@ -82,6 +82,9 @@ export async function fileDigest(file: string): Promise<string> {
   return hash.digest("hex");
 }
 
+/** Tries to put a folder in a place that others take at the same time. */
+const MOST_TRIES = 100;
+
 /** A cache error that names the folder. */
 function cacheError(folder: string, error: unknown): DebianError {
   return new DebianError(
@@ -101,7 +104,7 @@ export async function writePrepared(
   const complete: Manifest = { ...manifest, files: { ...kept } };
   const write = async (path: string, content: Uint8Array | string) => {
     const target = join(folder, path);
-    const temporary = `${target}.${process.pid}.part`;
+    const temporary = `${target}.${randomUUID()}.part`;
     await makeFolders(dirname(target));
     await writeFile(temporary, content);
     await rename(temporary, target);
@@ -119,22 +122,21 @@ export async function writePrepared(
 }
 
 /**
- * Makes an empty folder beside `folder` for this process, whose to remove it is. Those of processes that are gone are
- * removed.
+ * Makes an empty folder beside `folder` for the caller, whose to remove it is: threads of one process have one each.
+ * Those of processes that are gone are removed.
  * @throws DebianError `E_CACHE` when it can't be written
  */
 export async function temporaryFolder(folder: string): Promise<string> {
   const parent = dirname(folder);
   const name = basename(folder);
-  const temporary = join(parent, `${name}.part-${process.pid}`);
+  const prefix = `${name}.part-`;
+  const temporary = join(parent, `${prefix}${process.pid}-${randomUUID()}`);
   try {
     await makeFolders(parent);
     for (const entry of await readdir(parent)) {
-      const owner = entry.startsWith(`${name}.part-`) ? Number(entry.slice(name.length + 6)) : undefined;
-      if (owner !== undefined && !isRunning(owner))
+      if (entry.startsWith(prefix) && !isRunning(Number.parseInt(entry.slice(prefix.length), 10)))
         await rm(join(parent, entry), { recursive: true, force: true });
     }
-    await rm(temporary, { recursive: true, force: true });
     await mkdir(temporary);
   } catch (error) {
     throw cacheError(parent, error);
@@ -148,28 +150,36 @@ export async function temporaryFolder(folder: string): Promise<string> {
  * @throws DebianError `E_CACHE` when the folder can't be written, and whatever `fill` throws
  */
 export async function replaceFolder<T>(folder: string, fill: (temporary: string) => Promise<T>): Promise<T> {
-  const name = basename(folder);
   const temporary = await temporaryFolder(folder);
   try {
     const result = await fill(temporary);
-    try {
-      const old = join(temporary, "..", `${name}.part-${process.pid}-old`);
-      await rm(old, { recursive: true, force: true });
-      await rename(folder, old).catch(() => undefined);
-      await rename(temporary, folder);
-      await rm(old, { recursive: true, force: true });
-    } catch (error) {
-      throw cacheError(folder, error);
-    }
+    await putInPlace(temporary, folder);
     return result;
   } finally {
     await rm(temporary, { recursive: true, force: true });
   }
 }
 
-/** Whether a process other than this one has the id `pid`. */
+/** Gives a folder the place of another. Of several that do so at once each succeeds, and the last one's stays. */
+async function putInPlace(temporary: string, folder: string): Promise<void> {
+  for (let tries = 0; ; tries++) {
+    const old = `${temporary}-old-${tries}`;
+    await rename(folder, old).catch(() => undefined);
+    try {
+      await rename(temporary, folder);
+      return;
+    } catch (error) {
+      if (tries >= MOST_TRIES || !["ENOTEMPTY", "EEXIST"].includes(systemErrorCode(error) ?? ""))
+        throw cacheError(folder, error);
+    } finally {
+      await rm(old, { recursive: true, force: true });
+    }
+  }
+}
+
+/** Whether a process has the id `pid`. */
 function isRunning(pid: number): boolean {
-  if (pid === process.pid || !Number.isInteger(pid)) return false;
+  if (!Number.isInteger(pid)) return false;
   try {
     process.kill(pid, 0);
     return true;

@@ -14,7 +14,7 @@ import {
 } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, expect, it } from "vitest";
+import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import type { SnapshotMachine, SnapshotMemory } from "../machine.js";
 import type { PlainRecord } from "../values.js";
 import { restoreSnapshotFile, saveSnapshotFile } from "./snapshot-file.js";
@@ -76,6 +76,25 @@ it("writes a machine to a file and reads it back", async () => {
   expect(await restoreSnapshotFile(path, other)).toEqual(report);
   expect(other.number()).toBe(5);
   expect(other.ram).toEqual(machine.ram);
+});
+
+it("is never in the way of what a thread left that was ended in the middle of one", async () => {
+  const path = join(folder, "vm.snapshot");
+  // As threads of one process do, each of these has a module of its own.
+  for (let thread = 0; thread < 3; thread++) {
+    vi.resetModules();
+    const { saveSnapshotFile: save } = await import("./snapshot-file.js");
+    const ended = new Error("the thread has ended");
+    const files = {
+      open,
+      rename: () => Promise.reject(ended),
+      unlink: () => Promise.reject(ended),
+    };
+    await expect(save(path, machineOf(1), files)).rejects.toThrow("the thread has ended");
+  }
+  expect((await readdir(folder)).length).toBe(3);
+  await saveSnapshotFile(path, machineOf(2));
+  expect((await readdir(folder)).length).toBe(4);
 });
 
 it("leaves the old file as it is, and none of its own, when the disk is full at any write", async () => {

@@ -1,9 +1,9 @@
 /**
  * Snapshots as files. A snapshot is written beside its place, under a name that begins with a dot, made durable, and
  * renamed: whatever goes wrong on the way (a full disk, a crash), the file of that name is the old one or the new one,
- * whole. It holds all that a guest
- * knows, so only its owner may read it, whatever the umask says.
+ * whole. It holds all that a guest knows, so only its owner may read it, whatever the umask says.
  */
+import { randomUUID } from "node:crypto";
 import { constants } from "node:fs";
 import { open, rename, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
@@ -32,8 +32,6 @@ const IN_PROGRESS = ".snapshot-in-progress";
 /** Largest file that is read. */
 const MAXIMUM_BYTES = 0x200000000;
 
-let written = 0;
-
 /**
  * Saves a machine that stands still, once its devices have nothing in hand.
  * @throws SnapshotError `E_SNAPSHOT_FILE`, MachineError `E_DEVICES_BUSY` if they do not answer in time: the file of that
@@ -48,7 +46,8 @@ export async function saveSnapshotFile(
   const { pieces, report } = await whileDrained(machine, async () =>
     encodeMachine(machine, codec, await settleMachine(machine)),
   );
-  const beside = join(dirname(path), `.${process.pid}-${written++}${IN_PROGRESS}`);
+  // Of a name that nobody has had: a thread that was ended in the middle of a snapshot has left its file.
+  const beside = join(dirname(path), `.${randomUUID()}${IN_PROGRESS}`);
   try {
     const file = await files.open(beside, "wx", OWNER_ONLY);
     try {
