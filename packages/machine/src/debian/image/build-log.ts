@@ -5,8 +5,8 @@ import { BUILD_MARK } from "./build-script.js";
 
 /** What is to be done, for the share that is. */
 export interface BuildWork {
-  /** Bytes of the archives that are laid out, in their order. */
-  readonly archives: readonly number[];
+  /** Bytes of the archive that is laid out. */
+  readonly archive: number;
   /** Bytes of each package that dpkg unpacks, by name. */
   readonly unpacked: ReadonlyMap<string, number>;
   /** Names of all packages. */
@@ -37,8 +37,7 @@ export class BuildLog {
   private lastWords = "";
   /** What has been counted: each package once, however often dpkg names it. */
   private readonly counted = new Set<string>();
-  private archives = 0;
-  private isLayingOut = false;
+  private laidOut = 0;
   private done = 0;
   private readonly total: number;
 
@@ -46,8 +45,7 @@ export class BuildLog {
     private readonly work: BuildWork,
     private readonly progress: Progress,
   ) {
-    this.total = work.packages.size * SETUP_BYTES;
-    for (const bytes of work.archives) this.total += bytes;
+    this.total = work.archive + work.packages.size * SETUP_BYTES;
     for (const bytes of work.unpacked.values()) this.total += unpackBytes(bytes);
   }
 
@@ -65,6 +63,13 @@ export class BuildLog {
     for (const line of lines) this.read(line);
   }
 
+  /** The machine has read so many bytes of the archive, which it lays out at once. */
+  hasRead(bytes: number): void {
+    const step = Math.min(bytes, this.work.archive - this.laidOut);
+    this.laidOut += step;
+    this.advance(step);
+  }
+
   private read(line: string): void {
     const mark = line.indexOf(BUILD_MARK);
     if (mark >= 0) {
@@ -74,11 +79,6 @@ export class BuildLog {
       if (word === "end") {
         this.status = Number(rest[0]);
         this.lastWords = this.lastLine();
-      }
-      // An archive is laid out once the next step begins.
-      if (word === "step") {
-        this.advance(this.isLayingOut ? (this.work.archives[this.archives++] ?? 0) : 0);
-        this.isLayingOut = this.step.startsWith("lay out ");
       }
       return;
     }

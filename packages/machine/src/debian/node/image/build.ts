@@ -6,7 +6,7 @@
 import { createHash } from "node:crypto";
 import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { copyDisk, RawBackend } from "@hyperfile/devices/disk";
+import { copyDisk, lengthOf, RawBackend } from "@hyperfile/devices/disk";
 import { NodeFile, openStore } from "@hyperfile/devices/node";
 import { fileReason } from "../../../files/file-reason.js";
 import { makeFolders } from "../../../files/node/make-folders.js";
@@ -29,7 +29,7 @@ import { type Apt, hostDebianArchive, openApt, type PackageRecord } from "../apt
 import { temporaryFolder, userCacheFolder } from "../cache.js";
 import { type DebianGuest, type DebianGuestOptions, prepareDebianGuest } from "../guest.js";
 import { builderInitrd, mke2fsEntries, mke2fsPackages } from "./builder-initramfs.js";
-import { writePackageDisk } from "./package-disk.js";
+import { writePackageDisks } from "./package-disk.js";
 
 /** How an image is built. */
 export interface DebianImageOptions
@@ -156,7 +156,7 @@ function contentKey(parts: {
   const { settings, archive, packages, guest } = parts;
   const sample = { name: "sample", offset: 0, bytes: 1 };
   const batches = [{ groups: [[sample]], configure: ["sample"] }];
-  const script = buildScript({ settings, uuid: "", archives: [sample], batches: [...batches, ...batches] });
+  const script = buildScript({ settings, uuid: "", batches: [...batches, ...batches] });
   const files = settingsFiles(settings, archive, "").map((entry) => ({
     ...entry,
     ...("bytes" in entry && { bytes: Buffer.from(entry.bytes).toString() }),
@@ -177,6 +177,21 @@ function uuidOf(key: string): string {
 
 const openDisk = async (path: string): Promise<RawBackend> => new RawBackend(await NodeFile.open(path));
 
+/** A disk that tells of the bytes that are read of it. */
+class WatchedDisk extends RawBackend {
+  constructor(
+    file: NodeFile,
+    private readonly hasRead: (bytes: number) => void,
+  ) {
+    super(file);
+  }
+
+  override read(offset: number, buffers: readonly Uint8Array[]): Promise<void> {
+    this.hasRead(lengthOf(buffers));
+    return super.read(offset, buffers);
+  }
+}
+
 interface BuilderRun {
   readonly settings: ImageSettings;
   readonly archive: DebianArchive;
@@ -184,7 +199,7 @@ interface BuilderRun {
   readonly packages: readonly PackageRecord[];
   readonly files: readonly string[];
   readonly uuid: string;
-  /** Folder that gets the disk of packages and the image's. */
+  /** Folder that gets the disks of packages and the image's. */
   readonly work: string;
   /** File for what the machine prints, if it fails. */
   readonly log: string;
@@ -198,14 +213,15 @@ async function runBuilder(run: BuilderRun): Promise<void> {
   // The links of the merged /usr come with base-files; everything else follows them.
   const sources = packages.map(({ name, size }, index) => ({ name, size, file: files[index]! }));
   sources.sort((a, b) => Number(b.name === "base-files") - Number(a.name === "base-files"));
-  const content = await writePackageDisk(join(work, "packages"), sources, base, progress);
+  const parts = { archive: join(work, "archive"), packages: join(work, "packages") };
+  const content = await writePackageDisks(parts, sources, base, progress);
   const places = new Map(content.packages.map((place) => [place.name, place]));
   const planned = packages.map((each) => ({ ...each, bytes: places.get(each.name)?.bytes }));
   const batches = installPlan(planned, base, GROUP_BYTES).map(({ groups, configure }) => ({
     groups: groups.map((group) => group.map(({ name }) => places.get(name)!)),
     configure,
   }));
-  const script = buildScript({ settings, uuid, archives: content.archives, batches });
+  const script = buildScript({ settings, uuid, batches });
   const fileOf = (name: string) => files[packages.findIndex((each) => each.name === name)];
   const mke2fs = await mke2fsEntries(mke2fsPackages.map(fileOf).filter((file) => file !== undefined));
   const initrd = builderInitrd({
@@ -218,10 +234,11 @@ async function runBuilder(run: BuilderRun): Promise<void> {
   });
   const disk = await NodeFile.open(join(work, "disk"), { create: true });
   await disk.truncate(settings.bytes);
-  const source = await NodeFile.open(join(work, "packages"), { isReadOnly: true });
+  const archiveFile = await NodeFile.open(parts.archive, { isReadOnly: true });
+  const packageFile = await NodeFile.open(parts.packages, { isReadOnly: true });
   const log = new BuildLog(
     {
-      archives: content.archives.map(({ bytes }) => bytes),
+      archive: content.archive,
       unpacked: new Map(content.packages.map(({ name, bytes }) => [name, bytes])),
       packages: new Set(packages.map(({ name }) => name)),
     },
@@ -229,7 +246,8 @@ async function runBuilder(run: BuilderRun): Promise<void> {
   );
   const drives = [
     { disk: new RawBackend(disk), cache: "unsafe" as const },
-    { disk: new RawBackend(source), isReadOnly: true },
+    { disk: new WatchedDisk(archiveFile, (bytes) => log.hasRead(bytes)), isReadOnly: true },
+    { disk: new RawBackend(packageFile), isReadOnly: true },
   ];
   let problem: unknown;
   progress.begin("installing Debian");

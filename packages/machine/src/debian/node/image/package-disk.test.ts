@@ -23,7 +23,7 @@ import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { unpackedState } from "../../image/unpacked-state.js";
 import { silentProgress } from "../../progress.js";
-import { type PackageDisk, writePackageDisk } from "./package-disk.js";
+import { type PackageDisks, writePackageDisks } from "./package-disk.js";
 
 const architecture = spawnSync("dpkg", ["--print-architecture"], { encoding: "utf8" }).stdout?.trim();
 
@@ -78,14 +78,17 @@ function part(disk: string, offset: number, length: number): Buffer {
   return bytes;
 }
 
-/** Lays out what the disk has, as the build does, in a new folder. */
-function layOut(root: string, path: string, disk: PackageDisk): void {
+/** The disks of packages, in files of some name. */
+async function disksOf(name: string, packages: Parameters<typeof writePackageDisks>[1], base: string[] = []) {
+  const files = { archive: at(`${name}.tar`), packages: at(`${name}.debs`) };
+  return { files, disks: await writePackageDisks(files, packages, new Set(base), silentProgress) };
+}
+
+/** Lays out an archive and the state, as the build does, in a new folder. */
+function layOut(root: string, archive: string, { laidOut }: PackageDisks): void {
   mkdirSync(root);
-  for (const { offset, bytes } of disk.archives) {
-    writeFileSync(at("part.tar"), part(path, offset, bytes));
-    run("tar", "--no-same-owner", "-x", "-p", "-f", at("part.tar"), "-C", root);
-  }
-  for (const entry of unpackedState(disk.laidOut)) {
+  run("tar", "--no-same-owner", "-x", "-p", "-f", archive, "-C", root);
+  for (const entry of unpackedState(laidOut)) {
     const place = join(root, entry.path);
     if (entry.kind === "directory") mkdirSync(place, { recursive: true });
     else if (entry.kind === "file") writeFileSync(place, entry.bytes, { mode: entry.mode });
@@ -140,11 +143,11 @@ describe.skipIf(!architecture)("a disk of packages", () => {
         "DEBIAN/triggers": "interest-noawait thing-cache\ninterest /usr/share/watched\n",
       }),
     ];
-    const path = at("packages");
-    const disk = await writePackageDisk(path, packages, new Set(), silentProgress);
-    expect(disk.packages).toEqual([]);
-    expect(disk.laidOut.map(({ paths }) => paths.length)).toEqual([40, 6, 5]);
-    layOut(at("ours"), path, disk);
+    const { files, disks } = await disksOf("told", packages);
+    expect(disks.packages).toEqual([]);
+    expect(statSync(files.archive).size).toBe(disks.archive);
+    expect(disks.laidOut.map(({ paths }) => paths.length)).toEqual([40, 6, 5]);
+    layOut(at("ours"), files.archive, disks);
 
     mkdirSync(at("theirs", "var/lib/dpkg/info"), { recursive: true });
     for (const name of ["updates", "triggers"]) mkdirSync(at("theirs", "var/lib/dpkg", name));
@@ -171,14 +174,13 @@ describe.skipIf(!architecture)("a disk of packages", () => {
       makePackage("taker", ["Architecture: all", "Replaces: first"], { "usr/bin/first": "4" }),
       makePackage("last", ["Architecture: all"], { "usr/bin/last": "5" }),
     ];
-    const path = at("mixed");
-    const disk = await writePackageDisk(path, packages, new Set(["scripted-base"]), silentProgress);
-    expect(disk.packages.map(({ name }) => name)).toEqual(["scripted", "scripted-base", "taker"]);
-    for (const { offset, bytes, name } of disk.packages) {
-      writeFileSync(at("part.deb"), part(path, offset, bytes));
+    const { files, disks } = await disksOf("mixed", packages, ["scripted-base"]);
+    expect(disks.packages.map(({ name }) => name)).toEqual(["scripted", "scripted-base", "taker"]);
+    for (const { offset, bytes, name } of disks.packages) {
+      writeFileSync(at("part.deb"), part(files.packages, offset, bytes));
       expect(run("dpkg-deb", "-f", at("part.deb"), "Package").trim()).toBe(name);
     }
-    layOut(at("mixed-root"), path, disk);
+    layOut(at("mixed-root"), files.archive, disks);
     expect(readdirSync(at("mixed-root", "usr/bin")).sort()).toEqual(["first", "last", "scripted-base"]);
     expect(readFileSync(at("mixed-root", "usr/bin/first"), "utf8")).toBe("1");
     expect(

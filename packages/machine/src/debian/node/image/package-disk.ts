@@ -1,17 +1,11 @@
-/** The disk that brings packages into the machine that builds an image: archives of what is laid out, then packages. */
+/** The disks that bring packages into the machine that builds an image: an archive of what is laid out, and packages. */
 import { type FileHandle, open } from "node:fs/promises";
 import { fileReason } from "../../../files/file-reason.js";
 import { DebianError } from "../../errors.js";
-import { PACKAGE_BLOCK, type Place, type PlacedPackage } from "../../image/build-script.js";
+import { PACKAGE_BLOCK, type PlacedPackage } from "../../image/build-script.js";
 import { configurationFiles, isTold, type LaidOutPackage } from "../../image/unpacked-state.js";
 import type { Progress } from "../../progress.js";
 import { readControl, writeFiles, writeUncompressed } from "../deb.js";
-
-/** Bytes of an archive from which on the next one begins: the build tells how far it is between two. */
-const ARCHIVE_BYTES = 16 << 20;
-
-/** Bytes of the zeros that end an archive (tar(5)), which that of its last package has. */
-const ARCHIVE_END = 1024;
 
 /** A package that is installed. */
 export interface SourcePackage {
@@ -21,62 +15,80 @@ export interface SourcePackage {
   readonly size: number;
 }
 
-/** What is on the disk. */
-export interface PackageDisk {
-  readonly archives: readonly Place[];
+/** What is on the disks. */
+export interface PackageDisks {
+  /** Bytes of the archive, with the zeros that end it. */
+  readonly archive: number;
   /** Packages that dpkg unpacks. */
   readonly packages: readonly PlacedPackage[];
   /** The others, as they are laid out. */
   readonly laidOut: readonly LaidOutPackage[];
 }
 
+/** The files of the disks. */
+export interface PackageDiskFiles {
+  readonly archive: string;
+  readonly packages: string;
+}
+
 /**
- * Writes the packages to a new file, uncompressed: the host is the faster one at that.
+ * Writes the packages to new files, uncompressed: the host is the faster one at that.
  * @param packages in the order in which they are laid out
  * @param base names of those that are laid out even if dpkg unpacks them
- * @throws DebianError `E_CACHE` when the file can't be written, `E_PACKAGE_FORMAT` for a damaged package
+ * @throws DebianError `E_CACHE` when a file can't be written, `E_PACKAGE_FORMAT` for a damaged package
  */
-export async function writePackageDisk(
-  path: string,
+export async function writePackageDisks(
+  files: PackageDiskFiles,
   packages: readonly SourcePackage[],
   base: ReadonlySet<string>,
   progress: Progress,
-): Promise<PackageDisk> {
-  const file = await open(path, "wx").catch((error: unknown) => {
-    throw new DebianError("E_CACHE", `can't write ${path}: ${fileReason(error)}`, { cause: error });
-  });
-  const disk = new PackageDiskWriter(file);
-  const total = packages.reduce((sum, { size }) => sum + size, 0);
-  let done = 0;
+): Promise<PackageDisks> {
+  const archive = await newFile(files.archive);
   try {
-    progress.begin("decompressing the packages", total);
-    const kept: SourcePackage[] = [];
-    for (const each of packages) {
-      if (!(await disk.layOut(each, base.has(each.name)))) kept.push(each);
-      done += each.size;
-      progress.update(done / total);
+    const disk = await newFile(files.packages);
+    try {
+      const writer = new PackageDiskWriter(archive, disk);
+      const total = packages.reduce((sum, { size }) => sum + size, 0);
+      let done = 0;
+      progress.begin("decompressing the packages", total);
+      for (const each of packages) {
+        if (!(await writer.layOut(each, base.has(each.name)))) await writer.add(each);
+        done += each.size;
+        progress.update(done / total);
+      }
+      await writer.end();
+      progress.end();
+      return writer;
+    } finally {
+      await disk.close();
     }
-    disk.endArchive();
-    for (const each of kept) await disk.addPackage(each);
-    await disk.end();
-    progress.end();
   } finally {
-    await file.close();
+    await archive.close();
   }
-  return disk;
 }
 
-class PackageDiskWriter implements PackageDisk {
-  readonly archives: Place[] = [];
+const newFile = (path: string): Promise<FileHandle> =>
+  open(path, "wx").catch((error: unknown) => {
+    throw new DebianError("E_CACHE", `can't write ${path}: ${fileReason(error)}`, { cause: error });
+  });
+
+/** Bytes of the zeros that end an archive (tar(5)), and of a disk's sector. */
+const [ARCHIVE_END, SECTOR] = [1024, 512];
+const roundUp = (bytes: number, unit: number): number => Math.ceil(bytes / unit) * unit;
+
+class PackageDiskWriter implements PackageDisks {
   readonly packages: PlacedPackage[] = [];
   readonly laidOut: LaidOutPackage[] = [];
-  /** Where the next byte goes, and where its archive began. */
+  archive = 0;
+  /** Where the next package goes. */
   private at = 0;
-  private start = 0;
   /** What is laid out, but for folders. */
   private readonly there = new Set<string>();
 
-  constructor(private readonly file: FileHandle) {}
+  constructor(
+    private readonly archiveFile: FileHandle,
+    private readonly packageFile: FileHandle,
+  ) {}
 
   /**
    * Lays a package out, if its state is known then, or if it is of the base. Gives whether its state is: one that has a
@@ -89,16 +101,15 @@ class PackageDiskWriter implements PackageDisk {
     const hasSums = control.has("md5sums");
     const { bytes, entries } = await writeFiles(
       file,
-      this.file,
-      this.at,
+      this.archiveFile,
+      this.archive,
       (path) => !hasSums || configuration.has(path),
     );
     const files = entries.filter(({ isFolder }) => !isFolder).map((entry) => entry.path);
     const isTaken = files.some((path) => this.there.has(path));
     if (isTaken && !isBase) return false;
     for (const path of files) this.there.add(path);
-    this.at += bytes;
-    if (this.at - this.start >= ARCHIVE_BYTES) this.endArchive();
+    this.archive += bytes;
     if (!isTold(control) || isTaken) return false;
     const digests = new Map(
       entries.flatMap(({ path, digest }) => (digest === undefined ? [] : [[path, digest] as const])),
@@ -107,25 +118,18 @@ class PackageDiskWriter implements PackageDisk {
     return true;
   }
 
-  endArchive(): void {
-    const bytes = this.at - this.start;
-    if (bytes === 0) return;
-    this.archives.push({ offset: this.start, bytes: bytes + ARCHIVE_END });
-    this.skip(this.at + ARCHIVE_END);
-  }
-
-  async addPackage({ name, file }: SourcePackage): Promise<void> {
-    const bytes = await writeUncompressed(file, this.file, this.at);
+  async add({ name, file }: SourcePackage): Promise<void> {
+    const bytes = await writeUncompressed(file, this.packageFile, this.at);
     this.packages.push({ name, offset: this.at, bytes });
-    this.skip(this.at + bytes);
+    this.at = roundUp(this.at + bytes, PACKAGE_BLOCK);
   }
 
   async end(): Promise<void> {
-    await this.file.truncate(this.at);
-  }
-
-  private skip(to: number): void {
-    this.at = Math.ceil(to / PACKAGE_BLOCK) * PACKAGE_BLOCK;
-    this.start = this.at;
+    const bytes = this.archive;
+    this.archive = roundUp(bytes + ARCHIVE_END, SECTOR);
+    // What was written of a package that is not laid out after all goes first.
+    await this.archiveFile.truncate(bytes);
+    await this.archiveFile.truncate(this.archive);
+    await this.packageFile.truncate(Math.max(this.at, PACKAGE_BLOCK));
   }
 }
