@@ -8,7 +8,7 @@
 import { execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { chmod, mkdir, mkdtemp, readdir, readFile, readlink, rename, rm, writeFile } from "node:fs/promises";
-import { createServer, type Server } from "node:net";
+import { connect, createServer, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
@@ -172,6 +172,27 @@ describe("VMs that run go on", () => {
     expect((await daemon.run("restore", "a", "x")).errors).toBe("");
     await well();
     expect((await daemon.run("down", "two")).errors).toBe("");
+  });
+
+  it("with a hundred file descriptors, all but some of which silent clients hold: others are answered", async () => {
+    daemon = await OwnDaemon.start(folder, state, { before: ["prlimit", "--nofile=100"] });
+    expect((await daemon.run("up")).errors).toBe("");
+    const held: Socket[] = [];
+    try {
+      for (let count = 0; count < 300; count++) {
+        const socket = connect(daemon.variables.HYPERFILE_SOCKET!);
+        held.push(socket.on("error", () => {}));
+        await new Promise((resolve) => socket.on("connect", resolve).on("close", resolve));
+        if (count % 75 === 74) {
+          const { status, output, errors } = await daemon.run("ps");
+          expect([status, errors]).toEqual([0, ""]);
+          expect(output).toMatch(/^a .* running /m);
+        }
+      }
+      await well();
+    } finally {
+      for (const socket of held) socket.destroy();
+    }
   });
 
   it("with a hundred file descriptors: a VM for which there are none is refused, by its name", async () => {

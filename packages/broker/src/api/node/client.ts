@@ -7,7 +7,7 @@ import type { UpReport } from "../../lifecycle/node/fleet.js";
 import type { SnapshotInfo } from "../../lifecycle/node/snapshot-folder.js";
 import type { DaemonView, PoolView, Sample, VmView } from "../types.js";
 
-/** The daemon refused, or could not be reached (`E_DAEMON_UNREACHABLE`). */
+/** The daemon refused, could not be reached (`E_DAEMON_UNREACHABLE`), or ended the connection (`E_DAEMON_SILENT`). */
 export class ApiError extends Error {
   override readonly name = "ApiError";
 
@@ -191,7 +191,7 @@ export class DaemonClient {
       socket.on("unexpected-response", (_request, response) => {
         void refusal(response).then(reject);
       });
-      socket.on("error", (error) => reject(this.unreachable(error)));
+      socket.on("error", (error) => reject(this.failed(error)));
       socket.on("open", () =>
         resolve({
           send: (bytes) => {
@@ -223,15 +223,26 @@ export class DaemonClient {
         },
         resolve,
       );
-      sent.on("error", (error) => reject(this.unreachable(error)));
+      sent.on("error", (error) => reject(this.failed(error)));
       sent.end(text);
     });
     if (response.statusCode !== 200) throw await refusal(response);
     return response;
   }
 
-  private unreachable(error: Error): ApiError {
-    return new ApiError("E_DAEMON_UNREACHABLE", `no daemon answers at ${this.socket}: ${error.message}`);
+  private failed({ message, code, syscall }: NodeJS.ErrnoException): ApiError {
+    if (syscall !== "connect")
+      return new ApiError(
+        "E_DAEMON_SILENT",
+        `the daemon at ${this.socket} has ended the connection without an answer (${message}): it has too many, or is ending; try again`,
+      );
+    // The queue of those that want to connect is full.
+    if (code === "EAGAIN")
+      return new ApiError(
+        "E_BUSY",
+        `too many others want to connect to the daemon at ${this.socket}: try again`,
+      );
+    return new ApiError("E_DAEMON_UNREACHABLE", `no daemon answers at ${this.socket}: ${message}`);
   }
 }
 

@@ -1,7 +1,9 @@
 /** Clients that are slow, broken, malicious or gone: the daemon answers the others, and each costs a fixed amount. */
+
+import { EventEmitter } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
-import { request } from "node:http";
-import { connect, type Socket } from "node:net";
+import { type IncomingMessage, request, type ServerResponse } from "node:http";
+import { connect, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
@@ -10,6 +12,7 @@ import { WebSocket } from "ws";
 import { startDaemon } from "../../../test/daemon-host.js";
 import { DaemonClient } from "../../api/node/client.js";
 import { type Operation, operations } from "../../api/operations.js";
+import { Connections } from "./connections.js";
 import type { Daemon } from "./daemon.js";
 
 let folder: string;
@@ -56,7 +59,8 @@ function connected(text: string): Promise<Socket> {
   });
 }
 /** Connections that a daemon has. */
-const connectionsOf = (of: Daemon): number => (of as unknown as { connections: number }).connections;
+const connectionsOf = (of: Daemon): number =>
+  (of as unknown as { connections: { count: number } }).connections.count;
 const upgradeOf = (path: string) =>
   `GET ${path} HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n`;
 
@@ -206,6 +210,7 @@ describe("requests", () => {
           socket.on("close", () => resolve(answer));
         });
       for (const half of [
+        "",
         "GET /v1/ver",
         "GET /v1/version HTTP/1.1\r\nhost: x\r\n",
         "POST /v1/up HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n{",
@@ -291,6 +296,129 @@ describe("requests", () => {
     expect(results.filter((result) => result === "E_BUSY").length).toBeLessThanOrEqual(40);
     expect((await client.exec("web", "echo well")).output).toBe("well\n");
   }, 60_000);
+});
+
+describe("connections", () => {
+  it("that say nothing, or half of something, keep nobody out: the oldest of them make room", async () => {
+    const own = await mkdtemp(join(tmpdir(), "hyperfile-silent-"));
+    // No time limit takes them away.
+    const times = { headersTimeout: 300_000, requestTimeout: 300_000 };
+    const full = await startDaemon(own, { times });
+    const socketPath = join(own, "run", "daemon.sock");
+    const owner = new DaemonClient(socketPath);
+    const held: Socket[] = [];
+    const closed: number[] = [];
+    let refusals = 0;
+    const hold = (text: string) =>
+      new Promise<void>((resolve) => {
+        const at = held.length;
+        const socket = connect(socketPath, () => {
+          if (text !== "") socket.write(text);
+          resolve();
+        });
+        held.push(socket);
+        socket.on("error", () => resolve());
+        socket.on("data", (part) => {
+          if (part.includes("E_BUSY")) refusals++;
+        });
+        socket.on("close", () => closed.push(at));
+      });
+    try {
+      await owner.up({ text: "vms: { web: { kernel: embedded } }", file: "Hyperfile", folder: "/home/full" });
+      // One that waits for its guest is none of them, however long that takes.
+      await owner.exec("web", "deaf", 100).catch(() => {});
+      const patient = owner.exec("web", "echo", 120_000).catch(({ code }) => code);
+      const half = "POST /v1/up HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n{";
+      for (let count = 0; count < 1200; count++) {
+        await hold(["", "GET /v1/vers", half][count % 3]!);
+        // Each time the owner comes with a connection of its own, beside all the others.
+        if (count % 100 === 99) {
+          await new Promise<void>((resolve, reject) => {
+            const sent = request({ socketPath, path: "/v1/version", agent: false }, (response) => {
+              response.resume().on("end", () => {
+                expect(response.statusCode).toBe(200);
+                resolve();
+              });
+            });
+            sent.on("error", reject).end();
+          });
+        }
+      }
+      expect(connectionsOf(full)).toBeLessThanOrEqual(768);
+      while (closed.length < 432) await wait(5);
+      while (refusals < closed.length) await wait(5);
+      // Those that came first; neighbours may be told in another order.
+      expect(Math.max(...closed)).toBeLessThan(closed.length + 20);
+      await owner.stop("web", { force: true });
+      expect(await patient).toBe("E_EXEC");
+    } finally {
+      for (const socket of held) socket.destroy();
+      await full.close();
+      await rm(own, { recursive: true });
+    }
+  }, 120_000);
+
+  it("of which all are at work are told of as too many, in the client's words as well", async () => {
+    let refused: Socket | undefined;
+    const made: EventEmitter[] = [];
+    const connections = new Connections(
+      (socket) => {
+        refused = socket;
+      },
+      () => {},
+      3,
+      () => true,
+    );
+    const add = (): Socket => {
+      const socket = Object.assign(new EventEmitter(), { writableLength: 0 });
+      made.push(socket);
+      connections.add(socket as unknown as Socket);
+      return socket as unknown as Socket;
+    };
+    const ask = (socket: Socket, headers = {}) => {
+      const [request, response] = [
+        Object.assign(new EventEmitter(), { socket, headers }),
+        new EventEmitter(),
+      ];
+      connections.asked(request as unknown as IncomingMessage, response as unknown as ServerResponse);
+      return { request, response };
+    };
+    const [one, two, three] = [add(), add(), add()];
+    const [first] = [ask(one), ask(two), ask(three)];
+    const four = add();
+    expect([refused, connections.count]).toEqual([four, 3]);
+    // One that does not take its answer makes room, and so does one that has had it, or has asked half of something.
+    Object.assign(two, { writableLength: 1 });
+    const five = add();
+    expect([refused === two, connections.count]).toEqual([true, 3]);
+    const slow = ask(five, { "content-length": "10" });
+    first.response.emit("close");
+    const six = add();
+    expect(refused).toBe(five);
+    slow.request.emit("end");
+    add();
+    expect(refused).toBe(one);
+    connections.upgraded(six);
+    const last = add();
+    expect(refused).not.toBe(six);
+    expect(refused).not.toBe(last);
+    for (const socket of made) socket.emit("close");
+    expect(connections.count).toBe(0);
+  });
+
+  it("that are ended without an answer are told of as what they are, and not as no daemon", async () => {
+    const path = join(folder, "rude.sock");
+    const server = createServer((socket) => socket.destroy());
+    await new Promise<void>((resolve) => server.listen(path, resolve));
+    await expect(new DaemonClient(path).version()).rejects.toMatchObject({
+      code: "E_DAEMON_SILENT",
+      message: expect.stringMatching(
+        /has ended the connection without an answer .*: it has too many, or is ending; try again$/,
+      ),
+    });
+    await new Promise((resolve) => server.close(resolve));
+    await expect(new DaemonClient(path).version()).rejects.toMatchObject({ code: "E_DAEMON_UNREACHABLE" });
+  });
 });
 
 describe("WebSockets", () => {

@@ -18,6 +18,7 @@ import { HostMemoryBroker, type HostMemoryOptions } from "../../memory/host-memo
 import { History } from "../history.js";
 import { renderMetrics } from "../metrics.js";
 import { errorAnswer, jsonList, STALL_MS, send, sendParts, withBody } from "./answers.js";
+import { Connections } from "./connections.js";
 import { ConsoleSockets } from "./console-sockets.js";
 import { DaemonError } from "./daemon-error.js";
 import { streamEvents } from "./event-stream.js";
@@ -51,6 +52,8 @@ export interface DaemonOptions {
   readonly sampleMs?: number;
   /** Milliseconds without any VM and client after which the daemon ends by itself; never unless given. */
   readonly idleExitMs?: number;
+  /** Is told, once, why the daemon ends, when that begins. */
+  readonly ending?: (reason: string) => void;
   /** What clients have of time; tests have less. */
   readonly times?: Partial<RequestTimes>;
 }
@@ -72,8 +75,8 @@ export interface RequestTimes {
 const DEFAULT_TAIL = 65_536;
 const DEFAULT_SECONDS = 60;
 const DEFAULT_SAMPLE_MS = 1000;
-/** Connections at a time; streams of events, and requests that may take long, among them. */
-const [MOST_CONNECTIONS, MOST_STREAMS, MOST_LONG] = [512, 128, 128];
+/** Streams of events at a time, and requests that may take long. */
+const [MOST_STREAMS, MOST_LONG] = [128, 128];
 const TIMES: Omit<RequestTimes, "heldMs"> = {
   headersTimeout: 10_000,
   requestTimeout: 30_000,
@@ -106,7 +109,7 @@ export class Daemon {
   private readonly sampler: Sampler;
   private long = 0;
   private streams = 0;
-  private connections = 0;
+  private readonly connections: Connections;
   private readonly idleExit: IdleExit | undefined;
   private noteClosed: () => void = () => {};
   /** Resolves when the daemon has ended. */
@@ -147,27 +150,22 @@ export class Daemon {
         memory: this.fleet.memory.view(),
         folder: options.folder,
       }),
-      shutdown: () => void this.close(),
+      shutdown: () => void this.close("a client asked for it (shutdown)"),
     };
     const { stallMs, heldMs, ...times } = { ...TIMES, ...options.times };
     this.stallMs = stallMs;
     this.consoles = new ConsoleSockets(heldMs);
     this.server = createServer(times, (request, response) => void this.answer(request, response));
-    this.server.maxConnections = MOST_CONNECTIONS;
+    this.connections = new Connections(refuseTooMany, () => {
+      if (!this.closing) this.idleExit?.look();
+    });
     if (options.idleExitMs !== undefined)
       this.idleExit = new IdleExit(
         options.idleExitMs,
-        () => this.connections === 0 && this.fleet.list().every((vm) => !vm.isWanted),
-        () => void this.close(),
+        () => this.connections.count === 0 && this.fleet.list().every((vm) => !vm.isWanted),
+        () => void this.close(`no VM was up and no client there for ${options.idleExitMs! / 1000} s`),
       );
-    this.server.on("connection", (socket) => {
-      this.connections++;
-      this.idleExit?.look();
-      socket.on("close", () => {
-        this.connections--;
-        if (!this.closing) this.idleExit?.look();
-      });
-    });
+    this.server.on("connection", (socket) => this.connections.add(socket));
     this.server.on("upgrade", (request, socket, head) => this.upgrade(request, socket as Socket, head));
     this.server.on("clientError", (_error, socket) => refuseRaw(socket as Socket, 400, "Bad Request", ""));
     this.server.on("connect", (_request, socket) => refuseRaw(socket as Socket, 405, "Not Allowed", ""));
@@ -201,11 +199,15 @@ export class Daemon {
     return daemon;
   }
 
-  /** Stops all VMs by force and ends. A VM that can't be stopped does not keep it for more than some seconds. */
-  async close(): Promise<void> {
+  /**
+   * Stops all VMs by force and ends. A VM that can't be stopped does not keep it for more than some seconds.
+   * @param reason for {@link DaemonOptions.ending}
+   */
+  async close(reason = "its program has closed it"): Promise<void> {
     if (this.closing) return this.closed;
     this.closing = true;
     this.idleExit?.stop();
+    this.options.ending?.(reason);
     this.sampler.stop();
     await within(STOP_MS, this.fleet.close());
     this.consoles.close();
@@ -240,7 +242,7 @@ export class Daemon {
         if (this.problem !== reason) events.add("daemon.failed", "daemon", reason);
         this.problem = reason;
         // Nobody could find it to end it.
-        if (this.fleet.list().every((vm) => !vm.isWanted)) void this.close();
+        if (this.fleet.list().every((vm) => !vm.isWanted)) void this.close(reason);
       },
     });
     this.server.on("error", (error) => events.add("daemon.failed", "server", error.message));
@@ -251,6 +253,7 @@ export class Daemon {
     request.on("error", () => {});
     response.on("error", () => {});
     try {
+    this.connections.asked(request, response);
       await this.answerPlace(route(request.method ?? "GET", request.url ?? "/"), request, response);
     } catch (error) {
       if (response.headersSent) {
@@ -330,6 +333,7 @@ export class Daemon {
       const { operation, path, query } = route(request.method ?? "GET", request.url ?? "/");
       if (operation.id !== "consoleVm") throw new RequestError("E_REQUEST", "only consoles are WebSockets");
       const vm = this.fleet.vm(path.vm!);
+    this.connections.upgraded(socket);
       const tail = countIn(query, "tail", 0, Number.MAX_SAFE_INTEGER);
       this.consoles.serve(request, socket, head, vm, this.fleet.events, tail);
     } catch (error) {
@@ -343,6 +347,12 @@ export class Daemon {
 function refuseRaw(socket: Socket, status: number, reason: string, text: string): void {
   socket.on("error", () => socket.destroy());
   // After an answer, another one would be taken for a part of it.
+/** Ends a connection where there are too many; one that was never answered is told. */
+function refuseTooMany(socket: Socket, open: number): void {
+  const message = `the daemon has too many connections (${open}): end some, or try again`;
+  refuseRaw(socket, 503, "Busy", JSON.stringify({ code: "E_BUSY", message }));
+}
+
   if (!socket.writable || socket.bytesWritten > 0) {
     socket.destroySoon();
     return;

@@ -51,7 +51,6 @@ export class Doorway {
     const listening = isFirst
       ? server
       : createServer({ allowHalfOpen: true, noDelay: true }, (socket) => server.emit("connection", socket));
-    listening.maxConnections = server.maxConnections;
     try {
       await listen(listening, draft);
       chmodSync(draft, 0o600);
