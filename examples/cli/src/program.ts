@@ -151,7 +151,9 @@ function buildProgram(surroundings: ProgramSurroundings, finish: (status: number
             "E_USAGE",
             `${name} is a VM of the daemon's, whose disks --reset leaves alone: leave it out, or hyperfile rm ${name} first`,
           );
-        return finish(await runFleetAction(fleet, ({ client }) => client.start(name)));
+        return finish(
+          await runFleetAction(fleet, (actions) => actions.onVm(name, (client) => client.start(name))),
+        );
       }
       const memory = command.getOptionValueSource("memory") === "default" ? SYSTEM_MEMORY : flags.memory;
       finish(

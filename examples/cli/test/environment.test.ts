@@ -258,8 +258,13 @@ describe("a state folder that vanishes with the socket in it", () => {
     await rm(state, { recursive: true });
     await writeFile(state, "in the way");
     expect(await daemon.ended).toBe(1);
-    expect(daemon.told.split("\n").slice(1)).toEqual([
-      `hyperfile: the daemon ends: the state folder ${state} has gone: can't use the state folder ${state}: a part of the path is not a folder; mend that, or choose another folder (HYPERFILE_STATE)`,
+    expect(
+      daemon.told
+        .replace(/\(\d{4}-.*Z\)/, "(TIME)")
+        .split("\n")
+        .slice(1),
+    ).toEqual([
+      `hyperfile: the daemon ends (TIME): the state folder ${state} has gone: can't use the state folder ${state}: a part of the path is not a folder; mend that, or choose another folder (HYPERFILE_STATE)`,
       "",
     ]);
     await rm(state);
@@ -279,6 +284,28 @@ it("without shared memory of the system's (/dev/shm) VMs start and run", async (
   expect(mine).toEqual([]);
 });
 
+it.each([
+  ["a signal", (): unknown => daemon!.signal("SIGTERM"), "signal SIGTERM"],
+  ["its terminal's end", () => daemon!.signal("SIGHUP"), "signal SIGHUP"],
+  ["a client", () => daemon!.run("down", "--daemon"), "a client asked for it \\(shutdown\\)"],
+] as const)("a daemon that ends by %s says so in its log", async (_, end, reason) => {
+  daemon = await OwnDaemon.start(folder, state);
+  expect((await daemon.run("up")).errors).toBe("");
+  await end();
+  expect(await daemon.ended).toBe(0);
+  expect(daemon.told).toMatch(new RegExp(`\\nhyperfile: the daemon ends \\(\\d{4}-.*Z\\): ${reason}\\n$`));
+});
+
+it("down --daemon ends the daemon where there is no Hyperfile, too", async () => {
+  daemon = await OwnDaemon.start(folder, state);
+  const elsewhere = await mkdtemp(join(folder, "elsewhere-"));
+  const run = (...args: string[]) =>
+    runToEnd([process.execPath, program, ...args], { cwd: elsewhere, variables: daemon!.variables });
+  expectLine(await run("down"), /there is no Hyperfile here/);
+  expect(await run("down", "--daemon")).toEqual({ status: 0, output: "", errors: "" });
+  expect(await daemon.ended).toBe(0);
+});
+
 describe("a daemon that is told to end when it is idle", () => {
   it("ends with status 0 once the last VM and client have gone, and not before", async () => {
     daemon = await OwnDaemon.start(folder, state, { args: ["--idle-exit", "2"] });
@@ -287,6 +314,9 @@ describe("a daemon that is told to end when it is idle", () => {
     expect((await daemon.run("exec", "a", "echo", "well")).output).toBe("well\n");
     expect((await daemon.run("stop", "a")).errors).toBe("");
     expect(await daemon.ended).toBe(0);
+    expect(daemon.told).toMatch(
+      /\nhyperfile: the daemon ends \(\d{4}-.*Z\): no VM was up and no client there for 2 s\n$/,
+    );
     // Its project is taken up by the next one.
     daemon = await OwnDaemon.start(folder, state);
     expect((await daemon.run("ps")).output).toMatch(/^a .* off /m);

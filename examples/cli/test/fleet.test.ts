@@ -26,6 +26,9 @@ interface Result {
   readonly errors: string;
 }
 
+/** Without the lines that say what a command waits for: how many there are is the host's speed. */
+const withoutWaits = (errors: string): string => errors.replace(/^hyperfile: waiting for .*\n/gm, "");
+
 /** Runs the program as a user would, in the project's folder. */
 function hyperfile(...args: string[]): Promise<Result> {
   return new Promise((resolve, reject) => {
@@ -40,7 +43,7 @@ function hyperfile(...args: string[]): Promise<Result> {
     child.stdout.on("data", (part) => (output += part));
     child.stderr.on("data", (part) => (errors += part));
     child.on("error", reject);
-    child.on("close", (status) => resolve({ status, output, errors }));
+    child.on("close", (status) => resolve({ status, output, errors: withoutWaits(errors) }));
   });
 }
 

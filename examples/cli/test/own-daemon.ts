@@ -19,6 +19,9 @@ export type Variables = Readonly<Record<string, string | undefined>>;
 /** A test's runner has modules found that the program's own folders do not lead to. */
 const asUser: Variables = { NODE_PATH: undefined };
 
+/** Without the lines that say what a command waits for: how many there are is the host's speed. */
+const withoutWaits = (errors: string): string => errors.replace(/^hyperfile: waiting for .*\n/gm, "");
+
 /** Runs a command line to its end. */
 export function runToEnd(
   [command = "", ...args]: readonly string[],
@@ -38,7 +41,7 @@ export function runToEnd(
     child.stdin.on("error", () => {});
     child.stdin.end(input);
     child.on("error", reject);
-    child.on("close", (status) => resolve({ status, output, errors }));
+    child.on("close", (status) => resolve({ status, output, errors: withoutWaits(errors) }));
   });
 }
 

@@ -6,6 +6,7 @@ export { fileErrorReason } from "./files/file-reason.js";
 export { makeFolders, OWNER_ONLY } from "./files/node/make-folders.js";
 export { type HyperfileProblem, problemLine } from "./hyperfile/types.js";
 export { formatSize, parseDuration, parseSize } from "./hyperfile/units.js";
+export type { Activity } from "./lifecycle/activities.js";
 export type { FleetEvent } from "./lifecycle/events.js";
 export type { UpReport } from "./lifecycle/node/fleet.js";
 export { readRegularFile } from "./lifecycle/node/regular-file.js";

@@ -140,13 +140,19 @@ export function addFleetCommands(
   vmCommand("stop", "stop a VM")
     .option("--force", "don't ask the guest")
     .action(
-      act(({ client }, vm: string, { force = false }: { force?: boolean }) => client.stop(vm, { force })),
+      act((actions, vm: string, { force = false }: { force?: boolean }) =>
+        actions.onVm(vm, (client) => client.stop(vm, { force })),
+      ),
     );
-  vmCommand("pause", "halt a VM; its clock stands still").action(
-    act(({ client }, vm: string) => client.pause(vm)),
+  vmCommand("pause", "halt a VM; `clock` of its Hyperfile says what its clock does afterwards").action(
+    act((actions, vm: string) => actions.onVm(vm, (client) => client.pause(vm))),
   );
-  vmCommand("resume", "let a paused VM go on").action(act(({ client }, vm: string) => client.resume(vm)));
-  vmCommand("reset", "power a VM off and on").action(act(({ client }, vm: string) => client.reset(vm)));
+  vmCommand("resume", "let a paused VM go on").action(
+    act((actions, vm: string) => actions.onVm(vm, (client) => client.resume(vm))),
+  );
+  vmCommand("reset", "power a VM off and on").action(
+    act((actions, vm: string) => actions.onVm(vm, (client) => client.reset(vm))),
+  );
 
   vmCommand("snapshot", "save a VM, which goes on")
     .argument("[name]", "name of the snapshot; the time by default")
@@ -180,7 +186,9 @@ export function addFleetCommands(
   vmCommand("rm", "forget a VM, with its log and snapshots")
     .option("--force", "even if it runs")
     .action(
-      act(({ client }, vm: string, { force }: { force?: boolean }) => client.remove(vm, force ?? false)),
+      act((actions, vm: string, { force }: { force?: boolean }) =>
+        actions.onVm(vm, (client) => client.remove(vm, force ?? false)),
+      ),
     );
 
   program

@@ -23,6 +23,7 @@ import type { DaemonFlags } from "./run-daemon.js";
 import { ownerOfPool, ownerOfVm, type SettingsOwner, settingsReport } from "./settings-report.js";
 import { poolTable, vmTable } from "./tables.js";
 import { renderTop, TOP_SECONDS } from "./top.js";
+import { type Subject, telling } from "./waiting.js";
 
 /** Bytes of a Hyperfile: the daemon takes no larger request. */
 const MOST_HYPERFILE_BYTES = 2 ** 21;
@@ -37,15 +38,27 @@ const MOST_HISTORY_SECONDS = 3600;
 export class FleetActions {
   constructor(private readonly surroundings: FleetSurroundings) {}
 
-  /** Commands on VMs and pools that have nothing to show go straight to it. */
-  get client(): DaemonClient {
+  private get client(): DaemonClient {
     return daemonClient(this.surroundings.environment);
   }
 
-  async daemon(flags: DaemonFlags): Promise<void> {
+  /** Asks the daemon for something that is done with a VM; what it waits for is told. */
+  onVm<Result>(vm: string, ask: (client: DaemonClient) => Promise<Result>): Promise<Result> {
+    return this.waiting({ vm }, this.client, ask);
+  }
+
+  private waiting<Result>(
+    of: Subject,
+    client: DaemonClient,
+    ask: (client: DaemonClient) => Promise<Result>,
+  ): Promise<Result> {
+    return telling(client, of, (line) => this.surroundings.streams.error(line), ask(client));
+  }
+
+  async daemon(flags: DaemonFlags): Promise<number> {
     const { runDaemon } = await import("./run-daemon.js");
     try {
-      await runDaemon(this.surroundings, flags, () => reportStart({ ready: true }));
+      return await runDaemon(this.surroundings, flags, () => reportStart({ ready: true }));
     } catch (error) {
       await reportStart({ problem: (error as Error).message });
       throw error;
@@ -64,7 +77,9 @@ export class FleetActions {
       return 0;
     }
     const daemon = await clientOfRunningDaemon(environment, program);
-    const { project, actions } = await daemon.up({ ...source, restart: flags.restart ?? false });
+    const { project, actions } = await this.waiting({ project: () => projectOf(file) }, daemon, () =>
+      daemon.up({ ...source, restart: flags.restart ?? false }),
+    );
     const failed = actions.filter(({ action }) => action === "failed");
     const others = actions.filter(({ action }) => action !== "failed");
     if (others.length > 0 || failed.length === 0) write(upText({ project, actions: others }));
@@ -79,13 +94,27 @@ export class FleetActions {
 
   async down(file: string | undefined, flags: { force?: boolean; daemon?: boolean }): Promise<void> {
     const daemon = this.client;
-    const stopped = await daemon.down(await projectOf(file), flags.force).catch((error) => {
-      // To end the daemon, a project need not be up.
-      if (flags.daemon && error instanceof ApiError && error.code === "E_VM_UNKNOWN") return [];
-      throw error;
-    });
+    // To end the daemon, there need be no Hyperfile, and a project need not be up.
+    const isProject = !flags.daemon || file !== undefined || (await findSource()) !== undefined;
+    const stopped = isProject ? await this.stopped(daemon, file, flags) : [];
     for (const name of stopped) this.surroundings.write(`${name} stopped\n`);
     if (flags.daemon) await daemon.shutdown();
+  }
+
+  private async stopped(
+    daemon: DaemonClient,
+    file: string | undefined,
+    flags: { force?: boolean; daemon?: boolean },
+  ): Promise<string[]> {
+    const project = await projectOf(file);
+    try {
+      return await this.waiting({ project: async () => project }, daemon, () =>
+        daemon.down(project, flags.force),
+      );
+    } catch (error) {
+      if (flags.daemon && error instanceof ApiError && error.code === "E_VM_UNKNOWN") return [];
+      throw error;
+    }
   }
 
   async ps({ json, pools }: { json?: boolean; pools?: boolean }): Promise<void> {
@@ -98,7 +127,9 @@ export class FleetActions {
 
   async exec(vm: string, words: string[], { timeout }: { timeout: number }): Promise<number> {
     const { write, streams } = this.surroundings;
-    const { status, output, omitted } = await this.client.exec(vm, words.join(" "), timeout * 1000);
+    const { status, output, omitted } = await this.onVm(vm, (client) =>
+      client.exec(vm, words.join(" "), timeout * 1000),
+    );
     write(output);
     if (omitted !== undefined)
       streams.error(
@@ -122,6 +153,14 @@ export class FleetActions {
     name: string | undefined,
     { json, follow }: { json?: boolean; follow?: boolean },
   ): Promise<void> {
+  async restore(vm: string, snapshot: string): Promise<void> {
+    const { snapshots, state } = await this.client.vm(vm);
+    // A name that does not exist must not cost the VM its present state.
+    if (snapshots.some(({ name }) => name === snapshot) && state !== "off" && state !== "crashed")
+      await this.client.stop(vm, { force: true });
+    await this.client.start(vm, snapshot);
+  }
+
     const show = (event: FleetEvent) => {
       if (name === undefined || event.name === name)
         this.surroundings.write(`${json ? JSON.stringify(event) : eventLine(event)}\n`);
@@ -137,7 +176,7 @@ export class FleetActions {
     vm: string,
     name = new Date().toISOString().slice(0, 19).replace(/[:T]/g, "-"),
   ): Promise<void> {
-    const { bytes } = await this.client.snapshot(vm, name);
+    const { bytes } = await this.onVm(vm, (client) => client.snapshot(vm, name));
     this.surroundings.write(`${vm} saved as ${name}, ${bytes} bytes\n`);
   }
 
@@ -148,21 +187,15 @@ export class FleetActions {
       throw new CliError("E_USAGE", `back up where? Write hyperfile backup ${vm} [DISK] STORE NAME`);
     if (!/^\d{1,3}$/.test(disk))
       throw new CliError("E_USAGE", `"${disk}" is no number of a disk: disks are counted from 0`);
-    const { bytes, isWhole } = await this.client.backup(vm, Number(disk), resolve(store), name);
+    const { bytes, isWhole } = await this.onVm(vm, (client) =>
+      client.backup(vm, Number(disk), resolve(store), name),
+    );
     const what = isWhole ? "all of it" : "what has changed";
     this.surroundings.write(`${vm}: disk ${disk} backed up as ${name}, ${what}: ${bytes} bytes\n`);
   }
 
-  async restore(vm: string, snapshot: string): Promise<void> {
-    const { snapshots, state } = await this.client.vm(vm);
-    // A name that does not exist must not cost the VM its present state.
-    if (snapshots.some(({ name }) => name === snapshot) && state !== "off" && state !== "crashed")
-      await this.client.stop(vm, { force: true });
-    await this.client.start(vm, snapshot);
-  }
-
   async clone(vm: string, name: string, settings: string[]): Promise<void> {
-    const { milliseconds } = await this.client.clone(vm, name, settings);
+    const { milliseconds } = await this.onVm(vm, (client) => client.clone(vm, name, settings));
     this.surroundings.write(`${name} is a copy of ${vm}, made in ${milliseconds.toFixed(1)} ms\n`);
   }
 
@@ -282,6 +315,16 @@ interface Source {
 }
 
 async function readSource(file: string | undefined): Promise<Source> {
+  const source = await findSource(file);
+  if (source !== undefined) return source;
+  throw new CliError(
+    "E_FILE",
+    `there is no Hyperfile here: make one of ${fileNames.join(", ")}, or name a file`,
+  );
+}
+
+/** The file that is named, or that of this folder; undefined if this folder has none. @throws CliError `E_FILE` */
+async function findSource(file?: string): Promise<Source | undefined> {
   const candidates = file === undefined ? fileNames : [file];
   for (const name of candidates) {
     try {
@@ -294,10 +337,7 @@ async function readSource(file: string | undefined): Promise<Source> {
       });
     }
   }
-  throw new CliError(
-    "E_FILE",
-    `there is no Hyperfile here: make one of ${fileNames.join(", ")}, or name a file`,
-  );
+  return undefined;
 }
 
 /** The project of a Hyperfile, or the name itself where there is no such file. */

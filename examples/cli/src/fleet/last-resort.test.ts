@@ -20,22 +20,39 @@ describe("signals", () => {
 
   it("end the daemon in order, and by force when that hangs", () => {
     const host = new FakeProcess();
-    let closes = 0;
-    endAtSignals(() => closes++, host, 8000);
+    const [reasons, told]: string[][] = [[], []];
+    endAtSignals(
+      (reason) => reasons!.push(reason),
+      (line) => told!.push(line),
+      host,
+      8000,
+    );
     host.emit("SIGTERM");
     vi.advanceTimersByTime(7999);
-    expect([closes, host.ends]).toEqual([1, 0]);
+    expect([reasons, told, host.ends]).toEqual([["signal SIGTERM"], [], 0]);
     vi.advanceTimersByTime(1);
-    expect([closes, host.ends]).toEqual([1, 1]);
+    expect(host.ends).toBe(1);
+    expect(told).toEqual([
+      expect.stringMatching(
+        /^hyperfile: the daemon ends \(\d{4}-[^)]*\): by force, since it has not ended within 8 s\n$/,
+      ),
+    ]);
   });
 
   it("end it by force at the second one, whichever they are", () => {
     const host = new FakeProcess();
-    endAtSignals(() => {}, host, 8000);
-    host.emit("SIGINT");
+    const told: string[] = [];
+    endAtSignals(
+      () => {},
+      (line) => told.push(line),
+      host,
+      8000,
+    );
+    host.emit("SIGHUP");
     expect(host.ends).toBe(0);
     host.emit("SIGTERM");
     expect(host.ends).toBe(1);
+    expect(told[0]).toMatch(/: by force, at a second signal, SIGTERM\n$/);
   });
 });
 

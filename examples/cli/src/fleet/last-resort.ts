@@ -24,22 +24,41 @@ export const thisProcess: ProcessPort = {
   endNow: () => process.kill(process.pid, "SIGKILL"),
 };
 
-/** Ends the daemon at a signal: in order, or by force when that takes long or at a second signal. */
-export function endAtSignals(close: () => void, host: ProcessPort = thisProcess, endMs = END_MS): void {
+/** Signals that end the daemon; the last one tells that its terminal has gone. */
+const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+
+/** Why the daemon ends, as a line of its log. */
+export const endLine = (reason: string): string =>
+  `hyperfile: the daemon ends (${new Date().toISOString()}): ${reason}\n`;
+
+/**
+ * Ends the daemon at a signal: in order, or by force when that takes long or at a second signal.
+ * @param close gets the reason
+ * @param tell gets a line where it is ended by force
+ */
+export function endAtSignals(
+  close: (reason: string) => void,
+  tell: (line: string) => void,
+  host: ProcessPort = thisProcess,
+  endMs = END_MS,
+): void {
   let isEnding = false;
-  const end = () => {
-    if (isEnding) host.endNow();
-    isEnding = true;
-    setTimeout(() => host.endNow(), endMs).unref();
-    close();
+  const force = (reason: string) => {
+    tell(endLine(`by force, ${reason}`));
+    host.endNow();
   };
-  host.on("SIGINT", end);
-  host.on("SIGTERM", end);
+  for (const signal of signals)
+    host.on(signal, () => {
+      if (isEnding) force(`at a second signal, ${signal}`);
+      isEnding = true;
+      setTimeout(() => force(`since it has not ended within ${endMs / 1000} s`), endMs).unref();
+      close(`signal ${signal}`);
+    });
 }
 
 /** What nobody has caught is told, and the VMs go on; too much of it ends the daemon in order. */
 export function surviveErrors(
-  daemon: { readonly note: (message: string) => void; readonly close: () => void },
+  daemon: { readonly note: (message: string) => void; readonly close: (reason: string) => void },
   tell: (text: string) => void,
   host: ProcessPort = thisProcess,
 ): void {
@@ -47,7 +66,8 @@ export function surviveErrors(
   host.removeAllListeners("uncaughtException");
   host.on("uncaughtException", (error: Error) => {
     tell(`${errorLine(error)} (${new Date().toISOString()})\n${error.stack ?? ""}\n`);
-    if (++errors > MOST_ERRORS) daemon.close();
+    if (++errors > MOST_ERRORS)
+      daemon.close(`${errors} errors that nobody caught, the last: ${error.message}`);
     else daemon.note(error.message);
   });
 }

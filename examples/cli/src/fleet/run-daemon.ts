@@ -2,11 +2,10 @@
 import { Daemon } from "@hyperfile/broker/node";
 import { MOST_FRAME_BYTES } from "@hyperfile/jit/memory";
 import type { FleetSurroundings } from "../commands/fleet.js";
-import { CliError } from "../errors.js";
 import { socketPath, stateFolder } from "./daemon-client.js";
 import { DiskClaims } from "./disk-claims.js";
 import { hostSize } from "./host-size.js";
-import { endAtSignals, surviveErrors, thisProcess } from "./last-resort.js";
+import { endAtSignals, endLine, surviveErrors, thisProcess } from "./last-resort.js";
 import { machineNode } from "./machine-node.js";
 
 /** Milliseconds from the end in order to that of the process. */
@@ -25,13 +24,14 @@ export interface DaemonFlags {
 /**
  * Runs the daemon until a client or a signal ends it, or it has been idle for as long as the flags say.
  * @param started is called when it answers
- * @throws DaemonError if it can't start; CliError if it ends since nobody can find it any more
+ * @returns the exit status: 1 if it ends since nobody can find it any more
+ * @throws DaemonError if it can't start
  */
 export async function runDaemon(
   { environment, version, streams }: FleetSurroundings,
   flags: DaemonFlags,
   started: () => void,
-): Promise<void> {
+): Promise<number> {
   const size = hostSize();
   const socket = socketPath(environment);
   const daemon = await Daemon.start({
@@ -47,16 +47,17 @@ export async function runDaemon(
       mostNodeBytes: MOST_FRAME_BYTES,
       makeNode: machineNode,
     },
+    ending: (reason) => streams.error(endLine(reason)),
     ...(flags.quantum === undefined ? {} : { quantumMs: flags.quantum }),
     ...(flags.idleExit === undefined ? {} : { idleExitMs: flags.idleExit * 1000 }),
   });
   streams.error(`hyperfile: the daemon answers at ${socket}\n`);
-  const close = () => void daemon.close();
+  const close = (reason: string) => void daemon.close(reason);
   const note = (message: string) => daemon.fleet.events.add("daemon.failed", "daemon", message);
   surviveErrors({ note, close }, streams.error);
-  endAtSignals(close);
+  endAtSignals(close, streams.error);
   started();
   await daemon.closed;
   setTimeout(thisProcess.endNow, EXIT_MS).unref();
-  if (daemon.problem !== undefined) throw new CliError("E_DAEMON", `the daemon ends: ${daemon.problem}`);
+  return daemon.problem === undefined ? 0 : 1;
 }

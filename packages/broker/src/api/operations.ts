@@ -108,6 +108,7 @@ export const components: Readonly<Record<string, Schema>> = {
     "kind",
     "name",
   ]),
+  Activity: object({ at: number, project: text, vm: text, what: text }, ["at", "project", "what"]),
   Sample: object({
     at: number,
     vms: { type: "object", additionalProperties: ref("VmSample") },
@@ -237,7 +238,7 @@ export const operations = [
     id: "pauseVm",
     method: "post",
     path: "/v1/vms/{vm}/pause",
-    summary: "Halt a VM; its clock stands still",
+    summary: "Halt a VM; `clock` of its Hyperfile says what its clock does afterwards",
     answer: done,
   },
   {
@@ -328,6 +329,13 @@ export const operations = [
       'A VM\'s console over WebSocket: binary messages are bytes of the console; text messages are JSON: {"columns": 80, "rows": 24} to the VM, {"dropped": 4096} to a client that does not read so many bytes in time',
     query: { tail: { ...integer, description: "Bytes of the log to begin with" } },
     answer: { schema: object({}), description: "Answers over HTTP only that it needs an upgrade." },
+  },
+  {
+    id: "activities",
+    method: "get",
+    path: "/v1/activities",
+    summary: "What is being done with projects and VMs at this moment, the oldest first",
+    answer: { schema: list(ref("Activity")), description: "What others may wait for." },
   },
   {
     id: "listPools",

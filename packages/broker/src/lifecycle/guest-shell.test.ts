@@ -43,6 +43,41 @@ const embedded = (results: Readonly<Record<string, string>>) => (line: string) =
   return `+${mark}\n${results[command!]}-${mark}\n`;
 };
 
+describe("a command that is given up", () => {
+  const never = () => "";
+  const ended = async (promise: Promise<unknown>) =>
+    promise.then(
+      () => "done",
+      (error: { code: string; message: string }) => `${error.code} ${error.message}`,
+    );
+
+  it("gets Ctrl-C where it runs, and is never typed where it waits for another, the prompt, or its turn", async () => {
+    const { shell, print, typed } = consoleOf("posix", never, "");
+    const [early, running, waiting] = [new AbortController(), new AbortController(), new AbortController()];
+    const first = ended(shell.run("first", 60_000, early.signal));
+    await new Promise((resolve) => setImmediate(resolve));
+    early.abort();
+    expect(await first).toBe('E_EXEC VM web: "first" was given up');
+    expect(typed).toEqual([]);
+    const second = ended(shell.run("second", 60_000, running.signal));
+    const third = ended(shell.run("third", 60_000, waiting.signal));
+    print("$ ");
+    while (typed.length === 0) await new Promise((resolve) => setImmediate(resolve));
+    expect(typed[0]).toContain("second");
+    waiting.abort();
+    expect(await third).toBe('E_EXEC VM web: "third" was given up');
+    expect(typed).toHaveLength(1);
+    running.abort();
+    expect(await second).toBe('E_EXEC VM web: "second" was given up');
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(typed.slice(1)).toEqual(["\x03"]);
+    const late = new AbortController();
+    late.abort();
+    expect(await ended(shell.run("late", 60_000, late.signal))).toBe('E_EXEC VM web: "late" was given up');
+    expect(typed).toHaveLength(2);
+  });
+});
+
 describe("a POSIX shell", () => {
   it.each([
     ["a separator at the end", "echo hi;", 0, "hi\n"],

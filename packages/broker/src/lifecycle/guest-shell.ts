@@ -77,33 +77,44 @@ export class GuestShell {
   }
 
   /** Waits until the guest reads commands. @throws LifecycleError `E_EXEC_TIMEOUT`, `E_EXEC` */
-  async ready(timeoutMs: number): Promise<void> {
+  async ready(timeoutMs: number, signal?: AbortSignal): Promise<void> {
     if (this.isReady) return;
     const { prompt } = this.shell;
     if (this.isCopy && !prompt.test(this.recent)) this.send(Uint8Array.of(NEWLINE));
-    await this.until(() => prompt.test(this.recent), timeoutMs, "the guest shows no prompt");
-    this.isReady = true;
+    const hasPrompt = () => prompt.test(this.recent);
+    await this.until(hasPrompt, timeoutMs, "the guest shows no prompt", signal);
+    this.isReady = hasPrompt();
   }
 
   /**
    * Runs a command.
+   * @param signal gives it up: one that waits for its turn is never run, one that runs gets Ctrl-C
    * @throws LifecycleError `E_EXEC_TIMEOUT` if it takes longer, after sending it Ctrl-C; `E_EXEC` if it can't be sent,
-   *   or the VM ends
+   *   is given up, or the VM ends
    */
-  run(command: string, timeoutMs: number): Promise<ExecResult> {
-    const result = this.last.then(() => this.runNow(command, timeoutMs));
+  run(command: string, timeoutMs: number, signal?: AbortSignal): Promise<ExecResult> {
+    const result = this.last.then(() => this.runNow(command, timeoutMs, signal));
     this.last = result.catch(() => {});
-    return result;
+    if (signal === undefined) return result;
+    // Who gives up waits for nobody's turn.
+    return new Promise((resolve, reject) => {
+      const giveUp = () => reject(this.givenUp(command));
+      signal.addEventListener("abort", giveUp);
+      if (signal.aborted) giveUp();
+      result.then(resolve, reject).finally(() => signal.removeEventListener("abort", giveUp));
+    });
   }
 
-  private async runNow(command: string, timeoutMs: number): Promise<ExecResult> {
+  private async runNow(command: string, timeoutMs: number, signal?: AbortSignal): Promise<ExecResult> {
+    if (signal?.aborted) throw this.givenUp(command);
     if ([...command].some((char) => (char < " " && char !== "\t") || char === "\x7f"))
       throw new LifecycleError(
         "E_EXEC",
         `a command for VM ${this.name} has control characters: give one line`,
       );
     const started = performance.now();
-    await this.ready(timeoutMs);
+    await this.ready(timeoutMs, signal);
+    if (signal?.aborted) throw this.givenUp(command);
     const mark = `${(this.count++ % 1000).toString(36)}${Math.floor(Math.random() * 46656).toString(36)}`;
     const line = this.typed(command, mark);
     this.ended = undefined;
@@ -111,7 +122,8 @@ export class GuestShell {
     this.send(new TextEncoder().encode(`${line}\n`));
     const left = timeoutMs - (performance.now() - started);
     try {
-      await this.until(() => this.ended !== undefined, left, `"${shortened(command)}" goes on`);
+      await this.until(() => this.ended !== undefined, left, `"${shortened(command)}" goes on`, signal);
+      if (this.ended === undefined) throw this.givenUp(command);
     } catch (error) {
       // What runs is asked to end, so that the next command finds a prompt.
       if (this.closed === undefined) this.send(Uint8Array.of(3));
@@ -124,6 +136,10 @@ export class GuestShell {
     return { status, output: text, ...(omitted === 0 ? {} : { omitted }) };
   }
 
+  private givenUp(command: string): LifecycleError {
+    return new LifecycleError("E_EXEC", `VM ${this.name}: "${shortened(command)}" was given up`);
+  }
+
   private typed(command: string, mark: string): string {
     try {
       return this.shell.typed(command, mark);
@@ -133,15 +149,26 @@ export class GuestShell {
     }
   }
 
-  private async until(look: () => boolean, timeoutMs: number, what: string): Promise<void> {
+  /** Waits until something is so, or the signal comes. */
+  private async until(
+    look: () => boolean,
+    timeoutMs: number,
+    what: string,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
     if (this.closed !== undefined) throw this.closed;
     if (look()) return;
     let timer: LongTimer | undefined;
+    let giveUp = () => {};
     const inTime = await new Promise<boolean>((resolve) => {
-      this.waiting = { look, resolve: () => resolve(true) };
+      giveUp = () => resolve(true);
+      this.waiting = { look, resolve: giveUp };
       timer = new LongTimer(Math.max(0, timeoutMs), () => resolve(false));
+      signal?.addEventListener("abort", giveUp);
+      if (signal?.aborted) giveUp();
     });
     timer?.clear();
+    signal?.removeEventListener("abort", giveUp);
     this.waiting = undefined;
     if (this.closed !== undefined) throw this.closed;
     if (inTime) return;

@@ -1,3 +1,4 @@
+export * from "./activities.js";
 export * from "./errors.js";
 export * from "./events.js";
 export * from "./host-claim.js";

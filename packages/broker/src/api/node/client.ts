@@ -1,5 +1,6 @@
 /** A client of the daemon, over its Unix socket. */
 import { type IncomingMessage, request } from "node:http";
+import type { Activity } from "../../lifecycle/activities.js";
 import type { FleetEvent } from "../../lifecycle/events.js";
 import type { BackupReport } from "../../lifecycle/guest-port.js";
 import type { ExecResult } from "../../lifecycle/guest-shell.js";
@@ -114,6 +115,11 @@ export class DaemonClient {
   async logs(name: string, bytes?: number): Promise<Uint8Array> {
     const query = bytes === undefined ? "" : `?bytes=${bytes}`;
     return readAll(await this.send("GET", `${place(name)}/logs${query}`));
+  }
+
+  /** What is being done with projects and VMs at this moment, the oldest first. */
+  activities(): Promise<Activity[]> {
+    return this.ask("GET", "/v1/activities");
   }
 
   pools(): Promise<PoolView[]> {

@@ -39,6 +39,8 @@ async function event(kind: FleetEvent["kind"], name: string): Promise<FleetEvent
   throw new Error(`the stream ended before ${kind} of ${name}`);
 }
 
+const wait = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
 const two = `
 pools:
   front: { cpu: { shares: 2000, limit: 1 } }
@@ -87,6 +89,38 @@ describe("up and down", () => {
     expect(await client.down("shop")).toEqual(["web", "db"]);
     expect(await client.vms()).toEqual([]);
     expect(await client.pools()).toHaveLength(1);
+  });
+
+  it("meet: a project that is being provisioned is taken down, and what its client waited for is told meanwhile", async () => {
+    const provisioned = "vms: { a: { kernel: embedded, provision: [deaf, echo] } }";
+    const coming = up(provisioned).catch(({ code }) => code);
+    const activities = async () =>
+      (await client.activities()).map(({ project, vm = "", what }) => [project, vm, what]);
+    const isStuck = async () => (await activities()).some(([, , what]) => what === 'provisioning: "echo"');
+    while (!(await isStuck())) await wait(10);
+    expect(await activities()).toEqual([
+      ["shop", "", "up"],
+      ["shop", "a", 'provisioning: "echo"'],
+    ]);
+    // The command of a client that goes is given up, and the next one's turn comes.
+    const socket = new Promise<void>((resolve) => {
+      const body = JSON.stringify({ command: "echo never" });
+      const sent = request({
+        socketPath: client.socket,
+        method: "POST",
+        path: "/v1/vms/a/exec",
+        headers: { "content-length": body.length },
+        agent: false,
+      });
+      sent.on("error", () => resolve()).end(body);
+      void wait(200).then(() => sent.destroy());
+      sent.on("close", () => resolve());
+    });
+    await socket;
+    while ((await activities()).length > 2) await wait(10);
+    expect(await client.down("shop")).toEqual(["a"]);
+    expect(await coming).toBe("E_VM_STATE");
+    expect([await client.vms(), await activities()]).toEqual([[], []]);
   });
 
   it("apply what can be applied to running VMs, and say what needs a new start", async () => {
@@ -301,7 +335,6 @@ describe("machine memory", () => {
   const MEBIBYTE = 2 ** 20;
   const PAGES = 6000;
   const memoryOf = async (name: string) => (await client.vm(name)).memory!;
-  const wait = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
   /** Asks a VM about its memory until the answer is as it should be. */
   async function until(name: string, isSo: (memory: MemoryView) => boolean): Promise<MemoryView> {

@@ -206,8 +206,8 @@ export class Daemon {
   async close(reason = "its program has closed it"): Promise<void> {
     if (this.closing) return this.closed;
     this.closing = true;
-    this.idleExit?.stop();
     this.options.ending?.(reason);
+    this.idleExit?.stop();
     this.sampler.stop();
     await within(STOP_MS, this.fleet.close());
     this.consoles.close();
@@ -252,8 +252,8 @@ export class Daemon {
     // What breaks a connection is told to its other end, and ends only what was asked on it.
     request.on("error", () => {});
     response.on("error", () => {});
-    try {
     this.connections.asked(request, response);
+    try {
       await this.answerPlace(route(request.method ?? "GET", request.url ?? "/"), request, response);
     } catch (error) {
       if (response.headersSent) {
@@ -288,13 +288,16 @@ export class Daemon {
       case "consoleVm":
         throw new RequestError("E_REQUEST", "a console is a WebSocket: ask for an upgrade of the connection");
     }
+    const gone = new AbortController();
+    const { signal } = gone;
+    response.on("close", () => gone.abort());
     const isLong = longOperations.has(id);
     if (isLong && this.long >= MOST_LONG)
       throw new RequestError("E_BUSY", `${MOST_LONG} requests that take long are under way: try again`);
     if (isLong) this.long++;
     try {
       const act = async (given: Readonly<Record<string, unknown>>) => {
-        const answer = await handlers[id]({ path, query, body: given }, this.parts);
+        const answer = await handlers[id]({ path, query, body: given, signal }, this.parts);
         send(response, 200, JSON.stringify(answer), "application/json", this.stallMs);
       };
       await (body === undefined ? act({}) : withBody(request, act));
@@ -329,11 +332,11 @@ export class Daemon {
   private upgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
     // Node has taken its own listener away.
     socket.on("error", () => socket.destroy());
+    this.connections.upgraded(socket);
     try {
       const { operation, path, query } = route(request.method ?? "GET", request.url ?? "/");
       if (operation.id !== "consoleVm") throw new RequestError("E_REQUEST", "only consoles are WebSockets");
       const vm = this.fleet.vm(path.vm!);
-    this.connections.upgraded(socket);
       const tail = countIn(query, "tail", 0, Number.MAX_SAFE_INTEGER);
       this.consoles.serve(request, socket, head, vm, this.fleet.events, tail);
     } catch (error) {
@@ -343,16 +346,16 @@ export class Daemon {
   }
 }
 
-/** Answers on a socket that HTTP has let go, and ends it. */
-function refuseRaw(socket: Socket, status: number, reason: string, text: string): void {
-  socket.on("error", () => socket.destroy());
-  // After an answer, another one would be taken for a part of it.
 /** Ends a connection where there are too many; one that was never answered is told. */
 function refuseTooMany(socket: Socket, open: number): void {
   const message = `the daemon has too many connections (${open}): end some, or try again`;
   refuseRaw(socket, 503, "Busy", JSON.stringify({ code: "E_BUSY", message }));
 }
 
+/** Answers on a socket that HTTP has let go, and ends it. */
+function refuseRaw(socket: Socket, status: number, reason: string, text: string): void {
+  socket.on("error", () => socket.destroy());
+  // After an answer, another one would be taken for a part of it.
   if (!socket.writable || socket.bytesWritten > 0) {
     socket.destroySoon();
     return;

@@ -16,6 +16,8 @@ export interface ApiRequest {
   readonly query: URLSearchParams;
   /** The JSON body; an empty object if there was none. */
   readonly body: Readonly<Record<string, unknown>>;
+  /** Who asks has gone. */
+  readonly signal: AbortSignal;
 }
 
 /** What handlers act on. */
@@ -41,10 +43,11 @@ export const handlers: {
 } = {
   version: (_, { info }) => info(),
   openapi: (_, { info }) => openApiDocument(info().version),
-  up: ({ body }, { fleet }) =>
+  up: ({ body, signal }, { fleet }) =>
     fleet.up(
       { text: textOf(body, "text"), file: textOf(body, "file"), folder: textOf(body, "folder") },
       body.restart === true,
+      signal,
     ),
   down: ({ path, body }, { fleet }) => fleet.down(path.project!, body.force === true),
   listVms: (_, { fleet }) => allVms(fleet),
@@ -87,8 +90,9 @@ export const handlers: {
   },
   cloneVm: ({ path, body }, { fleet }) =>
     fleet.clone(path.vm!, textOf(body, "name"), parseSettings(textsOf(body, "settings", []))),
-  execVm: ({ path, body }, { fleet }) =>
-    fleet.vm(path.vm!).exec(textOf(body, "command"), timeOf(body, DEFAULT_EXEC_MS)),
+  execVm: ({ path, body, signal }, { fleet }) =>
+    fleet.vm(path.vm!).exec(textOf(body, "command"), timeOf(body, DEFAULT_EXEC_MS), { signal }),
+  activities: (_, { fleet }) => fleet.activities.list(),
   listPools: (_, { fleet }) => poolViews(fleet),
   pastEvents: (_, { fleet }) => fleet.events.since(0),
   shutdown: (_, parts) => {

@@ -50,8 +50,6 @@ export interface BringUpHost {
   forget(vm: ManagedVm): void;
   /** Changes what a running VM may have of the host. @throws ResourceError; nothing changes then */
   applyResources(vm: ManagedVm, change: VmChange): void;
-  /** Whether a project is being taken down. */
-  isOver(project: string): boolean;
 }
 
 /** What is brought up. */
@@ -61,6 +59,8 @@ export interface Project {
   readonly folder: string;
   /** Whether to start VMs again whose changes need it. */
   readonly restart: boolean;
+  /** It is taken down: what is under way is given up. */
+  readonly signal: AbortSignal;
 }
 
 /**
@@ -84,11 +84,11 @@ export async function bringUp(
       continue;
     }
     const over = () => new LifecycleError("E_VM_STATE", `project ${project.name} is being taken down`);
-    if (host.isOver(project.name)) throw over();
+    if (project.signal.aborted) throw over();
     try {
       actions.push(...(await act()));
     } catch (error) {
-      if (host.isOver(project.name)) throw over();
+      if (project.signal.aborted) throw over();
       failed.add(name);
       const { message, code = "E_GUEST" } = error as { message: string; code?: string };
       actions.push({ name, action: "failed", detail: message, code });
@@ -97,11 +97,15 @@ export async function bringUp(
   return actions;
 }
 
-/** Runs the commands of a VM's specification, one after another. @throws LifecycleError `E_PROVISION` at the first that fails */
-export async function provision(vm: ManagedVm, events: EventLog): Promise<void> {
+/**
+ * Runs the commands of a VM's specification, one after another.
+ * @param signal gives them up
+ * @throws LifecycleError `E_PROVISION` at the first that fails; as `ManagedVm.exec`
+ */
+export async function provision(vm: ManagedVm, events: EventLog, signal?: AbortSignal): Promise<void> {
   const steps = vm.spec.provision;
   for (const { run, timeoutMs, status } of steps) {
-    const result = await vm.exec(run, timeoutMs);
+    const result = await vm.exec(run, timeoutMs, { signal, as: "provisioning" });
     if (result.status === status) continue;
     const last = result.output.trim().split("\n").at(-1) ?? "";
     throw new LifecycleError(
@@ -121,21 +125,25 @@ function plan(host: BringUpHost, project: Project, spec: VmSpec): () => Promise<
     return () => {
       if (existing.isUp) return changeRunning(host, project, existing, spec);
       existing.spec = spec;
-      return startOne(host, name);
+      return startOne(host, name, project.signal);
     };
   if (existing === undefined || existing.pool !== pool) {
     if (existing !== undefined) host.forget(existing);
     host.define(spec, project.name, project.folder, pool);
-    return spec.autostart ? () => startOne(host, name) : async () => [{ name, action: "defined" }];
+    return spec.autostart
+      ? () => startOne(host, name, project.signal)
+      : async () => [{ name, action: "defined" }];
   }
   existing.spec = spec;
-  return spec.autostart ? () => startOne(host, name) : async () => [{ name, action: "unchanged" }];
+  return spec.autostart
+    ? () => startOne(host, name, project.signal)
+    : async () => [{ name, action: "unchanged" }];
 }
 
 /** Applies to a VM that runs what can be applied. */
 async function changeRunning(
   host: BringUpHost,
-  { folder, restart }: Project,
+  { folder, restart, signal }: Project,
   existing: ManagedVm,
   spec: VmSpec,
 ): Promise<UpAction[]> {
@@ -161,7 +169,7 @@ async function changeRunning(
     } else existing.spec = spec;
     const vm = host.vm(name);
     await vm.start();
-    await provision(vm, host.events);
+    await provision(vm, host.events, signal);
     actions.push({ name, action: "restarted", detail: needStart.join(", ") });
   } else if (needStart.length > 0) {
     actions.push({ name, action: "needs restart", detail: needStart.join(", ") });
@@ -169,7 +177,7 @@ async function changeRunning(
   return actions.length > 0 ? actions : [{ name, action: "unchanged" }];
 }
 
-async function startOne(host: BringUpHost, name: string): Promise<UpAction[]> {
+async function startOne(host: BringUpHost, name: string, signal: AbortSignal): Promise<UpAction[]> {
   const vm = host.vm(name);
   // Somebody may have started it since it was defined.
   if (vm.isUp) return [{ name, action: "unchanged" }];
@@ -178,7 +186,7 @@ async function startOne(host: BringUpHost, name: string): Promise<UpAction[]> {
   if (!vm.isUp && length === 0 && vm.end !== undefined)
     return [{ name, action: "ended", detail: `status ${vm.end.status}` }];
   if (length === 0) return [{ name, action: "started" }];
-  await provision(vm, host.events);
+  await provision(vm, host.events, signal);
   return [
     { name, action: "started" },
     { name, action: "provisioned", detail: `${length} ${length === 1 ? "command" : "commands"}` },

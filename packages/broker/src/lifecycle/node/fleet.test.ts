@@ -154,6 +154,52 @@ describe("a fleet", () => {
     expect(double.slots).toBe(0);
   });
 
+  it("takes a project down that is still coming up: what is provisioned is given up, what starts is stopped", async () => {
+    const slow = "{ kernel: embedded, provision: [forever] }";
+    const coming = codeOf(double.up(`a: ${slow}, b: { kernel: embedded, after: a }`));
+    const provisioning = () => double.fleet.activities.list().map(({ vm, what }) => `${vm} ${what}`);
+    await until(() => provisioning().includes('a provisioning: "forever"'));
+    // One that waits for its turn, and one whose client has gone by then: neither begins.
+    const second = codeOf(double.up(`a: ${slow}`));
+    const gone = new AbortController();
+    const third = codeOf(
+      double.fleet.up(
+        { text: `name: shop\nvms: { a: ${slow} }`, file: "H", folder: "/shop" },
+        false,
+        gone.signal,
+      ),
+    );
+    gone.abort();
+    for (let turn = 0; turn < 5; turn++) await nextTurn();
+    expect(await double.fleet.down("shop")).toEqual(["b", "a"]);
+    expect(await Promise.all([coming, second, third])).toEqual(["E_VM_STATE", "E_VM_STATE", "E_VM_STATE"]);
+    expect([states(), double.slots, double.script.alive]).toEqual([[], 0, 0]);
+    expect(double.fleet.activities.list()).toEqual([]);
+
+    double.script.plans = { make: "hangs" };
+    const stuck = codeOf(double.up("a: { kernel: embedded }, b: { kernel: embedded, after: a }"));
+    await until(() => double.script.hung === 1);
+    expect(await double.fleet.down("shop")).toEqual(["b", "a"]);
+    expect(await stuck).toBe("E_VM_STATE");
+    double.script.letGo();
+    double.script.plans = {};
+    // It comes up again as if nothing had been.
+    expect((await double.up("a: { kernel: embedded }")).actions).toEqual([{ name: "a", action: "started" }]);
+  });
+
+  it("does not begin what a client wanted that has gone before its turn", async () => {
+    const slow = codeOf(double.up("a: { kernel: embedded, provision: [forever] }"));
+    await until(() => double.fleet.activities.list().some(({ what }) => what.startsWith("provisioning")));
+    const gone = new AbortController();
+    const source = { text: "name: shop\nvms: { b: { kernel: embedded } }", file: "H", folder: "/shop" };
+    const waiting = codeOf(double.fleet.up(source, false, gone.signal));
+    gone.abort();
+    await double.fleet.vm("a").stop(true);
+    expect(await slow).toBe("done");
+    expect(await waiting).toBe("E_VM_STATE");
+    expect(states()).toEqual(["a off"]);
+  });
+
   it("does not let one project wait for another that hangs, and takes that one down by force", async () => {
     double.script.plans = { make: "hangs" };
     const stuck = codeOf(double.up("a: { kernel: embedded }, c: { kernel: embedded }", "one"));

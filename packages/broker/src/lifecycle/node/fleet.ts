@@ -14,6 +14,7 @@ import { type HostSize, readHyperfile } from "../../hyperfile/read.js";
 import { hint } from "../../hyperfile/suggest.js";
 import type { HyperfileSpec, VmSpec } from "../../hyperfile/types.js";
 import type { HostMemoryBroker } from "../../memory/host-memory-broker.js";
+import { Activities } from "../activities.js";
 import { LifecycleError } from "../errors.js";
 import { EventLog } from "../events.js";
 import type { TakeClaim } from "../host-claim.js";
@@ -58,6 +59,7 @@ const CLOSE_MS = 4000;
 /** The fleet. */
 export class Fleet {
   readonly events = new EventLog();
+  readonly activities = new Activities();
   private readonly vms = new Map<string, ManagedVm>();
   private readonly projects = new Map<string, { source: HyperfileSource; spec: HyperfileSpec }>();
   private readonly files: ProjectFiles;
@@ -66,8 +68,8 @@ export class Fleet {
   private readonly turns = new Map<string, Promise<unknown>>();
   /** The last Hyperfile that is being read. */
   private reading: Promise<unknown> = Promise.resolve();
-  /** Projects that are being taken down by force. */
-  private readonly doomed = new Set<string>();
+  /** Each gives up one bringing up of a project, which waits for its turn or is under way. */
+  private readonly coming = new Map<string, Set<AbortController>>();
   private isClosing = false;
   /** What bringing VMs up asks of it. */
   private readonly host: BringUpHost = {
@@ -77,7 +79,6 @@ export class Fleet {
     define: (spec, project, folder, pool) => this.define(spec, project, folder, pool),
     forget: (vm) => this.forget(vm),
     applyResources: (vm, change) => this.applyResources(vm, change),
-    isOver: (project) => this.doomed.has(project) || this.isClosing,
   };
   private readonly threads: GuestThreads;
   private balancing: NodeJS.Timeout | undefined;
@@ -163,32 +164,45 @@ export class Fleet {
 
   /**
    * Makes a Hyperfile so: starts what is off, applies changes to what runs. Calling it again changes nothing.
-   * @param restart whether to start VMs again whose changes need it
    * What fails for one VM, a guest that crashes at once among it, is reported for that one; the others go on, but for
    * those that come after it.
+   * @param restart whether to start VMs again whose changes need it
+   * @param asking who asks has gone, and wants none of it any more, unless it is under way
    * @throws HyperfileError, ResourceError, or LifecycleError where the file as a whole is refused
    */
-  async up(source: HyperfileSource, restart = false): Promise<UpReport> {
+  async up(source: HyperfileSource, restart = false, asking?: AbortSignal): Promise<UpReport> {
     // Files are read in the order of their coming; after that no project waits for another.
     const reading = this.reading.then(() => this.read(source));
     this.reading = reading.catch(() => {});
     const spec = await reading;
     const project = spec.name ?? projectNameOf(source.folder);
-    return this.inTurn(project, () => this.upNow(source, project, spec, restart));
+    const coming = this.coming.get(project) ?? new Set();
+    this.coming.set(project, coming);
+    const controller = new AbortController();
+    coming.add(controller);
+    try {
+      return await this.inTurn(project, "up", () => {
+        if (asking?.aborted)
+          throw new LifecycleError("E_VM_STATE", `up of project ${project} was given up before its turn`);
+        return this.upNow(source, project, spec, restart, controller.signal);
+      });
+    } finally {
+      coming.delete(controller);
+      if (coming.size === 0) this.coming.delete(project);
+    }
   }
 
   /**
-   * Stops a project's VMs, the last started first, and forgets them and its pools; logs and snapshots stay.
-   * @param force stops them at once, even if the project is still coming up
+   * Stops a project's VMs, the last started first, and forgets them and its pools; logs and snapshots stay. What is still
+   * coming up is given up: provisioning, and VMs that have not started.
+   * @param force stops all of them at once
    */
   async down(project: string, force = false): Promise<string[]> {
     if (!this.projects.has(project) && !this.turns.has(project)) throw this.unknownProject(project);
-    if (force) {
-      this.doomed.add(project);
-      await Promise.all(this.vmsOf(project).map((vm) => vm.stop(true)));
-    }
-    return this.inTurn(project, async () => {
-      this.doomed.delete(project);
+    this.giveUp(project);
+    const now = this.vmsOf(project).filter((vm) => force || vm.state === "starting");
+    await Promise.all(now.map((vm) => vm.stop(true)));
+    return this.inTurn(project, "down", async () => {
       if (!this.projects.has(project)) throw this.unknownProject(project);
       const vms = this.vmsOf(project).reverse();
       for (const vm of vms) vm.isLeaving = true;
@@ -272,6 +286,7 @@ export class Fleet {
   async close(): Promise<void> {
     this.isClosing = true;
     clearTimeout(this.balancing);
+    for (const project of this.coming.keys()) this.giveUp(project);
     await settlesWithin(Promise.all(this.list().map((vm) => vm.stop(true))), CLOSE_MS);
     await this.threads.close();
   }
@@ -300,6 +315,7 @@ export class Fleet {
     project: string,
     spec: HyperfileSpec,
     restart: boolean,
+    signal: AbortSignal,
   ): Promise<UpReport> {
     for (const vm of spec.vms) this.checkName(vm.name, project);
     const before = this.projects.get(project);
@@ -320,7 +336,8 @@ export class Fleet {
     kept.commit();
     const actions = changed.map((name): UpAction => ({ name, action: "changed", detail: "pool" }));
     this.projects.set(project, { source, spec });
-    actions.push(...(await bringUp(this.host, { name: project, folder: source.folder, restart }, spec.vms)));
+    const { folder } = source;
+    actions.push(...(await bringUp(this.host, { name: project, folder, restart, signal }, spec.vms)));
     const declared = new Set(spec.vms.map((vm) => vm.name));
     for (const vm of this.list()) {
       if (
@@ -347,6 +364,7 @@ export class Fleet {
       scheduler: this.options.scheduler,
       memory: this.options.memory,
       events: this.events,
+      activities: this.activities,
       folder: join(this.options.folder, "vms", spec.name),
       shells: this.options.size.guests.shells,
       ...(this.options.claim === undefined ? {} : { claim: this.options.claim }),
@@ -459,8 +477,18 @@ export class Fleet {
     }, BALANCE_MS).unref();
   }
 
-  /** Changes of one project, one after another. */
-  private inTurn<Result>(project: string, action: () => Promise<Result>): Promise<Result> {
+  /** Gives up what brings a project up, or waits to. */
+  private giveUp(project: string): void {
+    for (const controller of this.coming.get(project) ?? []) controller.abort();
+  }
+
+  /** Changes of one project, one after another. @param what they are, for those who wait */
+  private inTurn<Result>(project: string, what: string, action: () => Promise<Result>): Promise<Result> {
+    const turn = () => this.activities.during({ project }, what, action);
+    return this.afterOthers(project, turn);
+  }
+
+  private afterOthers<Result>(project: string, action: () => Promise<Result>): Promise<Result> {
     const result = (this.turns.get(project) ?? Promise.resolve()).then(action);
     const turn = result
       .catch(() => {})

@@ -10,9 +10,11 @@ import { rmSync } from "node:fs";
 import { join } from "node:path";
 import type { HostScheduler } from "../../cpu/node/host-scheduler.js";
 import type { GuestKinds } from "../../hyperfile/guest-kinds.js";
+import { shortened } from "../../hyperfile/message-text.js";
 import type { VmSpec } from "../../hyperfile/types.js";
 import type { MemoryTarget } from "../../memory/division.js";
 import type { HostMemoryBroker, NodePlace } from "../../memory/host-memory-broker.js";
+import type { Activities } from "../activities.js";
 import { ConsoleInput } from "../console-input.js";
 import { LifecycleError } from "../errors.js";
 import type { EventLog } from "../events.js";
@@ -34,6 +36,7 @@ export interface VmHost {
   readonly scheduler: Pick<HostScheduler, "admit" | "retire">;
   readonly memory: Pick<HostMemoryBroker, "admit" | "admitBeside" | "retire">;
   readonly events: EventLog;
+  readonly activities: Activities;
   /** Folder for this VM's log and snapshots. */
   readonly folder: string;
   /** Takes what it needs of the host beside cores and memory. */
@@ -188,10 +191,12 @@ export class ManagedVm {
     if (byUser) this.forgetFailures();
     const { spec, folderOfFiles: folder } = this;
     try {
-      await this.live(life.life, async () => {
-        await this.claim(life.life);
-        await life.life.thread.call("start", this.name, { spec, folder, slot: life.slot, ...path });
-      });
+      await this.doing("start", () =>
+        this.live(life.life, async () => {
+          await this.claim(life.life);
+          await life.life.thread.call("start", this.name, { spec, folder, slot: life.slot, ...path });
+        }),
+      );
     } catch (error) {
       // A guest that has powered off before its start was answered has run all the same.
       if (this.end?.kind !== "off") throw error;
@@ -243,16 +248,27 @@ export class ManagedVm {
     const { life } = this;
     if (life === undefined) return;
     life.isUnwanted = true;
-    if (!force) await this.askToEnd(life, timeoutMs);
-    if (this.life === life) await this.makeEnd(life, force ? FORCE_MS : STOP_MS, "stopped");
-    await life.gone;
+    await this.doing("stop", async () => {
+      if (!force) await this.askToEnd(life, timeoutMs);
+      if (this.life === life) await this.makeEnd(life, force ? FORCE_MS : STOP_MS, "stopped");
+      await life.gone;
+    });
   }
 
-  /** Runs a command in the guest. @throws LifecycleError as `GuestShell.run`, or `E_VM_STATE` */
-  async exec(command: string, timeoutMs: number): Promise<ExecResult> {
+  /**
+   * Runs a command in the guest.
+   * @param options.signal gives it up
+   * @param options.as what it is for those who wait for it
+   * @throws LifecycleError as `GuestShell.run`, or `E_VM_STATE`
+   */
+  async exec(
+    command: string,
+    timeoutMs: number,
+    { signal, as = "command" }: { readonly signal?: AbortSignal | undefined; readonly as?: string } = {},
+  ): Promise<ExecResult> {
     const { life } = this;
     if (life === undefined || this.shown !== "running") throw this.wrongState("exec");
-    return life.shell.run(command, timeoutMs);
+    return this.doing(`${as}: "${shortened(command)}"`, () => life.shell.run(command, timeoutMs, signal));
   }
 
   /** Saves it; it goes on afterwards if it was running. */
@@ -578,8 +594,14 @@ export class ManagedVm {
     method: Method,
     args: GuestRequests[Method]["args"],
   ): Promise<GuestRequests[Method]["result"]> {
-    if (this.life === undefined) return Promise.reject(this.wrongState(method));
-    return this.life.thread.call(method, this.name, args);
+    const { life } = this;
+    if (life === undefined) return Promise.reject(this.wrongState(method));
+    return this.doing(method, () => life.thread.call(method, this.name, args));
+  }
+
+  /** Does something of which those are told who wait for it. */
+  private doing<Result>(what: string, work: () => Promise<Result>): Promise<Result> {
+    return this.host.activities.during({ project: this.project, vm: this.name }, what, work);
   }
 
   private require(command: VmCommand): void {
