@@ -227,11 +227,28 @@ it("a snapshot is restored with an ephemeral disk, and refused with an image tha
   // An image that is written goes on after its snapshot: that is refused then.
   expect((await daemon.run("snapshot", "w", "s")).errors).toBe("");
   await untilPrinted("w", (await printed("w")) + 50);
-  expect((await daemon.run("restore", "w", "s")).errors).toMatch(
-    /^hyperfile: disk 0 is not what it was when the snapshot was taken: [^\n]*w\.qcow2 has been written or replaced since[^\n]*\n$/,
-  );
-  expect((await daemon.run("start", "w")).errors).toBe("");
+  const { status, errors } = await daemon.run("restore", "w", "s");
+  expect([status, errors]).toEqual([
+    1,
+    expect.stringMatching(
+      /^hyperfile: VM w is as it was, and not restored from s: disk 0 is not what it was when the snapshot was taken: [^\n]*w\.qcow2 has been written or replaced since[^\n]*\n$/,
+    ),
+  ]);
+  // It goes on writing, and has its image still.
+  await untilPrinted("w", (await printed("w")) + 50);
+  expect(await locks()).toContain(".w.qcow2.lock");
+  // While it stands still since its snapshot, the image is what it was: the disk of both machines is one.
+  await daemon.run("pause", "w");
+  expect((await daemon.run("snapshot", "w", "still")).errors).toBe("");
+  const before = await printed("w");
+  expect((await daemon.run("restore", "w", "still")).errors).toBe("");
+  const last = await untilPrinted("w", before + 50);
+  expect((await daemon.run("logs", "w")).output).not.toContain("E");
+  expect((await daemon.run("stop", "w", "--force")).errors).toBe("");
+  expect(await faults("w.qcow2", last)).toEqual([]);
+  expect((await daemon.run("image", "check", "w.qcow2")).status).toBe(0);
   await daemon.run("down", "disks", "--force");
+  expect(await locks()).toEqual([]);
 });
 
 it("a daemon that is killed leaves no lock that holds", async () => {

@@ -156,7 +156,10 @@ class FakeGuest {
     return this.vm.standStill();
   }
   async restoreFrom(path) {
-    this.memoryText = await readFile(path, "utf8");
+    const text = await readFile(path, "utf8");
+    if (text === "damaged")
+      throw Object.assign(new Error("the snapshot is damaged"), { code: "E_SNAPSHOT_DAMAGED" });
+    this.memoryText = text;
   }
   stop(reason) {
     this.vm.stop(reason);
@@ -185,6 +188,10 @@ class FakeGuest {
     const twin = new FakeGuest({ ...this.spec, name }, surroundings, this.pool, this.ram.share());
     twin.memoryText = this.memoryText;
     return twin;
+  }
+  async successor(surroundings) {
+    const { guest } = guestIn(this.pool, { ramBytes: this.spec.memoryBytes, ramBase: RAM });
+    return new FakeGuest(this.spec, surroundings, this.pool, guest);
   }
   free() {
     this.ram.free();

@@ -15,6 +15,7 @@ export const guestSteps = [
   "save",
   "backup",
   "clone",
+  "successor",
 ] as const;
 export type GuestStep = (typeof guestSteps)[number];
 
@@ -58,6 +59,13 @@ export class Script {
 /** One turn of the event loop. */
 export const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
+/** A guest's memory: gives it back, and makes that of a copy, or of a guest in this one's place. */
+export interface ScriptedRam {
+  free(): void;
+  copy(): { memory: GuestMemoryParts; ram: ScriptedRam };
+  anew(): { memory: GuestMemoryParts; ram: ScriptedRam };
+}
+
 /** A guest. */
 export class ScriptedGuest implements Guest {
   stills = 0;
@@ -73,8 +81,9 @@ export class ScriptedGuest implements Guest {
     private readonly script: Script,
     readonly surroundings: GuestSurroundings | undefined,
     readonly memory: GuestMemoryParts,
-    /** Gives the memory back, and makes that of a copy. */
-    private readonly ram: { free(): void; copy(): { memory: GuestMemoryParts; ram: ScriptedGuest["ram"] } },
+    private readonly ram: ScriptedRam,
+    /** Guests that run where this one is to; of those that take each other's place, one at a time. */
+    private readonly place = { running: 0 },
   ) {
     script.alive++;
   }
@@ -90,10 +99,15 @@ export class ScriptedGuest implements Guest {
 
   async run(): Promise<GuestEnd> {
     this.use("run");
-    await this.script.step("load");
-    const end = this.script.endAtOnce ?? (await this.end);
-    await this.script.step("run");
-    return end;
+    if (this.place.running++ > 0) this.script.misuses.push("ran beside the guest whose place it takes");
+    try {
+      await this.script.step("load");
+      const end = this.script.endAtOnce ?? (await this.end);
+      await this.script.step("run");
+      return end;
+    } finally {
+      this.place.running--;
+    }
   }
 
   receive(bytes: Uint8Array): number {
@@ -175,6 +189,16 @@ export class ScriptedGuest implements Guest {
     this.use("clone");
     const { memory, ram } = this.ram.copy();
     return new ScriptedGuest(this.script, surroundings, memory, ram);
+  }
+
+  async successor(): Promise<ScriptedGuest> {
+    this.use("successor");
+    if (this.stills === 0 || this.drains === 0)
+      this.script.misuses.push("took the place of a guest that is at work");
+    await this.script.step("successor");
+    this.use("successor");
+    const { memory, ram } = this.ram.anew();
+    return new ScriptedGuest(this.script, this.surroundings, memory, ram, this.place);
   }
 
   free(): void {

@@ -15,7 +15,7 @@ import type { ThreadHandle } from "../src/lifecycle/node/guest-thread.js";
 import { GuestServer } from "../src/lifecycle/node/serve-guests.js";
 import type { GuestInput, GuestNews, GuestRequest, GuestThreadData } from "../src/lifecycle/protocol.js";
 import { HostMemoryBroker } from "../src/memory/host-memory-broker.js";
-import { Script, ScriptedGuest } from "./scripted-guest.js";
+import { Script, ScriptedGuest, type ScriptedRam } from "./scripted-guest.js";
 
 const RAM_BASE = 0x80000000;
 const FRAMES = 4096;
@@ -168,8 +168,12 @@ export class FleetDouble {
     return async (spec, surroundings, { place }) => {
       await this.script.step("make");
       pool ??= poolUntil(isGone, place as ThreadPlace);
-      const { guest } = guestIn(pool, { ramBytes: 64 * 4096, ramBase: RAM_BASE });
-      for (let page = 0; page < 8; page++) guest.write(RAM_BASE + page * 4096, Uint8Array.of(page + 1));
+      const freshMemory = () => {
+        const { guest } = guestIn(pool!, { ramBytes: 64 * 4096, ramBase: RAM_BASE });
+        for (let page = 0; page < 8; page++) guest.write(RAM_BASE + page * 4096, Uint8Array.of(page + 1));
+        return guest;
+      };
+      const guest = freshMemory();
       const parts = (memory: typeof guest): GuestMemoryParts => ({
         frames: pool!.pool,
         common: {
@@ -187,12 +191,11 @@ export class FleetDouble {
         },
         reservedFrame: () => -1,
       });
-      const ramOf = (memory: typeof guest): ConstructorParameters<typeof ScriptedGuest>[3] => ({
+      const memoryOf = (memory: typeof guest) => ({ memory: parts(memory), ram: ramOf(memory) });
+      const ramOf = (memory: typeof guest): ScriptedRam => ({
         free: () => memory.free(),
-        copy: () => {
-          const twin = memory.share()!;
-          return { memory: parts(twin), ram: ramOf(twin) };
-        },
+        copy: () => memoryOf(memory.share()!),
+        anew: () => memoryOf(freshMemory()),
       });
       const made = new ScriptedGuest(this.script, surroundings, parts(guest), ramOf(guest));
       this.guests.set(spec.name, made);

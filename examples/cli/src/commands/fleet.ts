@@ -157,9 +157,13 @@ export function addFleetCommands(
   vmCommand("snapshot", "save a VM, which goes on")
     .argument("[name]", "name of the snapshot; the time by default")
     .action(act((actions, vm: string, name: string | undefined) => actions.snapshot(vm, name)));
-  vmCommand("restore", "go back to a snapshot")
+  vmCommand("restore", "go back to a snapshot; a VM that can't runs on as it was")
     .argument("<snapshot>", "name of the snapshot")
-    .action(act((actions, vm: string, snapshot: string) => actions.restore(vm, snapshot)));
+    .action(
+      act((actions, vm: string, snapshot: string) =>
+        actions.onVm(vm, (client) => client.restore(vm, snapshot)),
+      ),
+    );
   vmCommand(
     "backup",
     "copy a disk of a VM, which goes on, to an image store: what has changed since the last time",

@@ -153,14 +153,6 @@ export class FleetActions {
     name: string | undefined,
     { json, follow }: { json?: boolean; follow?: boolean },
   ): Promise<void> {
-  async restore(vm: string, snapshot: string): Promise<void> {
-    const { snapshots, state } = await this.client.vm(vm);
-    // A name that does not exist must not cost the VM its present state.
-    if (snapshots.some(({ name }) => name === snapshot) && state !== "off" && state !== "crashed")
-      await this.client.stop(vm, { force: true });
-    await this.client.start(vm, snapshot);
-  }
-
     const show = (event: FleetEvent) => {
       if (name === undefined || event.name === name)
         this.surroundings.write(`${json ? JSON.stringify(event) : eventLine(event)}\n`);

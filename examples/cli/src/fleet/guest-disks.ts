@@ -71,7 +71,8 @@ class GuestDisk {
   private readonly metered: MeteredDisk;
   /** For backups; a disk that is only read does not change. */
   readonly tracked: TrackedDisk;
-  private closing: Promise<void> | undefined;
+  /** Machines that have it: one that is to take another's place has its disks, too. */
+  private users = 1;
   private isBackingUp = false;
   private lastBackup:
     | { readonly store: string; readonly name: string; readonly id: string | undefined }
@@ -138,6 +139,32 @@ class GuestDisk {
     }
   }
 
+  /**
+   * The disk for the machine that is to take the place of the one that has it: nothing is being written, and nothing will be
+   * before that one is over. What is in memory of an ephemeral disk comes from a snapshot.
+   * @throws DiskError (the promise rejects) for a clone's disk that its original keeps; what the flush throws
+   */
+  async successor(): Promise<GuestDisk> {
+    const { spec, image, layer } = this;
+    switch (layer.kind) {
+      case "ephemeral": {
+        const overlay = new OverlayBackend(image.disk, { name: spec.file, limitBytes: MOST_CHANGES });
+        return new GuestDisk(spec, image.join(), { kind: "ephemeral", overlay });
+      }
+      case "written":
+        // The file shows what was written to it, as it will be looked at.
+        await this.metered.flush();
+        break;
+      case "fork":
+        throw new DiskError(
+          "E_IMAGE_UNSUPPORTED",
+          `${spec.file}: the disk of a clone is kept by its original, and has no state to go back to: stop the VM first`,
+        );
+    }
+    this.users++;
+    return this;
+  }
+
   /** What is counted of it. */
   counters(name: string): (readonly [string, number])[] {
     return Object.entries(this.metered.figures).flatMap(
@@ -197,12 +224,13 @@ class GuestDisk {
     }
   }
 
-  close(): Promise<void> {
-    this.closing ??= this.closeNow();
-    return this.closing;
-  }
-
-  private async closeNow(): Promise<void> {
+  /** One of its machines lets it go; what it wrote is durable then. */
+  async close(): Promise<void> {
+    this.users--;
+    if (this.users > 0) {
+      if (this.layer.kind === "written") await this.metered.flush();
+      return;
+    }
     try {
       if (this.layer.kind !== "readonly") await this.metered.close();
     } finally {
@@ -266,6 +294,8 @@ async function idOf(store: ImageStore, name: string): Promise<string | undefined
 
 /** The disks of one VM. */
 export class GuestDisks {
+  private closing: Promise<void> | undefined;
+
   private constructor(private readonly disks: readonly GuestDisk[]) {}
 
   /**
@@ -293,6 +323,18 @@ export class GuestDisks {
     return new GuestDisks(this.disks.map((disk) => disk.fork()));
   }
 
+  /** Disks for the machine that is to take the place of this one; see `GuestDisk.successor`. @throws DiskError */
+  async successors(): Promise<GuestDisks> {
+    const made: GuestDisk[] = [];
+    try {
+      for (const disk of this.disks) made.push(await disk.successor());
+    } catch (error) {
+      await new GuestDisks(made).close().catch(() => {});
+      throw error;
+    }
+    return new GuestDisks(made);
+  }
+
   /** Operations, bytes and latencies by name. */
   counters(): Readonly<Record<string, number>> {
     return Object.fromEntries(this.disks.flatMap((disk, at) => disk.counters(`disk${at}`)));
@@ -304,7 +346,12 @@ export class GuestDisks {
   }
 
   /** Makes durable what was written, and gives back the images that nobody else has. */
-  async close(): Promise<void> {
+  close(): Promise<void> {
+    this.closing ??= this.closeAll();
+    return this.closing;
+  }
+
+  private async closeAll(): Promise<void> {
     const results = await Promise.allSettled(this.disks.map((disk) => disk.close()));
     const failed = results.find((result) => result.status === "rejected");
     if (failed !== undefined) throw failed.reason;

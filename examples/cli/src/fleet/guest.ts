@@ -35,32 +35,48 @@ export const makeGuest: MakeGuest = async (spec, surroundings, { folder, place }
       `VM ${spec.name} is for RV${xlen} and others of group ${spec.group} are not: put it in another group`,
     );
   }
-  const disks = await GuestDisks.open(spec, folder);
-  let memory: ReturnType<typeof guestIn> | undefined;
+  const compose: Compose = (name, around, disks) => {
+    const memory = guestIn(pool, { ramBytes: spec.memoryBytes, ramBase: RAM_BASE });
+    try {
+      const machine = riscvVirt({
+        ...surroundingsOf(name, around),
+        ramBytes: spec.memoryBytes,
+        boot: images,
+        xlen,
+        tier: spec.tier,
+        clock: spec.deterministic ? "virtual" : spec.clock,
+        ...(spec.drainMs === undefined ? {} : { drainMs: spec.drainMs }),
+        memory,
+        drives: disks.drives,
+        ...(thread.first === undefined ? {} : { beside: thread.first }),
+      });
+      // The size that a driver of the virtio console finds; who connects a terminal may change it.
+      machine.resize(spec.console.columns, spec.console.rows);
+      thread.first ??= machine;
+      return machine;
+    } catch (error) {
+      memory.guest.free();
+      throw error;
+    }
+  };
+  return guestOn(await GuestDisks.open(spec, folder), (disks) => {
+    const machine = compose(spec.name, surroundings, disks);
+    return new MachineGuest(spec.name, machine, pool.frames, disks, compose);
+  });
+};
+
+/** Makes a machine with disks in the thread's memory. */
+type Compose = (name: string, surroundings: GuestSurroundings, disks: GuestDisks) => RiscvVirt;
+
+/** A guest that has disks from now on; they are closed if it can't be made. */
+async function guestOn(disks: GuestDisks, make: (disks: GuestDisks) => Guest): Promise<Guest> {
   try {
-    memory = guestIn(pool, { ramBytes: spec.memoryBytes, ramBase: RAM_BASE });
-    const machine = riscvVirt({
-      ...surroundingsOf(spec.name, surroundings),
-      ramBytes: spec.memoryBytes,
-      boot: images,
-      xlen,
-      tier: spec.tier,
-      clock: spec.deterministic ? "virtual" : spec.clock,
-      ...(spec.drainMs === undefined ? {} : { drainMs: spec.drainMs }),
-      memory,
-      drives: disks.drives,
-      ...(first === undefined ? {} : { beside: first }),
-    });
-    // The size that a driver of the virtio console finds; who connects a terminal may change it.
-    machine.resize(spec.console.columns, spec.console.rows);
-    thread.first ??= machine;
-    return new MachineGuest(machine, pool.frames, disks);
+    return make(disks);
   } catch (error) {
-    memory?.guest.free();
     await disks.close().catch(() => {});
     throw error;
   }
-};
+}
 
 /**
  * Makes the start of a thread's first guest shorter: the engine's modules are compiled once for a process, and its own code
@@ -96,9 +112,11 @@ class MachineGuest implements Guest {
   readonly memory: GuestMemoryParts;
 
   constructor(
+    private readonly name: string,
     private readonly machine: RiscvVirt,
     private readonly frames: SharedFrames,
     private readonly disks: GuestDisks,
+    private readonly compose: Compose,
   ) {
     this.memory = {
       frames: machine.memory.pool,
@@ -208,16 +226,19 @@ class MachineGuest implements Guest {
     await restoreSnapshotFile(path, this.machine.state);
   }
 
-  async clone(name: string, surroundings: GuestSurroundings): Promise<Guest> {
-    return whileDrained(this.machine.state, async () => {
-      const disks = this.disks.fork();
-      try {
+  clone(name: string, surroundings: GuestSurroundings): Promise<Guest> {
+    return whileDrained(this.machine.state, () =>
+      guestOn(this.disks.fork(), (disks) => {
         const twin = this.machine.clone({ ...surroundingsOf(name, surroundings), drives: disks.drives });
-        return new MachineGuest(twin, this.frames, disks);
-      } catch (error) {
-        await disks.close().catch(() => {});
-        throw error;
-      }
+        return new MachineGuest(name, twin, this.frames, disks, this.compose);
+      }),
+    );
+  }
+
+  async successor(surroundings: GuestSurroundings): Promise<Guest> {
+    const { name, frames, compose } = this;
+    return guestOn(await this.disks.successors(), (disks) => {
+      return new MachineGuest(name, compose(name, surroundings, disks), frames, disks, compose);
     });
   }
 

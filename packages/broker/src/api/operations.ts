@@ -263,6 +263,15 @@ export const operations = [
     answer: { schema: ref("Snapshot"), description: "The snapshot." },
   },
   {
+    id: "restoreVm",
+    method: "post",
+    path: "/v1/vms/{vm}/restore",
+    summary:
+      "Go back to a snapshot; a VM that is up runs on as it was if that fails, and one that is off is started",
+    body: object({ snapshot: text }),
+    answer: done,
+  },
+  {
     id: "backupVm",
     method: "post",
     path: "/v1/vms/{vm}/backups",

@@ -20,6 +20,7 @@ export interface FleetEvent {
     | "vm.log"
     | "vm.snapshot"
     | "vm.backup"
+    | "vm.restored"
     | "vm.cloned"
     | "vm.removed"
     | "pool.defined"

@@ -109,7 +109,13 @@ export interface Guest {
   backup(target: BackupTarget): Promise<BackupReport>;
   /** A copy of the guest, which stands still and is drained for it, by copy-on-write in the same thread. */
   clone(name: string, surroundings: GuestSurroundings): Promise<Guest>;
-  /** Gives back its memory, after its run has ended. */
+  /**
+   * A guest of the same make that can take this one's place: with the same disks, for the state of a snapshot, in the same
+   * thread. This one stands still and is drained from now on, until the other one or this one runs; both may be freed.
+   * Rejects with a one-line error, and leaves nothing then.
+   */
+  successor(surroundings: GuestSurroundings): Promise<Guest>;
+  /** Gives back its memory, after its run has ended, or where it has never run. */
   free(): void;
 }
 

@@ -37,6 +37,11 @@ export interface GuestRequests {
     readonly args: { readonly name: string; readonly slot: number };
     readonly result: { readonly milliseconds: number };
   };
+  /** Puts a machine with the state of a snapshot in the place of the VM's, with a console of this size; see `VmLife.restore`. */
+  restore: {
+    readonly args: { readonly path: string; readonly columns: number; readonly rows: number };
+    readonly result: undefined;
+  };
   pause: { readonly args: undefined; readonly result: undefined };
   resume: { readonly args: undefined; readonly result: undefined };
   reset: { readonly args: undefined; readonly result: undefined };

@@ -6,7 +6,11 @@ import { VmLife } from "./vm-life.js";
 import { nextVmState, type VmCommand, type VmState, vmTransitions } from "./vm-states.js";
 
 const noMemory = {} as GuestMemoryParts;
-const noRam = { free() {}, copy: () => ({ memory: noMemory, ram: noRam }) };
+const noRam = {
+  free() {},
+  copy: () => ({ memory: noMemory, ram: noRam }),
+  anew: () => ({ memory: noMemory, ram: noRam }),
+};
 
 /** A life with its accounts. */
 class Trial {
@@ -45,6 +49,22 @@ class Trial {
         const twin = await life.clone((guest) => guest.clone("twin", undefined as never));
         this.twins.push(twin as ScriptedGuest);
       },
+      restore: () =>
+        life.restore(
+          async (guest) => {
+            const next = (await guest.successor(undefined as never)) as ScriptedGuest;
+            try {
+              await next.restoreFrom();
+            } catch (error) {
+              next.free();
+              throw error;
+            }
+            return next;
+          },
+          (next) => {
+            this.guest = next as ScriptedGuest;
+          },
+        ),
       shutdown: () => life.shutdown(),
       stop: () => life.stop("stopped", 20),
     };
@@ -81,7 +101,7 @@ class Trial {
   }
 }
 
-const commands = ["pause", "resume", "reset", "snapshot", "clone", "shutdown", "stop"] as const;
+const commands = ["pause", "resume", "reset", "snapshot", "clone", "restore", "shutdown", "stop"] as const;
 const plans: readonly StepPlan[] = ["done", "late", "fails"];
 
 describe("a life", () => {
@@ -124,17 +144,73 @@ describe("a life", () => {
         ["clone", "clone"],
         ["reset", "reset"],
         ["pause", "drain"],
+        ["restore", "drain"],
+        ["restore", "successor"],
+        ["restore", "restore"],
       ] as const) {
         const trial = await new Trial().reach(state);
+        const { guest } = trial;
         trial.script.plans = { [step]: "fails" };
         const isAllowed = nextVmState(state, command) !== undefined;
         expect(await trial.give(command)).toBe(isAllowed ? "E_SCRIPT" : "E_VM_STATE");
         expect(trial.life.state).toBe(state);
+        expect(trial.life.present).toBe(guest);
         trial.check(`${command} fails while ${state}`);
         trial.script.plans = {};
         expect(await trial.give(state === "running" ? "pause" : "resume")).toBe("done");
         trial.check(`after ${command} has failed while ${state}`);
       }
+  });
+
+  it("goes on with a restored guest in the place of the one that was there, which is given up last", async () => {
+    for (const state of ["running", "paused"] as const)
+      for (const plan of plans.slice(0, 2)) {
+        const trial = await new Trial().reach(state);
+        const { guest } = trial;
+        trial.script.plans = { drain: plan, successor: plan, restore: plan };
+        const restored = trial.give("restore");
+        await nextTurn();
+        // The one that was there goes on where it was until the other is ready.
+        if (plan === "late")
+          expect([trial.life.present, trial.guest?.stills]).toEqual([guest, 1 + Number(state === "paused")]);
+        expect(await restored).toBe("done");
+        expect(trial.guest).not.toBe(guest);
+        expect([trial.life.present, trial.life.state]).toEqual([trial.guest, "running"]);
+        expect(trial.ends).toEqual([]);
+        trial.check(`restored while ${state}, ${plan}`);
+        trial.script.plans = {};
+        expect([await trial.give("restore"), await trial.give("pause")]).toEqual(["done", "done"]);
+        trial.guest!.finish({ kind: "off", status: 4 });
+        expect(await trial.give("resume")).toBe("done");
+        for (let turn = 0; turn < 3; turn++) await nextTurn();
+        expect(trial.ends).toEqual([{ kind: "off", status: 4 }]);
+        trial.check("a restored guest that ends");
+      }
+  });
+
+  it("ends with the guest whose place another one was to take, if that ends by itself before", async () => {
+    for (const step of ["successor", "restore"] as const) {
+      const trial = await new Trial().reach("running");
+      trial.script.plans = { [step]: "hangs" };
+      const restored = trial.give("restore");
+      await nextTurn();
+      trial.guest!.finish({ kind: "off", status: 2 });
+      await nextTurn();
+      trial.script.letGo();
+      expect(await restored, step).toBe("E_VM_STATE");
+      for (let turn = 0; turn < 3; turn++) await nextTurn();
+      expect([trial.life.state, trial.ends], step).toEqual(["off", [{ kind: "off", status: 2 }]]);
+      trial.check(`a guest that ends by itself while ${step} is under way`);
+    }
+  });
+
+  it("is over, with the reason, if a restored guest can't run: the other one is given up by then", async () => {
+    const trial = await new Trial().reach("running");
+    trial.script.plans = { load: "fails" };
+    expect(await trial.give("restore")).toBe("E_SCRIPT");
+    expect(trial.ends).toEqual([{ kind: "error", status: 1, message: "load has failed" }]);
+    expect(trial.life.state).toBe("crashed");
+    trial.check("a restored guest that can't run");
   });
 
   it("pauses after a snapshot that is under way, and stays paused", async () => {
@@ -170,6 +246,9 @@ describe("a life", () => {
       ["snapshot", "save"],
       ["clone", "clone"],
       ["pause", "drain"],
+      ["restore", "drain"],
+      ["restore", "successor"],
+      ["restore", "restore"],
     ] as const) {
       const trial = await new Trial().reach("running");
       trial.script.plans = { [step]: "hangs" };
@@ -179,7 +258,8 @@ describe("a life", () => {
       expect(await Promise.all([hanging, waiting])).toEqual(["E_VM_STATE", "E_VM_STATE"]);
       expect(trial.life.state).toBe("off");
       // A guest that is being read stays till that is over; one whose devices are waited for need not.
-      expect(trial.script.alive, command).toBe(command === "pause" ? 0 : 1);
+      const alive = { drain: 0, save: 1, clone: 1, successor: 1, restore: 2 }[step];
+      expect(trial.script.alive, `${command}, ${step}`).toBe(alive);
       trial.script.letGo();
       for (let turn = 0; turn < 5; turn++) await nextTurn();
       trial.check(`${command} that hangs`);
@@ -223,11 +303,19 @@ describe("a life", () => {
     for (const state of ["running", "paused"] as const)
       for (const first of commands)
         for (const second of commands)
-          for (const save of plans)
+          for (const step of plans)
             for (const turns of [0, 1, 2]) {
               const trial = await new Trial().reach(state);
-              trial.script.plans = { save, clone: save, reset: save, drain: save };
-              const what = `${first}, ${turns} turns later ${second}, while ${state}, steps ${save}`;
+              trial.script.plans = {
+                save: step,
+                clone: step,
+                reset: step,
+                drain: step,
+                successor: step,
+                restore: step,
+              };
+              const { guest } = trial;
+              const what = `${first}, ${turns} turns later ${second}, while ${state}, steps ${step}`;
               const answers = [trial.give(first)];
               for (let turn = 0; turn < turns; turn++) await nextTurn();
               answers.push(trial.give(second));
@@ -236,12 +324,20 @@ describe("a life", () => {
               trial.check(what);
               // A command that was done took effect, unless the other one came after it.
               if (two === "done" && second === "pause") expect(trial.life.state, what).toBe("paused");
+              if (two === "done" && second === "restore") expect(trial.life.state, what).toBe("running");
+              if (
+                one !== "done" &&
+                first === "restore" &&
+                two === "done" &&
+                !["restore", "stop"].includes(second)
+              )
+                expect(trial.life.present, what).toBe(guest);
               if (two === "done" && second === "resume") expect(trial.life.state, what).toBe("running");
               if (one === "done" && two !== "done" && first === "pause")
                 expect(trial.life.state, what).toBe("paused");
               if (first === "stop" || second === "stop") expect(trial.life.state, what).toBe("off");
               pairs++;
             }
-    expect(pairs).toBe(2 * 7 * 7 * 3 * 3);
+    expect(pairs).toBe(2 * 8 * 8 * 3 * 3);
   });
 });

@@ -6,6 +6,7 @@
  * - The state is told before the command that changed it is answered.
  * - A command that fails lets the guest go on as before, and leaves no copy behind.
  * - A guest that is paused has no request in flight: nothing of it changes till it goes on.
+ * - Of two guests, of which one is to take the other's place, at most one runs.
  * - Once the life is over every command is refused, those under way included; the guest's memory is given back as soon
  *   as nothing reads it any more.
  */
@@ -32,7 +33,11 @@ export class VmLife {
   private last: Promise<void> = Promise.resolve();
   /** Refuse the commands that are not answered yet. */
   private readonly unanswered = new Set<(error: unknown) => void>();
-  /** Steps that read the guest's memory, and so keep it. */
+  /** The guest's run; settled when it is over, and never rejects. */
+  private run: Promise<void> = Promise.resolve();
+  /** The guest's run has just begun, and may show at once that it can't. */
+  private isBeginning = false;
+  /** Steps that read the guest's memory, or what else it has, and so keep it. */
   private reading: Promise<unknown> | undefined;
   /** Lets the guest go on that `pause` lets stand still. */
   private unpause: (() => void) | undefined;
@@ -80,34 +85,14 @@ export class VmLife {
         this.giveBack(guest);
         return;
       }
-      this.guest = guest;
-      runOf(guest).then(
-        (end) => this.finish(end, end.kind === "error" ? "broke" : "ended"),
-        (error) => {
-          if (this.now === "starting") return this.finish(failure(error), "refused", error);
-          this.listener.broke(error);
-          return this.finish(failure(error), "broke");
-        },
-      );
-      // What is wrong with a boot image shows before the first slice.
-      await hostTurn();
+      await this.begin(guest);
       this.enter("begun");
     });
   }
 
   pause(): Promise<void> {
     return this.command("pause", async (guest) => {
-      const release = guest.standStill();
-      try {
-        const letWork = await guest.drain();
-        this.unpause = () => {
-          release();
-          letWork();
-        };
-      } catch (error) {
-        release();
-        throw error;
-      }
+      this.unpause = await this.halt(guest);
     });
   }
 
@@ -137,6 +122,27 @@ export class VmLife {
     );
   }
 
+  /**
+   * Puts another guest in the place of the one that is there, which stands still meanwhile with nothing in flight. That one
+   * is given up when the other is ready to run: whatever fails before lets it go on as it was.
+   * @param make makes the other one, ready to run; rejects where it can't be made, and leaves nothing then
+   * @param replace is called when the one that was there has ended, before the other runs
+   * @throws what `make` throws; or the other one's run before its first slice, and then the life is over
+   */
+  restore(make: (guest: Guest) => Promise<Guest>, replace: (next: Guest) => void): Promise<void> {
+    return this.inTurn(async () => {
+      const guest = this.guestFor("restore");
+      const next = await this.succeed(guest, make);
+      this.unpause = undefined;
+      guest.stop("replaced");
+      await this.run;
+      this.giveBack(guest);
+      replace(next);
+      await this.begin(next);
+      this.enter("restore");
+    });
+  }
+
   /** The guest is about to be asked to end. */
   shutdown(): Promise<void> {
     return this.command("shutdown", () => {});
@@ -160,6 +166,62 @@ export class VmLife {
     return this.over;
   }
 
+  /** Lets a guest run. What is wrong with what it goes on from, such as a boot image, shows before its first slice. */
+  private async begin(guest: Guest): Promise<void> {
+    this.guest = guest;
+    this.isBeginning = true;
+    this.run = runOf(guest).then(
+      (end) => {
+        if (this.guest === guest) return this.finish(end, end.kind === "error" ? "broke" : "ended");
+      },
+      (error) => {
+        if (this.now !== "starting") this.listener.broke(error);
+        if (this.guest !== guest) return;
+        const how = this.now === "starting" ? "refused" : "broke";
+        return this.finish(failure(error), how, this.isBeginning ? error : undefined);
+      },
+    );
+    await hostTurn();
+    this.isBeginning = false;
+  }
+
+  /** Lets a guest stand still with nothing in flight until the result is called. */
+  private async halt(guest: Guest): Promise<() => void> {
+    const release = guest.standStill();
+    try {
+      const letWork = await guest.drain();
+      return () => {
+        release();
+        letWork();
+      };
+    } catch (error) {
+      release();
+      throw error;
+    }
+  }
+
+  /** Makes the life that of another guest; the one that was there stands still from then on. If that fails, it goes on. */
+  private async succeed(guest: Guest, make: (guest: Guest) => Promise<Guest>): Promise<Guest> {
+    const goOn = await this.halt(guest);
+    let next: Guest | undefined;
+    try {
+      // It may have been told to stop meanwhile.
+      this.guestFor("restore");
+      const making = make(guest);
+      this.reading = making;
+      next = await making;
+      this.guestFor("restore");
+      this.guest = next;
+      return next;
+    } catch (error) {
+      if (next !== undefined) this.giveBack(next);
+      if (!this.isOver) goOn();
+      throw error;
+    } finally {
+      this.reading = undefined;
+    }
+  }
+
   private async standingStill<Result>(guest: Guest, step: () => Promise<Result>): Promise<Result> {
     const release = guest.standStill();
     try {
@@ -179,12 +241,17 @@ export class VmLife {
     undo?: (result: Result) => void,
   ): Promise<Result> {
     return this.inTurn(async () => {
-      if (this.guest === undefined || nextVmState(this.now, command) === undefined)
-        throw this.refusal(command);
-      const result = await work(this.guest);
+      const result = await work(this.guestFor(command));
       this.enter(command);
       return result;
     }, undo);
+  }
+
+  /** The guest, for a command that the state allows. @throws LifecycleError `E_VM_STATE` for others */
+  private guestFor(command: VmCommand): Guest {
+    if (this.isEnding) throw this.endedMeanwhile();
+    if (this.guest === undefined || nextVmState(this.now, command) === undefined) throw this.refusal(command);
+    return this.guest;
   }
 
   /** @param undo takes a result back that comes after the command was refused */
@@ -233,8 +300,7 @@ export class VmLife {
     this.now = nextVmState(this.now, how) ?? this.now;
     this.isOver = true;
     this.listener.ended(this.now, end);
-    const why = end.message === undefined ? "" : `: ${end.message}`;
-    const refusal = cause ?? new LifecycleError("E_VM_STATE", `VM ${this.name} has ended meanwhile${why}`);
+    const refusal = cause ?? this.endedMeanwhile(end.message);
     for (const refuse of this.unanswered) refuse(refusal);
     this.unanswered.clear();
     const { guest, reading } = this;
@@ -268,6 +334,13 @@ export class VmLife {
       this.giveUpReading(this.patience);
       reading.then(done, done);
     });
+  }
+
+  private endedMeanwhile(why?: string): LifecycleError {
+    return new LifecycleError(
+      "E_VM_STATE",
+      `VM ${this.name} has ended meanwhile${why === undefined ? "" : `: ${why}`}`,
+    );
   }
 
   private refusal(what: string): LifecycleError {

@@ -20,6 +20,8 @@
  * - `pause`, `snapshot` and `clone` wait for requests that the guest's devices have in hand, for a limited time, and fail
  *   with the device's name after it.
  * - `snapshot` and `clone` let the guest stand still while they last, for themselves. That is not `paused`, which a user has asked for, and which a VM stays in until he takes it back.
+ * - `restore` makes the machine that is to go on from the snapshot beside the one that is there, which stands still and is
+ *   given up only when the other is ready to run. A VM that is off is started from the snapshot.
  */
 
 /** States of a VM. */
@@ -36,6 +38,7 @@ export const vmCommands = [
   "reset",
   "snapshot",
   "clone",
+  "restore",
   "shutdown",
   "stop",
 ] as const;
@@ -54,14 +57,15 @@ export type VmHappening = (typeof vmHappenings)[number];
 export const vmTransitions: {
   readonly [State in VmState]: { readonly [Event in VmCommand | VmHappening]?: VmState };
 } = {
-  off: { start: "starting" },
-  crashed: { start: "starting" },
+  off: { start: "starting", restore: "starting" },
+  crashed: { start: "starting", restore: "starting" },
   starting: { begun: "running", stop: "stopping", refused: "off", ended: "off", broke: "crashed" },
   running: {
     pause: "paused",
     reset: "running",
     snapshot: "running",
     clone: "running",
+    restore: "running",
     shutdown: "stopping",
     stop: "stopping",
     ended: "off",
@@ -71,6 +75,7 @@ export const vmTransitions: {
     resume: "running",
     snapshot: "paused",
     clone: "paused",
+    restore: "running",
     stop: "stopping",
     ended: "off",
     broke: "crashed",

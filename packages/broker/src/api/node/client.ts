@@ -96,6 +96,11 @@ export class DaemonClient {
     return this.ask("POST", `${place(name)}/snapshots/${encodeURIComponent(snapshot)}`);
   }
 
+  /** Goes back to a snapshot; a VM that is up is as it was if that is refused. */
+  restore(name: string, snapshot: string): Promise<void> {
+    return this.ask("POST", `${place(name)}/restore`, { snapshot });
+  }
+
   /** @param store absolute path of the store's folder */
   backup(name: string, disk: number, store: string, image: string): Promise<BackupReport> {
     return this.ask("POST", `${place(name)}/backups`, { disk, store, name: image });

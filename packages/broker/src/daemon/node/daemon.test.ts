@@ -278,6 +278,48 @@ describe("a VM", () => {
     await expect(client.vm("copy")).rejects.toMatchObject({ code: "E_VM_UNKNOWN" });
   });
 
+  it("goes back to a snapshot while it runs or stands still, and runs on as it was where that fails", async () => {
+    await up(one);
+    await client.exec("vm", "remember this");
+    await client.snapshot("vm", "first");
+    await client.exec("vm", "remember that");
+    const { startedAt } = await client.vm("vm");
+    const snapshots = join(folder, "state", "vms", "vm", "snapshots");
+    await writeFile(join(snapshots, "bad.snapshot"), "damaged");
+    const refused = {
+      code: "E_SNAPSHOT_DAMAGED",
+      message: "VM vm is as it was, and not restored from bad: the snapshot is damaged",
+    };
+    await expect(client.restore("vm", "bad")).rejects.toMatchObject(refused);
+    await expect(client.restore("vm", "none")).rejects.toMatchObject({ code: "E_SNAPSHOT_UNKNOWN" });
+    expect((await client.exec("vm", "recall")).output).toBe("that\n");
+    await client.pause("vm");
+    await expect(client.restore("vm", "bad")).rejects.toMatchObject(refused);
+    expect(await client.vm("vm")).toMatchObject({ state: "paused", startedAt });
+    await client.restore("vm", "first");
+    expect((await client.exec("vm", "recall")).output).toBe("this\n");
+    // Commands that wait for the guest that is gone are told.
+    await client.exec("vm", "deaf");
+    const waiting = client.exec("vm", "echo", 60_000);
+    await expect(
+      Promise.all([waiting, wait(300).then(() => client.restore("vm", "first"))]),
+    ).rejects.toMatchObject({
+      code: "E_EXEC",
+      message: "VM vm was restored",
+    });
+    expect((await client.exec("vm", "recall")).output).toBe("this\n");
+    const kinds = (await client.pastEvents()).map(({ kind }) => kind);
+    expect([
+      kinds.filter((kind) => kind === "vm.off"),
+      kinds.filter((kind) => kind === "vm.restored"),
+    ]).toEqual([[], ["vm.restored", "vm.restored"]]);
+    await client.stop("vm", { force: true });
+    await expect(client.restore("vm", "bad")).rejects.toMatchObject({ message: "the snapshot is damaged" });
+    expect((await client.vm("vm")).state).toBe("off");
+    await client.restore("vm", "first");
+    expect((await client.exec("vm", "recall")).output).toBe("this\n");
+  });
+
   it("takes settings at once, and names mistakes in them", async () => {
     await up(one);
     expect((await client.set("vm", ["cpu.shares=4000", "cpu.limit=50%"])).cpu).toEqual({

@@ -93,6 +93,7 @@ const longOperations: ReadonlySet<string> = new Set([
   "up",
   "startVm",
   "snapshotVm",
+  "restoreVm",
   "backupVm",
   "cloneVm",
   "execVm",

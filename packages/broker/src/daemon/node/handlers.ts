@@ -79,6 +79,8 @@ export const handlers: {
   resumeVm: ({ path }, { fleet }) => fleet.vm(path.vm!).resume().then(nothing),
   resetVm: ({ path }, { fleet }) => fleet.vm(path.vm!).reset().then(nothing),
   snapshotVm: ({ path }, { fleet }) => fleet.vm(path.vm!).snapshot(path.snapshot!),
+  restoreVm: ({ path, body }, { fleet }) =>
+    fleet.vm(path.vm!).restore(textOf(body, "snapshot")).then(nothing),
   backupVm: ({ path, body }, { fleet }) => {
     const { disk = 0 } = body;
     const store = textOf(body, "store");

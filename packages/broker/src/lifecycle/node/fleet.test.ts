@@ -1,4 +1,5 @@
 /** Fleets whose guests and threads fail as they are told to: what they say is so, and nothing is left of what has gone. */
+import { mkdirSync, writeFileSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { nextTurn } from "../../../test/scripted-guest.js";
 import { FleetDouble } from "../../../test/thread-double.js";
@@ -23,6 +24,11 @@ const codeOf = (promise: Promise<unknown>): Promise<string> =>
     () => "done",
     (error: { code?: string; message: string }) => error.code ?? error.message,
   );
+/** A file by the name of a snapshot, `one`; what is in it is the script's. */
+function makeSnapshot(vm: ManagedVm): void {
+  mkdirSync(vm.snapshotFolder.path, { recursive: true });
+  writeFileSync(`${vm.snapshotFolder.path}/one.snapshot`, "");
+}
 /** Waits, in turns of the event loop, until something is so. */
 async function until(isSo: () => boolean): Promise<void> {
   const end = performance.now() + 30_000;
@@ -62,9 +68,7 @@ describe("a fleet", () => {
       if (step === "restore") {
         double.script.plans = {};
         await double.fleet.start("a");
-        const { mkdirSync, writeFileSync } = await import("node:fs");
-        mkdirSync(a.snapshotFolder.path, { recursive: true });
-        writeFileSync(`${a.snapshotFolder.path}/one.snapshot`, "");
+        makeSnapshot(a);
         await a.stop(true);
         double.script.plans = { restore: "fails" };
       }
@@ -77,6 +81,56 @@ describe("a fleet", () => {
       await double.fleet.start("a");
       expect(a.state).toBe("running");
     }
+  });
+
+  it("lets a VM that is restored run on, or stay paused, whatever fails, and leaves nothing of what was made for it", async () => {
+    await double.up("a: { kernel: embedded }");
+    const a = double.fleet.vm("a");
+    makeSnapshot(a);
+    const [guest, frames] = [double.guests.get("a"), double.usedFrames];
+    for (const state of ["running", "paused"] as const) {
+      if (state === "paused") await a.pause();
+      for (const step of ["drain", "successor", "restore"] as const) {
+        double.script.plans = { [step]: "fails" };
+        await expect(a.restore("one")).rejects.toMatchObject({
+          code: "E_SCRIPT",
+          message: `VM a is as it was, and not restored from one: ${step} has failed`,
+        });
+        expect([a.state, a.end, double.slots, double.script.alive], step).toEqual([state, undefined, 1, 1]);
+        expect(double.usedFrames, step).toBeLessThanOrEqual(frames);
+      }
+      await expect(a.restore("two")).rejects.toMatchObject({ code: "E_SNAPSHOT_UNKNOWN" });
+    }
+    expect([guest?.stills, guest?.drains, double.script.misuses]).toEqual([1, 1, []]);
+    double.script.plans = {};
+    await a.restore("one");
+    expect([a.state, double.slots, double.script.alive]).toEqual(["running", 1, 1]);
+    expect(double.usedFrames).toBeLessThanOrEqual(frames);
+    const kinds = double.fleet.events.since(0).map(({ kind }) => kind);
+    expect(kinds).not.toContain("vm.off");
+    expect(kinds.at(-1)).toBe("vm.restored");
+    // What can't run ends: nothing is left of the one before it.
+    double.script.plans = { load: "fails" };
+    expect(await codeOf(a.restore("one"))).toBe("E_SCRIPT");
+    await until(() => a.state === "crashed" && double.usedFrames === 0);
+    expect([a.end?.message, double.slots, double.script.alive]).toEqual(["load has failed", 0, 0]);
+    double.script.plans = {};
+    await a.restore("one");
+    expect(a.state).toBe("running");
+  });
+
+  it("restores a VM where no other could be admitted: it keeps what it has of the host", async () => {
+    await double.up(
+      "a: { kernel: embedded, cpu: { reservation: 1.9 } }, b: { kernel: embedded, autostart: false, cpu: { reservation: 1 } }",
+    );
+    expect(await codeOf(double.fleet.start("b"))).toBe("E_ADMISSION");
+    const a = double.fleet.vm("a");
+    const { thread } = a;
+    for (const vm of [a, double.fleet.vm("b")]) makeSnapshot(vm);
+    await a.restore("one");
+    expect([a.state, a.thread]).toEqual(["running", thread]);
+    expect(await codeOf(double.fleet.vm("b").restore("one"))).toBe("E_ADMISSION");
+    expect(states()).toEqual(["a running", "b off"]);
   });
 
   it("ends the thread of an original that powers off while it is cloned, and of its clone", async () => {
@@ -285,7 +339,7 @@ it("a fleet without VMs keeps no thread and no memory after a while, and makes b
 });
 
 describe("random commands with random failures", () => {
-  const steps = ["make", "load", "run", "reset", "save", "clone"] as const;
+  const steps = ["make", "load", "run", "reset", "save", "clone", "successor", "restore"] as const;
   const names = ["a", "b", "c"];
 
   /** Xorshift32. */
@@ -302,19 +356,23 @@ describe("random commands with random failures", () => {
   it("leave no state that lies, no frame, slot, thread, listener or guest, in 500 sequences", async () => {
     let given = 0;
     let done = 0;
+    let restored = 0;
     for (let sequence = 1; sequence <= 500; sequence++) {
       const random = randomFrom(sequence * 7919);
       const { fleet, script } = double;
+      const before = fleet.events.last;
       const vms =
         "a: { kernel: embedded, group: g }, b: { kernel: embedded, group: g }, c: { kernel: embedded }";
       script.plans = {};
       await double.up(vms);
+      if (sequence === 1) fleet.list().forEach(makeSnapshot);
       const commands: readonly ((vm: ManagedVm) => Promise<unknown>)[] = [
         (vm) => fleet.start(vm.name),
         (vm) => vm.pause(),
         (vm) => vm.resume(),
         (vm) => vm.reset(),
         (vm) => vm.snapshot("one"),
+        (vm) => vm.restore("one"),
         (vm) => fleet.clone(vm.name, `${vm.name}-${random(3)}`),
         (vm) => vm.stop(random(2) === 0, 5),
         (vm) => vm.figures(),
@@ -343,6 +401,7 @@ describe("random commands with random failures", () => {
           double.liveThreads[random(double.liveThreads.length)]?.fail(new Error("broken"));
       }
       done += (await Promise.all(answers)).filter((answer) => answer === "done").length;
+      restored += fleet.events.since(before).filter(({ kind }) => kind === "vm.restored").length;
       script.plans = {};
       for (let turn = 0; turn < 12; turn++) await nextTurn();
       // What is shown is so: a VM that runs or is paused obeys as such, or has just been told to end; one that is off is refused.
@@ -375,5 +434,6 @@ describe("random commands with random failures", () => {
     expect(double.fleet.events.since(0).filter(({ kind }) => kind === "daemon.failed")).toEqual([]);
     expect(given).toBe(5000);
     expect(done).toBeGreaterThan(1000);
+    expect(restored).toBeGreaterThan(50);
   }, 600_000);
 });

@@ -203,6 +203,33 @@ export class ManagedVm {
     }
   }
 
+  /**
+   * Goes back to a snapshot. One that is up is given up only when the machine that is to go on in its place is made and
+   * has all of the state: if that fails, it is as it was, running or paused. One that is off is started.
+   * @throws LifecycleError `E_SNAPSHOT_UNKNOWN`, `E_VM_STATE`; what the machine's making throws, with its code
+   */
+  async restore(name: string): Promise<void> {
+    this.require("restore");
+    const { life, size } = this;
+    if (life === undefined) return this.start(name);
+    const path = this.snapshotFolder.find(name);
+    // What its terminal is now; one that was never connected has what the specification says.
+    const { columns, rows } = size.columns === 0 ? this.spec.console : size;
+    try {
+      await this.call("restore", { path, columns, rows });
+    } catch (error) {
+      throw this.life === life && nextVmState(this.shown, "restore") !== undefined
+        ? notRestored(this.name, name, error as Error)
+        : error;
+    }
+    if (this.life !== life) return;
+    this.forgetFailures();
+    life.shell.close("was restored");
+    life.shell = this.makeShell(true);
+    this.beginTime(life);
+    this.host.events.add("vm.restored", this.name, `from snapshot ${name}`);
+  }
+
   /** Makes this VM, which is off, a copy of another one, in the same thread. */
   async startAsCloneOf(source: ManagedVm): Promise<{ readonly milliseconds: number }> {
     source.require("clone");
@@ -373,9 +400,7 @@ export class ManagedVm {
     this.shown = state;
     const { events } = this.host;
     if (state === "running" && shown === "starting") {
-      this.startedAt = Date.now();
-      life.begunAt = performance.now();
-      this.limitTime(life);
+      this.beginTime(life);
       events.add("vm.running", this.name);
     } else if (state === "running") events.add("vm.resumed", this.name);
     else if (state === "paused") events.add("vm.paused", this.name);
@@ -527,7 +552,11 @@ export class ManagedVm {
     this.policy.forget();
   }
 
-  private limitTime(life: Life): void {
+  /** Its run begins. */
+  private beginTime(life: Life): void {
+    this.startedAt = Date.now();
+    life.begunAt = performance.now();
+    life.timeLimit?.clear();
     const { timeLimitMs } = this.spec;
     if (timeLimitMs === undefined) return;
     life.timeLimit = new LongTimer(timeLimitMs, () => void this.makeEnd(life, STOP_MS, "its time is over"));
@@ -612,3 +641,16 @@ export class ManagedVm {
     return new LifecycleError("E_VM_STATE", `can't ${what} VM ${this.name}: it is ${this.shown}`);
   }
 }
+
+/** An error of a restore that has left its VM as it was. */
+const notRestored = (vm: string, snapshot: string, cause: Error): LifecycleError =>
+  Object.assign(
+    new LifecycleError(
+      "E_GUEST",
+      `VM ${vm} is as it was, and not restored from ${snapshot}: ${cause.message}`,
+      {
+        cause,
+      },
+    ),
+    { code: (cause as { code?: string }).code ?? "E_GUEST" },
+  );

@@ -26,6 +26,7 @@ const [LEAST_RETRY, MOST_RETRY] = [2, 64];
 interface Served {
   readonly life: VmLife;
   readonly console: ConsoleOutput;
+  readonly surroundings: GuestSurroundings;
   /** Bounded by the daemon, which is told what has been taken. */
   readonly input: Uint8Array[];
   retry: NodeJS.Timeout | undefined;
@@ -108,6 +109,8 @@ export class GuestServer {
         return this.start(vm, (request as GuestRequest<"start">).args);
       case "clone":
         return this.clone(vm, (request as GuestRequest<"clone">).args);
+      case "restore":
+        return this.restore(vm, (request as GuestRequest<"restore">).args);
       case "pause":
         return served().life.pause();
       case "resume":
@@ -163,6 +166,29 @@ export class GuestServer {
     return { milliseconds };
   }
 
+  private async restore(vm: string, { path, columns, rows }: GuestRequest<"restore">["args"]): Promise<void> {
+    const served = this.served(vm, "restore");
+    await served.life.restore(
+      async (guest) => {
+        const next = await guest.successor(served.surroundings);
+        try {
+          await next.restoreFrom(path);
+          next.resize(columns, rows);
+        } catch (error) {
+          next.free();
+          throw error;
+        }
+        return next;
+      },
+      (next) => {
+        this.dropInput(vm, served);
+        served.console.holds(next);
+        this.memory.replace(vm, next.memory);
+      },
+    );
+    served.console.flush();
+  }
+
   private async reset({ life, console }: Served): Promise<void> {
     await life.reset();
     // What it printed before is told before the answer.
@@ -196,13 +222,13 @@ export class GuestServer {
       },
       broke: (error) => this.distrust(vm, error),
     });
-    this.vms.set(vm, { life, console, input: [], retry: undefined });
-    this.table.setThread(slot, currentThread());
     const surroundings = {
       console,
       gate: (retired: () => number) => this.memory.gate(vm, new SharedGate(this.table, slot, retired)),
       steal: () => stealIn(this.table, slot, monotonicNanoseconds()),
     };
+    this.vms.set(vm, { life, console, surroundings, input: [], retry: undefined });
+    this.table.setThread(slot, currentThread());
     return { life, surroundings };
   }
 
@@ -253,6 +279,14 @@ export class GuestServer {
     }
     served.input.push(message.bytes);
     if (served.retry === undefined) this.offer(message.vm, served);
+  }
+
+  /** What was typed at a guest that is gone is for nobody. */
+  private dropInput(vm: string, served: Served): void {
+    clearTimeout(served.retry);
+    served.retry = undefined;
+    const bytes = served.input.splice(0).reduce((sum, part) => sum + part.length, 0);
+    if (bytes > 0) this.tell({ kind: "taken", vm, bytes });
   }
 
   private offer(vm: string, served: Served, pause = LEAST_RETRY): void {

@@ -23,6 +23,8 @@ const GROUP = "thread";
 export class ThreadMemory {
   private broker: MemoryBroker | undefined;
   private readonly told = new Map<string, MemoryFigures>();
+  /** What the host lets each VM have, as it said last. */
+  private readonly targets = new Map<string, MemoryTarget>();
   private readonly waiting = new Set<() => void>();
   private timer: NodeJS.Timeout | undefined;
   private isResting = false;
@@ -46,10 +48,19 @@ export class ThreadMemory {
     this.stir();
   }
 
+  /** Looks after another memory in the place of a VM's, under the target that the host has told. */
+  replace(vm: string, parts: GuestMemoryParts): void {
+    this.broker?.remove(vm);
+    this.add(vm, parts);
+    const target = this.targets.get(vm);
+    if (target !== undefined) this.broker?.setTarget(vm, target);
+  }
+
   /** Lets a VM go that has ended. */
   remove(vm: string): void {
     this.broker?.remove(vm);
     this.told.delete(vm);
+    this.targets.delete(vm);
     if (this.broker?.names().length !== 0) return;
     clearTimeout(this.timer);
     this.timer = undefined;
@@ -57,6 +68,7 @@ export class ThreadMemory {
 
   /** What the host lets a VM have. */
   setTarget(vm: string, target: MemoryTarget): void {
+    this.targets.set(vm, target);
     this.broker?.setTarget(vm, target);
     this.stir();
   }
