@@ -1,8 +1,9 @@
 /** Where dumps go: a file, or standard error. Text is gathered and written in large pieces. */
 
-import { closeSync, openSync, writeFileSync } from "node:fs";
+import { closeSync, writeFileSync } from "node:fs";
 import { fileErrorReason } from "@hyperfile/broker/client";
 import { CliError } from "./errors.js";
+import { openOutput } from "./output-file.js";
 
 const GATHERED_CHARACTERS = 1 << 16;
 
@@ -26,7 +27,7 @@ export function openDumpSink(name: string | undefined, error: (text: string) => 
       throw new CliError("E_DUMP", `can't write the dump to ${name}: ${fileErrorReason(cause)}`, { cause });
     }
   };
-  const file = attempt(() => openSync(name, "w"));
+  const file = attempt(() => openOutput(name));
   return gather(
     // All of it: a write to a disk that fills takes a part and says so only to who looks.
     (text) => attempt(() => writeFileSync(file, text)),

@@ -3,13 +3,14 @@
  * when complete, so that a reader at any time finds one that can be parsed.
  */
 
-import { readFileSync, renameSync, statSync, unlinkSync, writeFileSync } from "node:fs";
+import { renameSync, unlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { fileErrorReason } from "@hyperfile/broker/client";
+import { fileErrorReason, readRegularFile } from "@hyperfile/broker/client";
 import type { ProfileReport } from "@hyperfile/jit/trace";
 import { CliError, systemErrorCode } from "./errors.js";
+import { requireRegular } from "./output-file.js";
 
 /** The profile of a run. */
 export interface Profile {
@@ -29,11 +30,25 @@ export interface Profile {
   readonly statistics: Record<string, unknown>;
 }
 
+/** Bytes of a file that is taken for a profile. */
+const MOST_BYTES = 2 ** 28;
 /** Milliseconds between two profiles of a run. */
 export const PROFILE_INTERVAL = 1000;
 
 /** Where a process keeps its profile unless told otherwise. */
 export const profileOfProcess = (pid: number): string => join(tmpdir(), `hyperfile-${pid}.profile.json`);
+
+/**
+ * Refuses a name for a profile before there is one.
+ * @throws CliError `E_PROFILE`
+ */
+export function requireProfilePlace(name: string): void {
+  try {
+    requireRegular(name);
+  } catch (error) {
+    throw unwritable(name, error);
+  }
+}
 
 /**
  * Writes a profile.
@@ -43,27 +58,19 @@ export function writeProfile(name: string, profile: Profile): void {
   const partial = `${name}.${process.pid}.partial`;
   const text = `${JSON.stringify(profile)}\n`;
   try {
-    if (isOther(name)) {
-      writeFileSync(name, text);
-      return;
-    }
+    requireRegular(name);
     removeIfThere(partial);
     // A new file of our own: nobody can have put a link in its place.
     writeFileSync(partial, text, { flag: "wx", mode: 0o600 });
     renameSync(partial, name);
   } catch (error) {
     removeIfThere(partial);
-    throw new CliError("E_PROFILE", `can't write the profile to ${name}: ${fileErrorReason(error)}`, {
-      cause: error,
-    });
+    throw unwritable(name, error);
   }
 }
 
-/** Whether a name stands for something that a file must not take the place of: a device, a pipe. */
-function isOther(name: string): boolean {
-  const found = statSync(name, { bigint: true, throwIfNoEntry: false });
-  return found !== undefined && !found.isFile() && !found.isDirectory();
-}
+const unwritable = (name: string, cause: unknown): CliError =>
+  new CliError("E_PROFILE", `can't write the profile to ${name}: ${fileErrorReason(cause)}`, { cause });
 
 function removeIfThere(name: string): void {
   try {
@@ -75,12 +82,12 @@ function removeIfThere(name: string): void {
 
 /**
  * Reads a profile.
- * @throws CliError `E_PROFILE` if there is none, or the file is something else
+ * @throws CliError `E_PROFILE` (the promise rejects) if there is none, or the file is something else
  */
-export function readProfile(name: string): Profile {
+export async function readProfile(name: string): Promise<Profile> {
   let text: string;
   try {
-    text = readFileSync(name, "utf8");
+    text = new TextDecoder().decode(await readRegularFile(name, MOST_BYTES));
   } catch (error) {
     throw new CliError(
       "E_PROFILE",

@@ -2,7 +2,7 @@
  * One run of a machine in the user's terminal: connects console and terminal, keeps the time limit, writes
  * the statistics, and turns the way the run ended into the program's exit status.
  */
-import { type FileHandle, open } from "node:fs/promises";
+import { closeSync, writeFileSync } from "node:fs";
 
 import { fileErrorReason, LongTimer } from "@hyperfile/broker/client";
 import type { DumpOptions } from "@hyperfile/jit/trace";
@@ -10,7 +10,8 @@ import type { DumpOptions } from "@hyperfile/jit/trace";
 import { openDumpSink } from "./dump-file.js";
 import { CliError, errorLine } from "./errors.js";
 import type { CreateMachine, Machine, MachineEnd, MachineOptions } from "./machine-types.js";
-import { PROFILE_INTERVAL, type Profile, writeProfile } from "./profile-file.js";
+import { openOutput } from "./output-file.js";
+import { PROFILE_INTERVAL, type Profile, requireProfilePlace, writeProfile } from "./profile-file.js";
 import { openTerminal, type TerminalInput, type TerminalOutput } from "./terminal.js";
 
 /** The process's surroundings, which tests replace. */
@@ -59,7 +60,8 @@ export async function runSession(
   options: SessionOptions,
   streams: Streams,
 ): Promise<number> {
-  const statistics = options.stats === undefined ? undefined : await openStatistics(options.stats);
+  if (options.profile !== undefined) requireProfilePlace(options.profile);
+  const statistics = options.stats === undefined ? undefined : openStatistics(options.stats);
   const dump =
     options.dump === undefined ? undefined : openDumpSink(options.dump.file, (text) => streams.error(text));
   try {
@@ -103,10 +105,10 @@ export async function runSession(
       terminal.close();
     }
     profile?.end();
-    await statistics?.write(machine.statistics());
+    statistics?.write(machine.statistics());
     return reportEnd(end, timeout, streams);
   } finally {
-    await statistics?.close();
+    statistics?.close();
     dump?.close();
   }
 }
@@ -166,33 +168,20 @@ function reportEnd(end: MachineEnd, timeout: number | undefined, streams: Stream
 }
 
 /** Opens the statistics file before the run, so that a bad name doesn't cost one. */
-async function openStatistics(
-  name: string,
-): Promise<{ write(statistics: Record<string, unknown>): Promise<void>; close(): Promise<void> }> {
-  const fail = (error: unknown) =>
-    new CliError("E_STATS", `can't write the statistics to ${name}: ${fileErrorReason(error)}`, {
-      cause: error,
-    });
-  let handle: FileHandle;
-  try {
-    handle = await open(name, "w");
-  } catch (error) {
-    throw fail(error);
-  }
+function openStatistics(name: string): { write(statistics: Record<string, unknown>): void; close(): void } {
+  const attempt = <Result>(action: () => Result): Result => {
+    try {
+      return action();
+    } catch (error) {
+      throw new CliError("E_STATS", `can't write the statistics to ${name}: ${fileErrorReason(error)}`, {
+        cause: error,
+      });
+    }
+  };
+  const file = attempt(() => openOutput(name));
   return {
-    async write(statistics) {
-      try {
-        await handle.writeFile(`${JSON.stringify(statistics, undefined, 2)}\n`);
-      } catch (error) {
-        throw fail(error);
-      }
-    },
-    async close() {
-      try {
-        await handle.close();
-      } catch (error) {
-        throw fail(error);
-      }
-    },
+    write: (statistics) =>
+      attempt(() => writeFileSync(file, `${JSON.stringify(statistics, undefined, 2)}\n`)),
+    close: () => attempt(() => closeSync(file)),
   };
 }

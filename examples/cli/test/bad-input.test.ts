@@ -3,6 +3,7 @@
  * status other than zero. None shows a stack, and none hangs.
  */
 import { execFileSync, spawn } from "node:child_process";
+import { closeSync, constants, openSync } from "node:fs";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
@@ -265,7 +266,42 @@ describe("files and surroundings", () => {
         expectComplaint(await hyperfile(["run", flag, path]), 1, /can't read the .*: it is no regular file/);
     expectComplaint(await hyperfile(["up", fifo]), 1, /can't read the Hyperfile .*: it is no regular file/);
     expectComplaint(await hyperfile(["run", "--elf", folder]), 1, /it is a folder/);
+    expectComplaint(await hyperfile(["top", fifo]), 1, /can't read the profile .*: it is no regular file/);
+    expectComplaint(await hyperfile(["top", folder]), 1, /can't read the profile .*: it is a folder/);
   });
+
+  it("a fifo, a device or a folder in place of a file to write is refused before anything runs", async () => {
+    const elf = await file("good.elf", good);
+    const fifo = join(folder, "out");
+    execFileSync("mkfifo", [fifo]);
+    const commands: readonly (readonly [args: readonly string[], what: string])[] = [
+      [["run", "--elf", elf, "--timeout", "5", "--stats"], "statistics"],
+      [["run", "--elf", elf, "--timeout", "5", "--dump", "exit", "--dump-file"], "dump"],
+      [["run", "--elf", elf, "--timeout", "5", "--profile"], "profile"],
+      [["report"], "report"],
+    ];
+    for (const [args, what] of commands)
+      for (const [path, reason] of [
+        [fifo, "it is no regular file"],
+        ["/dev/zero", "it is no regular file"],
+        ["/dev/tty", "it is no regular file"],
+        [folder, "it is a folder"],
+      ] as const)
+        expectComplaint(
+          await hyperfile([...args, path]),
+          1,
+          new RegExp(`can't write the ${what} to ${path}: ${reason}\\n$`),
+        );
+    // One that somebody reads is none either.
+    const reader = openSync(fifo, constants.O_RDONLY | constants.O_NONBLOCK);
+    for (const [args, what] of commands)
+      expectComplaint(
+        await hyperfile([...args, fifo]),
+        1,
+        new RegExp(`can't write the ${what} to .*: it is no regular file`),
+      );
+    closeSync(reader);
+  }, 300_000);
 
   it("statistics that can't be written", async () => {
     const elf = await file("good.elf", good);

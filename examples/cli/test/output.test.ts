@@ -95,12 +95,12 @@ describe.skipIf(!existsSync("/dev/full"))(
     });
 
     it.each([
-      ["statistics", "--stats", /can't write the statistics to \/dev\/full: no space left/],
-      ["a dump", "--dump exit --dump-file", /can't write the dump to \/dev\/full: no space left/],
-      ["a profile", "--profile", /can't write the profile to \/dev\/full/],
-    ])("for %s", async (_, flag, message) => {
+      ["statistics", "--stats", /can't write the statistics to \/dev\/full: it is no regular file/],
+      ["a dump", "--dump exit --dump-file", /can't write the dump to \/dev\/full: it is no regular file/],
+      ["a profile", "--profile", /can't write the profile to \/dev\/full: it is no regular file/],
+    ])("for %s, which are files", async (_, flag, message) => {
       const { status, errors } = await shell(`hyperfile run --elf some.elf ${flag} /dev/full`);
-      expect(errors.replace(/^hyperfile: the profile is in .*\n/, "")).toMatch(message);
+      expect(errors).toMatch(message);
       expect(errors.trim().split("\n")).toHaveLength(1);
       expect(status).toBe(1);
       // As root, a file renamed to it would take the place of the device.
@@ -123,6 +123,20 @@ it("a file that may not grow is no success, although a part of the write was tak
   );
   expect(status).toBe(1);
   expect((await stat(join(folder, "listing"))).size).toBe(8192);
+});
+
+it.each([
+  ["statistics", "--stats", "can't write the statistics to place: the file would be larger than is allowed"],
+  [
+    "a dump",
+    "--dump exit --dump-file",
+    "can't write the dump to place: the file would be larger than is allowed",
+  ],
+  ["a profile", "--profile", "can't write the profile to place: the file would be larger than is allowed"],
+])("%s that can't be written whole are no success", { timeout: 90_000 }, async (_, flag, message) => {
+  const { status, errors } = await shell(`(ulimit -f 0; hyperfile run --elf some.elf ${flag} place)`);
+  expect(errors).toBe(`hyperfile: ${message}\n`);
+  expect(status).toBe(1);
 });
 
 describe("a reader that goes away is quiet", { timeout: 90_000 }, () => {

@@ -118,6 +118,7 @@ it("a VM goes back to a snapshot at once, running or paused, however often", asy
   expect(output).not.toContain("vm.off");
   // One that is off is started; one that can't be stays off.
   await daemon.run("stop", "a", "--force");
+  await writeFile(snapshotOf("a", "empty"), "");
   const refused = await daemon.run("restore", "a", "empty");
   expect([refused.status, refused.errors]).toEqual([
     1,

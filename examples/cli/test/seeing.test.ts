@@ -186,7 +186,7 @@ describe("top", () => {
     async (tier) => {
       const file = join(folder, `profile-${tier}`);
       await runGuest(64, "--tier", tier, `--profile=${file}`);
-      const profile = readProfile(file);
+      const profile = await readProfile(file);
       expect(profile).toMatchObject({ state: "ended", pid: process.pid });
       const { report } = profile;
       expect(report.samples).toBeGreaterThan(20);
@@ -225,7 +225,7 @@ describe("top", () => {
   it("follows a machine until it ends, or is gone", async () => {
     const file = join(folder, "followed");
     await runGuest(64, "--tier", "wasm", `--profile=${file}`);
-    const ended = readProfile(file);
+    const ended = await readProfile(file);
     const running: Profile = { ...ended, state: "running", interval: 10 };
     writeProfile(file, running);
     setTimeout(() => writeProfile(file, ended), 100);

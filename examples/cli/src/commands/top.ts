@@ -44,7 +44,7 @@ export async function top(
   const symbolAt = flags.symbols === undefined ? undefined : await finderOf(flags.symbols);
   let shown = "";
   for (;;) {
-    const profile = readLatest(file);
+    const profile = await readLatest(file);
     const ended = profile.state === "ended";
     const lines = topLines(profile, {
       rows: flags.count,
@@ -62,11 +62,11 @@ export async function top(
 }
 
 /** The profile; one whose VM was killed says that it has ended. */
-function readLatest(file: string): Profile {
-  const profile = readProfile(file);
+async function readLatest(file: string): Promise<Profile> {
+  const profile = await readProfile(file);
   if (profile.state === "ended" || isAlive(profile.pid)) return profile;
   // The process may have written its last profile between the reading and the asking.
-  return { ...readProfile(file), state: "ended" };
+  return { ...(await readProfile(file)), state: "ended" };
 }
 
 /** Finds names by a file of symbols; what reads it is loaded only here. */

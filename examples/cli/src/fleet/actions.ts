@@ -1,6 +1,5 @@
 /** What the commands on the daemon do. Loaded when one of them runs: the others start without it. */
-import { existsSync } from "node:fs";
-import { writeFile } from "node:fs/promises";
+import { closeSync, existsSync, writeFileSync } from "node:fs";
 import { basename, dirname, resolve } from "node:path";
 import {
   ApiError,
@@ -14,6 +13,7 @@ import {
 import { guestKinds } from "@hyperfile/machine/guests";
 import type { FleetSurroundings } from "../commands/fleet.js";
 import { CliError, errorLine, systemErrorCode } from "../errors.js";
+import { openOutput, requireRegular } from "../output-file.js";
 import type { Streams } from "../session.js";
 import { openTerminal } from "../terminal.js";
 import { clientOfRunningDaemon, daemonClient, type StartReport } from "./daemon-client.js";
@@ -215,6 +215,16 @@ export class FleetActions {
   }
 
   async report(file: string, { seconds }: { seconds: number }): Promise<void> {
+    const attempt = (write: () => void) => {
+      try {
+        write();
+      } catch (cause) {
+        throw new CliError("E_FILE", `can't write the report to ${file}: ${fileErrorReason(cause)}`, {
+          cause,
+        });
+      }
+    };
+    attempt(() => requireRegular(file));
     const daemon = this.client;
     const [vms, samples, { version }, events] = await Promise.all([
       daemon.vms(),
@@ -223,10 +233,13 @@ export class FleetActions {
       daemon.pastEvents(),
     ]);
     const page = renderReport({ vms, samples, events, version, now: Date.now() });
-    await writeFile(file, page).catch((error) => {
-      throw new CliError("E_FILE", `can't write the report to ${file}: ${fileErrorReason(error)}`, {
-        cause: error,
-      });
+    attempt(() => {
+      const place = openOutput(file);
+      try {
+        writeFileSync(place, page);
+      } finally {
+        closeSync(place);
+      }
     });
     this.surroundings.write(`${file}: ${samples.length} samples of ${vms.length} VMs\n`);
   }
