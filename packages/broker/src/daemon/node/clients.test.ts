@@ -223,7 +223,7 @@ describe("requests", () => {
         file: "Hyperfile",
         folder: "/home/slow",
       });
-      await patient.exec("web", "deaf", 100).catch(() => {});
+      await patient.exec("web", "deaf", 30_000).catch(() => {});
       await expect(patient.exec("web", "echo", 1500)).rejects.toMatchObject({ code: "E_EXEC_TIMEOUT" });
     } finally {
       await slow.close();
@@ -326,7 +326,7 @@ describe("connections", () => {
     try {
       await owner.up({ text: "vms: { web: { kernel: embedded } }", file: "Hyperfile", folder: "/home/full" });
       // One that waits for its guest is none of them, however long that takes.
-      await owner.exec("web", "deaf", 100).catch(() => {});
+      await owner.exec("web", "deaf", 30_000).catch(() => {});
       const patient = owner.exec("web", "echo", 120_000).catch(({ code }) => code);
       const half = "POST /v1/up HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n{";
       for (let count = 0; count < 1200; count++) {

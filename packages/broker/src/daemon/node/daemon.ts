@@ -292,18 +292,25 @@ export class Daemon {
     const gone = new AbortController();
     const { signal } = gone;
     response.on("close", () => gone.abort());
-    const isLong = longOperations.has(id);
-    if (isLong && this.long >= MOST_LONG)
+    const act = async (given: Readonly<Record<string, unknown>>) => {
+      const answer = await this.counted(id, () =>
+        handlers[id]({ path, query, body: given, signal }, this.parts),
+      );
+      send(response, 200, JSON.stringify(answer), "application/json", this.stallMs);
+    };
+    await (body === undefined ? act({}) : withBody(request, act));
+  }
+
+  /** Does an operation that has been asked for whole; of those that take long, only so many at a time. */
+  private async counted(id: string, work: () => unknown): Promise<unknown> {
+    if (!longOperations.has(id)) return work();
+    if (this.long >= MOST_LONG)
       throw new RequestError("E_BUSY", `${MOST_LONG} requests that take long are under way: try again`);
-    if (isLong) this.long++;
+    this.long++;
     try {
-      const act = async (given: Readonly<Record<string, unknown>>) => {
-        const answer = await handlers[id]({ path, query, body: given, signal }, this.parts);
-        send(response, 200, JSON.stringify(answer), "application/json", this.stallMs);
-      };
-      await (body === undefined ? act({}) : withBody(request, act));
+      return await work();
     } finally {
-      if (isLong) this.long--;
+      this.long--;
     }
   }
 

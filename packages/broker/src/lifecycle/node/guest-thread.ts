@@ -49,10 +49,23 @@ const EXIT_MS = 5000;
 /** Milliseconds for the last words of a thread whose VMs are gone. */
 const LAST_WORDS_MS = 500;
 
+/**
+ * What a thread runs first. Node 20 reads all modules of a program at once, and loses the files that it still has open
+ * where the thread ends meanwhile, some thirty for a program that can't be loaded: so its end waits until they are read.
+ */
+const LOADER = `
+const { workerData } = require("node:worker_threads");
+const isReading = () => process.getActiveResourcesInfo().some((resource) => resource.startsWith("FSReq"));
+import(workerData.program).catch(async (error) => {
+  for (let looks = 0; looks < 200 && isReading(); looks++) await new Promise((resolve) => setTimeout(resolve, 5));
+  throw error;
+});`;
+
 /** Starts a thread. @param program module that calls `serveGuests` */
 export function startWorker(program: URL, data: GuestThreadData): ThreadHandle {
-  return new Worker(program, {
-    workerData: data,
+  return new Worker(LOADER, {
+    eval: true,
+    workerData: { ...data, program: program.href },
     resourceLimits: { maxOldGenerationSizeMb: HEAP_MEBIBYTES },
   });
 }
