@@ -12,6 +12,7 @@ export * from "./core.js";
 export type { DescriptorChain } from "./descriptor-chain.js";
 export * from "./device.js";
 export * from "./mmio-transport.js";
+export { type VirtioNet, type VirtioNetOptions, virtioNet } from "./net/net.js";
 export { type RejectReason, Virtqueue } from "./queue.js";
 export { DRAIN_MS, type Drain } from "./requests.js";
 export * from "./rng.js";

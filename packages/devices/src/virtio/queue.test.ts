@@ -464,3 +464,24 @@ describe("malformed rings", () => {
     });
   });
 });
+
+test("chains that are put back come again, in their order, and leave the driver nothing to notice", () => {
+  reader = new Reader();
+  driver = new MockDriver(reader);
+  driver.start([SIZE]);
+  const heads = [0, 1, 2].map((index) =>
+    driver.queues[0]!.chain([{ gpa: driver.buffers + 16 * index, length: 16 }]),
+  );
+  const queue = reader.host.queues[0]!;
+  const taken = heads.map(() => queue.pop()!);
+  expect([queue.pop(), queue.outstanding, driver.queues[0]!.availEvent]).toEqual([undefined, 3, 3]);
+  for (const chain of [...taken].reverse()) queue.putBack(chain);
+  queue.putBack(taken[0]!);
+  expect([queue.outstanding, taken.map(({ live }) => live), driver.queues[0]!.takeUsed()]).toEqual([
+    0,
+    [false, false, false],
+    [],
+  ]);
+  expect(queue.progress).toMatchObject({ nextAvail: 0, usedIndex: 0 });
+  expect(heads.map(() => queue.pop()!.head)).toEqual(heads);
+});

@@ -218,6 +218,17 @@ export class Virtqueue {
   }
 
   /**
+   * Puts the chain that was taken last back, as if it had not been: it is the next one again. Several are put back in the
+   * reverse of their order. Without effect on a chain that is not the device's.
+   */
+  putBack(chain: DescriptorChain): void {
+    if (!chain.live || this.inFlight.get(chain.head) !== chain) return;
+    this.inFlight.delete(chain.head);
+    chain.release();
+    this.nextAvail = wrap(this.nextAvail - 1);
+  }
+
+  /**
    * Gives a chain back to the driver: `written` bytes of its writable buffers hold data. Without effect on a chain that
    * is not the device's: given back already, or taken before the queue was stopped or rejected, whatever other chain
    * has its head by now.
