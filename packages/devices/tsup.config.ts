@@ -7,6 +7,7 @@ export default defineConfig({
     net: "src/net/index.ts",
     fdt: "src/fdt/index.ts",
     image: "src/image/index.ts",
+    share: "src/share/index.ts",
     virtio: "src/virtio/index.ts",
     node: "src/node.ts",
   },

@@ -9,6 +9,7 @@ import * as devices from "@hyperfile/devices";
 import * as disk from "@hyperfile/devices/disk";
 import * as fdt from "@hyperfile/devices/fdt";
 import * as image from "@hyperfile/devices/image";
+import * as share from "@hyperfile/devices/share";
 import * as virtio from "@hyperfile/devices/virtio";
 import * as jit from "@hyperfile/jit";
 import * as engine from "@hyperfile/jit/engine";
@@ -32,6 +33,7 @@ const modules: Readonly<Record<string, unknown>> = {
   "@hyperfile/devices/disk": disk,
   "@hyperfile/devices/fdt": fdt,
   "@hyperfile/devices/image": image,
+  "@hyperfile/devices/share": share,
   "@hyperfile/devices/virtio": virtio,
   "@hyperfile/jit": jit,
   "@hyperfile/jit/engine": engine,

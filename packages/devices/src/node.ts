@@ -1,4 +1,4 @@
-/** The part of the devices that needs Node: files of the host's, codecs, images by path, and their locks. */
+/** The part of the devices that needs Node: files and folders of the host's, codecs, images by path, and their locks. */
 export { nodeCodecs } from "./disk/node/codecs.js";
 export { FolderPlace } from "./disk/node/folder-place.js";
 export { ImageLock } from "./disk/node/image-lock.js";
@@ -14,3 +14,4 @@ export {
   openImage,
 } from "./disk/node/open-image.js";
 export { openStore, storePath } from "./disk/node/store-path.js";
+export { LinuxFolder, type LinuxFolderOptions } from "./share/node/linux-folder.js";
