@@ -11,6 +11,7 @@ export * from "./console.js";
 export * from "./core.js";
 export type { DescriptorChain } from "./descriptor-chain.js";
 export * from "./device.js";
+export { MOST_FS_STATE_BYTES, type VirtioFsOptions, virtioFs } from "./fs/fs.js";
 export * from "./mmio-transport.js";
 export { type VirtioNet, type VirtioNetOptions, virtioNet } from "./net/net.js";
 export { type RejectReason, Virtqueue } from "./queue.js";

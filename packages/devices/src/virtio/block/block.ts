@@ -17,9 +17,9 @@ import type { AccessSize, DeviceState } from "../../ports.js";
 import { StateReader } from "../../state.js";
 import type { DescriptorChain } from "../descriptor-chain.js";
 import { readConfigBytes, type VirtioDevice, type VirtioHost, type VirtioRequest } from "../device.js";
+import { MOST_BUFFER_BYTES, TransferBuffers } from "../transfer-buffers.js";
 import { BLOCK_QUEUE_SIZE, blockConfig, blockFeatures, WRITEBACK_AT } from "./config-space.js";
 import { type BlockRequest, blockStatus, ID_BYTES, parseBlockRequest, SECTOR_BYTES } from "./request.js";
-import { MOST_BUFFER_BYTES, TransferBuffers } from "./transfer-buffers.js";
 
 const DEVICE_ID = 2;
 /** What requests under way may hold of the host's memory, but for the one that exceeds it. */

@@ -1,5 +1,5 @@
 /**
- * Host memory through which a block device's data goes: buffers that are used again, since a fresh one is zeroed by the
+ * Host memory through which the data of a device goes: buffers that are used again, since a fresh one is zeroed by the
  * host page by page, and is the garbage collector's afterwards.
  */
 
