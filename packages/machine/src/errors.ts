@@ -1,7 +1,7 @@
 /** Errors of the machine package. */
 
 /**
- * What went wrong: `E_BOOT` for images that don't make a machine together, `E_DISK` for disks that don't, `E_MEMORY` for memory without the regions that are asked for, `E_SYMBOLS` for a
+ * What went wrong: `E_BOOT` for images that don't make a machine together, `E_DISK` for disks that don't, `E_MEMORY` for memory without the regions that are asked for, `E_SHARE` for folders that don't go together, `E_SYMBOLS` for a
  * file that has none, `E_IDENTITY` for a saved identity of another shape, `E_COMMAND` for a command that a guest's shell
  * does not take, `E_DEVICES_BUSY` for devices that do not answer in time.
  */
@@ -9,6 +9,7 @@ export type MachineErrorCode =
   | "E_BOOT"
   | "E_DISK"
   | "E_MEMORY"
+  | "E_SHARE"
   | "E_SYMBOLS"
   | "E_IDENTITY"
   | "E_COMMAND"

@@ -5,4 +5,5 @@ export { isaString, type Xlen } from "./isa.js";
 export * from "./machine.js";
 export type { BoardRomOptions, MachineRegions } from "./memory-regions.js";
 export * from "./riscv-virt.js";
+export type { Share } from "./shares.js";
 export * from "./symbols.js";

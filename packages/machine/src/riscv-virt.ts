@@ -18,6 +18,7 @@ import {
 import type { BootPlan } from "@hyperfile/devices/image";
 import {
   type Drain,
+  MOST_FS_STATE_BYTES,
   type VirtioBalloon,
   type VirtioConsole,
   type VirtioDevice,
@@ -45,6 +46,7 @@ import { MachineIdentity } from "./identity.js";
 import { hartProperties, isaString, pagingOf, type Xlen } from "./isa.js";
 import type { Machine, MachineEnd } from "./machine.js";
 import { boardMemories, lenderOf, type MachineRegions, makeMemory, savedRegions } from "./memory-regions.js";
+import { type Share, shareDevices } from "./shares.js";
 import { SliceConsole } from "./slice-console.js";
 import { cloneParts, LazyPages, type SnapshotMachine, type SnapshotPart } from "./snapshot/machine.js";
 import { DEFAULT_LIMITS, type PlainRecord } from "./snapshot/values.js";
@@ -69,7 +71,9 @@ export interface RiscvVirtOptions
   readonly console?: ConsoleBackend;
   /** Disks, in the first virtio slots: a guest that knows of one looks for it in slot 0. */
   readonly drives?: readonly Drive[];
-  /** Devices for the virtio slots behind the disks, in order; all that the machine knows unless given. Yours are made by a function. */
+  /** Folders of the host's, in the slots behind the disks: the guest mounts them by their tags. */
+  readonly shares?: readonly Share[];
+  /** Devices for the virtio slots behind disks and folders, in order; all that the machine knows unless given. Yours are made by a function. */
   readonly devices?: readonly (VirtDevice | VirtioMaker)[];
   /**
    * Parts of your own on the board: they are described in the device tree, reset, saved, restored and cloned with those
@@ -113,10 +117,13 @@ export interface RiscvVirtOptions
   readonly profiler?: Profiler;
 }
 
-/** What a clone does not have from its original. Disks are forked unless they are given. */
+/**
+ * What a clone does not have from its original. Disks are forked unless they are given; folders are the same unless they
+ * are given, by handles of its own.
+ */
 export type CloneOptions = Pick<
   RiscvVirtOptions,
-  "name" | "console" | "gate" | "steal" | "onPower" | "drives"
+  "name" | "console" | "gate" | "steal" | "onPower" | "drives" | "shares"
 >;
 
 /** Where the calendar of a machine in virtual time begins: 2026-01-01T00:00:00Z in milliseconds. */
@@ -213,6 +220,7 @@ export class RiscvVirt implements Machine {
       input,
       virtio: [
         ...driveDevices(options.drives ?? [], isVirtual),
+        ...shareDevices(options.shares ?? [], isVirtual),
         ...names.map((device) => (typeof device === "string" ? makers[device] : device)()),
       ],
       ...(options.parts === undefined ? {} : { parts: options.parts }),
@@ -250,6 +258,7 @@ export class RiscvVirt implements Machine {
     });
     const devices = [
       ...(options.drives ?? []).map(() => "block"),
+      ...(options.shares ?? []).map(() => "fs"),
       ...names.map((device) => (typeof device === "string" ? device : "other")),
       ...(options.parts ?? []).map(({ name }) => name),
     ];
@@ -273,7 +282,7 @@ export class RiscvVirt implements Machine {
             ...DEFAULT_LIMITS,
             bytes: (options.parts ?? []).reduce(
               (sum, part) => sum + (part.stateBytes ?? 0),
-              DEFAULT_LIMITS.bytes,
+              DEFAULT_LIMITS.bytes + (options.shares ?? []).length * MOST_FS_STATE_BYTES,
             ),
           },
         },

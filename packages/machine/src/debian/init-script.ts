@@ -12,6 +12,8 @@
  *   `rootfstype=TYPE`, by which the kernel finds the module.
  * - `hyperfile.size=COLUMNSxROWS`: the size of the terminal, which a serial line can't convey.
  *
+ * Folders that the host shares (virtio 1.2, 5.11) are mounted at `/mnt/TAG`, where a system on a disk does not take over.
+ *
  * A virtio console does convey it (virtio 1.2, 5.3.4: `cols` and `rows`), so where there is one, a process whose
  * controlling terminal it is hands each change on to the serial line, whose programs then get their SIGWINCH.
  */
@@ -73,6 +75,13 @@ if [ -n "$root" ]; then
   fi
   echo "${noRootText} $root: give the root= of a disk that has a system"
 fi
+
+for file in /sys/fs/virtiofs/*/tag; do
+  [ -e "$file" ] && read -r tag < "$file" || continue
+  case $tag in .*|*/*) continue ;; esac
+  mkdir -p "/mnt/$tag"
+  mount -t virtiofs "$tag" "/mnt/$tag"
+done
 
 cd /root
 if [ "$input" = pipe ]; then
