@@ -28,6 +28,7 @@ export const createMachine: CreateMachine = async (options) => {
     console: options.console,
     devices: ["console", "entropy"],
     ...(options.drives === undefined ? {} : { drives: options.drives }),
+    ...(options.shares === undefined ? {} : { shares: options.shares }),
     // Whoever looks at a halted guest for an hour wants to find it as it was.
     clock: options.deterministic ? "virtual" : options.gdbPort === undefined ? "host" : "frozen",
     tier: options.tier,

@@ -27,6 +27,7 @@ import { CliError, errorLine } from "./errors.js";
 import { isVm } from "./fleet/daemon-client.js";
 import { explainedBackends } from "./machine-types.js";
 import type { Streams } from "./session.js";
+import { parseShare, type ShareFlags, shareUsage } from "./shares.js";
 import { escapeHelp } from "./terminal.js";
 
 /** The program's surroundings. */
@@ -75,6 +76,11 @@ function withMachineOptions(command: Command): Command {
       "--drive <drive>",
       `a disk, in the next virtio slot: ${driveUsage}; may be repeated`,
       (text: string, before?: readonly DriveFlags[]) => parseDrive(text, before),
+    )
+    .option(
+      "--share <share>",
+      `a folder of this computer's, in the next virtio slot behind the disks: ${shareUsage}; may be repeated`,
+      (text: string, before?: readonly ShareFlags[]) => parseShare(text, before),
     )
     .option("--profile [file]", "write a profile every second, for hyperfile top")
     .option("--deterministic", "let guest time follow the instruction count");

@@ -8,6 +8,7 @@ import { CliError } from "../errors.js";
 import type { MachineModule, MachineOptions, NamedBytes, VerifyEmitted } from "../machine-types.js";
 import { profileOfProcess } from "../profile-file.js";
 import { runSession, type SessionOptions, type Streams } from "../session.js";
+import { type ShareFlags, withShares } from "../shares.js";
 import { readNamedFile } from "./options.js";
 
 /** The options that `run` and `start` share. */
@@ -42,6 +43,8 @@ export interface MachineFlags {
   deterministic?: boolean;
   /** Disks, in their order. */
   drive?: readonly DriveFlags[];
+  /** Folders of the host's, in their order. */
+  share?: readonly ShareFlags[];
 }
 
 /** The options of `run`. */
@@ -108,9 +111,22 @@ export function elfWidth(bytes: Uint8Array): 32 | 64 | undefined {
   return isElf ? (bytes[4] === 1 ? 32 : bytes[4] === 2 ? 64 : undefined) : undefined;
 }
 
+/** Runs `job` with the disks and folders of the flags, which are given back afterwards. */
+export function withDrivesAndShares<T>(
+  flags: MachineFlags,
+  streams: Streams,
+  job: (attached: Pick<MachineOptions, "drives" | "shares">) => Promise<T>,
+): Promise<T> {
+  const error = (text: string): void => streams.error(text);
+  return withShares(flags.share ?? [], error, (shares) =>
+    withDrives(flags.drive ?? [], error, (drives) => job({ drives, shares })),
+  );
+}
+
 /**
  * Runs what the flags name; gives the exit status.
- * @throws CliError `E_USAGE` for flags that don't go together, `E_FILE` for files that can't be read, DiskError for images
+ * @throws CliError `E_USAGE` for flags that don't go together, `E_FILE` for files that can't be read, DiskError for images,
+ *   ShareError for folders
  */
 export async function run(
   flags: RunFlags,
@@ -140,15 +156,12 @@ export async function run(
     );
   }
   const { createMachine } = await machine();
-  return withDrives(
-    flags.drive ?? [],
-    (text) => streams.error(text),
-    (drives) =>
-      runSession(
-        createMachine,
-        { ...machineOptionsOf(flags), xlen: asked ?? declared ?? 64, drives, ...files },
-        { ...session, holdInputUntil: undefined },
-        streams,
-      ),
+  return withDrivesAndShares(flags, streams, (attached) =>
+    runSession(
+      createMachine,
+      { ...machineOptionsOf(flags), xlen: asked ?? declared ?? 64, ...attached, ...files },
+      { ...session, holdInputUntil: undefined },
+      streams,
+    ),
   );
 }

@@ -4,7 +4,7 @@
  */
 import { join } from "node:path";
 import type { DebianGuest, DebianGuestOptions } from "@hyperfile/machine/debian";
-import { type DriveFlags, MOST_DRIVES, withDrives } from "../drives.js";
+import { type DriveFlags, MOST_DRIVES } from "../drives.js";
 import { readEmbeddedGuest } from "../embedded-guest.js";
 import { CliError, errorLine } from "../errors.js";
 import { type Environment, stateFolder } from "../fleet/daemon-client.js";
@@ -14,7 +14,7 @@ import { isInteractive, runSession, type Streams } from "../session.js";
 import { systemDisk } from "../system-disk.js";
 import type { BuildImage } from "./image-build.js";
 import { readNamedFile } from "./options.js";
-import { type MachineFlags, machineOptionsOf, sessionOptionsOf } from "./run.js";
+import { type MachineFlags, machineOptionsOf, sessionOptionsOf, withDrivesAndShares } from "./run.js";
 
 /** The options of `start`. */
 export interface StartFlags extends MachineFlags {
@@ -144,10 +144,8 @@ async function boot(
   const { createMachine } = await surroundings.machine();
   const options: Omit<MachineOptions, "console"> = { ...machineOptionsOf(flags), xlen: 64, ...files };
   const session = { ...sessionOptionsOf(flags, files.kernel.name), holdInputUntil };
-  return withDrives(
-    flags.drive ?? [],
-    (text) => streams.error(text),
-    (drives) => runSession(createMachine, { ...options, drives }, session, streams),
+  return withDrivesAndShares(flags, streams, (attached) =>
+    runSession(createMachine, { ...options, ...attached }, session, streams),
   );
 }
 
