@@ -1,8 +1,29 @@
 /** `--share`: what is understood, and what each mistake is told. */
 import { describe, expect, it } from "vitest";
-import { parseShare } from "./shares.js";
+import { parseShare, type ShareFlags, withShares } from "./shares.js";
 
 describe("--share", () => {
+  it("opens the folder for the run, and says what is none", async () => {
+    const here = parseShare(".=here,readonly");
+    const seen = await withShares(
+      here,
+      () => {},
+      async ([share]) => [share!.tag, share!.folder.isReadOnly],
+    );
+    expect(seen).toEqual(["here", true]);
+    const none = parseShare("./none=tag", here);
+    await expect(
+      withShares(
+        none,
+        () => {},
+        async () => "run",
+      ),
+    ).rejects.toMatchObject({
+      code: "E_SHARE_FOLDER",
+      message: "can't share ./none: there is no such folder: make it, or name another",
+    });
+  });
+
   it("names a folder and its tag", () => {
     const first = parseShare("work=work");
     expect(first).toEqual([{ path: "work", tag: "work", isReadOnly: false }]);
@@ -31,7 +52,7 @@ describe("--share", () => {
     expect(() => parseShare("other=tag", one)).toThrow(
       expect.objectContaining({ message: "Give the tag tag once." }),
     );
-    const all = Array.from({ length: 6 }, (_, index) => `d=t${index}`).reduce(
+    const all = Array.from({ length: 6 }, (_, index) => `d=t${index}`).reduce<readonly ShareFlags[]>(
       (before, text) => parseShare(text, before),
       parseShare("d=first").slice(1),
     );

@@ -36,7 +36,8 @@ export type FuseRequest =
       readonly flags: number;
       readonly flags2: number;
     }
-  | { readonly kind: "destroy" | "statfs" | "interrupt" | "flush" }
+  | { readonly kind: "destroy" | "statfs" | "flush" }
+  | { readonly kind: "interrupt" }
   | { readonly kind: "forget"; readonly nodes: readonly Forgotten[] }
   | { readonly kind: "lookup" | "unlink" | "rmdir"; readonly node: number; readonly name: string }
   | { readonly kind: "getattr"; readonly node: number; readonly file: number | undefined }

@@ -213,10 +213,8 @@ export class FuseServer {
       }
       case "readdir": {
         const folder = open.folder(asked.file);
-        const isBegun = asked.offset > 0 && folder.names !== undefined;
-        const names = isBegun
-          ? folder.names
-          : open.named(folder, await view.list(session.node(folder.node.id)));
+        const kept = asked.offset > 0 ? folder.names : undefined;
+        const names = kept ?? open.named(folder, await view.list(session.node(folder.node.id)));
         return answer(namesReply(names, asked.offset, asked.size));
       }
       case "releasedir":

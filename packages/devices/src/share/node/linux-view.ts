@@ -1,5 +1,6 @@
 /** What one machine sees of a folder of a Linux host; `linux-folder.ts` says what confines it. */
 import {
+  type BigIntStatsFs,
   chmod,
   constants,
   fchmod,
@@ -11,7 +12,6 @@ import {
   readlink,
   rename,
   rmdir,
-  type StatsFs,
   statfs,
   symlink,
   truncate,
@@ -281,18 +281,15 @@ export class LinuxView implements FolderView<LinuxNode> {
 
   async room(): Promise<FolderRoom> {
     const room = await this.within(this.root, (fd) =>
-      call<StatsFs<bigint>>((done) =>
-        statfs(pathOf(fd), { bigint: true }, done as (error: unknown, room: unknown) => void),
-      ),
+      call<BigIntStatsFs>((done) => statfs(pathOf(fd), { bigint: true }, done)),
     );
-    const { blocks, bfree, bavail, files, ffree } = room as unknown as Record<string, bigint>;
     return {
       blockBytes: Number(room.bsize),
-      blocks: blocks!,
-      free: bfree!,
-      available: bavail!,
-      files: files!,
-      freeFiles: ffree!,
+      blocks: room.blocks,
+      free: room.bfree,
+      available: room.bavail,
+      files: room.files,
+      freeFiles: room.ffree,
     };
   }
 
@@ -508,5 +505,8 @@ async function unless<T>(code: string | undefined, job: () => Promise<T>): Promi
   }
 }
 
-/** Nanoseconds as Node takes times: seconds, of which it keeps whole microseconds. */
-const secondsOf = (nanoseconds: bigint): number => (Number(nanoseconds / 1000n) + 0.5) / 1e6;
+/**
+ * Nanoseconds as Node takes times: seconds, of which it keeps whole microseconds, or as much as the number has, which is a quarter
+ * of one. What is added is more than the number is too small by: the microsecond is right either way.
+ */
+const secondsOf = (nanoseconds: bigint): number => (Number(nanoseconds / 1000n) + 0.13) / 1e6;
