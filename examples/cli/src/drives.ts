@@ -3,7 +3,7 @@
  * gives its images back first.
  */
 import { type BlockBackend, OverlayBackend } from "@hyperfile/devices/disk";
-import { formatOf, type ImageFormat, ImageLock, imageFormats, openImage } from "@hyperfile/devices/node";
+import { formatOf, type ImageFormat, imageFormats, openImage } from "@hyperfile/devices/node";
 import { type BlockCacheMode, blockCacheModes } from "@hyperfile/devices/virtio";
 import type { Drive } from "@hyperfile/machine";
 import { InvalidArgumentError } from "commander";
@@ -138,7 +138,6 @@ async function openDrive(flags: DriveFlags, onError: (cause: unknown) => void): 
       "E_USAGE",
       `${file}: say format=raw to have a raw image written to: if its guest wrote the header of another format, the image would be taken for one next time`,
     );
-  if (!isWritable) ImageLock.refuseIfTaken(file);
   const image = await openImage(file, { format: flags.format, isWritable });
   let disk: BlockBackend = image.disk;
   if (isSnapshot) disk = new OverlayBackend(disk, { name: file });

@@ -110,7 +110,7 @@ describe("mistakes", () => {
   });
 
   it("an image that somebody writes", async () => {
-    const lock = ImageLock.take(at("disk.qcow2"));
+    const lock = await ImageLock.take(at("disk.qcow2"));
     for (const how of ["", ",readonly", ",snapshot"]) {
       const { status, errors } = await runWith(`file=${at("disk.qcow2")}${how}`);
       expect([status, errors]).toEqual([
@@ -121,6 +121,34 @@ describe("mistakes", () => {
     lock.release();
     const twice = await runWith(`file=${at("disk.qcow2")}`, `file=${at("disk.qcow2")}`);
     expect([twice.status, twice.errors]).toEqual([1, expect.stringContaining("writes the image")]);
+    expect(await locks()).toEqual([]);
+  });
+
+  it("an image that somebody reads, as itself or below another, and one below that somebody writes", async () => {
+    for (const name of ["top.qcow2", "other.qcow2"])
+      expect((await hyperfile("image", "create", at(name), "--backing", "disk.qcow2")).errors).toBe("");
+    const [top, other] = [`file=${at("top.qcow2")},format=qcow2`, `file=${at("other.qcow2")},format=qcow2`];
+    const refused = [
+      1,
+      expect.stringMatching(/disk\.qcow2: process \d+ reads the image, which must not change/),
+    ];
+    for (const use of ["read", "write"] as const) {
+      const lock = await ImageLock.take(at("disk.qcow2"), use);
+      const alone = await runWith(`file=${at("disk.qcow2")}`);
+      if (use === "read") expect([alone.status, alone.errors]).toEqual(refused);
+      const over = await runWith(top);
+      if (use === "write")
+        expect([over.status, over.errors]).toEqual([
+          1,
+          expect.stringMatching(/disk\.qcow2: process \d+ writes the image; wait/),
+        ]);
+      else expect(over.status).toBe(0);
+      lock.release();
+    }
+    const { status, errors } = await runWith(top, `file=${at("disk.qcow2")}`);
+    expect([status, errors]).toEqual(refused);
+    // What lies below two disks is read by both.
+    expect((await runWith(top, other)).status).toBe(0);
     expect(await locks()).toEqual([]);
   });
 });

@@ -1,5 +1,5 @@
 /** Disks of VMs under a daemon: who has an image, when it is given back however the VM ends, and every mistake in one line. */
-import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { link, mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { RAM_BASE } from "@hyperfile/devices";
@@ -14,7 +14,11 @@ const guest = { records: 1_000_000, places: 50, stride: 129 };
 let folder: string;
 let daemon: OwnDaemon;
 const at = (name: string): string => join(folder, name);
-const locks = async (): Promise<string[]> => (await readdir(folder)).filter((name) => name.includes(".lock"));
+/** The images that somebody has. */
+const locks = async (): Promise<string[]> => {
+  const names = (await readdir(folder)).flatMap((name) => /^\.(.+)\.lock-/.exec(name)?.[1] ?? []);
+  return [...new Set(names)].sort();
+};
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "hf-disks-"));
@@ -46,7 +50,8 @@ async function untilPrinted(name: string, least: number): Promise<number> {
   }
 }
 async function faults(file: string, flushed: number): Promise<string[]> {
-  const image = await openImage(at(file), { format: file.endsWith("raw") ? "raw" : "qcow2" });
+  // Also of a VM that has the image, and is paused.
+  const image = await openImage(at(file), { format: file.endsWith("raw") ? "raw" : "qcow2", isLocked: true });
   try {
     return await recordFaults(image.disk, flushed, guest);
   } finally {
@@ -63,8 +68,8 @@ it("an image is made on its first use, kept whole by stop, and given back by all
   );
   expect(await daemon.run("up")).toMatchObject({ status: 0, errors: "" });
   await untilPrinted("a", 20);
-  expect((await locks()).sort()).toEqual([".a.qcow2.lock", ".b.raw.lock"]);
-  expect(() => ImageLock.take(at("a.qcow2"))).toThrow(/writes the image/);
+  expect(await locks()).toEqual(["a.qcow2", "b.raw"]);
+  await expect(ImageLock.take(at("a.qcow2"))).rejects.toThrow(/writes the image/);
   expect((await daemon.run("image", "check", "a.qcow2")).status).toBeLessThan(2);
   // The guest's reset leaves the disk as it is.
   expect((await daemon.run("reset", "a")).errors).toBe("");
@@ -105,7 +110,7 @@ describe("mistakes", () => {
   it("of one VM's images are told for that one, and leave nothing taken", async () => {
     await writeFile(at("junk.qcow2"), Uint8Array.of(0x51, 0x46, 0x49, 0xfb, 0, 0, 0, 9));
     await writeFile(at("plain.raw"), new Uint8Array(1 << 20));
-    const lock = ImageLock.take(at("plain.raw"));
+    const lock = await ImageLock.take(at("plain.raw"));
     const cases: readonly (readonly [disks: string, message: RegExp])[] = [
       ["./junk.qcow2", /junk\.qcow2: /],
       ["./b.raw", /b\.raw: say format: raw to have a raw image written to/],
@@ -119,7 +124,7 @@ describe("mistakes", () => {
       const { status, errors } = await daemon.run("up", "--restart");
       expect([status, errors], disks).toEqual([1, expect.stringMatching(message)]);
       expect(errors.trim().split("\n"), disks).toHaveLength(1);
-      expect(await locks()).toEqual([".plain.raw.lock"]);
+      expect(await locks()).toEqual(["plain.raw"]);
     }
     lock.release();
     await daemon.run("down", "disks");
@@ -146,6 +151,40 @@ describe("mistakes", () => {
     expect((await daemon.run("start", "c")).errors).toBe("");
     expect((await daemon.run("start", "c")).errors).toMatch(/can't start VM c: it is running/);
     expect((await daemon.run("down", "other/Hyperfile", "--force")).errors).toBe("");
+    expect(await locks()).toEqual([]);
+  });
+
+  it("images below others: several VMs read one, and nobody writes it, whatever its name", async () => {
+    const image = (...args: string[]) => daemon.run("image", ...args);
+    expect((await image("create", "base.qcow2", "1M")).errors).toBe("");
+    for (const top of ["one.qcow2", "two.qcow2"])
+      expect((await image("create", top, "--backing", "base.qcow2")).errors).toBe("");
+    await link(at("base.qcow2"), at("other/linked.qcow2"));
+    const over = (name: string, file: string) => vm(name, `{ file: ${file}, format: qcow2 }`);
+    await hyperfile(over("a", "one.qcow2") + over("b", "two.qcow2"));
+    expect((await daemon.run("up")).errors).toBe("");
+    expect(await locks()).toEqual(["base.qcow2", "one.qcow2", "two.qcow2"]);
+    for (const file of ["../base.qcow2", "linked.qcow2"]) {
+      await writeFile(
+        at("other/Hyperfile"),
+        `name: other\nvms:\n  c: { program: ../guest.elf, memory: 4M, disks: [{ file: ${file}, format: qcow2 }] }\n`,
+      );
+      const { status, errors } = await daemon.run("up", "other/Hyperfile");
+      expect([status, errors]).toEqual([
+        1,
+        expect.stringMatching(
+          /^hyperfile: VM c: [^\n]*(base|linked)\.qcow2: VM [ab] reads the image, which would change: stop it first[^\n]*\n$/,
+        ),
+      ]);
+    }
+    expect((await daemon.run("down", "disks", "--force")).errors).toBe("");
+    expect((await daemon.run("start", "c")).errors).toBe("");
+    await hyperfile(over("a", "one.qcow2"));
+    expect((await daemon.run("up")).errors).toMatch(
+      /one\.qcow2, which lies on [^\n]*base\.qcow2: VM c has the image, to write it: stop it first/,
+    );
+    expect((await daemon.run("down", "other/Hyperfile", "--force")).errors).toBe("");
+    await daemon.run("down", "disks", "--force");
     expect(await locks()).toEqual([]);
   });
 });

@@ -117,10 +117,12 @@ it("refuses each mistake in one line", async () => {
   await writeFile(at("text"), "no image, but long enough to be looked at");
   await image("create", at("loop.qcow2"), "1M");
   await image("create", at("used.qcow2"), "1M");
+  await image("create", at("read.qcow2"), "1M");
   await image("create", at("loop2.qcow2"), "1M", "--backing", "loop.qcow2");
   await rm(at("loop.qcow2"));
   await image("create", at("loop3.qcow2"), "1M", "--backing", "loop2.qcow2");
-  const lock = ImageLock.take(at("used.qcow2"));
+  const lock = await ImageLock.take(at("used.qcow2"));
+  const reader = await ImageLock.take(at("read.qcow2"), "read");
   for (const [args, status, message] of [
     [[], 2, /needs a command; hyperfile image --help lists them/],
     [["create", at("new"), "2X"], 2, /Give bytes, or a number and a unit/],
@@ -153,6 +155,10 @@ it("refuses each mistake in one line", async () => {
     [["check", at("text")], 1, /text: not a qcow2 image/],
     [["check", at("used.qcow2")], 1, /used.qcow2: process \d+ writes the image; wait until it has ended/],
     [["convert", at("used.qcow2"), at("new")], 1, /process \d+ writes the image/],
+    [["map", at("used.qcow2")], 1, /process \d+ writes the image/],
+    [["push", at("used.qcow2"), at("new"), "x"], 1, /process \d+ writes the image/],
+    [["create", at("new"), "--backing", "used.qcow2"], 1, /process \d+ writes the image/],
+    [["check", "--repair", "all", at("read.qcow2")], 1, /process \d+ reads the image, which must not change/],
     [
       ["convert", "--format", "raw", "--compress", at("text"), at("new")],
       2,
@@ -180,6 +186,7 @@ it("refuses each mistake in one line", async () => {
     expect({ args, status: result.status }).toEqual({ args, status });
   }
   lock.release();
+  reader.release();
   expect((await image("check", at("used.qcow2"))).status).toBe(0);
   // Nothing is left of what failed, nor of locks.
   expect((await readdir(folder)).filter((name) => name === "new" || name.includes(".lock"))).toEqual([]);
@@ -204,12 +211,15 @@ it("refuses a chain that is a circle", async () => {
 
 it("takes no lock of a process that is gone for one", async () => {
   await image("create", at("left.qcow2"), "1M");
-  const lock = ImageLock.take(at("left.qcow2"));
-  const holder = await readFile(at(".left.qcow2.lock"), "utf8");
+  const lock = await ImageLock.take(at("left.qcow2"));
+  const names = (await readdir(folder)).filter((name) => name.startsWith(".left.qcow2.lock-"));
   lock.release();
-  const dead = holder.replace(/^(\d+)-(\d+)-/, (_, pid, start) => `${pid}-${Number(start) - 1}-`);
-  await writeFile(at(".left.qcow2.lock"), dead);
-  expect((await image("check", at("left.qcow2"))).status).toBe(0);
+  for (const name of names) {
+    const dead = name.replace(/-w-(\d+)-(\d+)-/, (_, pid, start) => `-w-${pid}-${Number(start) - 1}-`);
+    await writeFile(at(dead), "");
+  }
+  expect((await image("check", "--repair", "all", at("left.qcow2"))).status).toBe(0);
+  expect((await readdir(folder)).filter((name) => name.includes(".lock"))).toEqual([]);
 });
 
 it("leaves no image in part where the program is killed or told to end", async () => {

@@ -25,8 +25,8 @@ it("counts its boots on the image, and leaves nothing else behind", () => {
   expect(readdirSync(folder)).toEqual(["boots.qcow2"]);
 });
 
-it("says in a line what is in the way", () => {
-  const lock = ImageLock.take(join(folder, "boots.qcow2"));
+it("says in a line what is in the way", async () => {
+  const lock = await ImageLock.take(join(folder, "boots.qcow2"));
   expect(run()).toMatchObject({
     status: 1,
     stdout: "",

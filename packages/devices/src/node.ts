@@ -1,17 +1,18 @@
 /** The part of the devices that needs Node: files and folders of the host's, codecs, images by path, and their locks. */
 export { nodeCodecs } from "./disk/node/codecs.js";
 export { FolderPlace } from "./disk/node/folder-place.js";
-export { ImageLock } from "./disk/node/image-lock.js";
-export { type ImageStamp, stampOf } from "./disk/node/image-stamp.js";
-export { NodeFile, type NodeFileOptions } from "./disk/node/node-file.js";
 export {
+  type ChainOptions,
   formatOf,
+  type ImageChain,
   type ImageFormat,
   type ImageLink,
   imageFormats,
-  type OpenImage,
-  type OpenImageOptions,
-  openImage,
-} from "./disk/node/open-image.js";
+  lockChain,
+} from "./disk/node/image-chain.js";
+export { ImageLock, type ImageUse } from "./disk/node/image-lock.js";
+export { type ImageStamp, stampOf } from "./disk/node/image-stamp.js";
+export { NodeFile, type NodeFileOptions } from "./disk/node/node-file.js";
+export { type OpenImage, type OpenImageOptions, openImage } from "./disk/node/open-image.js";
 export { openStore, storePath } from "./disk/node/store-path.js";
 export { LinuxFolder, type LinuxFolderOptions } from "./share/node/linux-folder.js";

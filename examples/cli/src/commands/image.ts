@@ -184,7 +184,8 @@ async function info(
   format: ImageFormat | undefined,
   write: (text: string) => void,
 ): Promise<number> {
-  const image = await openImage(path, { format });
+  // Only what does not change while somebody writes it.
+  const image = await openImage(path, { format, isLocked: true });
   const { disk, qcow2 } = image;
   const rows: [string, string][] = [
     ["image", path],
@@ -227,7 +228,6 @@ async function convert(
         : "an image of a store is compressed anyway: leave out --compress";
     throw new CliError("E_USAGE", why);
   }
-  if (!isAddress(from)) ImageLock.refuseIfTaken(from);
   if (flags.format === "store") {
     const { store, name } = storePath(to);
     const source = { path: from, format: flags.fromFormat };
@@ -277,7 +277,7 @@ async function check(
   surroundings: ImageSurroundings,
 ): Promise<number> {
   if (isAddress(path) || (await formatOf(path)) === "store") return checkStored(path, repair, surroundings);
-  const lock = repair === undefined ? ImageLock.refuseIfTaken(path) : ImageLock.take(path);
+  const lock = await ImageLock.take(path, repair === undefined ? "read" : "write");
   try {
     const file = await NodeFile.open(path, { isReadOnly: repair === undefined });
     try {
@@ -303,7 +303,7 @@ async function check(
       await file.close();
     }
   } finally {
-    lock?.release();
+    lock.release();
   }
 }
 

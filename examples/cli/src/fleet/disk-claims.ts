@@ -1,22 +1,20 @@
 /**
- * The images of VMs, as the daemon gives them out: one VM writes an image and is then its only user, or any number read it.
- * The daemon has the locks, against other processes, so that they are given back when a VM's thread is killed, and are
- * the dead's when the daemon is.
+ * The images of VMs, as the daemon gives them out: one VM writes an image and is then its only user, or any number read it,
+ * such as what lies below the images of several. The daemon has the locks, against other processes too, so that they are
+ * given back when a VM's thread is killed, and are the dead's when the daemon is.
  */
-import { existsSync, linkSync, realpathSync, rmSync } from "node:fs";
+import { existsSync, linkSync, rmSync, statSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import type { HostClaim, VmSpec } from "@hyperfile/broker";
 import { createQcow2, DiskError, isAddress } from "@hyperfile/devices/disk";
-import { ImageLock, NodeFile, openStore, storePath } from "@hyperfile/devices/node";
+import { type ImageChain, lockChain, NodeFile, openStore, storePath } from "@hyperfile/devices/node";
 import { CliError } from "../errors.js";
 
 type DiskSpec = VmSpec["disks"][number];
 
-/** An image that is used. */
-interface Use {
-  /** Of its writer. */
-  readonly lock: ImageLock | undefined;
-  /** VMs, once for each disk. */
+/** Images that a VM has, and the clones that share its disks. */
+interface Claim {
+  readonly chains: readonly ImageChain[];
   readonly names: string[];
 }
 
@@ -29,87 +27,89 @@ export const isWritten = ({ readonly, ephemeral }: DiskSpec): boolean => !readon
 
 /** All images that VMs use. */
 export class DiskClaims {
-  /** By their real paths. */
-  private readonly uses = new Map<string, Use>();
+  private readonly claims = new Set<Claim>();
 
   /**
-   * Takes a VM's images, and makes those that are to be made.
-   * @throws DiskError `E_IMAGE_LOCKED` for one that another VM or process has; nothing is taken then
+   * Takes a VM's images and those below them, and makes those that are to be made.
+   * @throws DiskError `E_IMAGE_LOCKED` for one that another VM or process has, CliError; nothing is taken then
    */
   readonly take = async (spec: VmSpec, folder: string): Promise<HostClaim> => {
-    const taken: string[] = [];
+    const chains: ImageChain[] = [];
     try {
       for (const disk of spec.disks) {
         const path = imagePath(disk, folder);
-        if (isAddress(path)) continue;
-        if (disk.sizeBytes !== undefined && !existsSync(path)) await makeImage(path, disk);
-        taken.push(this.use(path, spec.name, isWritten(disk)));
+        if (!isAddress(path)) chains.push(await this.lock(path, disk));
       }
     } catch (error) {
-      this.release(taken, spec.name);
+      for (const chain of chains) chain.release();
       throw error;
     }
-    return this.claim(taken, spec.name);
+    const claim = { chains, names: [] };
+    this.claims.add(claim);
+    return this.share(claim, spec.name);
   };
 
-  private claim(taken: readonly string[], name: string): HostClaim {
+  private async lock(path: string, disk: DiskSpec): Promise<ImageChain> {
+    if (!existsSync(path)) {
+      if (disk.sizeBytes === undefined)
+        throw new CliError(
+          "E_FILE",
+          `there is no image ${path}: make it with hyperfile image create, or give size`,
+        );
+      await makeImage(path, disk);
+    }
+    try {
+      return await lockChain(path, { format: disk.format, lock: isWritten(disk) ? "write" : "read" });
+    } catch (error) {
+      throw this.named(path, error);
+    }
+  }
+
+  /** An image that one of our VMs has is named with the VM. */
+  private named(path: string, error: unknown): unknown {
+    if (!(error instanceof DiskError) || error.details.pid !== process.pid) return error;
+    const image = error.details.image!;
+    for (const { chains, names } of this.claims) {
+      const lock = chains.flatMap(({ locks }) => locks).find((each) => isSameFile(each.image, image));
+      if (lock === undefined) continue;
+      const which = isSameFile(path, image) ? path : `${path}, which lies on ${image}`;
+      const does =
+        lock.use === "write" ? "has the image, to write it" : "reads the image, which would change";
+      return new DiskError(
+        "E_IMAGE_LOCKED",
+        `${which}: VM ${[...new Set(names)].join(", ")} ${does}: stop it first, or use another image`,
+        error.details,
+        { cause: error },
+      );
+    }
+    return error;
+  }
+
+  private share(claim: Claim, name: string): HostClaim {
+    claim.names.push(name);
     let isHeld = true;
     return {
-      share: (other) => {
-        for (const path of taken) this.uses.get(path)!.names.push(other);
-        return this.claim(taken, other);
-      },
+      share: (other) => this.share(claim, other),
       release: () => {
-        if (isHeld) this.release(taken, name);
+        if (isHeld) this.leave(claim, name);
         isHeld = false;
       },
     };
   }
 
-  private use(file: string, name: string, isWriter: boolean): string {
-    const path = realOf(file);
-    const use = this.uses.get(path);
-    if (use !== undefined && (isWriter || use.lock !== undefined)) {
-      const others = [...new Set(use.names)].join(", ");
-      const does =
-        use.lock === undefined ? "reads the image, which would change" : "has the image, to write it";
-      throw new DiskError(
-        "E_IMAGE_LOCKED",
-        `${file}: VM ${others} ${does}: stop it first, or use another image`,
-      );
-    }
-    if (use !== undefined) use.names.push(name);
-    else {
-      if (!isWriter) ImageLock.refuseIfTaken(path);
-      this.uses.set(path, { lock: isWriter ? ImageLock.take(path) : undefined, names: [name] });
-    }
-    return path;
-  }
-
-  private release(taken: readonly string[], name: string): void {
-    for (const path of taken) {
-      const { names, lock } = this.uses.get(path)!;
-      names.splice(names.indexOf(name), 1);
-      if (names.length > 0) continue;
-      this.uses.delete(path);
-      lock?.release();
-    }
+  private leave(claim: Claim, name: string): void {
+    claim.names.splice(claim.names.indexOf(name), 1);
+    if (claim.names.length > 0) return;
+    this.claims.delete(claim);
+    for (const chain of claim.chains) chain.release();
   }
 }
 
-/** Links to an image are the image. @throws CliError `E_FILE` */
-function realOf(file: string): string {
-  try {
-    return realpathSync(file);
-  } catch (cause) {
-    throw new CliError(
-      "E_FILE",
-      `there is no image ${file}: make it with hyperfile image create, or give size`,
-      {
-        cause,
-      },
-    );
-  }
+/** Whether two names are of one file. */
+function isSameFile(one: string, other: string): boolean {
+  if (one === other) return true;
+  const [first, second] = [one, other].map((path) => statSync(path, { bigint: true, throwIfNoEntry: false }));
+  return first !== undefined && first.ino === second?.ino && first.dev === second.dev;
 }
 
 let made = 0;

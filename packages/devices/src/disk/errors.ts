@@ -24,7 +24,7 @@ export type DiskErrorCode =
   | "E_IMAGE_LIMIT"
   /** The backing chain can't be followed. */
   | "E_IMAGE_CHAIN"
-  /** Somebody else writes the image. */
+  /** Somebody else uses the image; `image` and `pid` say which and who. */
   | "E_IMAGE_LOCKED";
 
 /** A request that failed, or an image that can't be used. */
@@ -41,6 +41,9 @@ export class DiskError extends Error {
       readonly offset?: number;
       /** What is wrong with it. */
       readonly how?: string;
+      /** The path of the image that is taken, without links, and the process that has it. */
+      readonly image?: string;
+      readonly pid?: number;
     } = {},
     options?: { cause?: unknown },
   ) {

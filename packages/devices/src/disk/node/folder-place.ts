@@ -135,7 +135,7 @@ export class FolderPlace implements ObjectPlace {
   }
 
   async lock(key: string): Promise<() => void> {
-    const lock = ImageLock.take(this.pathOf(key));
+    const lock = await ImageLock.take(this.pathOf(key));
     return () => lock.release();
   }
 

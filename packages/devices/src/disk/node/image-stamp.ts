@@ -9,8 +9,8 @@ import { createHash } from "node:crypto";
 import { readFile, stat } from "node:fs/promises";
 import { DiskError } from "../errors.js";
 import { isAddress } from "../http/http-source.js";
+import type { ImageLink } from "./image-chain.js";
 import { fileError } from "./node-file.js";
-import type { ImageLink } from "./open-image.js";
 
 /** Milliseconds for which a file has not been written: more than any tick, or more than the two seconds that some file systems count. */
 const [QUIET_MS, COARSE_QUIET_MS] = [50, 2100];

@@ -54,6 +54,10 @@ export function fileError(name: string, what: string, error: unknown): DiskError
   );
 }
 
+/** The error for what is no regular file: pipes and devices may never answer, and have no bytes at places. */
+export const notRegular = (path: string): DiskError =>
+  new DiskError("E_DISK_IO", `${path}: an image has to be a regular file, which this is not`);
+
 /** A file of the host's. */
 export class NodeFile implements ImageFile {
   private failedFlush: DiskError | undefined;
@@ -84,9 +88,7 @@ export class NodeFile implements ImageFile {
     try {
       handle = await open(path, flags, 0o644);
       const stat = await handle.stat();
-      if (!stat.isFile()) {
-        throw new DiskError("E_DISK_IO", `${path}: an image has to be a regular file, which this is not`);
-      }
+      if (!stat.isFile()) throw notRegular(path);
       return new NodeFile(path, isReadOnly, handle, stat.size, create);
     } catch (error) {
       await handle?.close();
