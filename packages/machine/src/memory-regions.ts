@@ -1,6 +1,12 @@
 /** The memory of a machine beside its main RAM: as its maker asks for it, and as its board is told of it. */
 import { type VirtMemory, virtMap } from "@hyperfile/devices";
-import { LentFrames, type MachineMemory, type RamOptions, type RomOptions } from "@hyperfile/jit/memory";
+import {
+  checkRegions,
+  LentFrames,
+  type MachineMemory,
+  type RamOptions,
+  type RomOptions,
+} from "@hyperfile/jit/memory";
 import { riscvMemory } from "@hyperfile/jit/riscv";
 import { MachineError } from "./errors.js";
 import type { PlainRecord } from "./snapshot/values.js";
@@ -28,11 +34,13 @@ export interface MachineRegions {
 
 const BANK = virtMap.flash.size / 2;
 
-/** All regions that are asked for. @throws MachineError `E_MEMORY` for more images than there are banks */
+/** All regions that are asked for. @throws MemoryError, MachineError `E_MEMORY` for more images than there are banks */
 function regionsOf({
   memoryRegions = [],
   flash = [],
 }: MachineRegions): readonly (RamOptions | BoardRomOptions)[] {
+  if (!Array.isArray(memoryRegions)) throw new MachineError("E_MEMORY", "memoryRegions has to be a list");
+  if (!Array.isArray(flash)) throw new MachineError("E_MEMORY", "flash has to be a list of images");
   if (flash.length * BANK > virtMap.flash.size)
     throw new MachineError("E_MEMORY", `${flash.length} images for flash: the board has 2 banks`);
   const banks = flash.flatMap((contents, bank): BoardRomOptions[] =>
@@ -48,7 +56,9 @@ function regionsOf({
           },
         ],
   );
-  return [...memoryRegions, ...banks];
+  const regions = [...memoryRegions, ...banks];
+  checkRegions(regions);
+  return regions;
 }
 
 /**

@@ -168,6 +168,108 @@ it("devices read ROM and what is lent, and write only the latter", () => {
   ]);
 });
 
+describe("what is no region is refused in one line that says what it is", () => {
+  const good = rom(1);
+  const { contents: _contents, ...bare } = good;
+  it.each([
+    ["ROM without contents", [bare], "E_REGION_CONTENTS", /^constants: rom needs contents, a Uint8Array$/],
+    ["contents that are text", [{ ...good, contents: "text" }], "E_REGION_CONTENTS", /^constants: rom needs/],
+    [
+      "what devices lend",
+      [{ ...bare, kind: "lent" }],
+      "E_REGION_KIND",
+      /^constants: .*"lent": use ram, rom or/,
+    ],
+    [
+      "another kind",
+      [{ ...good, kind: "zzz" }],
+      "E_REGION_KIND",
+      /^constants: there is no kind of memory "zzz"/,
+    ],
+    [
+      "no kind",
+      [{ ...good, kind: undefined }],
+      "E_REGION_KIND",
+      /^constants: there is no kind of memory undefined/,
+    ],
+    ["nothing", [undefined], "E_REGION_KIND", /^region 0 of the memory is undefined, no region$/],
+    ["null behind another", [good, null], "E_REGION_KIND", /^region 1 of the memory is null, no region$/],
+    [
+      "an odd name",
+      [{ ...good, name: "../x\n" }],
+      "E_REGION_NAME",
+      /^region 0 .* can't be called "..\/x\\n": use/,
+    ],
+    [
+      "a long name",
+      [{ ...good, name: "x".repeat(32) }],
+      "E_REGION_NAME",
+      /^region 0 .* can't be called "x{32}"/,
+    ],
+    [
+      "no name",
+      [{ ...good, name: undefined }],
+      "E_REGION_NAME",
+      /^region 0 of the memory has no name: give it one$/,
+    ],
+    ["no base", [{ ...good, base: undefined }], "E_REGION_RANGE", /^constants: 4096 bytes from undefined/],
+    [
+      "a base that is text",
+      [{ ...good, base: "0x1000" }],
+      "E_REGION_RANGE",
+      /^constants: 4096 bytes from 0x1000/,
+    ],
+    [
+      "RAM without bytes",
+      [{ kind: "ram", name: "more", base: ROM }],
+      "E_REGION_RANGE",
+      /^more: undefined bytes from/,
+    ],
+    [
+      "RAM of NaN bytes",
+      [{ kind: "ram", name: "more", base: ROM, bytes: NaN }],
+      "E_REGION_RANGE",
+      /^more: NaN bytes/,
+    ],
+    [
+      "5,000 regions",
+      Array.from({ length: 5000 }, (_, at) => ({ ...good, name: `r${at}`, base: ROM + at * 8192 })),
+      "E_MEMORY_SIZE",
+      /^5001 regions of memory are too many: use 256 at most$/,
+    ],
+    ["no list", "regions", "E_MEMORY", /^memoryRegions has to be a list$/],
+  ])("%s", (_, memoryRegions, code, message) => {
+    const wrong = { ...options(), memoryRegions } as unknown as RiscvVirtOptions;
+    expect(() => riscvVirt(wrong)).toThrow(
+      expect.objectContaining({ code, message: expect.stringMatching(message) }),
+    );
+  });
+
+  it.each([-1, -4096, 1, 1.5, Number.NaN, 2 ** 60])("%s bytes to lend", (lentBytes) => {
+    expect(() => riscvVirt({ ...options(), lentBytes })).toThrow(
+      expect.objectContaining({
+        code: "E_MEMORY_SIZE",
+        message: expect.stringMatching(/lentBytes|is too much/),
+      }),
+    );
+  });
+
+  it("flash that is no image", () => {
+    expect(() => riscvVirt({ ...options(), flash: ["x"] as unknown as Uint8Array[] })).toThrow(
+      "pflash0: flash needs contents, a Uint8Array",
+    );
+  });
+
+  it("256 regions are made", () => {
+    const memoryRegions = Array.from({ length: 255 }, (_, at) => ({
+      ...good,
+      name: `r${at}`,
+      base: ROM + at * 8192,
+    }));
+    expect(() => riscvVirt({ ...options(), memoryRegions })).not.toThrow();
+  });
+});
+
 it("what does not fit is refused by name", () => {
   const at = (base: number) => ({ ...options(), memoryRegions: [{ ...rom(1), base }] });
   expect(() => riscvVirt(at(0x80000000))).toThrow(MemoryError);

@@ -10,4 +10,11 @@ export * from "./lent-window.js";
 export * from "./machine-memory.js";
 export * from "./observers.js";
 export * from "./ram-pages.js";
-export type { MemoryRegion, RamOptions, RegionKind, RegionOptions, RomOptions } from "./regions.js";
+export {
+  checkRegions,
+  type MemoryRegion,
+  type RamOptions,
+  type RegionKind,
+  type RegionOptions,
+  type RomOptions,
+} from "./regions.js";

@@ -6,8 +6,8 @@
 /**
  * What is wrong with a memory: `E_MEMORY_SIZE` for an impossible size, `E_MEMORY_UNAVAILABLE` where the host or a pool has
  * not so much; of its regions `E_REGION_RANGE` for what does not begin and end with a page or lies outside,
- * `E_REGION_OVERLAP` for two at one place, `E_REGION_NAME` for two of one name, `E_REGION_CONTENTS` for contents that do
- * not fit.
+ * `E_REGION_OVERLAP` for two at one place, `E_REGION_NAME` for two of one name or one that is none, `E_REGION_KIND` for
+ * what is no region, `E_REGION_CONTENTS` for contents that are missing or do not fit.
  */
 export type MemoryErrorCode =
   | "E_MEMORY_SIZE"
@@ -15,6 +15,7 @@ export type MemoryErrorCode =
   | "E_REGION_RANGE"
   | "E_REGION_OVERLAP"
   | "E_REGION_NAME"
+  | "E_REGION_KIND"
   | "E_REGION_CONTENTS";
 
 /** A memory that can't be had: one line that names the thing and the remedy. */

@@ -7,7 +7,7 @@ import { FramePool } from "./frames.js";
 import { GuestMemory } from "./guest-memory.js";
 import { HART_STRIDE, PAGE_SIZE } from "./layout.js";
 import { LinearMemory, MAXIMUM_BYTES, MemoryError } from "./linear-memory.js";
-import type { RegionOptions } from "./regions.js";
+import { checkRegions, type RegionOptions } from "./regions.js";
 import { RomContents } from "./rom.js";
 
 /** What a memory for VMs is made from. */
@@ -95,8 +95,9 @@ export function memoryPool(options: MemoryPoolOptions): MemoryPool {
  *   {@link GuestMemory} says
  */
 export function guestIn(pool: MemoryPool, options: VmMemoryOptions): MachineMemory {
-  const { ramBytes } = options;
+  const { ramBytes, regions = [] } = options;
   checkRam(ramBytes);
+  checkRegions(regions);
   if (ramBytes > MAXIMUM_BYTES) {
     const most = Math.floor(MAXIMUM_BYTES / 0x100000);
     throw new MemoryError(
@@ -115,6 +116,12 @@ export function guestIn(pool: MemoryPool, options: VmMemoryOptions): MachineMemo
 export function machineMemory(options: MachineMemoryOptions): MachineMemory {
   const { ramBytes, harts, arenaBytes, regions = [], lentBytes = 0 } = options;
   checkRam(ramBytes);
+  checkRegions(regions);
+  if (!Number.isSafeInteger(lentBytes) || lentBytes < 0 || lentBytes % PAGE_SIZE !== 0)
+    throw new MemoryError(
+      "E_MEMORY_SIZE",
+      `lentBytes of ${lentBytes} is impossible: use a multiple of ${PAGE_SIZE}, or 0`,
+    );
   const bytes = regions.map((region) =>
     region.kind === "ram" ? region.bytes : RomContents.frameBytes(region),
   );

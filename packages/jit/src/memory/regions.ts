@@ -88,6 +88,47 @@ export function checkPlace({ name, base, bytes }: PlacedRegion): void {
   );
 }
 
+/** Regions that a memory is made with, at most; what names of regions are, as those of a device tree. */
+const MOST_REGIONS = 256;
+const NAME = /^[A-Za-z0-9][A-Za-z0-9,._+-]{0,30}$/;
+const kinds: readonly unknown[] = ["ram", "rom", "flash"];
+
+/**
+ * Checks what a maker asks for, whose types nobody may have checked; not whether regions overlap.
+ * @throws MemoryError `E_REGION_NAME`, `E_REGION_CONTENTS`, `E_REGION_KIND`, `E_REGION_RANGE`, or `E_MEMORY_SIZE` for too
+ *   many
+ */
+export function checkRegions(regions: readonly RegionOptions[]): void {
+  if (!Array.isArray(regions) || regions.length > MOST_REGIONS)
+    throw new MemoryError(
+      "E_MEMORY_SIZE",
+      Array.isArray(regions)
+        ? `${regions.length} regions of memory are too many: use ${MOST_REGIONS} at most`
+        : "regions of memory have to be a list",
+    );
+  for (const [index, region] of (regions as readonly unknown[]).entries()) {
+    if (typeof region !== "object" || region === null)
+      throw new MemoryError("E_REGION_KIND", `region ${index} of the memory is ${String(region)}, no region`);
+    const { kind, name, contents, base, bytes } = region as Partial<RomOptions>;
+    if (typeof name !== "string" || !NAME.test(name))
+      throw new MemoryError(
+        "E_REGION_NAME",
+        name === "" || name === undefined
+          ? `region ${index} of the memory has no name: give it one`
+          : `region ${index} of the memory can't be called ${JSON.stringify(name)}: use 1 to 31 letters, digits and ,._+-`,
+      );
+    if (!kinds.includes(kind))
+      throw new MemoryError(
+        "E_REGION_KIND",
+        `${name}: there is no kind of memory ${JSON.stringify(kind)}: use ram, rom or flash`,
+      );
+    if (kind !== ("ram" as string) && !(contents instanceof Uint8Array))
+      throw new MemoryError("E_REGION_CONTENTS", `${name}: ${kind} needs contents, a Uint8Array`);
+    const size = bytes ?? (contents && Math.ceil(contents.length / PAGE_SIZE) * PAGE_SIZE);
+    checkPlace({ kind, name, base, bytes: size } as PlacedRegion);
+  }
+}
+
 /** Regions in the order of their addresses. */
 export class RegionMap<R extends PlacedRegion> {
   private sorted: readonly R[] = [];
