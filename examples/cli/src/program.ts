@@ -26,6 +26,7 @@ import { type DriveFlags, driveUsage, parseDrive } from "./drives.js";
 import { CliError, errorLine } from "./errors.js";
 import { isVm } from "./fleet/daemon-client.js";
 import { explainedBackends } from "./machine-types.js";
+import { printable } from "./printable.js";
 import type { Streams } from "./session.js";
 import { parseShare, type ShareFlags, shareUsage } from "./shares.js";
 import { escapeHelp } from "./terminal.js";
@@ -237,12 +238,21 @@ function usageMessage(message: string): string {
     .replace(/\.$/, "");
 }
 
+/** What the commands say, as terminals may get it; consoles and what redraws the screen go past it. */
+function sayingPrintable(surroundings: ProgramSurroundings): ProgramSurroundings {
+  const { streams, write } = surroundings;
+  const error = (text: string) => streams.error(printable(text));
+  return {
+    ...surroundings,
+    write: (text) => write(printable(text)),
+    streams: { ...streams, error, redraw: (text) => streams.error(text) },
+  };
+}
+
 /** Runs the command line `args` (without the program's name); gives the exit status and never rejects. */
-export async function runProgram(
-  args: readonly string[],
-  surroundings: ProgramSurroundings,
-): Promise<number> {
+export async function runProgram(args: readonly string[], outer: ProgramSurroundings): Promise<number> {
   let status = 0;
+  const surroundings = sayingPrintable(outer);
   const program = buildProgram(surroundings, (result) => (status = result));
   try {
     if (args.length === 0) throw new CliError("E_USAGE", "no command given; hyperfile --help lists them");

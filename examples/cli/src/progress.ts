@@ -3,6 +3,7 @@
  * the start and at every quarter elsewhere, so that a log stays short.
  */
 import type { Progress } from "@hyperfile/machine/debian";
+import { printableLine } from "./printable.js";
 
 /** The part of a writable stream that progress needs. */
 export interface ProgressOutput {
@@ -53,7 +54,7 @@ export function showProgress(
   };
   return {
     begin(newTitle, totalBytes) {
-      title = newTitle;
+      title = printableLine(newTitle);
       total = totalBytes;
       start = now();
       shownPercent = -1;

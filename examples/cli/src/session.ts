@@ -22,6 +22,8 @@ export interface Streams {
   output: TerminalOutput;
   /** Writes text to standard error. */
   error(text: string): void;
+  /** Writes to standard error what moves the cursor; text of others must be made printable before. */
+  redraw?(text: string): void;
 }
 
 /** How to run a machine, beside what it is made from. */

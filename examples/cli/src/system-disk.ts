@@ -6,12 +6,11 @@
 import { existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { fileErrorReason, makeFolders, OWNER_ONLY } from "@hyperfile/broker/client";
-import { createQcow2 } from "@hyperfile/devices/disk";
 import { ImageLock, openStore } from "@hyperfile/devices/node";
 import type { Progress } from "@hyperfile/machine/debian";
 import type { BuildImage } from "./commands/image-build.js";
 import { CliError } from "./errors.js";
-import { makeImageFile } from "./new-image.js";
+import { makeEmptyImage } from "./new-image.js";
 
 /** Name of the built image in the store beside the disk. */
 const BASE = "base";
@@ -35,7 +34,7 @@ export interface SystemDiskOptions {
 export async function systemDisk({ folder, progress, reset, build }: SystemDiskOptions): Promise<string> {
   const disk = join(folder, "disk.qcow2");
   if (reset && existsSync(disk)) {
-    const lock = ImageLock.take(disk);
+    const lock = await ImageLock.take(disk);
     try {
       rmSync(disk);
     } finally {
@@ -55,16 +54,22 @@ export async function systemDisk({ folder, progress, reset, build }: SystemDiskO
   if (!(await store.has(BASE))) {
     const image = await build({ progress });
     progress.begin(`copying Debian to ${folder}`);
-    await store.pull(openStore(image.store, { isReadOnly: true }), image.name, {
-      as: BASE,
-      onProgress: (share) => progress.update(share),
-    });
+    try {
+      await store.pull(openStore(image.store, { isReadOnly: true }), image.name, {
+        as: BASE,
+        onProgress: (share) => progress.update(share),
+      });
+    } finally {
+      await store.close();
+    }
     progress.end();
   }
   const { size } = await store.manifest(BASE);
-  await makeImageFile(disk, async (file) => {
-    await createQcow2(file, { size, backingFile: `store/images/${BASE}`, backingFormat: "store" });
-    await file.flush();
+  await makeEmptyImage(disk, {
+    format: "qcow2",
+    size,
+    backingFile: `store/images/${BASE}`,
+    backingFormat: "store",
   });
   return disk;
 }

@@ -144,8 +144,8 @@ describe("a snapshot of a disk that is written in place", () => {
     "is restored while the %s image is what it was, and refused when it is not",
     async (format) => {
       const file = format === "store" ? "store/images/own" : `own.${format}`;
-      const { makeImage } = await import("../src/fleet/disk-claims.js");
-      await makeImage(at(file), { ...usual, file, format, sizeBytes: DISK_BYTES });
+      const { makeEmptyImage } = await import("../src/new-image.js");
+      await makeEmptyImage(at(file), { format, size: DISK_BYTES });
       const half = machineOn(await open({ file, format }));
       const paused = await halfway(half, 20);
       const saved = await digest(first(half));

@@ -1,11 +1,13 @@
 /** `hyperfile image` through the program: images made, converted both ways and checked, and each mistake in one line. */
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { statfsSync } from "node:fs";
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { ImageLock } from "@hyperfile/devices/node";
+import { createQcow2 } from "@hyperfile/devices/disk";
+import { ImageLock, NodeFile } from "@hyperfile/devices/node";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { qemuCheck, qemuImg, runQemuImg } from "../../../packages/devices/test/qemu-img.js";
 import { type ProgramSurroundings, runProgram } from "../src/program.js";
@@ -102,6 +104,49 @@ it("keeps images in a store: push, clone, map, check, pull, convert back, collec
   const damaged = await image("check", join(other, "images", "base"));
   expect(damaged.status).toBe(2);
   expect(damaged.output).toMatch(/^corruption: .*is packed in an unknown way/);
+});
+
+it("lists the images of a store beside one that is damaged, which it names, and shows no escapes", async () => {
+  const store = at("shown");
+  for (const name of ["a", "b", "c"])
+    expect(await image("create", "--format", "store", join(store, "images", name), "1M")).toEqual(done);
+  await writeFile(join(store, "images", "b"), "hyperfile-image 1 0123\n{}\n");
+  await writeFile(join(store, "images", "x\x1b[2J\nforged"), "nothing");
+  const { status, output, errors } = await image("list", store);
+  expect(status).toBe(1);
+  expect(output).toMatch(/^a +1M {2}\S+\nc +1M {2}\S+\n$/);
+  expect(errors.split("\n").sort()).toEqual([
+    "",
+    expect.stringMatching(/shown\/images\/b: the manifest is damaged/),
+    expect.stringMatching(/x\\u001b\[2J\\nforged/),
+  ]);
+});
+
+it("shows what a file says so that a terminal does nothing of it", async () => {
+  const evil = "x\x1b[2J\x9b31m\x07\nformat      forged\u202e";
+  await image("create", at("evil.qcow2"), "1M");
+  const file = await NodeFile.open(at("evil2.qcow2"), { create: true });
+  await createQcow2(file, { size: 1 << 20, backingFile: evil, backingFormat: "raw" });
+  await file.close();
+  await writeFile(at(evil), new Uint8Array(512));
+  const format = ["--format", "qcow2"];
+  const { output } = await image("info", ...format, at("evil2.qcow2"));
+  expect(output.split("\n").filter((line) => line.startsWith("format"))).toHaveLength(1);
+  expect(output).toContain(
+    "backing     x\\u001b[2J\\u009b31m\\u0007\\u000aformat      forged\\u202e (raw)\n",
+  );
+  await rm(at(evil));
+  const results = [
+    await image("info", ...format, at("evil2.qcow2")),
+    await image("info", at("evil2.qcow2")),
+    await image("convert", "--from-format", "qcow2", at("evil2.qcow2"), at("new")),
+    await image("info", at(`none${evil}`)),
+  ];
+  for (const { status, errors } of results) {
+    expect(status).toBe(1);
+    expect(errors).toMatch(/^hyperfile: [^\n]*\n$/);
+    expect(errors.trimEnd()).not.toMatch(/[\p{Cc}\p{Bidi_Control}]/u);
+  }
 });
 
 it("follows chains by relative names, and maps them", async () => {
@@ -222,33 +267,88 @@ it("takes no lock of a process that is gone for one", async () => {
   expect((await readdir(folder)).filter((name) => name.includes(".lock"))).toEqual([]);
 });
 
-it("leaves no image in part where the program is killed or told to end", async () => {
-  const bytes = randomBytes(48 << 20);
-  await writeFile(at("large.raw"), bytes);
-  const bin = fileURLToPath(new URL("../bin/hyperfile.mjs", import.meta.url));
-  let [killed, left] = [0, 0];
+const bin = fileURLToPath(new URL("../bin/hyperfile.mjs", import.meta.url));
+
+/** Runs the built program until a folder has a new name in it that `is` one, and ends it by a signal. */
+async function endedAt(
+  signal: NodeJS.Signals,
+  where: string,
+  is: (name: string) => boolean,
+  ...args: string[]
+): Promise<unknown> {
+  const names = async () => (await readdir(where).catch(() => [])).filter(is);
+  const before = await names();
+  const child = spawn(process.execPath, [bin, "image", ...args]);
+  const ended = new Promise((resolve) => child.once("exit", (status, by) => resolve(by ?? status)));
+  while (child.exitCode === null && (await names()).every((name) => before.includes(name)))
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  child.kill(signal);
+  return ended;
+}
+
+it("leaves no image in part where the program is killed or told to end, and removes what the dead left", async () => {
+  await writeFile(at("large.raw"), randomBytes(48 << 20));
+  const unfinished = async () => (await readdir(folder)).filter((name) => name.includes(".unfinished-"));
+  const [convert, is] = [["convert", "--compress", at("large.raw"), at("part.qcow2")], /\.unfinished-/];
   for (const signal of ["SIGTERM", "SIGKILL", "SIGTERM", "SIGKILL"] as const) {
-    const child = spawn(process.execPath, [
-      bin,
-      "image",
-      "convert",
-      "--compress",
-      at("large.raw"),
-      at("part.qcow2"),
-    ]);
-    const unfinished = async () => (await readdir(folder)).filter((name) => name.includes(".unfinished-"));
-    const before = (await unfinished()).length;
-    while (child.exitCode === null && (await unfinished()).length === before)
-      await new Promise((resolve) => setTimeout(resolve, 5));
-    child.kill(signal);
-    const ended = await new Promise((resolve) => child.once("exit", (status, by) => resolve(by ?? status)));
-    if (ended !== signal) continue;
-    killed++;
+    expect(await endedAt(signal, folder, (name) => is.test(name), ...convert)).toBe(signal);
     expect((await readdir(folder)).includes("part.qcow2")).toBe(false);
-    left += (await unfinished()).length - before;
+    // Only a kill leaves what nobody can remove, until the next one comes.
+    expect(await unfinished()).toHaveLength(signal === "SIGKILL" ? 1 : 0);
   }
-  // Only a kill leaves what nobody can remove, under a name that says what it is.
-  expect(killed).toBe(4);
-  expect(left).toBe(2);
   expect(await image("convert", "--format", "raw", at("large.raw"), at("part.qcow2"))).toEqual(done);
+  expect(await unfinished()).toEqual([]);
+});
+
+it("leaves nothing in a store where a push is killed: the next one removes it", async () => {
+  const store = at("killed-store");
+  await writeFile(at("pushed.raw"), randomBytes(32 << 20));
+  const push = ["push", at("pushed.raw"), store, "x"];
+  for (const signal of ["SIGTERM", "SIGKILL"] as const) {
+    expect(await endedAt(signal, join(store, ".new"), () => true, ...push)).toBe(signal);
+    expect((await readdir(join(store, ".new"))).length).toBeGreaterThan(0);
+    expect(await image("list", store)).toEqual(done);
+  }
+  expect(await image(...push)).toEqual(done);
+  expect(await readdir(join(store, ".new"))).toEqual([]);
+  expect((await image("check", join(store, "images", "x"))).output).toBe("0 corruptions\n");
+});
+
+const canMount =
+  process.platform === "linux" && process.getuid?.() === 0 && spawnSync("mount", ["--version"]).status === 0;
+
+it.runIf(canMount)("leaves nothing on a disk that is full", async () => {
+  const [full, source] = [at("full"), at("source-store")];
+  await mkdir(full);
+  await writeFile(at("four.raw"), randomBytes(4 << 20));
+  expect(await image("push", at("four.raw"), source, "x")).toEqual(done);
+  if (spawnSync("mount", ["-t", "tmpfs", "-o", "size=2m", "none", full]).status !== 0) return;
+  try {
+    const used = () => statfsSync(full).blocks - statfsSync(full).bfree;
+    for (const args of [
+      ["convert", at("four.raw"), join(full, "x.qcow2")],
+      ["convert", "--format", "raw", at("four.raw"), join(full, "x.raw")],
+      ["convert", "--format", "store", at("four.raw"), join(full, "st/images/x")],
+      ["push", at("four.raw"), join(full, "st"), "x"],
+      ["pull", source, "x", join(full, "st")],
+      ["pull", source, "x", join(full, "st"), "--as", "y"],
+    ]) {
+      const { status, errors } = await image(...args);
+      expect([status, errors], args[0]).toEqual([
+        1,
+        expect.stringMatching(/^hyperfile: [^\n]*no space is left[^\n]*\n$/),
+      ]);
+      const left = await readdir(full, { recursive: true, withFileTypes: true });
+      expect(left.filter((entry) => entry.isFile())).toEqual([]);
+      expect(used()).toBeLessThan(20);
+    }
+    // A clone is one manifest; what there is room for stays.
+    expect((await image("create", "--format", "store", join(full, "st/images/a"), "1M")).status).toBe(0);
+    await writeFile(join(full, "ballast"), new Uint8Array(4 << 20)).catch(() => {});
+    expect((await image("clone", join(full, "st"), "a", "b")).errors).toMatch(/no space is left/);
+    expect(await readdir(join(full, "st/images"))).toEqual(["a"]);
+    expect(await readdir(join(full, "st/.new"))).toEqual([]);
+  } finally {
+    expect(spawnSync("umount", [full]).status).toBe(0);
+  }
 });

@@ -12,6 +12,7 @@ export {
 } from "./disk/node/image-chain.js";
 export { ImageLock, type ImageUse } from "./disk/node/image-lock.js";
 export { type ImageStamp, stampOf } from "./disk/node/image-stamp.js";
+export { makeFile } from "./disk/node/new-file.js";
 export { NodeFile, type NodeFileOptions } from "./disk/node/node-file.js";
 export { type OpenImage, type OpenImageOptions, openImage } from "./disk/node/open-image.js";
 export { openStore, storePath } from "./disk/node/store-path.js";

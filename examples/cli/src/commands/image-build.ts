@@ -1,12 +1,12 @@
 /** `hyperfile image build debian`: a whole Debian on a disk image. */
 import { readFile } from "node:fs/promises";
 import { fileErrorReason, parseSize } from "@hyperfile/broker/client";
-import { type BlockBackend, copyDisk, createQcow2, Qcow2Image, RawBackend } from "@hyperfile/devices/disk";
-import { type ImageFormat, imageFormats, nodeCodecs, openStore, storePath } from "@hyperfile/devices/node";
+import { copyDisk } from "@hyperfile/devices/disk";
+import { type ImageFormat, imageFormats, openStore } from "@hyperfile/devices/node";
 import type { DebianImage, DebianImageOptions } from "@hyperfile/machine/debian";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { CliError } from "../errors.js";
-import { makeImageFile, makeStoredImage } from "../new-image.js";
+import { makeImage } from "../new-image.js";
 import { showProgress } from "../progress.js";
 import type { Streams } from "../session.js";
 
@@ -83,63 +83,33 @@ async function build(out: string, flags: BuildFlags, surroundings: BuildSurround
   const { format, sshKey, ...settings } = flags;
   const key = sshKey === undefined ? undefined : await readKey(sshKey);
   const { columns, isTTY } = process.stderr;
+  const { streams } = surroundings;
   const progress = showProgress({
     isTTY,
     columns,
-    write: (text) => surroundings.streams.error(text),
+    write: (text) => (streams.redraw ?? streams.error)(text),
   });
-  // Made at once: who builds for ten minutes should not learn then that the file can't be written.
-  const image = await intoNewImage(out, format, flags.size, async (target) => {
+  let image: DebianImage | undefined;
+  // Made before it is built: who builds for ten minutes should not learn then that the file can't be written.
+  await makeImage(out, { format, size: flags.size }, async (disk) => {
     const build = surroundings.build ?? (await import("@hyperfile/machine/debian")).buildDebianImage;
-    const image = await build({ ...settings, bytes: flags.size, ...(key && { sshKey: key }), progress });
+    image = await build({ ...settings, bytes: flags.size, ...(key && { sshKey: key }), progress });
     progress.begin(`writing ${out}`, flags.size);
     const source = await openStore(image.store, { isReadOnly: true }).open(image.name);
     try {
-      await copyDisk(source, target, { onProgress: (share) => progress.update(share) });
+      await copyDisk(source, disk, { onProgress: (share) => progress.update(share) });
     } finally {
       await source.close();
     }
-    return image;
   });
   progress.end();
+  const { packages, cached } = image!;
   const drive = `file=${out.replaceAll(",", ",,")}${format === "raw" ? ",format=raw" : ""}`;
   surroundings.write(
-    `${out}: Debian ${flags.suite}, ${image.packages.length} packages${image.cached ? ", from the cache" : ""}\n` +
+    `${out}: Debian ${flags.suite}, ${packages.length} packages${cached ? ", from the cache" : ""}\n` +
       `start it: hyperfile start --memory 1G --append root=/dev/vda --drive ${drive}\n`,
   );
   return 0;
-}
-
-/** Makes an image, which `job` fills; it gets its name once it is whole. */
-async function intoNewImage<T>(
-  out: string,
-  format: ImageFormat,
-  size: number,
-  job: (disk: BlockBackend) => Promise<T>,
-): Promise<T> {
-  let result: T | undefined;
-  const fill = async (disk: BlockBackend): Promise<void> => {
-    try {
-      result = await job(disk);
-      await disk.flush();
-    } finally {
-      await disk.close();
-    }
-  };
-  if (format === "store") {
-    const { store, name } = storePath(out);
-    await makeStoredImage(store, name, size, fill);
-  } else
-    await makeImageFile(out, async (file) => {
-      if (format === "raw") {
-        await file.truncate(size);
-        await fill(new RawBackend(file));
-      } else {
-        await createQcow2(file, { size });
-        await fill(await Qcow2Image.open(file, { codecs: nodeCodecs }));
-      }
-    });
-  return result!;
 }
 
 async function readKey(name: string): Promise<string> {

@@ -1,14 +1,16 @@
 /** The part of `hyperfile image` that is about image stores: what is in them, and images into and out of them. */
 import { formatSize, parseDuration } from "@hyperfile/broker/client";
-import { copyDisk, isAddress } from "@hyperfile/devices/disk";
-import { type ImageFormat, openImage, openStore } from "@hyperfile/devices/node";
+import { isAddress } from "@hyperfile/devices/disk";
+import { openStore } from "@hyperfile/devices/node";
 import { type Command, InvalidArgumentError } from "commander";
-import { CliError } from "../errors.js";
-import { makeStoredImage } from "../new-image.js";
+import { CliError, errorLine } from "../errors.js";
+import { copyImage } from "../new-image.js";
 
 /** What the commands need of the program. */
 export interface StoreSurroundings {
   write(text: string): void;
+  /** Writes to standard error. */
+  error(text: string): void;
   /** Tells a share from 0 to 1 as work goes on. */
   progress(what: string): (share: number) => void;
 }
@@ -23,7 +25,7 @@ function parseGrace(text: string): number {
 /** Adds the commands. */
 export function addStoreCommands(
   image: Command,
-  { write, progress }: StoreSurroundings,
+  { write, error, progress }: StoreSurroundings,
   finish: (status: number) => void,
 ): void {
   image
@@ -32,11 +34,17 @@ export function addStoreCommands(
     .argument("<store>", "folder of the store")
     .action(async (where: string) => {
       const store = openStore(where, { isReadOnly: true });
+      let failed = 0;
       for await (const name of store.names()) {
-        const { size, createdAt } = await store.manifest(name);
-        write(`${name.padEnd(32)} ${formatSize(size).padStart(8)}  ${createdAt}\n`);
+        try {
+          const { size, createdAt } = await store.manifest(name);
+          write(`${name.padEnd(32)} ${formatSize(size).padStart(8)}  ${createdAt}\n`);
+        } catch (cause) {
+          failed++;
+          error(`${errorLine(cause)}\n`);
+        }
       }
-      finish(0);
+      finish(failed > 0 ? 1 : 0);
     });
 
   image
@@ -83,7 +91,16 @@ export function addStoreCommands(
     .argument("<store>", "folder of the store")
     .argument("<name>", "name of the new image")
     .action(async (file: string, where: string, name: string) => {
-      await copyIntoStore({ path: file }, where, name, progress("copied"));
+      if (isAddress(where))
+        throw new CliError("E_USAGE", `${where}: a web server is only read; give the folder of a store`);
+      await copyImage(
+        { path: file },
+        { store: where, name },
+        { format: "store" },
+        {
+          onProgress: progress("copied"),
+        },
+      );
       finish(0);
     });
 
@@ -95,37 +112,16 @@ export function addStoreCommands(
     .argument("<store>", "folder of the store")
     .option("--as <name>", "name of the new image; by default the same")
     .action(async (from: string, name: string, where: string, { as = name }: { as?: string }) => {
-      const bytes = await openStore(where).pull(openStore(from, { isReadOnly: true }), name, {
-        as,
-        onProgress: progress("copied"),
-      });
-      write(`${formatSize(bytes)} copied\n`);
+      const store = openStore(where);
+      try {
+        const bytes = await store.pull(openStore(from, { isReadOnly: true }), name, {
+          as,
+          onProgress: progress("copied"),
+        });
+        write(`${formatSize(bytes)} copied\n`);
+      } finally {
+        await store.close();
+      }
       finish(0);
     });
-}
-
-/**
- * Copies an image to a new one of a store; one that can't be copied whole leaves none.
- * @throws DiskError
- */
-export async function copyIntoStore(
-  from: { readonly path: string; readonly format?: ImageFormat | undefined },
-  where: string,
-  name: string,
-  onProgress: (share: number) => void,
-): Promise<void> {
-  if (isAddress(where))
-    throw new CliError("E_USAGE", `${where}: a web server is only read; give the folder of a store`);
-  const image = await openImage(from.path, { format: from.format });
-  try {
-    await makeStoredImage(where, name, image.disk.size, async (disk) => {
-      try {
-        await copyDisk(image.disk, disk, { onProgress });
-      } finally {
-        await disk.close();
-      }
-    });
-  } finally {
-    await image.close();
-  }
 }

@@ -1,31 +1,23 @@
 /** `hyperfile image`: makes, shows, converts and checks disk images. */
 import { resolve } from "node:path";
 import { formatSize, parseSize } from "@hyperfile/broker/client";
-import {
-  type BlockBackend,
-  checkQcow2,
-  copyDisk,
-  createQcow2,
-  isAddress,
-  Qcow2Image,
-  RawBackend,
-} from "@hyperfile/devices/disk";
+import { checkQcow2, isAddress } from "@hyperfile/devices/disk";
 import {
   formatOf,
   type ImageFormat,
   ImageLock,
   imageFormats,
   NodeFile,
-  nodeCodecs,
   openImage,
   openStore,
   storePath,
 } from "@hyperfile/devices/node";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { CliError } from "../errors.js";
-import { makeImageFile } from "../new-image.js";
+import { copyImage, makeEmptyImage } from "../new-image.js";
+import { printableLine } from "../printable.js";
 import { addBuildCommand, type BuildSurroundings } from "./image-build.js";
-import { addStoreCommands, copyIntoStore } from "./image-store.js";
+import { addStoreCommands } from "./image-store.js";
 
 /** What the commands need of the program. */
 type ImageSurroundings = BuildSurroundings;
@@ -70,7 +62,7 @@ export function addImageCommands(
   const { write } = surroundings;
   const image = program
     .command("image")
-    .description("make, show, convert and check disk images: raw, qcow2, and those of image stores");
+    .description("make, show, convert, change and check disk images: raw, qcow2, and those of image stores");
   image.action(() => {
     throw new CliError("E_USAGE", "hyperfile image needs a command; hyperfile image --help lists them");
   });
@@ -131,7 +123,9 @@ export function addImageCommands(
       finish(await map(file, flags.format, write)),
     );
   addBuildCommand(image, surroundings, finish);
-  addStoreCommands(image, { write, progress: (what) => progress(what, surroundings) }, finish);
+  const error = (text: string) => surroundings.streams.error(text);
+  const tellProgress = (what: string) => progress(what, surroundings);
+  addStoreCommands(image, { write, error, progress: tellProgress }, finish);
 }
 
 interface CreateFlags extends QcowFlags {
@@ -158,23 +152,12 @@ async function create(path: string, size: number | undefined, flags: CreateFlags
   }
   const bytes = size ?? below?.size;
   if (bytes === undefined) throw new CliError("E_USAGE", `${path}: how large? Give a size, such as 2G`);
-  if (flags.format === "store") {
-    const { store, name } = storePath(path);
-    await openStore(store).create(name, { size: bytes });
-    return 0;
-  }
-  await makeImageFile(path, async (file) => {
-    if (flags.format === "raw") await file.truncate(bytes);
-    else {
-      const chain = below && { backingFile: backing!, backingFormat: below.format };
-      await createQcow2(file, {
-        size: bytes,
-        clusterSize: flags.clusterSize,
-        compression: flags.compression,
-        ...chain,
-      });
-    }
-    await file.flush();
+  await makeEmptyImage(path, {
+    size: bytes,
+    format: flags.format,
+    clusterSize: flags.clusterSize,
+    compression: flags.compression,
+    ...(below && { backingFile: backing!, backingFormat: below.format }),
   });
   return 0;
 }
@@ -205,7 +188,7 @@ async function info(
       rows.push(["backing", `${backingFile} (${backingFormat ?? "format not named"})`]);
   }
   await image.close();
-  write(rows.map(([name, value]) => `${name.padEnd(12)}${value}\n`).join(""));
+  write(rows.map(([name, value]) => `${name.padEnd(12)}${printableLine(value)}\n`).join(""));
   return 0;
 }
 
@@ -228,34 +211,11 @@ async function convert(
         : "an image of a store is compressed anyway: leave out --compress";
     throw new CliError("E_USAGE", why);
   }
-  if (flags.format === "store") {
-    const { store, name } = storePath(to);
-    const source = { path: from, format: flags.fromFormat };
-    await copyIntoStore(source, store, name, progress("copied", surroundings));
-    return 0;
-  }
-  const source = await openImage(from, { format: flags.fromFormat });
-  try {
-    await makeImageFile(to, async (file) => {
-      let target: BlockBackend;
-      const { size } = source.disk;
-      if (flags.format === "raw") {
-        await file.truncate(size);
-        target = new RawBackend(file);
-      } else {
-        await createQcow2(file, { size, clusterSize: flags.clusterSize, compression: flags.compression });
-        target = await Qcow2Image.open(file, { codecs: nodeCodecs });
-      }
-      const compressed = flags.compress && target instanceof Qcow2Image ? target : undefined;
-      await copyDisk(source.disk, target, {
-        ...(compressed && { compressed }),
-        onProgress: progress("copied", surroundings),
-      });
-      await target.close();
-    });
-  } finally {
-    await source.close();
-  }
+  const { fromFormat, compress, ...image } = flags;
+  await copyImage({ path: from, format: fromFormat }, to, image, {
+    isCompressed: compress ?? false,
+    onProgress: progress("copied", surroundings),
+  });
   return 0;
 }
 
@@ -291,7 +251,9 @@ async function check(
         ["leak", leaks],
       ] as const) {
         for (const { structure, offset, how } of first)
-          surroundings.write(`${kind}: ${structure} at 0x${offset.toString(16)} ${how}\n`);
+          surroundings.write(
+            `${printableLine(`${kind}: ${structure} at 0x${offset.toString(16)} ${how}`)}\n`,
+          );
       }
       if (repair !== undefined)
         surroundings.write(`mended: ${repaired.corruptions} corruptions, ${repaired.leaks} leaks\n`);
@@ -323,7 +285,9 @@ async function checkStored(
     progress("checked", surroundings),
   );
   for (const { offset, message } of problems)
-    surroundings.write(`corruption: ${offset === undefined ? "" : `at ${offset} of the disk: `}${message}\n`);
+    surroundings.write(
+      `corruption: ${offset === undefined ? "" : `at ${offset} of the disk: `}${printableLine(message)}\n`,
+    );
   surroundings.write(`${problems.length} corruptions\n`);
   return problems.length > 0 ? CORRUPT : 0;
 }

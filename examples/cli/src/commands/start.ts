@@ -150,7 +150,7 @@ async function boot(
 }
 
 const progressOn = ({ progressOutput }: StartSurroundings, streams: Streams) =>
-  showProgress({ ...progressOutput, write: (text) => streams.error(text) });
+  showProgress({ ...progressOutput, write: (text) => (streams.redraw ?? streams.error)(text) });
 
 /** The Debian guest, or undefined after one line that says why there is none. */
 async function debianOrReason(

@@ -23,10 +23,11 @@ export interface TopOutput {
   readonly rows?: number | undefined;
   /** Why nothing can be written to it any more. */
   readonly failure?: Error | undefined;
+  write(bytes: Uint8Array): unknown;
 }
 
 /** Moves to the upper left corner and clears the screen from there (ECMA-48, CUP and ED). */
-const CLEAR_SCREEN = "\x1b[H\x1b[J";
+const CLEAR_SCREEN = new TextEncoder().encode("\x1b[H\x1b[J");
 
 /**
  * Writes a profile as text through `write`; with `follow` whenever it changes, until the VM has ended. Gives the
@@ -54,7 +55,10 @@ export async function top(
     });
     const live = flags.follow === true && output.isTTY === true && !ended;
     const text = `${(live ? lines.slice(0, (output.rows ?? lines.length + 1) - 1) : lines).join("\n")}\n`;
-    if (text !== shown) write(output.isTTY === true && flags.follow ? CLEAR_SCREEN + text : text);
+    if (text !== shown) {
+      if (output.isTTY === true && flags.follow) output.write(CLEAR_SCREEN);
+      write(text);
+    }
     shown = text;
     if (!flags.follow || ended || output.failure !== undefined) return 0;
     await sleep(profile.interval);

@@ -14,6 +14,7 @@ import { guestKinds } from "@hyperfile/machine/guests";
 import type { FleetSurroundings } from "../commands/fleet.js";
 import { CliError, errorLine, systemErrorCode } from "../errors.js";
 import { openOutput, requireRegular } from "../output-file.js";
+import { printableLine } from "../printable.js";
 import type { Streams } from "../session.js";
 import { openTerminal } from "../terminal.js";
 import { clientOfRunningDaemon, daemonClient, type StartReport } from "./daemon-client.js";
@@ -30,6 +31,8 @@ const MOST_HYPERFILE_BYTES = 2 ** 21;
 /** Names under which a Hyperfile is looked for. */
 const fileNames = ["Hyperfile", "Hyperfile.yaml", "hyperfile.yaml", "hyperfile.yml"];
 const REFRESH_MS = 1000;
+/** Moves to the upper left corner, and clears the screen (ECMA-48, CUP and ED). */
+const CLEAR_SCREEN = Buffer.from("\x1b[H\x1b[2J");
 /** What tells a pool from a VM on the command line. */
 const POOL_PREFIX = "pool:";
 const MOST_HISTORY_SECONDS = 3600;
@@ -126,11 +129,12 @@ export class FleetActions {
   }
 
   async exec(vm: string, words: string[], { timeout }: { timeout: number }): Promise<number> {
-    const { write, streams } = this.surroundings;
+    const { streams } = this.surroundings;
     const { status, output, omitted } = await this.onVm(vm, (client) =>
       client.exec(vm, words.join(" "), timeout * 1000),
     );
-    write(output);
+    // As the console of which it is a part.
+    streams.output.write(Buffer.from(output));
     if (omitted !== undefined)
       streams.error(
         `hyperfile: the first ${omitted} characters of the output are not shown: exec keeps the last 4 Mi; let the command write a file, or see hyperfile logs ${vm}\n`,
@@ -268,7 +272,9 @@ export class FleetActions {
     process.once("SIGINT", end);
     void lost(streams.output).then(end);
     while (!over) {
-      write(`\x1b[H\x1b[2J${await screen()}\nCtrl-C ends\n`);
+      const text = await screen();
+      streams.output.write(CLEAR_SCREEN);
+      write(`${text}\nCtrl-C ends\n`);
       await new Promise((resolve) => setTimeout(resolve, REFRESH_MS));
     }
     process.off("SIGINT", end);
@@ -362,7 +368,7 @@ async function projectOf(file: string | undefined): Promise<string> {
 /** One line for an event: when, what, whom, and what there is to say. */
 function eventLine({ at, kind, name, message }: FleetEvent): string {
   const when = new Date(at).toISOString().slice(0, 19).replace("T", " ");
-  return [when, kind, name, ...(message === undefined ? [] : [message])].join(" ");
+  return printableLine([when, kind, name, ...(message === undefined ? [] : [message])].join(" "));
 }
 
 function upText({ project, actions }: UpReport): string {

@@ -3,12 +3,13 @@
  * such as what lies below the images of several. The daemon has the locks, against other processes too, so that they are
  * given back when a VM's thread is killed, and are the dead's when the daemon is.
  */
-import { existsSync, linkSync, rmSync, statSync } from "node:fs";
-import { basename, dirname, join, resolve } from "node:path";
+import { existsSync, statSync } from "node:fs";
+import { resolve } from "node:path";
 import type { HostClaim, VmSpec } from "@hyperfile/broker";
-import { createQcow2, DiskError, isAddress } from "@hyperfile/devices/disk";
-import { type ImageChain, lockChain, NodeFile, openStore, storePath } from "@hyperfile/devices/node";
+import { DiskError, isAddress } from "@hyperfile/devices/disk";
+import { type ImageChain, lockChain } from "@hyperfile/devices/node";
 import { CliError } from "../errors.js";
+import { makeEmptyImage } from "../new-image.js";
 
 type DiskSpec = VmSpec["disks"][number];
 
@@ -56,7 +57,7 @@ export class DiskClaims {
           "E_FILE",
           `there is no image ${path}: make it with hyperfile image create, or give size`,
         );
-      await makeImage(path, disk);
+      await makeEmptyImage(path, { format: disk.format ?? "raw", size: disk.sizeBytes }, false);
     }
     try {
       return await lockChain(path, { format: disk.format, lock: isWritten(disk) ? "write" : "read" });
@@ -110,33 +111,4 @@ function isSameFile(one: string, other: string): boolean {
   if (one === other) return true;
   const [first, second] = [one, other].map((path) => statSync(path, { bigint: true, throwIfNoEntry: false }));
   return first !== undefined && first.ino === second?.ino && first.dev === second.dev;
-}
-
-let made = 0;
-
-/** Makes an image of zeros, whole or not at all. @throws DiskError, CliError */
-export async function makeImage(path: string, { format, sizeBytes }: DiskSpec): Promise<void> {
-  const size = sizeBytes!;
-  if (format === "store") {
-    const { store, name } = storePath(path);
-    await openStore(store).create(name, { size });
-    return;
-  }
-  const beside = join(dirname(path), `.${basename(path)}.new-${process.pid}-${made++}`);
-  try {
-    const file = await NodeFile.open(beside, { create: true });
-    try {
-      if (format === "qcow2") await createQcow2(file, { size });
-      else await file.truncate(size);
-      await file.flush();
-    } finally {
-      await file.close();
-    }
-    linkSync(beside, path);
-  } catch (cause) {
-    if (cause instanceof DiskError) throw cause;
-    throw new CliError("E_FILE", `can't make the image ${path}: ${(cause as Error).message}`, { cause });
-  } finally {
-    rmSync(beside, { force: true });
-  }
 }

@@ -218,6 +218,7 @@ class GuestDisk {
         return { bytes: result.copiedBytes, isWhole: result.isWhole };
       } finally {
         await store.remove(draft).catch(() => {});
+        await store.close();
       }
     } finally {
       this.isBackingUp = false;

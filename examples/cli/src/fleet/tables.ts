@@ -1,8 +1,10 @@
 /** Tables and figures for terminals. */
 import { formatSize, type PoolView, type VmView } from "@hyperfile/broker/client";
+import { printableLine } from "../printable.js";
 
 /** Lines of a table whose columns are as wide as they need; numbers go to the right. */
-export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+export function table(head: readonly string[], content: readonly (readonly string[])[]): string {
+  const rows = content.map((cells) => cells.map(printableLine));
   const widths = head.map((title, at) =>
     Math.max(title.length, ...rows.map((row) => (row[at] ?? "").length)),
   );

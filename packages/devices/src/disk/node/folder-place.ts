@@ -1,9 +1,9 @@
 /**
- * Objects of an image store as files of a folder. An object is written under another name and gets its own once its bytes
- * are on the disk: after a kill, or when the power goes, no object is there in part. What is added gets its name with the
- * next `sync`, so that many objects share the waits for the disk.
+ * Objects of an image store as files of a folder. An object is written in a folder of its own, and gets its place once its
+ * bytes are on the disk: after a kill, or when the power goes, no object is there in part. What is added gets its place with
+ * the next `sync`, so that many objects share the waits for the disk. Files that have no place yet are named with the
+ * identity of their writer; what a killed one left is removed by the next that writes to the store.
  */
-import { randomBytes } from "node:crypto";
 import { constants } from "node:fs";
 import { type FileHandle, link, mkdir, open, readdir, rename, rm, stat, utimes } from "node:fs/promises";
 import { dirname, join } from "node:path";
@@ -11,12 +11,14 @@ import { DiskError } from "../errors.js";
 import { checkKey, type ObjectInfo, type ObjectPlace, tooLarge } from "../store/object-place.js";
 import { inParallel, Turns } from "../turns.js";
 import { ImageLock } from "./image-lock.js";
+import { removeDead } from "./new-file.js";
 import { fileError, NodeFile, syncFolder } from "./node-file.js";
+import { newIdentity } from "./process-identity.js";
 
 /** Files that are flushed at once. */
 const AT_ONCE = 16;
-/** Names of files that are being written begin so; no key does. */
-const UNFINISHED = ".new-";
+/** The folder of files that have no place yet; no key begins so. */
+const UNFINISHED = ".new";
 
 const codeOf = (error: unknown): string | undefined => (error as NodeJS.ErrnoException).code;
 
@@ -26,6 +28,8 @@ export class FolderPlace implements ObjectPlace {
   /** Files of objects that wait for their names, by key. */
   private readonly unnamed = new Map<string, string>();
   private readonly syncs = new Turns();
+  /** Makes the folder for them, and removes what the dead have left in it; once. */
+  private unfinishedFolder: Promise<string> | undefined;
 
   /** @param name the folder's path; it is made when something is written */
   constructor(
@@ -83,8 +87,13 @@ export class FolderPlace implements ObjectPlace {
     const path = this.pathOf(key);
     const file = await this.write(path, bytes);
     await this.call(path, "write", async () => {
-      await flushFile(file);
-      await rename(file, path);
+      try {
+        await flushFile(file);
+        await rename(file, path);
+      } catch (error) {
+        await rm(file, { force: true });
+        throw error;
+      }
       await syncFolder(dirname(path));
     });
   }
@@ -111,7 +120,7 @@ export class FolderPlace implements ObjectPlace {
     const path = this.pathOf(key);
     if (this.unnamed.has(key)) return false;
     // Under another name nobody renews it any more: whoever did before is seen, whoever comes later writes it anew.
-    const file = this.unfinished(path);
+    const file = await this.unfinished();
     try {
       if ((await stat(path)).mtimeMs > notAfter) return false;
       await rename(path, file);
@@ -140,13 +149,26 @@ export class FolderPlace implements ObjectPlace {
   }
 
   async sweep(notAfter: number): Promise<number> {
+    const folder = join(this.name, UNFINISHED);
+    const own = [...this.unnamed.values()];
     let swept = 0;
-    for await (const { key, at } of this.filesIn("", true)) {
-      if (at > notAfter || [...this.unnamed.values()].includes(join(this.name, key))) continue;
-      await this.call(key, "remove", () => rm(join(this.name, key), { force: true }));
+    for (const name of await readdir(folder).catch(() => [])) {
+      const file = join(folder, name);
+      const found = await stat(file).catch(() => undefined);
+      if (found === undefined || found.mtimeMs > notAfter || own.includes(file)) continue;
+      await this.call(file, "remove", () => rm(file, { force: true }));
       swept++;
     }
     return swept;
+  }
+
+  async close(): Promise<void> {
+    await this.syncs.run(async () => {
+      for (const [key, file] of [...this.unnamed]) {
+        this.unnamed.delete(key);
+        await rm(file, { force: true }).catch(() => {});
+      }
+    });
   }
 
   private pathOf(key: string): string {
@@ -175,7 +197,7 @@ export class FolderPlace implements ObjectPlace {
   /** Writes bytes beside a path; gives the file's path. */
   private async write(path: string, bytes: Uint8Array): Promise<string> {
     await this.makeFolder(dirname(path));
-    const file = this.unfinished(path);
+    const file = await this.unfinished();
     let handle: FileHandle | undefined;
     try {
       handle = await open(file, "wx", 0o644);
@@ -198,12 +220,24 @@ export class FolderPlace implements ObjectPlace {
     });
   }
 
-  private unfinished(path: string): string {
-    return join(dirname(path), `${UNFINISHED}${randomBytes(8).toString("hex")}`);
+  /** The name of a file that has no place yet. */
+  private async unfinished(): Promise<string> {
+    this.unfinishedFolder ??= this.makeUnfinished().catch((error) => {
+      this.unfinishedFolder = undefined;
+      throw error;
+    });
+    return join(await this.unfinishedFolder, newIdentity());
   }
 
-  /** The objects in a folder and below; or what is not yet one. */
-  private async *filesIn(folder: string, areUnfinished = false): AsyncIterable<ObjectInfo> {
+  private async makeUnfinished(): Promise<string> {
+    const folder = join(this.name, UNFINISHED);
+    await this.makeFolder(folder);
+    await removeDead(folder, "");
+    return folder;
+  }
+
+  /** The objects in a folder and below. */
+  private async *filesIn(folder: string): AsyncIterable<ObjectInfo> {
     let entries: readonly { readonly name: string; isDirectory(): boolean }[];
     try {
       entries = await readdir(join(this.name, folder), { withFileTypes: true });
@@ -214,8 +248,9 @@ export class FolderPlace implements ObjectPlace {
     for (const entry of entries) {
       const key = folder === "" ? entry.name : `${folder}/${entry.name}`;
       const path = join(this.name, key);
-      if (entry.isDirectory()) yield* this.filesIn(key, areUnfinished);
-      else if (areUnfinished ? entry.name.startsWith(UNFINISHED) : entry.name[0] !== ".") {
+      if (entry.name[0] === ".") continue;
+      if (entry.isDirectory()) yield* this.filesIn(key);
+      else {
         // An object may be a link: it is read like any other, and so it has to count like any other.
         const found = await stat(path).catch(() => undefined);
         if (found?.isDirectory())

@@ -16,6 +16,8 @@ export interface NodeFileOptions {
   readonly isReadOnly?: boolean;
   /** Makes the file; one that is there is refused. */
   readonly create?: boolean;
+  /** What messages call it, a file of the same folder; its path by default. */
+  readonly name?: string;
 }
 
 /** What the host's errors mean, in words. */
@@ -80,7 +82,7 @@ export class NodeFile implements ImageFile {
    * @throws DiskError `E_DISK_IO` with the host's error as its cause
    */
   static async open(path: string, options: NodeFileOptions = {}): Promise<NodeFile> {
-    const { isReadOnly = false, create = false } = options;
+    const { isReadOnly = false, create = false, name = path } = options;
     // Without O_NONBLOCK the open of a pipe that nobody writes waits for ever.
     let flags = constants.O_NONBLOCK | (isReadOnly ? constants.O_RDONLY : constants.O_RDWR);
     if (create) flags |= constants.O_CREAT | constants.O_EXCL;
@@ -88,11 +90,11 @@ export class NodeFile implements ImageFile {
     try {
       handle = await open(path, flags, 0o644);
       const stat = await handle.stat();
-      if (!stat.isFile()) throw notRegular(path);
-      return new NodeFile(path, isReadOnly, handle, stat.size, create);
+      if (!stat.isFile()) throw notRegular(name);
+      return new NodeFile(name, isReadOnly, handle, stat.size, create);
     } catch (error) {
       await handle?.close();
-      throw fileError(path, create ? "make" : "open", error);
+      throw fileError(name, create ? "make" : "open", error);
     }
   }
 

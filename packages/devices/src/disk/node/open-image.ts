@@ -71,7 +71,8 @@ export async function openLinks(links: readonly ImageLink[], isWritable = false)
   // Its lock is the caller's.
   if (format === "store") {
     const { store, name } = storePath(path);
-    return openStore(store, { isReadOnly: !isWritable }).open(name, { isWritable, isLocked: true });
+    const images = openStore(store, { isReadOnly: !isWritable });
+    return images.open(name, { isWritable, isLocked: true, closesStore: true });
   }
   const file = await openImageFile(path, !isWritable);
   if (format === "raw") return new RawBackend(file);

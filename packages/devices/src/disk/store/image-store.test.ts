@@ -10,6 +10,7 @@ import { contentOf, generator, randomBytes, randomRequests } from "../../../test
 import { FolderPlace, nodeCodecs } from "../../node.js";
 import { copyDisk } from "../copy.js";
 import { DiskError, HttpPlace, ImageStore, MemoryBackend, MemoryPlace, type ObjectPlace } from "../index.js";
+import { newIdentity } from "../node/process-identity.js";
 
 const SIZE = 3_000_832;
 const CHUNK = 65_536;
@@ -282,6 +283,9 @@ describe("what is damaged", () => {
       { pages: ["../../etc/passwd"] },
       { pages: [`${"0".repeat(63)}G`] },
       { createdAt: 5 },
+      ...["", "now", "2026-13-01T00:00:00Z", "2026-01-01T00:00:00Z\x1b[2J", "\n2026-01-01T00:00:00Z"].map(
+        (createdAt) => ({ createdAt }),
+      ),
       { labels: null },
       { labels: { a: 1 } },
       { labels: Object.fromEntries(Array.from({ length: 1000 }, (_, at) => [`l${at}`, ""])) },
@@ -290,7 +294,7 @@ describe("what is damaged", () => {
       await place.replace("images/disk", await printManifest({ ...good, ...lie } as typeof good));
       await expect(store.open("disk")).rejects.toMatchObject({ code: "E_IMAGE_DAMAGED" });
     }
-    expect(lies).toHaveLength(15);
+    expect(lies).toHaveLength(20);
   });
 
   it("is said of every chunk and page that is gone, cut, other or a bomb", async () => {
@@ -366,13 +370,50 @@ describe("a folder", () => {
   it("has no object in part, and loses what killed writers left", async () => {
     const place = new FolderPlace(join(folder, "parts"));
     const { store } = await filled(place);
-    await writeFile(join(place.name, "chunks", ".new-0123"), "half a chunk");
+    const unfinished = () => readdir(join(place.name, ".new"));
+    expect(await unfinished()).toEqual([]);
+    const [dead, unseen] = [newIdentity().replace(/^(\d+)-\d+/, "$1-1"), "1-1-1-elsewhere-0-other-1"];
+    for (const name of [dead, unseen]) await writeFile(join(place.name, ".new", name), "half a chunk");
     expect(await store.check("disk")).toEqual([]);
+    // The next writer removes what a dead one has left; of others it can't be known until it is old.
+    await new ImageStore(new FolderPlace(place.name)).create("next", { size: 512 });
+    expect(await unfinished()).toEqual([unseen]);
     await store.collect({ graceMs: 3_600_000 });
-    expect(await readdir(join(place.name, "chunks"))).toContain(".new-0123");
+    expect(await unfinished()).toEqual([unseen]);
     await store.collect({ graceMs: -1000 });
-    expect(await readdir(join(place.name, "chunks"))).not.toContain(".new-0123");
+    expect(await unfinished()).toEqual([]);
     expect(await store.check("disk")).toEqual([]);
+  });
+
+  it("keeps nothing of an image that could not be made whole, and its own of what is made besides", async () => {
+    const place = new FolderPlace(join(folder, "drafts"));
+    const store = new ImageStore(place, nodeCodecs);
+    const files = async () =>
+      (await readdir(place.name, { recursive: true, withFileTypes: true })).filter((entry) => entry.isFile())
+        .length;
+    const content = randomBytes(generator(3), SIZE);
+    const failing = store.make("bad", { size: SIZE, chunkBytes: 4096 }, async (disk) => {
+      await disk.write(0, [content]);
+      // As is done with what has no room in memory.
+      await place.add("chunks/00/added", content);
+      throw new Error("no more");
+    });
+    await expect(failing).rejects.toThrow("no more");
+    expect(await files()).toBe(1);
+    await store.close();
+    expect(await files()).toBe(0);
+    await store.make("good", { size: SIZE, chunkBytes: 4096 }, async (disk) => {
+      await disk.write(0, [content]);
+      // A flush names nothing either: the image is not whole.
+      await disk.flush();
+      expect(await store.has("good")).toBe(false);
+      await disk.write(0, [new Uint8Array(512).fill(1)]);
+    });
+    await expect(store.make("good", { size: 512 }, async () => {})).rejects.toThrow(/such an image already/);
+    await store.close();
+    content.fill(1, 0, 512);
+    expect(Buffer.compare(await contentOf(await store.open("good")), content)).toBe(0);
+    expect(await readdir(join(place.name, ".new"))).toEqual([]);
   });
 
   it("counts an image whose manifest is a link, and refuses folders that are links", async () => {

@@ -2,6 +2,7 @@
  * An image store: disks by name over one heap of chunks that they share. Making an image, cloning it and taking a snapshot
  * of it are each one manifest; equal chunks are there once, whoever wrote them.
  */
+import type { BlockBackend } from "../block-backend.js";
 import type { ClusterCodecs } from "../cluster-codec.js";
 import { DiskError } from "../errors.js";
 import { inParallel } from "../turns.js";
@@ -78,9 +79,44 @@ export class ImageStore {
   }
 
   /**
+   * Makes an image of what `fill` writes. It is there when it is whole; where that fails nothing of it has a name.
+   * @throws DiskError as {@link create}; what `fill` throws
+   */
+  async make(name: string, image: NewImage, fill: (disk: BlockBackend) => Promise<void>): Promise<void> {
+    const { size, chunkBytes = DEFAULT_CHUNK, labels = {} } = image;
+    checkShape(this.nameOf(name), size, chunkBytes);
+    if (await this.has(name)) throw this.isThere(name);
+    const pages = Array.from({ length: pageCount(size, chunkBytes) }, () => "");
+    const { place, objects } = this;
+    const disk = new StoreBackend({
+      place,
+      objects,
+      name: this.nameOf(name),
+      key: this.keyOf(name),
+      manifest: { size, chunkBytes, pages, createdAt: new Date().toISOString(), labels },
+      isWritable: true,
+      isDraft: true,
+    });
+    try {
+      await fill(disk);
+    } catch (error) {
+      await disk.abandon();
+      throw error;
+    }
+    await disk.close();
+    await this.add(name, disk.manifest);
+  }
+
+  /** Gives up what was added and has no name yet. The store can be used on. */
+  async close(): Promise<void> {
+    await this.place.close?.();
+  }
+
+  /**
    * Opens an image.
    * @param options.isWritable locks it, where the place can
    * @param options.isLocked the caller has its lock
+   * @param options.closesStore closes the store with the image, for who has opened it for that
    * @throws DiskError `E_DISK_IO` if there is none; `E_IMAGE_LOCKED`; `E_IMAGE_DAMAGED`
    */
   async open(
@@ -88,10 +124,11 @@ export class ImageStore {
     options: {
       readonly isWritable?: boolean;
       readonly isLocked?: boolean;
+      readonly closesStore?: boolean;
       readonly cacheBytes?: number;
     } = {},
   ): Promise<StoreBackend> {
-    const { isWritable = false, isLocked = false } = options;
+    const { isWritable = false, isLocked = false, closesStore = false } = options;
     const key = this.keyOf(name);
     let manifest = await this.manifest(name);
     const release = isWritable && !isLocked ? await this.place.lock?.(key) : undefined;
@@ -106,7 +143,10 @@ export class ImageStore {
         name: this.nameOf(name),
         key,
         manifest,
-        ...(release && { release }),
+        release: async () => {
+          release?.();
+          if (closesStore) await this.close();
+        },
       });
     } catch (error) {
       release?.();
@@ -253,7 +293,11 @@ export class ImageStore {
 
   private async add(name: string, manifest: Manifest): Promise<void> {
     const isNew = await this.place.create(this.keyOf(name), await printManifest(manifest));
-    if (!isNew) throw new DiskError("E_DISK_IO", `${this.nameOf(name)}: there is such an image already`);
+    if (!isNew) throw this.isThere(name);
+  }
+
+  private isThere(name: string): DiskError {
+    return new DiskError("E_DISK_IO", `${this.nameOf(name)}: there is such an image already`);
   }
 
   private keyOf(name: string): string {

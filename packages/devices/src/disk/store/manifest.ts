@@ -129,7 +129,7 @@ function checkManifest(value: unknown, damaged: (how: string) => DiskError): Man
   if (!Array.isArray(pages) || pages.length !== count) throw damaged(`pages is not a list of ${count}`);
   const wrong = pages.findIndex((page) => typeof page !== "string" || !/^([0-9a-f]{64})?$/.test(page));
   if (wrong >= 0) throw damaged(`page ${wrong} has no digest`);
-  if (typeof createdAt !== "string" || createdAt.length > 64) throw damaged("createdAt is no date");
+  if (typeof createdAt !== "string" || !isDate(createdAt)) throw damaged("createdAt is no date");
   const texts = typeof labels === "object" && labels !== null ? Object.entries(labels) : undefined;
   if (texts === undefined || texts.length > MOST_LABELS || texts.some(([, text]) => typeof text !== "string"))
     throw damaged(`labels are not at most ${MOST_LABELS} texts by name`);
@@ -140,6 +140,11 @@ function checkManifest(value: unknown, damaged: (how: string) => DiskError): Man
     createdAt,
     labels: Object.fromEntries(texts) as Record<string, string>,
   };
+}
+
+/** A moment as ISO 8601 has it, in UTC, to the second or finer. */
+function isDate(text: string): boolean {
+  return /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z$/.test(text) && !Number.isNaN(Date.parse(text));
 }
 
 function isChunkSize(value: unknown): value is number {

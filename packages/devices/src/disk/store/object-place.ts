@@ -49,6 +49,8 @@ export interface ObjectPlace {
   lock?(key: string): Promise<() => void>;
   /** Removes what writers that were killed have left, if it is not newer than `notAfter`; its number. */
   sweep?(notAfter: number): Promise<number>;
+  /** Gives up what was added since the last `sync`. */
+  close?(): Promise<void>;
 }
 
 const KEY = /^[A-Za-z0-9_-][A-Za-z0-9._-]*(\/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$/;

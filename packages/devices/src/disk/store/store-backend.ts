@@ -39,10 +39,12 @@ export interface StoreBackendParts {
   readonly manifest: Manifest;
   /** Without it the disk is only read. */
   readonly isWritable?: boolean;
+  /** The image has no name yet: its manifest is for who gives it one. */
+  readonly isDraft?: boolean;
   /** Bytes of memory for chunks, those that wait for a flush included; 64 MiB by default. */
   readonly cacheBytes?: number;
   /** Called when the disk is closed. */
-  readonly release?: () => void;
+  readonly release?: () => void | Promise<void>;
 }
 
 interface Chunk {
@@ -68,7 +70,7 @@ export class StoreBackend implements BlockBackend {
   /** Whether the index has changes that no manifest has. */
   private hasUnnamed = false;
   private current: Manifest;
-  private release: (() => void) | undefined;
+  private release: (() => void | Promise<void>) | undefined;
 
   constructor(private readonly parts: StoreBackendParts) {
     const { manifest, name, isWritable = false, cacheBytes = DEFAULT_CACHE } = parts;
@@ -134,9 +136,20 @@ export class StoreBackend implements BlockBackend {
     try {
       if (!this.isReadOnly) await this.saves.run(() => this.save());
     } finally {
-      this.release?.();
-      this.release = undefined;
+      await this.letGo();
     }
+  }
+
+  /** Closes the disk without what was written since the last flush. */
+  async abandon(): Promise<void> {
+    await this.requests.close();
+    await this.saves.run(() => this.letGo());
+  }
+
+  private async letGo(): Promise<void> {
+    const { release } = this;
+    this.release = undefined;
+    await release?.();
   }
 
   private *pieces(offset: number, length: number) {
@@ -253,13 +266,13 @@ export class StoreBackend implements BlockBackend {
   private async save(): Promise<void> {
     await this.saveChunks();
     if (!this.hasUnnamed) return;
-    const { place, key, name } = this.parts;
+    const { place, key, name, isDraft } = this.parts;
     const manifest = { ...this.current, pages: await this.index.save(), createdAt: new Date().toISOString() };
     const bytes = await printManifest(manifest);
     if (bytes.length > MOST_MANIFEST)
       throw new DiskError("E_IMAGE_LIMIT", `${name}: the manifest would have ${bytes.length} bytes`);
     await place.sync();
-    await place.replace(key, bytes);
+    if (!isDraft) await place.replace(key, bytes);
     this.current = manifest;
     this.hasUnnamed = false;
   }
