@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { createQcow2 } from "@hyperfile/devices/disk";
-import { ImageLock, NodeFile } from "@hyperfile/devices/node";
+import { ImageLock, NodeFile, openImage } from "@hyperfile/devices/node";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { qemuCheck, qemuImg, runQemuImg } from "../../../packages/devices/test/qemu-img.js";
 import { type ProgramSurroundings, runProgram } from "../src/program.js";
@@ -149,6 +149,46 @@ it("shows what a file says so that a terminal does nothing of it", async () => {
   }
 });
 
+it("commits, rebases, resizes, and keeps snapshots, as users of qemu-img expect", async () => {
+  const bytes = randomBytes(1 << 20);
+  await writeFile(at("lower.raw"), bytes);
+  expect(
+    await image("create", at("upper.qcow2"), "--backing", "lower.raw", "--backing-format", "raw"),
+  ).toEqual(done);
+  expect(await image("snapshot", "create", at("upper.qcow2"), "before")).toEqual(done);
+  const { output } = await image("snapshot", "list", at("upper.qcow2"));
+  expect(output).toMatch(/^1 +1M {2}\d{4}-\d\d-\d\d \d\d:\d\d:\d\d {2}before\n$/);
+  if (qemuImg !== undefined) expect(runQemuImg("snapshot", "-l", at("upper.qcow2"))).toMatch(/1 +before/);
+  const write = async (byte: number) => {
+    const opened = await openImage(at("upper.qcow2"), { format: "qcow2", isWritable: true });
+    await opened.disk.write(70_000, [new Uint8Array(1000).fill(byte)]);
+    await opened.close();
+    bytes.fill(byte, 70_000, 71_000);
+  };
+  await write(1);
+  expect(await image("snapshot", "apply", at("upper.qcow2"), "before")).toEqual(done);
+  expect((await image("map", "--format", "qcow2", at("upper.qcow2"))).output).toBe("0 1048576 depth 1\n");
+  await write(2);
+  expect((await image("commit", at("upper.qcow2"))).errors).toMatch(
+    /internal snapshots, .* delete them first\n$/,
+  );
+  expect(await image("snapshot", "delete", at("upper.qcow2"), "1")).toEqual(done);
+  expect(await image("commit", at("upper.qcow2"))).toEqual(done);
+  expect(Buffer.compare(await readFile(at("lower.raw")), bytes)).toBe(0);
+  await write(3);
+  expect(await image("rebase", at("upper.qcow2"), "--backing", "")).toEqual(done);
+  expect((await image("info", at("upper.qcow2"))).output).not.toMatch(/backing/);
+  expect(
+    await image("rebase", at("upper.qcow2"), "--backing", "lower.raw", "--backing-format", "raw"),
+  ).toEqual(done);
+  expect(await image("resize", at("upper.qcow2"), "+1M", "--format", "qcow2")).toEqual(done);
+  expect((await image("info", "--format", "qcow2", at("upper.qcow2"))).output).toMatch(/disk +2M/);
+  expect(await image("resize", at("upper.qcow2"), "1M", "--shrink", "--format", "qcow2")).toEqual(done);
+  expect(await image("commit", "--drop", at("upper.qcow2"))).toEqual(done);
+  expect((await readdir(folder)).filter((name) => name.includes("upper"))).toEqual([]);
+  expect(Buffer.compare(await readFile(at("lower.raw")), bytes)).toBe(0);
+});
+
 it("follows chains by relative names, and maps them", async () => {
   await writeFile(at("base.raw"), new Uint8Array(1 << 20).fill(3));
   expect(await image("create", at("top.qcow2"), "2M", "--backing", "base.raw")).toEqual(done);
@@ -224,6 +264,32 @@ it("refuses each mistake in one line", async () => {
     [["convert", "--format", "store", at("text"), at("new")], 1, /has the path STORE\/images\/NAME/],
     [["convert", "--format", "store", "--compress", at("text"), at("new")], 2, /compressed anyway/],
     [["create", "--format", "store", "--backing", "a", at("new")], 2, /a store image has no image below/],
+    [["snapshot"], 2, /image snapshot needs a command; hyperfile image snapshot --help lists them/],
+    [["snapshot", "create", at("used.qcow2"), "x"], 1, /used.qcow2: process \d+ writes the image/],
+    [["snapshot", "delete", at("read.qcow2"), "x"], 1, /process \d+ reads the image, which must not change/],
+    [["snapshot", "list", at("text")], 1, /text: not a qcow2 image/],
+    [["snapshot", "apply", at("loop2.qcow2"), "x"], 1, /there is no snapshot "x"; there are none/],
+    [["commit", at("used.qcow2")], 1, /process \d+ writes the image/],
+    [["commit", at("loop2.qcow2")], 1, /loop.qcow2: can't open the file: there is no such file/],
+    [["commit", "--keep", "--drop", at("x")], 2, /'--keep' cannot be used with option '--drop'/],
+    [["rebase", at("used.qcow2"), "--backing", "text"], 1, /process \d+ writes the image/],
+    [["rebase", at("loop2.qcow2")], 2, /required option '--backing <file>' not specified/],
+    [
+      ["rebase", at("loop2.qcow2"), "--backing", "", "--backing-format", "raw"],
+      2,
+      /leave out --backing-format/,
+    ],
+    [["rebase", at("loop2.qcow2"), "--backing", "none", "--unsafe"], 1, /none: can't open the file/],
+    [["resize", at("used.qcow2"), "2M"], 1, /process \d+ writes the image/],
+    [["resize", at("none"), "2M"], 1, /none: can't open the file: there is no such file/],
+    [["resize", at("text"), "1K", "--format", "qcow2"], 1, /text: not a qcow2 image/],
+    [
+      ["resize", at("text"), "0"],
+      2,
+      /the disk has 41 bytes, and 0 are less: give --shrink to lose what lies/,
+    ],
+    [["resize", at("text"), "much"], 2, /Give bytes, or a number and a unit/],
+    [["resize", at("text"), "+"], 2, /Give bytes, or a number and a unit/],
   ] as const) {
     const result = await image(...args);
     expect(result.errors).toMatch(/^hyperfile: [^\n]+\n$/);

@@ -1,5 +1,6 @@
 /** The part of the devices that needs Node: files and folders of the host's, codecs, images by path, and their locks. */
 export { nodeCodecs } from "./disk/node/codecs.js";
+export { commitImage, rebaseImage, resizeImage } from "./disk/node/edit-image.js";
 export { FolderPlace } from "./disk/node/folder-place.js";
 export {
   type ChainOptions,

@@ -17,6 +17,7 @@ import { CliError } from "../errors.js";
 import { copyImage, makeEmptyImage } from "../new-image.js";
 import { printableLine } from "../printable.js";
 import { addBuildCommand, type BuildSurroundings } from "./image-build.js";
+import { addEditCommands } from "./image-edit.js";
 import { addStoreCommands } from "./image-store.js";
 
 /** What the commands need of the program. */
@@ -125,6 +126,7 @@ export function addImageCommands(
   addBuildCommand(image, surroundings, finish);
   const error = (text: string) => surroundings.streams.error(text);
   const tellProgress = (what: string) => progress(what, surroundings);
+  addEditCommands(image, { write, progress: tellProgress, parseSize: parseDiskSize }, finish);
   addStoreCommands(image, { write, error, progress: tellProgress }, finish);
 }
 

@@ -24,6 +24,21 @@ export interface ImageFile {
   close(): Promise<void>;
 }
 
+/** A file that its user does not close. */
+export const keptOpen = (file: ImageFile): ImageFile => ({
+  name: file.name,
+  isReadOnly: file.isReadOnly,
+  get size() {
+    return file.size;
+  },
+  read: (offset, buffers) => file.read(offset, buffers),
+  write: (offset, buffers) => file.write(offset, buffers),
+  flush: () => file.flush(),
+  truncate: (size) => file.truncate(size),
+  isHole: async () => (await file.isHole?.()) ?? false,
+  close: async () => {},
+});
+
 /** A file in memory. */
 export class MemoryFile implements ImageFile {
   readonly isReadOnly = false;

@@ -23,6 +23,14 @@ export {
 export { type CreateQcow2Options, createQcow2 } from "./qcow2/create.js";
 export type { HeaderExtension, Qcow2Header } from "./qcow2/format.js";
 export { Qcow2Image, type Qcow2Options } from "./qcow2/qcow2-image.js";
+export { type ResizeOptions, resizeQcow2 } from "./qcow2/resize.js";
+export {
+  applySnapshot,
+  createSnapshot,
+  deleteSnapshot,
+  type InternalSnapshot,
+  listSnapshots,
+} from "./qcow2/snapshots.js";
 export { RawBackend } from "./raw-backend.js";
 export { HttpPlace } from "./store/http-place.js";
 export {

@@ -36,6 +36,8 @@ export interface ChainOptions {
   readonly format?: ImageFormat | undefined;
   /** What the images are locked for: the topmost for this, those below for reading; `none` locks nothing. */
   readonly lock: ImageUse | "none";
+  /** How many of the topmost are locked for that: one unless given. */
+  readonly locked?: number;
 }
 
 /** The images that a disk is made of. */
@@ -73,7 +75,8 @@ export const pathBelow = (image: string, name: string): string =>
  * Locks an image and all that are below it.
  * @throws DiskError `E_IMAGE_LOCKED`, `E_IMAGE_CHAIN`, and what the formats have; nothing is locked then
  */
-export async function lockChain(image: string, { format, lock }: ChainOptions): Promise<ImageChain> {
+export async function lockChain(image: string, options: ChainOptions): Promise<ImageChain> {
+  const { format, lock, locked = 1 } = options;
   const locks: ImageLock[] = [];
   const release = () => {
     for (const each of locks) each.release();
@@ -85,7 +88,7 @@ export async function lockChain(image: string, { format, lock }: ChainOptions): 
       const { path }: Below = next;
       if (links.some((link) => link.path === path) || links.length >= MOST_IMAGES) throw tooMany(links, path);
       if (lock !== "none" && !isAddress(path))
-        locks.push(await ImageLock.take(path, links.length === 0 ? lock : "read"));
+        locks.push(await ImageLock.take(path, links.length < locked ? lock : "read"));
       const found: ImageFormat = next.format ?? (await formatOf(path));
       links.push({ path, format: found });
       next = found === "qcow2" ? await below(path, next.format !== undefined) : undefined;

@@ -5,7 +5,7 @@
  * by a limit. Repair raises counts and mends flags before it lowers counts, so that a kill in the middle leaves leaks.
  */
 import { isZero } from "../block-backend.js";
-import { DiskError } from "../errors.js";
+import { DiskError, damagedImage } from "../errors.js";
 import type { ImageFile } from "../image-file.js";
 import { bitmapDirectory, readBitmaps } from "./bitmaps.js";
 import { ClusterCounts } from "./cluster-counts.js";
@@ -91,6 +91,19 @@ export async function checkQcow2(file: ImageFile, options: CheckOptions = {}): P
       leaks: first.leaks.count - found.result.leaks.count,
     },
   };
+}
+
+/**
+ * The header of an image that is to be written. One whose writer did not close it is mended first.
+ * @throws DiskError `E_IMAGE_DAMAGED` where it can't be
+ */
+export async function loadMended(file: ImageFile): Promise<Qcow2Header> {
+  const header = await loadHeader(file);
+  if ((header.incompatible & INCOMPATIBLE.dirty) === 0) return header;
+  const { corruptions } = await checkQcow2(file, { repair: "all" });
+  if (corruptions.count === 0) return loadHeader(file);
+  const { structure, offset, how } = corruptions.first[0]!;
+  throw damagedImage(file.name, structure, offset, how);
 }
 
 function needsMending(

@@ -8,14 +8,14 @@
  */
 import { type BlockBackend, type Extent, lengthOf, readOnly, sliceOf } from "../block-backend.js";
 import type { ClusterCodecs } from "../cluster-codec.js";
-import { DiskError, damagedImage } from "../errors.js";
+import { DiskError } from "../errors.js";
 import type { ImageFile } from "../image-file.js";
 import { Requests } from "../requests.js";
 import { inParallel, RangeLocks } from "../turns.js";
-import { checkQcow2 } from "./check.js";
+import { loadMended } from "./check.js";
 import { ClusterReader } from "./cluster-reader.js";
 import { ClusterWriter } from "./cluster-writer.js";
-import { INCOMPATIBLE, type Qcow2Header, roundUp } from "./format.js";
+import { type Qcow2Header, roundUp } from "./format.js";
 import { loadHeader, Metadata } from "./metadata.js";
 import { follows, isInPlace, piecesOf } from "./pieces.js";
 
@@ -76,15 +76,7 @@ export class Qcow2Image implements BlockBackend {
   }
 
   private static async load(file: ImageFile, options: Qcow2Options): Promise<Qcow2Image> {
-    let header = await loadHeader(file);
-    if (!file.isReadOnly && (header.incompatible & INCOMPATIBLE.dirty) !== 0) {
-      const result = await checkQcow2(file, { repair: "all" });
-      if (result.corruptions.count > 0) {
-        const { structure, offset, how } = result.corruptions.first[0]!;
-        throw damagedImage(file.name, structure, offset, how);
-      }
-      header = await loadHeader(file);
-    }
+    const header = file.isReadOnly ? await loadHeader(file) : await loadMended(file);
     const metadata = await Metadata.open(file, header, !file.isReadOnly, options.cacheBytes);
     return new Qcow2Image(file, header, metadata, options.backing, options.codecs);
   }
