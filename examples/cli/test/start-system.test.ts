@@ -175,7 +175,7 @@ describe("what keeps it from starting is one line", () => {
   it("a disk that is in use is neither started from nor thrown away", async () => {
     await start(["debian"], write(8));
     const before = await readFile(disk());
-    const lock = ImageLock.take(disk());
+    const lock = await ImageLock.take(disk());
     onTestFinished(() => lock.release());
     for (const args of [["debian"], ["debian", "--reset"]]) {
       const { status, errors, machines } = await start(args);

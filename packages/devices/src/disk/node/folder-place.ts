@@ -162,6 +162,11 @@ export class FolderPlace implements ObjectPlace {
     return swept;
   }
 
+  async prepare(): Promise<void> {
+    const file = await this.write(join(this.name, UNFINISHED), new Uint8Array(1));
+    await this.call(file, "remove", () => rm(file, { force: true }));
+  }
+
   async close(): Promise<void> {
     await this.syncs.run(async () => {
       for (const [key, file] of [...this.unnamed]) {

@@ -36,7 +36,7 @@ export async function makeFile(
       throw fileError(path, "make", error);
     });
   } finally {
-    await rm(unfinished, { force: true });
+    await rm(unfinished, { force: true }).catch(() => {});
   }
 }
 

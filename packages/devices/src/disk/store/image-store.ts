@@ -79,13 +79,15 @@ export class ImageStore {
   }
 
   /**
-   * Makes an image of what `fill` writes. It is there when it is whole; where that fails nothing of it has a name.
+   * Makes an image of what `fill` writes. It is there when it is whole; where that fails nothing of it has a name. A place
+   * that can't be written is told at once.
    * @throws DiskError as {@link create}; what `fill` throws
    */
   async make(name: string, image: NewImage, fill: (disk: BlockBackend) => Promise<void>): Promise<void> {
     const { size, chunkBytes = DEFAULT_CHUNK, labels = {} } = image;
     checkShape(this.nameOf(name), size, chunkBytes);
     if (await this.has(name)) throw this.isThere(name);
+    await this.place.prepare?.();
     const pages = Array.from({ length: pageCount(size, chunkBytes) }, () => "");
     const { place, objects } = this;
     const disk = new StoreBackend({

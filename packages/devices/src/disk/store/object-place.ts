@@ -49,6 +49,8 @@ export interface ObjectPlace {
   lock?(key: string): Promise<() => void>;
   /** Removes what writers that were killed have left, if it is not newer than `notAfter`; its number. */
   sweep?(notAfter: number): Promise<number>;
+  /** Makes sure that it can be written, before work that would be lost otherwise. @throws DiskError */
+  prepare?(): Promise<void>;
   /** Gives up what was added since the last `sync`. */
   close?(): Promise<void>;
 }
