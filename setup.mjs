@@ -1,6 +1,6 @@
 // Installs the workspace's dependencies and builds every package, with nothing but Node and npm on the machine.
 // A stamp over the lock file and the sources makes a repeated call cost milliseconds.
-import { spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -31,18 +31,37 @@ function sourceFiles(folder, found = []) {
   return found.sort();
 }
 
-function step(name, title, files, isPresent, command, args) {
+/** Runs a command; gives its status, or why there is none, and its output, each line of which `hear` gets as well. */
+function run(command, args, hear) {
+  return new Promise((resolve) => {
+    const child = spawn(command, args, { cwd: root, stdio: ["ignore", "pipe", "pipe"] });
+    let output = "";
+    for (const stream of [child.stdout, child.stderr]) {
+      let line = "";
+      stream.setEncoding("utf8").on("data", (text) => {
+        output += text;
+        const lines = (line + text).split("\n");
+        line = lines.pop();
+        for (const whole of lines) hear(whole);
+      });
+    }
+    child.on("error", (error) => resolve({ problem: error.message, output }));
+    child.on("close", (status, signal) =>
+      resolve({ problem: status === 0 ? undefined : (signal ?? `status ${status}`), output }),
+    );
+  });
+}
+
+async function step(name, title, files, isPresent, command, args, hear = () => {}) {
   const stampFile = join(cache, name);
   const stamp = stampOf(files);
   if (isPresent() && existsSync(stampFile) && readFileSync(stampFile, "utf8") === stamp) return;
   process.stderr.write(`hyperfile: ${title} ...\n`);
   const started = Date.now();
-  const run = spawnSync(command, args, { cwd: root, encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
-  if (run.status !== 0) {
-    process.stderr.write(`${run.stdout ?? ""}${run.stderr ?? ""}`);
-    console.error(
-      `hyperfile: ${title} failed (${run.error?.message ?? `status ${run.status}`}); see the lines above`,
-    );
+  const { problem, output } = await run(command, args, hear);
+  if (problem !== undefined) {
+    process.stderr.write(output);
+    console.error(`hyperfile: ${title} failed (${problem}); see the lines above`);
     process.exit(1);
   }
   mkdirSync(cache, { recursive: true });
@@ -65,7 +84,7 @@ const manifests = [
 const hasBuild = (folder) =>
   JSON.parse(readFileSync(join(root, folder, "package.json"), "utf8")).scripts?.build !== undefined;
 
-step(
+await step(
   "install",
   "installing dependencies",
   existsSync(join(root, "pnpm-lock.yaml")) ? [...manifests, "pnpm-lock.yaml"] : manifests,
@@ -73,13 +92,21 @@ step(
   npx,
   [...pnpm, "install", ...(existsSync(join(root, "pnpm-lock.yaml")) ? ["--frozen-lockfile"] : [])],
 );
-step(
+const built = workspaces.filter(hasBuild);
+let done = 0;
+await step(
   "build",
   "building the packages",
   ["tsconfig.json", ...workspaces.flatMap((folder) => sourceFiles(folder))].filter((file) =>
     statSync(join(root, file)).isFile(),
   ),
-  () => workspaces.filter(hasBuild).every((folder) => existsSync(join(root, folder, "dist"))),
+  () => built.every((folder) => existsSync(join(root, folder, "dist"))),
   npx,
   [...pnpm, "-r", "run", "build"],
+  (line) => {
+    // As pnpm says that a workspace's script has ended.
+    const [, folder] = /^(\S+) build: Done$/.exec(line) ?? [];
+    if (folder !== undefined)
+      process.stderr.write(`hyperfile:   ${folder} is built (${++done} of ${built.length})\n`);
+  },
 );

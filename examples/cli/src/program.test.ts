@@ -178,6 +178,9 @@ describe("runs", () => {
     const help = await hyperfile(["--help"]);
     expect(help.status).toBe(0);
     expect(help.text).toContain("Ctrl-A x");
+    for (const command of ["up", "daemon"])
+      for (const name of ["HYPERFILE_STATE", "HYPERFILE_SOCKET"])
+        expect((await hyperfile([command, "--help"])).text).toContain(name);
   });
 });
 

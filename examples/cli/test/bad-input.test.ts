@@ -2,9 +2,9 @@
  * The built program with every kind of bad input: each gives one line on standard error that names the thing, and a
  * status other than zero. None shows a stack, and none hangs.
  */
-import { execFileSync, spawn } from "node:child_process";
+import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { closeSync, constants, openSync } from "node:fs";
-import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -237,6 +237,18 @@ describe("command lines", () => {
   ])("%j", async (args, message) => {
     expectComplaint(await hyperfile(args), 2, message);
   });
+});
+
+it("a program that is not built says what builds it", async () => {
+  const place = join(folder, "unbuilt", "bin");
+  await mkdir(place, { recursive: true });
+  await copyFile(program, join(place, "hyperfile.mjs"));
+  const result = spawnSync(process.execPath, [join(place, "hyperfile.mjs"), "--help"], { encoding: "utf8" });
+  expect([result.status, result.stdout, result.stderr]).toEqual([
+    1,
+    "",
+    "hyperfile: the program is not built yet: run npm run setup in the checkout's folder first\n",
+  ]);
 });
 
 describe("files and surroundings", () => {

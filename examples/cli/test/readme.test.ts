@@ -61,7 +61,8 @@ beforeAll(async () => {
   await writeFile(join(folder, "initramfs.cpio"), "070701");
   await mkdir(join(folder, "examples"));
   await cp(join(root, "examples/fleet"), join(folder, "examples/fleet"), { recursive: true });
-  await symlink(join(root, "examples/disk"), join(folder, "examples/disk"));
+  for (const name of ["disk", "sandbox", "bench"])
+    await symlink(join(root, "examples", name), join(folder, "examples", name));
 });
 afterAll(async () => {
   await shell("hyperfile down fleet --force --daemon", folder);

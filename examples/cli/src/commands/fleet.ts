@@ -25,6 +25,11 @@ const DEFAULT_EXEC_SECONDS = 60;
 const DEFAULT_REPORT_SECONDS = 3600;
 const DEFAULT_LOG_BYTES = 65_536;
 
+/** Where the daemon is, for the help of the commands that start it. */
+const placesHelp = `
+Logs, snapshots and projects are in the folder HYPERFILE_STATE, else in ~/.local/state/hyperfile (XDG_STATE_HOME); the
+daemon answers at the socket HYPERFILE_SOCKET, else in XDG_RUNTIME_DIR, or beside that. All commands look there.`;
+
 /** A whole number from 1 to a billion. @throws InvalidArgumentError for anything else */
 function parseCount(text: string): number {
   const count = /^\d{1,10}$/.test(text) ? Number(text) : 0;
@@ -83,6 +88,7 @@ export function addFleetCommands(
       "end after this time without any VM that is up, and any client",
       parseSeconds,
     )
+    .addHelpText("after", placesHelp)
     .action(act((actions, flags: DaemonFlags) => actions.daemon(flags)));
 
   program
@@ -91,6 +97,7 @@ export function addFleetCommands(
     .argument("[file]", "Hyperfile; the one in this folder by default")
     .option("--restart", "start VMs again whose changes need it")
     .option("--check", "only check the file")
+    .addHelpText("after", placesHelp)
     .action(
       act((actions, file: string | undefined, flags: { restart?: boolean; check?: boolean }) =>
         actions.up(file, flags),
