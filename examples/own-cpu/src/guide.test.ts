@@ -9,6 +9,8 @@ import * as devices from "@hyperfile/devices";
 import * as disk from "@hyperfile/devices/disk";
 import * as fdt from "@hyperfile/devices/fdt";
 import * as image from "@hyperfile/devices/image";
+import * as net from "@hyperfile/devices/net";
+import * as devicesNode from "@hyperfile/devices/node";
 import * as share from "@hyperfile/devices/share";
 import * as virtio from "@hyperfile/devices/virtio";
 import * as jit from "@hyperfile/jit";
@@ -33,6 +35,8 @@ const modules: Readonly<Record<string, unknown>> = {
   "@hyperfile/devices/disk": disk,
   "@hyperfile/devices/fdt": fdt,
   "@hyperfile/devices/image": image,
+  "@hyperfile/devices/net": net,
+  "@hyperfile/devices/node": devicesNode,
   "@hyperfile/devices/share": share,
   "@hyperfile/devices/virtio": virtio,
   "@hyperfile/jit": jit,

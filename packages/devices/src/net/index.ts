@@ -35,6 +35,15 @@ export {
   tcpFrame,
 } from "./frames/tcp.js";
 export { type Datagram, parseUdp, udpFrame } from "./frames/udp.js";
+export type { DhcpLease, DhcpOptions } from "./nat/dhcp/server.js";
+export type { Outside, OutsideListener, OutsideUdp, OutsideUdpEvents } from "./nat/outside.js";
+export { isPublic, type Policy, type PolicyQuestion, type PolicyRule, policyOf } from "./nat/policy.js";
+export {
+  type Forward,
+  type ForwardOptions,
+  UserNetwork,
+  type UserNetworkOptions,
+} from "./nat/user-network.js";
 export { finishFrame } from "./offload.js";
 export { type CapturedPacket, PcapngWriter } from "./switch/pcapng.js";
 export type { QueueBounds } from "./switch/port-queue.js";

@@ -1,0 +1,171 @@
+/** Messages of DNS (RFC 1035), as far as one that passes them on looks into them. */
+import { formatIp, ipBytes } from "../../addresses.js";
+import { read16, write16, write32 } from "../../frames/ip.js";
+
+/** Types of records. */
+export const dnsTypes = { a: 1, ptr: 12, aaaa: 28 } as const;
+/** Codes of answers. */
+export const dnsCodes = { ok: 0, format: 1, failure: 2, name: 3, notImplemented: 4, refused: 5 } as const;
+const HEADER_BYTES = 12;
+const MOST_LABELS = 128;
+const MOST_NAME_BYTES = 255;
+const CLASS_INTERNET = 1;
+const ANSWER_FLAGS = 0x8080;
+const TRUNCATED = 0x0200;
+/** Records of an answer that are looked at. */
+const MOST_RECORDS = 256;
+
+/** A question. */
+export interface DnsQuestion {
+  readonly id: number;
+  readonly opcode: number;
+  /** In lower case, without the dot at its end. */
+  readonly name: string;
+  readonly type: number;
+  readonly isInternet: boolean;
+  /** Where the question ends. */
+  readonly end: number;
+  /** Most bytes of an answer by UDP: 512, or what the client says (RFC 6891). */
+  readonly mostBytes: number;
+}
+
+/** Reads a query; undefined for bytes that are none. */
+export function parseQuery(bytes: Uint8Array): DnsQuestion | undefined {
+  if (bytes.length < HEADER_BYTES || (bytes[2]! & 0x80) !== 0 || read16(bytes, 4) !== 1) return undefined;
+  const name = readName(bytes, HEADER_BYTES);
+  if (name === undefined || name.end + 4 > bytes.length) return undefined;
+  const end = name.end + 4;
+  return {
+    id: read16(bytes, 0),
+    opcode: (bytes[2]! >> 3) & 15,
+    name: name.text,
+    type: read16(bytes, name.end),
+    isInternet: read16(bytes, name.end + 2) === CLASS_INTERNET,
+    end,
+    mostBytes: payloadSize(bytes, end),
+  };
+}
+
+/** What an OPT record says right behind the question, where clients put it. */
+function payloadSize(bytes: Uint8Array, at: number): number {
+  const isOpt =
+    read16(bytes, 6) === 0 &&
+    read16(bytes, 8) === 0 &&
+    read16(bytes, 10) > 0 &&
+    at + 11 <= bytes.length &&
+    bytes[at] === 0 &&
+    read16(bytes, at + 1) === 41;
+  return isOpt ? Math.max(512, Math.min(4096, read16(bytes, at + 3))) : 512;
+}
+
+/** A name, in lower case, and where it ends; undefined if it is malformed. Pointers lead backwards only. */
+function readName(bytes: Uint8Array, start: number): { text: string; end: number } | undefined {
+  const labels: string[] = [];
+  let at = start;
+  let end: number | undefined;
+  let length = 0;
+  for (let limit = start; labels.length < MOST_LABELS; ) {
+    const size = bytes[at];
+    if (size === undefined) return undefined;
+    if (size === 0) return { text: labels.join("."), end: end ?? at + 1 };
+    if (size >= 0xc0) {
+      const target = ((size & 0x3f) << 8) | (bytes[at + 1] ?? 0xff);
+      if (target >= limit) return undefined;
+      end ??= at + 2;
+      limit = target;
+      at = target;
+      continue;
+    }
+    length += size + 1;
+    if (size > 63 || at + 1 + size > bytes.length || length > MOST_NAME_BYTES) return undefined;
+    let label = "";
+    for (let index = at + 1; index <= at + size; index++) label += String.fromCharCode(bytes[index]!);
+    labels.push(label.toLowerCase());
+    at += 1 + size;
+  }
+  return undefined;
+}
+
+/** The addresses in an answer; none if it is malformed. */
+export function addressesIn(bytes: Uint8Array): readonly string[] {
+  if (bytes.length < HEADER_BYTES) return [];
+  let at = HEADER_BYTES;
+  for (let left = Math.min(read16(bytes, 4), MOST_RECORDS); left > 0; left--) {
+    const name = readName(bytes, at);
+    if (name === undefined) return [];
+    at = name.end + 4;
+  }
+  const found: string[] = [];
+  for (let left = Math.min(read16(bytes, 6), MOST_RECORDS); left > 0; left--) {
+    const name = readName(bytes, at);
+    if (name === undefined || name.end + 10 > bytes.length) return [];
+    const type = read16(bytes, name.end);
+    const data = name.end + 10;
+    const length = read16(bytes, name.end + 8);
+    if (data + length > bytes.length) return [];
+    const isAddress = (type === dnsTypes.a && length === 4) || (type === dnsTypes.aaaa && length === 16);
+    if (isAddress) found.push(formatIp(bytes.subarray(data, data + length)));
+    at = data + length;
+  }
+  return found;
+}
+
+/** An answer of one's own to a query, with records of addresses or one name. */
+export function dnsAnswer(
+  query: Uint8Array,
+  question: DnsQuestion,
+  code: number,
+  records: readonly { readonly type: number; readonly data: Uint8Array }[] = [],
+  ttl = 60,
+): Uint8Array {
+  const size = records.reduce((sum, { data }) => sum + 12 + data.length, question.end);
+  const bytes = new Uint8Array(size);
+  bytes.set(query.subarray(0, question.end));
+  // An answer; it is asked for recursion, and has it.
+  write16(bytes, 2, ANSWER_FLAGS | (read16(query, 2) & 0x7900) | code);
+  write16(bytes, 4, 1);
+  write16(bytes, 6, records.length);
+  write16(bytes, 8, 0);
+  write16(bytes, 10, 0);
+  let at = question.end;
+  for (const { type, data } of records) {
+    // The name of the question.
+    write16(bytes, at, 0xc000 | HEADER_BYTES);
+    write16(bytes, at + 2, type);
+    write16(bytes, at + 4, CLASS_INTERNET);
+    write32(bytes, at + 6, ttl);
+    write16(bytes, at + 10, data.length);
+    bytes.set(data, at + 12);
+    at += 12 + data.length;
+  }
+  return bytes;
+}
+
+/** The answer that says that the whole one is to be asked for by TCP. */
+export function truncated(answer: Uint8Array, question: DnsQuestion): Uint8Array {
+  const bytes = answer.slice(0, question.end);
+  write16(bytes, 2, read16(answer, 2) | TRUNCATED);
+  for (const at of [6, 8, 10]) write16(bytes, at, 0);
+  return bytes;
+}
+
+/** The data of a record with an address. */
+export const addressRecord = (ip: string): { type: number; data: Uint8Array } => {
+  const data = ipBytes(ip);
+  return { type: data.length === 4 ? dnsTypes.a : dnsTypes.aaaa, data };
+};
+
+/** The data of a record with a name. */
+export function nameRecord(name: string): { type: number; data: Uint8Array } {
+  const labels = name.split(".").flatMap((label) => [label.length, ...new TextEncoder().encode(label)]);
+  return { type: dnsTypes.ptr, data: Uint8Array.of(...labels, 0) };
+}
+
+/** The address that a name for reverse look-up means; undefined for other names. */
+export function reverseAddress(name: string): string | undefined {
+  const four = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.in-addr\.arpa$/.exec(name);
+  if (four !== null) return four.slice(1).reverse().join(".");
+  if (!/^([0-9a-f]\.){32}ip6\.arpa$/.test(name)) return undefined;
+  const digits = name.slice(0, 64).split(".").reverse().join("");
+  return formatIp(Uint8Array.from(digits.match(/../g)!, (pair) => Number.parseInt(pair, 16)));
+}

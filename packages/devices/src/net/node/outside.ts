@@ -1,0 +1,179 @@
+/** The outside as Node reaches it: sockets for datagrams, and the host's name servers. */
+import { randomInt } from "node:crypto";
+import { createSocket, type Socket } from "node:dgram";
+import { getServers } from "node:dns";
+import { connect, isIPv6 } from "node:net";
+import { networkInterfaces } from "node:os";
+import { canonicalIp } from "../addresses.js";
+import { NetworkError } from "../errors.js";
+import { read16, write16 } from "../frames/ip.js";
+import type { Outside, OutsideUdp, OutsideUdpEvents } from "../nat/outside.js";
+
+const DNS_PORT = 53;
+/** Milliseconds for one attempt at one server. */
+const QUERY_MS = 3000;
+const ATTEMPTS = 2;
+const TRUNCATED = 0x0200;
+const MOST_ANSWER_BYTES = 65_535;
+
+/** What may be other than usual. */
+export interface NodeOutsideOptions {
+  /** Name servers, as addresses or `address:port` and `[address]:port`; the host's unless given. */
+  readonly nameServers?: readonly string[];
+}
+
+/** The host's network for the guests of a `UserNetwork`. */
+export function nodeOutside(options: NodeOutsideOptions = {}): Outside {
+  return {
+    openUdp: (family, events) => openUdp(family, events),
+    query: (message) => query(message, options.nameServers ?? getServers()),
+    listenUdp: async (address, port, received) => {
+      const socket = createSocket(isIPv6(address) ? "udp6" : "udp4");
+      const bound = await bind(socket, address, port);
+      socket.on("message", (data, from) => received(data, plain(from.address), from.port));
+      return {
+        port: bound,
+        answer: (data, to, toPort) => socket.send(data, toPort, to, () => {}),
+        close: () => socket.close(),
+      };
+    },
+    hostRanges: () =>
+      Object.values(networkInterfaces()).flatMap((addresses) =>
+        (addresses ?? []).flatMap(({ cidr }) => (cidr === null ? [] : [cidr.replace(/%[^/]*/, "")])),
+      ),
+  };
+}
+
+/** An address without its zone. */
+const plain = (address: string): string => canonicalIp(address.replace(/%.*/, "")) ?? address;
+
+function openUdp(family: 4 | 6, events: OutsideUdpEvents): OutsideUdp {
+  const socket = createSocket(family === 4 ? "udp4" : "udp6");
+  let isOpen = true;
+  const close = (): void => {
+    if (!isOpen) return;
+    isOpen = false;
+    socket.close();
+  };
+  socket.on("message", (data, from) => {
+    if (isOpen) events.data(data, plain(from.address), from.port);
+  });
+  socket.on("error", () => {
+    if (!isOpen) return;
+    close();
+    events.failed();
+  });
+  return {
+    // What the host can't send is lost, as datagrams may be.
+    send: (data, address, port) => {
+      if (isOpen) socket.send(data, port, address, () => {});
+    },
+    close,
+  };
+}
+
+function bind(socket: Socket, address: string, port: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    socket.once("error", (error: NodeJS.ErrnoException) => {
+      socket.close();
+      const isTaken = error.code === "EADDRINUSE";
+      reject(
+        new NetworkError(
+          isTaken ? "E_NETWORK_IN_USE" : "E_NETWORK_HOST",
+          isTaken
+            ? `port ${port} of ${address} is taken: choose another one, or 0 for any`
+            : `the host does not listen at port ${port} of ${address}: ${error.code ?? error.message}`,
+          { cause: error },
+        ),
+      );
+    });
+    socket.bind(port, address, () => {
+      socket.removeAllListeners("error");
+      socket.on("error", () => {});
+      resolve(socket.address().port);
+    });
+  });
+}
+
+/** Asks one server after the other, by datagrams and by TCP where the answer does not fit. */
+async function query(message: Uint8Array, servers: readonly string[]): Promise<Uint8Array | undefined> {
+  for (let attempt = 0; attempt < ATTEMPTS; attempt++)
+    for (const server of servers) {
+      const where = endpointOf(server);
+      // A number that nobody can guess, on a port that nobody knows: answers can't be forged from afar.
+      const asked = message.slice();
+      write16(asked, 0, randomInt(0x10000));
+      const answer = await queryUdp(asked, where);
+      if (answer === undefined) continue;
+      if ((read16(answer, 2) & TRUNCATED) === 0) return answer;
+      return (await queryTcp(asked, where)) ?? answer;
+    }
+  return undefined;
+}
+
+function endpointOf(server: string): { address: string; port: number } {
+  const match = /^(?:\[([^\]]+)\]|([^:]+))(?::(\d+))?$/.exec(server);
+  if (match === null) return { address: server, port: DNS_PORT };
+  return { address: match[1] ?? match[2]!, port: Number(match[3] ?? DNS_PORT) };
+}
+
+/** Whether an answer is one to this question. */
+const answers = (answer: Uint8Array, asked: Uint8Array): boolean =>
+  answer.length >= 12 && read16(answer, 0) === read16(asked, 0) && (answer[2]! & 0x80) !== 0;
+
+function queryUdp(
+  asked: Uint8Array,
+  { address, port }: { address: string; port: number },
+): Promise<Uint8Array | undefined> {
+  return new Promise((resolve) => {
+    const socket = createSocket(isIPv6(address) ? "udp6" : "udp4");
+    const done = (answer?: Uint8Array): void => {
+      clearTimeout(timer);
+      socket.removeAllListeners();
+      socket.on("error", () => {});
+      socket.close();
+      resolve(answer);
+    };
+    const timer = setTimeout(() => done(), QUERY_MS);
+    socket.once("error", () => done());
+    // Only what comes from there is received.
+    socket.connect(port, address, () => {
+      socket.on("message", (answer) => {
+        if (answers(answer, asked)) done(answer);
+      });
+      socket.send(asked, (error) => {
+        if (error !== null) done();
+      });
+    });
+  });
+}
+
+function queryTcp(
+  asked: Uint8Array,
+  { address, port }: { address: string; port: number },
+): Promise<Uint8Array | undefined> {
+  return new Promise((resolve) => {
+    const socket = connect({ host: address, port });
+    let received = new Uint8Array();
+    const done = (answer?: Uint8Array): void => {
+      socket.destroy();
+      resolve(answer);
+    };
+    socket.setTimeout(QUERY_MS, () => done());
+    socket.on("error", () => done());
+    socket.on("close", () => done());
+    socket.on("connect", () => {
+      const framed = new Uint8Array(asked.length + 2);
+      write16(framed, 0, asked.length);
+      framed.set(asked, 2);
+      socket.write(framed);
+    });
+    socket.on("data", (data: Uint8Array) => {
+      received = Uint8Array.of(...received, ...data);
+      if (received.length > MOST_ANSWER_BYTES + 2) return done();
+      if (received.length < 2 || received.length < 2 + read16(received, 0)) return;
+      const answer = received.slice(2, 2 + read16(received, 0));
+      done(answers(answer, asked) ? answer : undefined);
+    });
+  });
+}
