@@ -20,6 +20,7 @@ import { drainMachine, whileDrained, zstdCodec } from "@hyperfile/machine/snapsh
 import { CliError } from "../errors.js";
 import { readBootFiles } from "./boot-files.js";
 import { GuestDisks } from "./guest-disks.js";
+import { GuestShares } from "./guest-shares.js";
 
 /** Bytes of RAM of a machine that runs nothing. */
 const SMALL = 65_536;
@@ -35,7 +36,7 @@ export const makeGuest: MakeGuest = async (spec, surroundings, { folder, place }
       `VM ${spec.name} is for RV${xlen} and others of group ${spec.group} are not: put it in another group`,
     );
   }
-  const compose: Compose = (name, around, disks) => {
+  const compose: Compose = (name, around, { disks, shares }) => {
     const memory = guestIn(pool, { ramBytes: spec.memoryBytes, ramBase: RAM_BASE });
     try {
       const machine = riscvVirt({
@@ -48,6 +49,7 @@ export const makeGuest: MakeGuest = async (spec, surroundings, { folder, place }
         ...(spec.drainMs === undefined ? {} : { drainMs: spec.drainMs }),
         memory,
         drives: disks.drives,
+        shares: shares.shares,
         ...(thread.first === undefined ? {} : { beside: thread.first }),
       });
       // The size that a driver of the virtio console finds; who connects a terminal may change it.
@@ -59,21 +61,39 @@ export const makeGuest: MakeGuest = async (spec, surroundings, { folder, place }
       throw error;
     }
   };
-  return guestOn(await GuestDisks.open(spec, folder), (disks) => {
-    const machine = compose(spec.name, surroundings, disks);
-    return new MachineGuest(spec.name, machine, pool.frames, disks, compose);
+  const disks = await GuestDisks.open(spec, folder);
+  return guestOn(await attach(disks, () => GuestShares.open(spec.shares, folder)), (attached) => {
+    const machine = compose(spec.name, surroundings, attached);
+    return new MachineGuest(spec.name, machine, pool.frames, attached, compose);
   });
 };
 
-/** Makes a machine with disks in the thread's memory. */
-type Compose = (name: string, surroundings: GuestSurroundings, disks: GuestDisks) => RiscvVirt;
+/** Makes a machine with disks and folders in the thread's memory. */
+type Compose = (name: string, surroundings: GuestSurroundings, attached: Attached) => RiscvVirt;
 
-/** A guest that has disks from now on; they are closed if it can't be made. */
-async function guestOn(disks: GuestDisks, make: (disks: GuestDisks) => Guest): Promise<Guest> {
+/** What a guest has of the host. */
+interface Attached {
+  readonly disks: GuestDisks;
+  readonly shares: GuestShares;
+}
+
+/** Folders beside disks, which are closed if a folder can't be had. */
+async function attach(disks: GuestDisks, open: () => Promise<GuestShares>): Promise<Attached> {
   try {
-    return make(disks);
+    return { disks, shares: await open() };
   } catch (error) {
     await disks.close().catch(() => {});
+    throw error;
+  }
+}
+
+/** A guest that has disks and folders from now on; they are closed if it can't be made. */
+async function guestOn(attached: Attached, make: (attached: Attached) => Guest): Promise<Guest> {
+  try {
+    return make(attached);
+  } catch (error) {
+    attached.shares.close();
+    await attached.disks.close().catch(() => {});
     throw error;
   }
 }
@@ -110,14 +130,18 @@ const surroundingsOf = (name: string, { console, gate, steal }: GuestSurrounding
 /** A machine as the broker manages it. */
 class MachineGuest implements Guest {
   readonly memory: GuestMemoryParts;
+  private readonly disks: GuestDisks;
+  private readonly shares: GuestShares;
 
   constructor(
     private readonly name: string,
     private readonly machine: RiscvVirt,
     private readonly frames: SharedFrames,
-    private readonly disks: GuestDisks,
+    attached: Attached,
     private readonly compose: Compose,
   ) {
+    this.disks = attached.disks;
+    this.shares = attached.shares;
     this.memory = {
       frames: machine.memory.pool,
       common: { yield: () => frames.yield(), awaitRelease: (ms) => frames.table.awaitRelease(ms) },
@@ -227,18 +251,21 @@ class MachineGuest implements Guest {
   }
 
   clone(name: string, surroundings: GuestSurroundings): Promise<Guest> {
-    return whileDrained(this.machine.state, () =>
-      guestOn(this.disks.fork(), (disks) => {
-        const twin = this.machine.clone({ ...surroundingsOf(name, surroundings), drives: disks.drives });
-        return new MachineGuest(name, twin, this.frames, disks, this.compose);
-      }),
-    );
+    return whileDrained(this.machine.state, async () => {
+      const attached = await attach(this.disks.fork(), () => this.shares.again());
+      return guestOn(attached, ({ disks, shares }) => {
+        const around = { drives: disks.drives, shares: shares.shares };
+        const twin = this.machine.clone({ ...surroundingsOf(name, surroundings), ...around });
+        return new MachineGuest(name, twin, this.frames, attached, this.compose);
+      });
+    });
   }
 
   async successor(surroundings: GuestSurroundings): Promise<Guest> {
     const { name, frames, compose } = this;
-    return guestOn(await this.disks.successors(), (disks) => {
-      return new MachineGuest(name, compose(name, surroundings, disks), frames, disks, compose);
+    const attached = await attach(await this.disks.successors(), () => this.shares.again());
+    return guestOn(attached, () => {
+      return new MachineGuest(name, compose(name, surroundings, attached), frames, attached, compose);
     });
   }
 
@@ -246,5 +273,6 @@ class MachineGuest implements Guest {
     // A guest that has not run has its disks yet.
     void this.disks.close().catch(() => {});
     this.machine.free();
+    this.shares.close();
   }
 }

@@ -114,7 +114,7 @@ vms:
     after: [db]
     restart: on-failure
     time: 1h
-  db: { program: ./db.elf, memory: 16M, disposable: true, autostart: false }
+  db: { program: ./db.elf, memory: 16M, disposable: true, autostart: false, shares: [{ folder: src, tag: s, readonly: true, uid: 5 }, { folder: /srv, tag: t }] }
 `);
     expect(spec.name).toBe("shop");
     expect(spec.host).toEqual({ cores: 2, memoryBytes: 2 ** 30 });
@@ -151,6 +151,11 @@ vms:
       { run: "make", timeoutMs: 10_000, status: 2 },
     ]);
     expect(web.timeLimitMs).toBe(3_600_000);
+    expect(spec.vms[0]!.shares).toEqual([
+      { folder: "src", tag: "s", readonly: true, uid: 5, gid: 0 },
+      { folder: "/srv", tag: "t", readonly: false, uid: 0, gid: 0 },
+    ]);
+    expect(web.shares).toEqual([]);
     expect(spec.vms[0]).toMatchObject({ disposable: true, autostart: false, shutdown: undefined });
   });
 
@@ -388,6 +393,27 @@ describe("mistakes", () => {
       "a size without a file",
       `images:\n  root: { file: r }\n${vm("disks: [{ image: root, size: 1G }]")}`,
       "6 vms.web.disks[0].size: size is for a file that is made: give it with file, or to image root",
+    ],
+    ["a folder without a tag", vm("shares: [{ folder: src }]"), "4 vms.web.shares[0]: tag is missing here"],
+    [
+      "a tag that is none",
+      vm("shares: [{ folder: src, tag: a/b }]"),
+      '4 vms.web.shares[0].tag: "a/b" is not a tag of 1 to 36 letters, digits, dots, underscores and dashes, the first no dot or dash',
+    ],
+    [
+      "a tag twice",
+      vm("shares: [{ folder: src, tag: a }, { folder: other, tag: a }]"),
+      "4 vms.web.shares[1].tag: another folder has the tag a: give each its own",
+    ],
+    [
+      "a folder that is none",
+      vm("shares: [src]"),
+      '4 vms.web.shares[0]: "src" is not a mapping with folder and tag',
+    ],
+    [
+      "more disks and folders than slots",
+      vm("disks: [./a, ./b, ./c, ./d]", "shares: [{ folder: e, tag: e }, { folder: f, tag: f }]"),
+      "5 vms.web.shares: 6 disks and folders: a VM takes 5 together",
     ],
     ["a size and nothing else", vm("disks: [{ size: 1G }]"), `4 vms.web.disks[0]: which disk? ${which}`],
     [
@@ -669,14 +695,14 @@ describe("mistakes", () => {
       "names of JavaScript as fields",
       `${vm("constructor: 1", "__proto__: { kernel: embedded }", "cpu: { __proto__: { shares: 5 } }")}\n__proto__: { vms: 1 }\n`,
       "7 __proto__: unknown field; valid fields: name, host, pools, images, kernels, vms",
-      "4 vms.web.constructor: unknown field; valid fields: kernel, program, firmware, initrd, append, isa, memory, cpu, pool, console, disks, provision and 12 more",
-      "5 vms.web.__proto__: unknown field; valid fields: kernel, program, firmware, initrd, append, isa, memory, cpu, pool, console, disks, provision and 12 more",
+      "4 vms.web.constructor: unknown field; valid fields: kernel, program, firmware, initrd, append, isa, memory, cpu, pool, console, disks, shares and 13 more",
+      "5 vms.web.__proto__: unknown field; valid fields: kernel, program, firmware, initrd, append, isa, memory, cpu, pool, console, disks, shares and 13 more",
       "6 vms.web.cpu.__proto__: unknown field; valid fields: shares, reservation, limit",
     ],
     [
       "a merge of names of JavaScript",
       "vms:\n  web: { kernel: embedded, <<: { __proto__: { memory: 1G } } }\n",
-      "2 vms.web.__proto__: unknown field; valid fields: kernel, program, firmware, initrd, append, isa, memory, cpu, pool, console, disks, provision and 12 more",
+      "2 vms.web.__proto__: unknown field; valid fields: kernel, program, firmware, initrd, append, isa, memory, cpu, pool, console, disks, shares and 13 more",
     ],
   ];
   it.each(cases)("%s", async (_what, text, ...expected) => {

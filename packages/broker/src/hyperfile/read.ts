@@ -18,6 +18,7 @@ import type { FieldPath, HyperfileDocument } from "./document.js";
 import type { GuestKinds } from "./guest-kinds.js";
 import { shortened } from "./message-text.js";
 import { startOrder } from "./order.js";
+import { readShares } from "./shares.js";
 import { hint } from "./suggest.js";
 import {
   type BootSpec,
@@ -247,6 +248,12 @@ class Reader {
       },
       disks: ((fields.disks as unknown[] | undefined) ?? []).map((disk, at) =>
         this.disks.disk(name, disk, [...path, "disks", at]),
+      ),
+      shares: readShares(
+        document,
+        (fields.shares as unknown[] | undefined) ?? [],
+        ((fields.disks as unknown[] | undefined) ?? []).length,
+        [...path, "shares"],
       ),
       provision,
       after,

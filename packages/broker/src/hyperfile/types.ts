@@ -29,6 +29,18 @@ export interface DiskSpec {
   readonly sizeBytes: number | undefined;
 }
 
+/** One folder of the host's in a VM. */
+export interface ShareSpec {
+  /** As written, relative to the Hyperfile's folder. */
+  readonly folder: string;
+  /** What the guest mounts it by. */
+  readonly tag: string;
+  readonly readonly: boolean;
+  /** Whose everything in it is in the guest. */
+  readonly uid: number;
+  readonly gid: number;
+}
+
 /** One command that is run in a guest when it first starts. */
 export interface ProvisionStep {
   readonly run: string;
@@ -54,6 +66,7 @@ export interface VmSpec {
   readonly group: string | undefined;
   readonly console: { readonly columns: number; readonly rows: number; readonly logBytes: number };
   readonly disks: readonly DiskSpec[];
+  readonly shares: readonly ShareSpec[];
   readonly provision: readonly ProvisionStep[];
   /** VMs that must have started, and been provisioned, before. */
   readonly after: readonly string[];
