@@ -1,6 +1,13 @@
 /** An outside for tests: whatever is sent there is kept, and answered when the test says so. */
 import { NetworkError } from "../src/net/errors.js";
-import type { Outside, OutsideListener, OutsideUdp, OutsideUdpEvents } from "../src/net/nat/outside.js";
+import type {
+  Outside,
+  OutsideListener,
+  OutsideTcp,
+  OutsideTcpEvents,
+  OutsideUdp,
+  OutsideUdpEvents,
+} from "../src/net/nat/outside.js";
 
 /** A socket that a gateway opened. */
 export class FakeUdp implements OutsideUdp {
@@ -21,6 +28,37 @@ export class FakeUdp implements OutsideUdp {
   }
 }
 
+/** A connection that a gateway opened. */
+export class FakeTcp implements OutsideTcp {
+  readonly written: Uint8Array[] = [];
+  readonly log: string[] = [];
+  /** Whether it takes more at once. */
+  hasRoom = true;
+
+  constructor(
+    readonly address: string,
+    readonly port: number,
+    readonly events: OutsideTcpEvents,
+  ) {}
+
+  write(data: Uint8Array): boolean {
+    this.written.push(data);
+    return this.hasRoom;
+  }
+
+  end(): void {
+    this.log.push("end");
+  }
+
+  reset(): void {
+    this.log.push("reset");
+  }
+
+  setReading(isReading: boolean): void {
+    this.log.push(isReading ? "read" : "pause");
+  }
+}
+
 /** A port of the host's that listens. */
 export interface FakeListener {
   readonly address: string;
@@ -35,12 +73,19 @@ export class FakeOutside implements Outside {
   readonly sockets: FakeUdp[] = [];
   readonly listeners: FakeListener[] = [];
   readonly queries: { message: Uint8Array; answer: (answer: Uint8Array | undefined) => void }[] = [];
+  readonly connections: FakeTcp[] = [];
   ranges: readonly string[] = ["127.0.0.1/8", "198.18.7.9/24"];
 
   openUdp(family: 4 | 6, events: OutsideUdpEvents): OutsideUdp {
     const socket = new FakeUdp(family, events);
     this.sockets.push(socket);
     return socket;
+  }
+
+  connectTcp(address: string, port: number, events: OutsideTcpEvents): OutsideTcp {
+    const connection = new FakeTcp(address, port, events);
+    this.connections.push(connection);
+    return connection;
   }
 
   /** Sockets that are open. */

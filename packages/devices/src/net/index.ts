@@ -36,7 +36,15 @@ export {
 } from "./frames/tcp.js";
 export { type Datagram, parseUdp, udpFrame } from "./frames/udp.js";
 export type { DhcpLease, DhcpOptions } from "./nat/dhcp/server.js";
-export type { Outside, OutsideListener, OutsideUdp, OutsideUdpEvents } from "./nat/outside.js";
+export type {
+  Outside,
+  OutsideFailure,
+  OutsideListener,
+  OutsideTcp,
+  OutsideTcpEvents,
+  OutsideUdp,
+  OutsideUdpEvents,
+} from "./nat/outside.js";
 export { isPublic, type Policy, type PolicyQuestion, type PolicyRule, policyOf } from "./nat/policy.js";
 export {
   type Forward,

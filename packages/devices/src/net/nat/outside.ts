@@ -18,6 +18,37 @@ export interface OutsideUdpEvents {
   failed(): void;
 }
 
+/** Why a connection could not be opened. */
+export type OutsideFailure = "refused" | "unreachable";
+
+/** A connection. */
+export interface OutsideTcp {
+  /** Sends bytes, which are the callee's from then on; false if it would rather have no more before `drained`. */
+  write(data: Uint8Array): boolean;
+  /** Nothing more will be written. */
+  end(): void;
+  /** Breaks it off. No event comes afterwards. */
+  reset(): void;
+  /** Whether it gives data. */
+  setReading(isReading: boolean): void;
+}
+
+/** What a connection tells. After `closed` or `failed` nothing comes any more. */
+export interface OutsideTcpEvents {
+  /** The other side has accepted. */
+  opened(): void;
+  /** It was not opened. */
+  failed(why: OutsideFailure): void;
+  /** Bytes came; the array is the callee's to keep. */
+  data(data: Uint8Array): void;
+  /** The other side sends nothing more. */
+  ended(): void;
+  /** There is room to write again. */
+  drained(): void;
+  /** It is over in both directions, or broken off. */
+  closed(isBroken: boolean): void;
+}
+
 /** Something that listens on the host. */
 export interface OutsideListener {
   /** The port that it has: the host's choice where none was asked for. */
@@ -29,6 +60,8 @@ export interface OutsideListener {
 export interface Outside {
   /** Opens a socket for datagrams of a family. */
   openUdp(family: 4 | 6, events: OutsideUdpEvents): OutsideUdp;
+  /** Opens a connection. Events come later, never before this has returned. */
+  connectTcp(address: string, port: number, events: OutsideTcpEvents): OutsideTcp;
   /**
    * Asks the host's name servers a question in the form of DNS, with any identifier.
    * @returns the answer in the same form; undefined if there is none

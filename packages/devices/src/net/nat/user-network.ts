@@ -17,6 +17,7 @@ import { type ArpMessage, arpFrame, arpOperations, parseArp } from "../frames/ar
 import { etherTypes, parseEthernet } from "../frames/ethernet.js";
 import { icmpTypes, parseIcmp } from "../frames/icmp.js";
 import { type IpPacket, ipProtocols, parseIp4Or6 } from "../frames/ip.js";
+import { parseTcp } from "../frames/tcp.js";
 import { type Datagram, parseUdp } from "../frames/udp.js";
 import { hostTimers, type Timer, type Timers } from "../timers.js";
 import { dhcpPorts, dhcpTypes, parseDhcp } from "./dhcp/message.js";
@@ -35,6 +36,7 @@ import {
   solicitedTarget,
 } from "./router.js";
 import { Subnet } from "./subnet.js";
+import { TcpConnections } from "./tcp/connections.js";
 import { type UdpForward, UdpForwards } from "./udp-forwards.js";
 import { UdpMappings } from "./udp-mappings.js";
 
@@ -71,7 +73,7 @@ export interface UserNetworkOptions {
   readonly policy?: Policy;
   /** Is told of what the policy refused. */
   readonly onRefused?: (refused: {
-    readonly protocol: "udp";
+    readonly protocol: "tcp" | "udp";
     readonly guest: string;
     readonly address: string;
     readonly port: number;
@@ -106,6 +108,7 @@ export class UserNetwork {
   private readonly names: NameServer;
   private readonly reassembly: Reassembly;
   private readonly mappings: UdpMappings;
+  private readonly connections: TcpConnections;
   private readonly forwards = new UdpForwards();
   private readonly listeners = new Set<Forward>();
   private readonly fixedNames = new Map<string, readonly string[]>();
@@ -149,6 +152,7 @@ export class UserNetwork {
     this.mappings = new UdpMappings(outside, this.timers, (data, from, to) =>
       this.guests.sendUdp({ address: this.seenAs(from.address), port: from.port }, to, data),
     );
+    this.connections = new TcpConnections(this.guests, outside, this.timers);
     const end: LinkEnd = {
       takes: allFrames,
       receive: (frame) => {
@@ -182,6 +186,9 @@ export class UserNetwork {
       ...{ dnsRefused: this.names.counters.refused },
       ...{ udpOpened: opened, udpSent: sent, udpReceived: received, udpUnasked: unasked },
       ...{ udpMappings: this.mappings.size, udpPartners: this.forwards.size },
+      ...{ tcpConnections: this.connections.size, tcpBytes: this.connections.bytes },
+      ...{ tcpOpened: this.connections.counters.opened, tcpFailed: this.connections.counters.failed },
+      ...{ tcpResets: this.connections.counters.resets, tcpNoRoom: this.connections.counters.refusedForRoom },
       ...{ neighbours: this.guests.neighbours.size, reassemblyBytes: this.reassembly.bytes },
     };
   }
@@ -241,6 +248,7 @@ export class UserNetwork {
   close(): void {
     for (const listener of [...this.listeners]) listener.close();
     this.mappings.close();
+    this.connections.close();
     this.advertising.cancel();
     this.link.disconnect();
   }
@@ -306,6 +314,7 @@ export class UserNetwork {
       return;
     }
     if (source === NOBODY || source === "::") return;
+    if (packet.protocol === ipProtocols.tcp) return this.tcp(packet, isTrusted);
     const isToUs = this.isOwn(packet);
     if (isToUs && this.echo(packet)) return;
     if (!isToUs && this.isGroup(packet)) return;
@@ -398,6 +407,31 @@ export class UserNetwork {
     }
     if (!this.mappings.send(source, sourcePort, data.slice(), address, port))
       this.guests.complain(packet, "host");
+  }
+
+  private tcp(packet: IpPacket, isTrusted: boolean): void {
+    const segment = parseTcp(packet, isTrusted);
+    if (segment === undefined) {
+      this.counters.malformed++;
+      return;
+    }
+    const { source: guest, destination, family } = packet;
+    const { destinationPort: port } = segment;
+    const isToUs = this.isOwn(packet);
+    if (!isToUs && this.isGroup(packet)) return;
+    const isNowhere = port === 0 || (isToUs && destination !== this.subnets[family].gateway);
+    if (isNowhere) return this.connections.refuse(packet, segment);
+    if (packet.hops <= 1 && !isToUs) return this.guests.complain(packet, "hops");
+    const address = isToUs ? loopback[family] : unmapped(destination);
+    this.connections.receive(packet, segment, address, () => {
+      const names = this.names.namesOf(guest, address);
+      if (this.policy({ protocol: "tcp", direction: "out", guest, address, port, names })) return true;
+      this.counters.refused++;
+      this.options.onRefused?.({ protocol: "tcp", guest, address, port });
+      if (isToUs) this.connections.refuse(packet, segment);
+      else this.guests.complain(packet, "prohibited");
+      return false;
+    });
   }
 
   private lease(data: Uint8Array, mac: number): void {

@@ -1,4 +1,4 @@
-/** The outside as Node reaches it: sockets for datagrams, and the host's name servers. */
+/** The outside as Node reaches it: sockets, and the host's name servers. */
 import { randomInt } from "node:crypto";
 import { createSocket, type Socket } from "node:dgram";
 import { getServers } from "node:dns";
@@ -7,7 +7,7 @@ import { networkInterfaces } from "node:os";
 import { canonicalIp } from "../addresses.js";
 import { NetworkError } from "../errors.js";
 import { read16, write16 } from "../frames/ip.js";
-import type { Outside, OutsideUdp, OutsideUdpEvents } from "../nat/outside.js";
+import type { Outside, OutsideTcp, OutsideTcpEvents, OutsideUdp, OutsideUdpEvents } from "../nat/outside.js";
 
 const DNS_PORT = 53;
 /** Milliseconds for one attempt at one server. */
@@ -26,6 +26,7 @@ export interface NodeOutsideOptions {
 export function nodeOutside(options: NodeOutsideOptions = {}): Outside {
   return {
     openUdp: (family, events) => openUdp(family, events),
+    connectTcp: (address, port, events) => connectTcp(address, port, events),
     query: (message) => query(message, options.nameServers ?? getServers()),
     listenUdp: async (address, port, received) => {
       const socket = createSocket(isIPv6(address) ? "udp6" : "udp4");
@@ -69,6 +70,45 @@ function openUdp(family: 4 | 6, events: OutsideUdpEvents): OutsideUdp {
       if (isOpen) socket.send(data, port, address, () => {});
     },
     close,
+  };
+}
+
+function connectTcp(address: string, port: number, events: OutsideTcpEvents): OutsideTcp {
+  const socket = connect({ host: address, port, allowHalfOpen: true, noDelay: true });
+  let state: "opening" | "open" | "over" = "opening";
+  const over = (tell: () => void): void => {
+    if (state === "over") return;
+    state = "over";
+    tell();
+  };
+  socket.on("connect", () => {
+    if (state !== "opening") return;
+    state = "open";
+    events.opened();
+  });
+  socket.on("data", (data: Uint8Array) => {
+    if (state === "open") events.data(data);
+  });
+  socket.on("end", () => {
+    if (state === "open") events.ended();
+  });
+  socket.on("drain", () => {
+    if (state === "open") events.drained();
+  });
+  socket.on("error", (error: NodeJS.ErrnoException) => {
+    const isRefused = error.code === "ECONNREFUSED" || error.code === "ECONNRESET";
+    const wasOpening = state === "opening";
+    over(() => (wasOpening ? events.failed(isRefused ? "refused" : "unreachable") : events.closed(true)));
+  });
+  socket.on("close", () => over(() => events.closed(false)));
+  return {
+    write: (data) => socket.write(data),
+    end: () => socket.end(),
+    reset: () => {
+      state = "over";
+      socket.resetAndDestroy();
+    },
+    setReading: (isReading) => (isReading ? socket.resume() : socket.pause()),
   };
 }
 

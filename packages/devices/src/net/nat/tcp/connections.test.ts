@@ -1,0 +1,288 @@
+/** Guests' connections through the gateway: a simple TCP end on the switch, and an outside that the test plays. */
+import { describe, expect, test } from "vitest";
+import { FakeOutside, type FakeTcp } from "../../../../test/fake-outside.js";
+import { NetGuest } from "../../../../test/net-guest.js";
+import { SimpleTcp } from "../../../../test/simple-tcp.js";
+import { VirtualTimers } from "../../../../test/virtual-timers.js";
+import { finishedFrames } from "../../frame.js";
+import { parseTcp, type Segment, tcpFlags, tcpFrame } from "../../frames/tcp.js";
+import { finishFrame } from "../../offload.js";
+import { Switch } from "../../switch/switch.js";
+import { policyOf } from "../policy.js";
+import { UserNetwork, type UserNetworkOptions } from "../user-network.js";
+
+const { syn, rst, ack } = tcpFlags;
+const pattern = (length: number): Uint8Array =>
+  Uint8Array.from({ length }, (_, index) => (index * 31 + (index >> 8)) & 0xff);
+
+function started(options: Partial<UserNetworkOptions> = {}) {
+  const timers = new VirtualTimers();
+  const lan = new Switch({ timers });
+  const outside = new FakeOutside();
+  const net = new UserNetwork({ network: lan, outside, timers, ...options });
+  const guest = new NetGuest(lan, 0x525400000015);
+  /** A connection of the guest's. */
+  const open = (address: string, port: number, own = 4000) => {
+    const segments: Segment[] = [];
+    const tcp: SimpleTcp = new SimpleTcp(
+      timers,
+      (segment) => {
+        const whole = { ...segment, sourcePort: own, destinationPort: port, data: [segment.data] };
+        for (const { bytes } of finishFrame(tcpFrame(guest.to(address), whole, 1460), finishedFrames))
+          guest.send(bytes);
+      },
+      1000,
+      { sack: true, shift: 2 },
+    );
+    handlers.set(own, (segment) => {
+      segments.push(segment);
+      tcp.receive(segment);
+    });
+    return { tcp, segments };
+  };
+  const handlers = new Map<number, (segment: Segment) => void>();
+  guest.end.onFrame = () => {
+    for (const { packet } of guest.take()) {
+      const segment = packet.protocol === 6 ? parseTcp(packet, false) : undefined;
+      if (segment !== undefined) timers.after(1, () => handlers.get(segment.destinationPort)?.(segment));
+      else complaints.push(packet.payload[1]!);
+    }
+  };
+  const complaints: number[] = [];
+  return { timers, net, outside, guest, open, complaints };
+}
+const joined = (pieces: readonly Uint8Array[]): Uint8Array => Uint8Array.from(Buffer.concat(pieces));
+const flagsOf = (segments: readonly Segment[]): number[] => segments.map(({ flags }) => flags);
+
+describe("a guest's SYN", () => {
+  test("is answered when the outside has accepted, and not before", () => {
+    const { open, outside, timers } = started();
+    const { tcp, segments } = open("1.2.3.4", 80);
+    tcp.connect();
+    timers.advance(500);
+    expect([outside.connections.map(({ address, port }) => [address, port]), segments]).toEqual([
+      [["1.2.3.4", 80]],
+      [],
+    ]);
+    // It is sent again meanwhile, and is one connection all the same.
+    timers.advance(2500);
+    expect([outside.connections.length, segments]).toEqual([1, []]);
+    outside.connections[0]!.events.opened();
+    timers.advance(100);
+    expect([tcp.isOpen, segments[0]!.flags]).toEqual([true, syn | ack]);
+  });
+
+  test("is refused when the outside refuses, and told when there is no way", () => {
+    const { open, outside, timers, complaints, net } = started();
+    const [one, two] = [open("1.2.3.4", 80, 4000), open("1.2.3.4", 81, 4001)];
+    one.tcp.connect();
+    two.tcp.connect();
+    outside.connections[0]!.events.failed("refused");
+    outside.connections[1]!.events.failed("unreachable");
+    timers.advance(10);
+    expect([one.tcp.wasReset, two.tcp.wasReset, complaints, net.statistics.tcpConnections]).toEqual([
+      true,
+      false,
+      [1],
+      0,
+    ]);
+  });
+
+  test("to where the policy does not let it go reaches nothing", () => {
+    const refused: string[] = [];
+    const { open, outside, timers, complaints } = started({
+      onRefused: ({ address, protocol }) => refused.push(`${protocol} ${address}`),
+    });
+    ["127.0.0.1", "169.254.169.254", "192.168.1.1", "fd00:1::1", "::ffff:127.0.0.1"].forEach(
+      (address, index) => {
+        open(address, 80, 4000 + index).tcp.connect();
+      },
+    );
+    const host = open("10.0.2.2", 80, 4100);
+    host.tcp.connect();
+    timers.advance(10);
+    expect([outside.connections, complaints.length, host.tcp.wasReset]).toEqual([[], 5, true]);
+    expect(refused.sort()).toEqual(
+      ["127.0.0.1", "127.0.0.1", "127.0.0.1", "169.254.169.254", "192.168.1.1", "fd00:1::1"]
+        .map((each) => `tcp ${each}`)
+        .sort(),
+    );
+  });
+
+  test("to the gateway is one to the host's loopback, where that is allowed", () => {
+    const { open, outside } = started({
+      policy: policyOf([{ allow: true, range: "127.0.0.1", ports: [8000, 8000] }], () => []),
+    });
+    open("10.0.2.2", 8000).tcp.connect();
+    expect(outside.connections[0]).toMatchObject({ address: "127.0.0.1", port: 8000 });
+  });
+});
+
+/** A connection that is open. */
+function opened() {
+  const all = started();
+  const { tcp, segments } = all.open("1.2.3.4", 80);
+  tcp.connect();
+  const [outer] = all.outside.connections as [FakeTcp];
+  outer.events.opened();
+  all.timers.advance(10);
+  return { ...all, tcp, segments, outer };
+}
+
+describe("an open connection", () => {
+  test("carries bytes both ways, and each end by itself", () => {
+    const { tcp, outer, timers, net } = opened();
+    const [up, down] = [pattern(100_000), pattern(150_000)];
+    tcp.write(up);
+    tcp.end();
+    timers.advance(5000);
+    expect([joined(outer.written), outer.log]).toEqual([up, ["end"]]);
+    outer.events.data(down);
+    outer.events.ended();
+    timers.advance(5000);
+    expect([joined(tcp.received), tcp.isFinished]).toEqual([down, true]);
+    outer.events.closed(false);
+    timers.advance(20_000);
+    expect(net.statistics).toMatchObject({ tcpConnections: 0, tcpBytes: 0 });
+  });
+
+  test("an outside that does not take holds the guest back, and gets all of it later", () => {
+    const { tcp, outer, timers, net } = opened();
+    outer.hasRoom = false;
+    const up = pattern(600_000);
+    tcp.write(up);
+    timers.advance(60_000);
+    expect(tcp.unsent).toBeGreaterThan(300_000);
+    expect(net.statistics.tcpBytes).toBeLessThanOrEqual(256 << 10);
+    outer.hasRoom = true;
+    outer.events.drained();
+    timers.advance(120_000);
+    expect(joined(outer.written)).toEqual(up);
+  });
+
+  test("a guest that does not take holds the outside back, however long, and is not given up", () => {
+    const { tcp, outer, timers, net } = opened();
+    tcp.window = 0;
+    tcp.acknowledge();
+    const piece = pattern(50_000);
+    let sent = 0;
+    while (!outer.log.includes("pause") && sent < 100) {
+      outer.events.data(piece.slice());
+      timers.advance(1);
+      sent++;
+    }
+    expect(sent).toBe(6);
+    timers.advance(86_400_000);
+    expect(net.statistics.tcpBytes).toBe(300_000);
+    tcp.window = 60_000;
+    tcp.acknowledge();
+    timers.advance(60_000);
+    expect([tcp.receivedBytes, outer.log]).toEqual([300_000, ["pause", "read"]]);
+  });
+
+  test("a day of silence keeps it, a peer that is gone does not", () => {
+    const { tcp, outer, timers, net } = opened();
+    timers.advance(86_400_000);
+    outer.events.data(pattern(10));
+    timers.advance(100);
+    expect([tcp.receivedBytes, net.statistics.tcpConnections]).toEqual([10, 1]);
+    tcp.wasReset = true;
+    timers.advance(7_200_000 + 75_000 * 11);
+    expect([net.statistics.tcpConnections, outer.log]).toEqual([0, ["reset"]]);
+  });
+
+  test("a reset goes through in both directions", () => {
+    const one = opened();
+    one.tcp.reset();
+    expect([one.outer.log, one.net.statistics.tcpConnections]).toEqual([["reset"], 0]);
+    const two = opened();
+    two.outer.events.closed(true);
+    two.timers.advance(10);
+    expect([two.tcp.wasReset, two.net.statistics.tcpConnections]).toEqual([true, 0]);
+    const three = opened();
+    three.net.close();
+    expect(three.outer.log).toEqual(["reset"]);
+  });
+});
+
+test("what belongs to no connection is answered by a reset, and a reset by nothing", () => {
+  const { guest, timers, open } = started();
+  const { segments } = open("1.2.3.4", 80, 4000);
+  const send = (flags: number): void => {
+    const segment = {
+      sourcePort: 4000,
+      destinationPort: 80,
+      sequence: 77,
+      acknowledgement: 99,
+      window: 5,
+      options: {},
+    };
+    const [finished] = finishFrame(
+      tcpFrame(guest.to("1.2.3.4"), { ...segment, flags, data: [pattern(3)] }, 1460),
+      finishedFrames,
+    );
+    guest.send(finished!.bytes);
+  };
+  send(ack);
+  send(syn | ack);
+  send(0);
+  send(rst);
+  send(rst | ack);
+  timers.advance(10);
+  expect(flagsOf(segments)).toEqual([rst, rst, rst | ack]);
+  expect(segments.map(({ sequence, acknowledgement }) => [sequence, acknowledgement])).toEqual([
+    [99, 0],
+    [99, 0],
+    [0, 80],
+  ]);
+});
+
+test("20,000 short connections leave nothing, over ports that are used again", () => {
+  const { outside, timers, net, open } = started();
+  for (let round = 0; round < 20_000; round++) {
+    const { tcp } = open("1.2.3.4", 80, 1024 + (round % 5000));
+    tcp.connect();
+    const outer = outside.connections.pop()!;
+    outer.events.opened();
+    timers.advance(2);
+    tcp.write(Uint8Array.of(1));
+    outer.events.data(Uint8Array.of(2));
+    outer.events.ended();
+    tcp.end();
+    timers.advance(4);
+    if (round % 1000 === 0)
+      expect([joined(outer.written), outer.log, tcp.receivedBytes], `${round}`).toEqual([
+        Uint8Array.of(1),
+        ["end"],
+        1,
+      ]);
+    outer.events.closed(false);
+  }
+  timers.advance(120_000);
+  expect(net.statistics).toMatchObject({ tcpConnections: 0, tcpBytes: 0, tcpOpened: 20_000 });
+}, 300_000);
+
+test("a flood of SYNs is bounded, and costs other guests nothing", () => {
+  const { guest, net, outside } = started();
+  const knock = (port: number): void => {
+    const segment = {
+      sourcePort: port,
+      destinationPort: 80,
+      sequence: port,
+      acknowledgement: 0,
+      window: 5,
+      options: {},
+      flags: syn,
+    };
+    const [finished] = finishFrame(
+      tcpFrame(guest.to("1.2.3.4"), { ...segment, data: [] }, 1460),
+      finishedFrames,
+    );
+    guest.send(finished!.bytes);
+  };
+  for (let port = 1; port < 5000; port++) knock(port);
+  expect([outside.connections.length, net.statistics.tcpNoRoom]).toEqual([1024, 4999 - 1024]);
+  guest.four = "10.0.2.16";
+  knock(1);
+  expect(outside.connections).toHaveLength(1025);
+});

@@ -1,0 +1,207 @@
+/**
+ * Connections of guests to the outside. A guest's SYN is answered only when the outside has accepted (an address that does
+ * not work must look so to a guest that has another one to try); from then on the two are spliced, and each holds the other
+ * back: what the outside does not take closes the guest's window, what the guest does not take is not read outside.
+ *
+ * Bounded: connections as a whole and per guest, those that are not open yet apart; and what each keeps, the less the more
+ * there are.
+ */
+import type { IpPacket, IpTo } from "../../frames/ip.js";
+import { type Segment, tcpFlags, tcpFrame } from "../../frames/tcp.js";
+import type { Timers } from "../../timers.js";
+import type { GuestSide } from "../guest-side.js";
+import type { Outside, OutsideTcp } from "../outside.js";
+import { TcpConnection, type TcpSegment } from "./connection.js";
+import { plus } from "./sequence.js";
+
+const MOST_CONNECTIONS = 8192;
+const MOST_PER_GUEST = 4096;
+const MOST_OPENING_PER_GUEST = 1024;
+/** What a connection keeps in a direction: the first unless there are so many that all would keep more than `MOST_BYTES`. */
+const CAPACITY = 256 << 10;
+const LEAST_CAPACITY = 16 << 10;
+const MOST_BYTES = 64 << 20;
+const HEADERS = { 4: 40, 6: 60 } as const;
+
+interface Entry {
+  readonly key: string;
+  readonly guest: string;
+  readonly connection: TcpConnection;
+  outside: OutsideTcp | undefined;
+}
+
+/** What a guest has. */
+interface Share {
+  count: number;
+  readonly opening: Set<Entry>;
+}
+
+/** The connections of a network. */
+export class TcpConnections {
+  readonly counters = { opened: 0, failed: 0, refusedForRoom: 0, resets: 0 };
+  private readonly entries = new Map<string, Entry>();
+  private readonly shares = new Map<string, Share>();
+
+  constructor(
+    private readonly guests: GuestSide,
+    private readonly outside: Outside,
+    private readonly timers: Timers,
+  ) {}
+
+  /** Connections that there are, those that only wait for what is late among them. */
+  get size(): number {
+    return this.entries.size;
+  }
+
+  /** Bytes that they keep. */
+  get bytes(): number {
+    let sum = 0;
+    for (const { connection } of this.entries.values()) sum += connection.bytes;
+    return sum;
+  }
+
+  /**
+   * A guest's segment came.
+   * @param address where it goes outside
+   * @param mayOpen is asked where it would open a connection; if not, the guest has been told
+   */
+  receive(packet: IpPacket, segment: Segment, address: string, mayOpen: () => boolean): void {
+    const key = `${packet.source} ${segment.sourcePort} ${packet.destination} ${segment.destinationPort}`;
+    const { syn, ack, rst } = tcpFlags;
+    const opens = (segment.flags & (syn | ack | rst)) === syn;
+    const entry = this.entries.get(key);
+    // One that is over makes room for the same ports (RFC 9293, section 3.10.7.4).
+    if (entry !== undefined && opens && entry.connection.isOver) entry.connection.abandon();
+    else if (entry !== undefined) {
+      entry.connection.receive(segment);
+      this.shares.get(packet.source)?.opening.delete(entry);
+      if (entry.connection.isOpening) this.shares.get(packet.source)?.opening.add(entry);
+      return;
+    }
+    if (!opens) this.refuse(packet, segment);
+    else if (!this.hasRoom(packet.source)) this.counters.refusedForRoom++;
+    else if (mayOpen()) this.open(key, packet, segment, address);
+  }
+
+  /** Tells a guest that there is no such connection (RFC 9293, section 3.10.7.1). */
+  refuse(
+    packet: IpPacket,
+    { flags, sequence, acknowledgement, data, sourcePort, destinationPort }: Segment,
+  ): void {
+    const { syn, fin, ack, rst } = tcpFlags;
+    if ((flags & rst) !== 0) return;
+    this.counters.resets++;
+    const length = data.length + ((flags & syn) !== 0 ? 1 : 0) + ((flags & fin) !== 0 ? 1 : 0);
+    const hasAck = (flags & ack) !== 0;
+    const route = this.guests.route(
+      packet.destinationBytes.slice(),
+      packet.sourceBytes.slice(),
+      packet.source,
+    );
+    this.transmit(route, destinationPort, sourcePort, {
+      ...{ flags: hasAck ? rst : rst | ack, window: 0, options: {}, data: [] },
+      sequence: hasAck ? acknowledgement : 0,
+      acknowledgement: hasAck ? 0 : plus(sequence, length),
+    });
+  }
+
+  /** Breaks all of them off. */
+  close(): void {
+    for (const { connection, outside } of [...this.entries.values()]) {
+      outside?.reset();
+      connection.reset();
+    }
+  }
+
+  private hasRoom(guest: string): boolean {
+    const share = this.shares.get(guest);
+    return (
+      this.entries.size < MOST_CONNECTIONS &&
+      (share === undefined || (share.count < MOST_PER_GUEST && share.opening.size < MOST_OPENING_PER_GUEST))
+    );
+  }
+
+  private open(key: string, packet: IpPacket, segment: Segment, address: string): void {
+    const { family, source } = packet;
+    const [from, to] = [packet.destinationBytes.slice(), packet.sourceBytes.slice()];
+    // What is quoted if it fails, and was only lent.
+    const asked = { ...packet, bytes: packet.bytes.slice(), sourceBytes: to, destinationBytes: from };
+    const connection = new TcpConnection(
+      {
+        timers: this.timers,
+        transmit: (each, mss) =>
+          this.transmit(
+            this.guests.route(from, to, source),
+            segment.destinationPort,
+            segment.sourcePort,
+            each,
+            mss,
+          ),
+        capacity: () =>
+          Math.max(LEAST_CAPACITY, Math.min(CAPACITY, Math.floor(MOST_BYTES / 2 / this.entries.size))),
+        gone: () => this.forget(entry),
+      },
+      {
+        opened: () => {
+          this.counters.opened++;
+        },
+        data: (bytes) => entry.outside?.write(bytes) === true,
+        ended: () => entry.outside?.end(),
+        drained: () => entry.outside?.setReading(true),
+        closed: (isBroken) => {
+          if (isBroken) entry.outside?.reset();
+        },
+      },
+      { family, mss: this.guests.mtu - HEADERS[family], initial: randomNumber() },
+    );
+    const entry: Entry = { key, guest: source, connection, outside: undefined };
+    this.entries.set(key, entry);
+    const share = this.shares.get(source) ?? { count: 0, opening: new Set() };
+    share.count++;
+    share.opening.add(entry);
+    this.shares.set(source, share);
+    connection.listen(segment);
+    entry.outside = this.outside.connectTcp(address, segment.destinationPort, {
+      opened: () => connection.accept(),
+      failed: (why) => {
+        this.counters.failed++;
+        if (why === "refused") return connection.reset();
+        this.guests.complain(asked, "host");
+        connection.abandon();
+      },
+      data: (bytes) => {
+        if (!connection.write(bytes)) entry.outside?.setReading(false);
+      },
+      ended: () => connection.end(),
+      drained: () => connection.resume(),
+      closed: (isBroken) => {
+        if (isBroken) connection.reset();
+        else connection.end();
+      },
+    });
+  }
+
+  private transmit(
+    route: Omit<IpTo, "protocol"> | undefined,
+    sourcePort: number,
+    destinationPort: number,
+    segment: TcpSegment,
+    mss = Infinity,
+  ): void {
+    if (route !== undefined)
+      this.guests.send(tcpFrame(route, { ...segment, sourcePort, destinationPort }, mss));
+  }
+
+  private forget(entry: Entry): void {
+    if (this.entries.get(entry.key) !== entry) return;
+    this.entries.delete(entry.key);
+    const share = this.shares.get(entry.guest)!;
+    share.opening.delete(entry);
+    if (--share.count === 0) this.shares.delete(entry.guest);
+  }
+}
+
+/** A first sequence number that nobody can guess (RFC 6528). */
+function randomNumber(): number {
+  return crypto.getRandomValues(new Uint32Array(1))[0]!;
+}
