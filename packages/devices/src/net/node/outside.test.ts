@@ -63,6 +63,36 @@ test("a port of the host hears and answers; one that is taken is refused by name
   expect(answer).toBe("re hello");
 });
 
+test("a connection carries bytes both ways, and each end by itself; a port where nobody listens refuses", async () => {
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
+    const parts: Buffer[] = [];
+    socket.on("data", (data: Buffer) => parts.push(data));
+    socket.on("end", () => socket.end(`got ${Buffer.concat(parts).length}`));
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as { port: number };
+  const outside = nodeOutside();
+  const connected = (to: number): Promise<string[]> =>
+    new Promise((resolve) => {
+      const events: string[] = [];
+      const connection = outside.connectTcp("127.0.0.1", to, {
+        opened: () => {
+          events.push("opened");
+          connection.write(new Uint8Array(300_000));
+          connection.end();
+        },
+        failed: (why) => resolve([...events, why]),
+        data: (data) => events.push(string(data)),
+        ended: () => events.push("ended"),
+        drained: () => {},
+        closed: (isBroken) => resolve([...events, isBroken ? "broken" : "closed"]),
+      });
+    });
+  expect(await connected(port)).toEqual(["opened", "got 300000", "ended", "closed"]);
+  server.close();
+  expect(await connected(port)).toEqual(["refused"]);
+});
+
 const question = Uint8Array.of(7, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 97, 0, 0, 1, 0, 1);
 /** An answer to it, with a mark at its end. */
 function reply(asked: Uint8Array, mark: number, flags = 0x8180): Uint8Array {
