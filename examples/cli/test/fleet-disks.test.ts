@@ -156,7 +156,8 @@ describe("mistakes", () => {
 
   it("images below others: several VMs read one, and nobody writes it, whatever its name", async () => {
     const image = (...args: string[]) => daemon.run("image", ...args);
-    expect((await image("create", "base.qcow2", "1M")).errors).toBe("");
+    await mkdir(at("other"), { recursive: true });
+    expect((await image("create", "base.qcow2", "64M")).errors).toBe("");
     for (const top of ["one.qcow2", "two.qcow2"])
       expect((await image("create", top, "--backing", "base.qcow2")).errors).toBe("");
     await link(at("base.qcow2"), at("other/linked.qcow2"));
