@@ -2,6 +2,7 @@
 // counts. Commands: echo, remember and recall, fill PAGES and check (its memory), hog, flood MEBIBYTES (without end if
 // no number is given), deaf (reads no more), off STATUS, crash, and anything else fails with status 1.
 import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { PAGE_SIZE } from "../../jit/dist/engine.js";
 import { guestIn, poolAt } from "../../jit/dist/memory.js";
 import { RealClock, Vm } from "../../machine/dist/vm.js";
@@ -201,7 +202,7 @@ class FakeGuest {
 /** The thread's pool, for all its VMs. */
 let pool;
 
-serveGuests(async (spec, surroundings, { place }) => {
+serveGuests(async (spec, surroundings, { folder, place }) => {
   if (spec.boot.program === "./bad.elf") throw Object.assign(new Error("no program"), { code: "E_FILE" });
   if (spec.boot.program === "./crash.elf") {
     setTimeout(() => {
@@ -209,6 +210,9 @@ serveGuests(async (spec, surroundings, { place }) => {
     });
     await new Promise(() => {});
   }
+  // Boot files that take a while to read.
+  if (spec.boot.program === "./reading.elf")
+    for (let times = 0; times < 40; times++) await readFile(join(folder, spec.boot.program));
   pool ??= poolAt(place);
   const { guest: ram } = guestIn(pool, { ramBytes: spec.memoryBytes, ramBase: RAM });
   const guest = new FakeGuest(spec, surroundings, pool, ram);

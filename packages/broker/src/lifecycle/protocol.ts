@@ -58,6 +58,8 @@ export interface GuestRequests {
   figures: { readonly args: undefined; readonly result: GuestFigures };
   /** Whether the thread answers at all; for no VM in particular. */
   ping: { readonly args: undefined; readonly result: undefined };
+  /** The thread is about to be ended, and answers when it has no file in hand; for no VM in particular. */
+  farewell: { readonly args: undefined; readonly result: undefined };
 }
 
 /** A request on its way. */
@@ -82,6 +84,8 @@ export type GuestInput =
 
 /** What a thread says. */
 export type GuestNews =
+  /** It has loaded its program, and hears what is asked. */
+  | { readonly kind: "ready" }
   | { readonly kind: "reply"; readonly id: number; readonly result: unknown }
   | {
       readonly kind: "refusal";

@@ -49,6 +49,12 @@ const EXIT_MS = 5000;
 /** Milliseconds for the last words of a thread whose VMs are gone. */
 const LAST_WORDS_MS = 500;
 
+/** Milliseconds for a thread that answers to close the files that it has in hand. */
+const FILES_MS = 2000;
+
+/** Milliseconds for a thread to load its program that is not needed any more. */
+const LOAD_MS = 2000;
+
 /**
  * What a thread runs first. Node 20 reads all modules of a program at once, and loses the files that it still has open
  * where the thread ends meanwhile, some thirty for a program that can't be loaded: so its end waits until they are read.
@@ -87,6 +93,11 @@ export class GuestThread {
   private isEnding = false;
   private isLost = false;
   private noteExit: () => void = () => {};
+  private noteReady: () => void = () => {};
+  /** Resolves when it has loaded its program, or will not. */
+  private readonly ready = new Promise<void>((resolve) => {
+    this.noteReady = resolve;
+  });
   /** Resolves when it is gone: nothing of it runs any more, and what it had is free. */
   readonly gone = new Promise<void>((resolve) => {
     this.noteExit = resolve;
@@ -161,8 +172,11 @@ export class GuestThread {
     this.tenants.delete(vm);
     if (this.tenants.size > 0) return;
     this.isEnding = true;
+    // What is being read when a thread is ended stays open for as long as the process lives (Node 20 and 24).
+    await settlesWithin(this.ready, LOAD_MS);
     // What it has said is heard first: why a start has failed, for one.
-    await settlesWithin(this.call("ping", vm, undefined), LAST_WORDS_MS);
+    if (await settlesWithin(this.call("ping", vm, undefined), LAST_WORDS_MS))
+      await settlesWithin(this.call("farewell", vm, undefined), FILES_MS);
     await this.terminate();
   }
 
@@ -215,6 +229,9 @@ export class GuestThread {
 
   private hear(news: GuestNews): void {
     switch (news.kind) {
+      case "ready":
+        this.noteReady();
+        return;
       case "console":
         this.listener.console(this, news.vm, news.bytes);
         return;
@@ -246,6 +263,7 @@ export class GuestThread {
     if (this.isLost) return;
     this.isLost = true;
     this.isEnding = true;
+    this.noteReady();
     this.listener.lost(this, this.failure);
     const refused = [...this.replies.values()];
     this.replies.clear();

@@ -43,13 +43,22 @@ export function serveGuests(make: MakeGuest, prepare: () => Promise<void> = asyn
   if (parentPort === null)
     throw new LifecycleError("E_GUEST", "this program is a thread of the daemon's: start hyperfile daemon");
   standBehind();
-  const server = new GuestServer(parentPort, workerData as GuestThreadData, make, (error) =>
+  const fail = (error: Error) =>
     setImmediate(() => {
       throw error;
-    }),
-  );
+    });
+  const server = new GuestServer(parentPort, workerData as GuestThreadData, make, fail, filesAtRest);
   // What fails here fails again, and is told, when it is needed.
   setTimeout(() => server.isVacant && prepare().catch(() => {}), LEISURE);
+}
+
+/** Milliseconds between two looks at what is open. */
+const LOOK_MS = 2;
+
+/** Resolves when this thread opens, reads, writes and closes no file. */
+async function filesAtRest(): Promise<void> {
+  while (process.getActiveResourcesInfo().some((resource) => /^(FSReq|CloseReq)/.test(resource)))
+    await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
 }
 
 /** The daemon, as a thread hears and tells it. */
@@ -65,12 +74,16 @@ export class GuestServer {
   private readonly memory: ThreadMemory;
   private place: unknown;
 
-  /** @param fail ends the thread with an error: nothing in it can be trusted any more */
+  /**
+   * @param fail ends the thread with an error: nothing in it can be trusted any more
+   * @param filesAtRest resolves when the thread has no file in hand
+   */
   constructor(
     private readonly port: DaemonPort,
     data: GuestThreadData,
     private readonly make: MakeGuest,
     private readonly fail: (error: Error) => void,
+    private readonly filesAtRest: () => Promise<void> = async () => {},
   ) {
     this.table = new ControlTable(data.table);
     this.memory = new ThreadMemory(data.swapFolder, (vm, figures) =>
@@ -80,6 +93,7 @@ export class GuestServer {
       if (message.kind === "request") void this.answer(message);
       else this.take(message);
     });
+    this.tell({ kind: "ready" });
   }
 
   /** Whether it has no VM yet, and will have none at once. */
@@ -131,6 +145,8 @@ export class GuestServer {
         return this.figures(vm);
       case "ping":
         return Promise.resolve(undefined);
+      case "farewell":
+        return this.filesAtRest();
     }
   }
 
