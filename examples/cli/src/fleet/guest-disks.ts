@@ -7,7 +7,7 @@
  * was. An image is closed with its last user; whoever wrote to it has it flushed first.
  */
 import type { VmSpec } from "@hyperfile/broker";
-import type { BackupReport } from "@hyperfile/broker/guest";
+import type { BackupReport, DiskGate } from "@hyperfile/broker/guest";
 import {
   type BackupResult,
   type BlockBackend,
@@ -18,6 +18,7 @@ import {
   MeteredDisk,
   OVERLAY_CHUNK_BYTES,
   OverlayBackend,
+  ThrottledDisk,
   TrackedDisk,
 } from "@hyperfile/devices/disk";
 import {
@@ -68,6 +69,7 @@ type Layer =
 
 /** One disk of a VM. */
 class GuestDisk {
+  /** As the guest has it. What the host does for itself goes past it, and waits for no turn. */
   private readonly metered: MeteredDisk;
   /** For backups; a disk that is only read does not change. */
   readonly tracked: TrackedDisk;
@@ -82,12 +84,14 @@ class GuestDisk {
     readonly spec: DiskSpec,
     private readonly image: SharedImage,
     private readonly layer: Layer,
+    gate: DiskGate,
   ) {
     this.tracked = new TrackedDisk(this.top, spec.file);
-    this.metered = new MeteredDisk(this.tracked);
+    // What a backup reads is the host's business; what the guest waits for its turn is part of its latency.
+    this.metered = new MeteredDisk(new ThrottledDisk(this.tracked, gate.line()));
   }
 
-  static async open(spec: DiskSpec, folder: string): Promise<GuestDisk> {
+  static async open(spec: DiskSpec, folder: string, gate: DiskGate): Promise<GuestDisk> {
     const path = imagePath(spec, folder);
     const format = spec.format ?? (await formatOf(path));
     // A guest could write a header that names any file of the host's as its backing file.
@@ -105,12 +109,12 @@ class GuestDisk {
     if (isWritten(spec)) {
       const forkable = new ForkableDisk(disk, { name: spec.file, forkLimitBytes: MOST_CHANGES });
       const shared = new SharedImage(forkable, links, async () => {});
-      return new GuestDisk(spec, shared, { kind: "written", disk: forkable });
+      return new GuestDisk(spec, shared, { kind: "written", disk: forkable }, gate);
     }
     const shared = new SharedImage(disk, links, () => image.close());
-    if (spec.readonly) return new GuestDisk(spec, shared, { kind: "readonly" });
+    if (spec.readonly) return new GuestDisk(spec, shared, { kind: "readonly" }, gate);
     const overlay = new OverlayBackend(disk, { name: spec.file, limitBytes: MOST_CHANGES });
-    return new GuestDisk(spec, shared, { kind: "ephemeral", overlay });
+    return new GuestDisk(spec, shared, { kind: "ephemeral", overlay }, gate);
   }
 
   /** The disk that the machine has. */
@@ -126,16 +130,16 @@ class GuestDisk {
   }
 
   /** The same bytes for a clone, had at once; nothing is being written. */
-  fork(): GuestDisk {
+  fork(gate: DiskGate): GuestDisk {
     const { spec, image, layer } = this;
     switch (layer.kind) {
       case "readonly":
-        return new GuestDisk(spec, image.join(), layer);
+        return new GuestDisk(spec, image.join(), layer, gate);
       case "ephemeral":
-        return new GuestDisk(spec, image.join(), { kind: "ephemeral", overlay: layer.overlay.fork() });
+        return new GuestDisk(spec, image.join(), { kind: "ephemeral", overlay: layer.overlay.fork() }, gate);
       case "written":
       case "fork":
-        return new GuestDisk(spec, image.join(), { kind: "fork", disk: layer.disk.fork!() });
+        return new GuestDisk(spec, image.join(), { kind: "fork", disk: layer.disk.fork!() }, gate);
     }
   }
 
@@ -144,16 +148,16 @@ class GuestDisk {
    * before that one is over. What is in memory of an ephemeral disk comes from a snapshot.
    * @throws DiskError (the promise rejects) for a clone's disk that its original keeps; what the flush throws
    */
-  async successor(): Promise<GuestDisk> {
+  async successor(gate: DiskGate): Promise<GuestDisk> {
     const { spec, image, layer } = this;
     switch (layer.kind) {
       case "ephemeral": {
         const overlay = new OverlayBackend(image.disk, { name: spec.file, limitBytes: MOST_CHANGES });
-        return new GuestDisk(spec, image.join(), { kind: "ephemeral", overlay });
+        return new GuestDisk(spec, image.join(), { kind: "ephemeral", overlay }, gate);
       }
       case "written":
         // The file shows what was written to it, as it will be looked at.
-        await this.metered.flush();
+        await this.tracked.flush();
         break;
       case "fork":
         throw new DiskError(
@@ -229,7 +233,7 @@ class GuestDisk {
   async close(): Promise<void> {
     this.users--;
     if (this.users > 0) {
-      if (this.layer.kind === "written") await this.metered.flush();
+      if (this.layer.kind === "written") await this.tracked.flush();
       return;
     }
     try {
@@ -258,7 +262,7 @@ class GuestDisk {
             "E_IMAGE_UNSUPPORTED",
             `${spec.file}: the disk of a clone is kept by its original, which goes on writing to the image: it can't be saved; use ephemeral disks`,
           );
-        if (layer.kind === "written") await this.metered.flush();
+        if (layer.kind === "written") await this.tracked.flush();
         return { images: await stamps() };
       },
       verify: async ({ images }) => {
@@ -297,48 +301,64 @@ async function idOf(store: ImageStore, name: string): Promise<string | undefined
 export class GuestDisks {
   private closing: Promise<void> | undefined;
 
-  private constructor(private readonly disks: readonly GuestDisk[]) {}
+  private constructor(
+    private readonly disks: readonly GuestDisk[],
+    private readonly gate: DiskGate,
+  ) {}
 
   /**
    * Opens them. Nothing is left open if one can't be opened.
    * @param folder from which their files are named
+   * @param gate where their requests wait for their turns
    * @throws DiskError, CliError
    */
-  static async open({ disks }: VmSpec, folder: string): Promise<GuestDisks> {
+  static async open({ disks }: VmSpec, folder: string, gate: DiskGate): Promise<GuestDisks> {
     const open: GuestDisk[] = [];
     try {
-      for (const spec of disks) open.push(await GuestDisk.open(spec, folder));
+      for (const spec of disks) open.push(await GuestDisk.open(spec, folder, gate));
     } catch (error) {
-      await new GuestDisks(open).close().catch(() => {});
+      await new GuestDisks(open, gate).close().catch(() => {});
       throw error;
     }
-    return new GuestDisks(open);
+    return new GuestDisks(open, gate);
   }
 
   get drives(): readonly Drive[] {
     return this.disks.map(({ drive }) => drive);
   }
 
-  /** Disks for a clone, with the bytes that these have now; nothing is being written. */
-  fork(): GuestDisks {
-    return new GuestDisks(this.disks.map((disk) => disk.fork()));
+  /**
+   * Disks for a clone, with the bytes that these have now; nothing is being written.
+   * @param gate the clone's
+   */
+  fork(gate: DiskGate): GuestDisks {
+    return new GuestDisks(
+      this.disks.map((disk) => disk.fork(gate)),
+      gate,
+    );
   }
 
   /** Disks for the machine that is to take the place of this one; see `GuestDisk.successor`. @throws DiskError */
   async successors(): Promise<GuestDisks> {
     const made: GuestDisk[] = [];
     try {
-      for (const disk of this.disks) made.push(await disk.successor());
+      for (const disk of this.disks) made.push(await disk.successor(this.gate));
     } catch (error) {
-      await new GuestDisks(made).close().catch(() => {});
+      await new GuestDisks(made, this.gate).close().catch(() => {});
       throw error;
     }
-    return new GuestDisks(made);
+    return new GuestDisks(made, this.gate);
   }
 
-  /** Operations, bytes and latencies by name. */
+  /** Operations, bytes and latencies of each disk by name, and how the budget has held them up. */
   counters(): Readonly<Record<string, number>> {
-    return Object.fromEntries(this.disks.flatMap((disk, at) => disk.counters(`disk${at}`)));
+    if (this.disks.length === 0) return {};
+    const { operations, milliseconds } = this.gate.waits;
+    return {
+      ...Object.fromEntries(this.disks.flatMap((disk, at) => disk.counters(`disk${at}`))),
+      "disks.throttled.operations": operations,
+      "disks.throttled.milliseconds": milliseconds,
+    };
   }
 
   /** Copies one as it is now to a new image of a store; see {@link BackupReport}. @throws DiskError */

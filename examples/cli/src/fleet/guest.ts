@@ -61,7 +61,7 @@ export const makeGuest: MakeGuest = async (spec, surroundings, { folder, place }
       throw error;
     }
   };
-  const disks = await GuestDisks.open(spec, folder);
+  const disks = await GuestDisks.open(spec, folder, surroundings.disk);
   return guestOn(await attach(disks, () => GuestShares.open(spec.shares, folder)), (attached) => {
     const machine = compose(spec.name, surroundings, attached);
     return new MachineGuest(spec.name, machine, pool.frames, attached, compose);
@@ -252,7 +252,7 @@ class MachineGuest implements Guest {
 
   clone(name: string, surroundings: GuestSurroundings): Promise<Guest> {
     return whileDrained(this.machine.state, async () => {
-      const attached = await attach(this.disks.fork(), () => this.shares.again());
+      const attached = await attach(this.disks.fork(surroundings.disk), () => this.shares.again());
       return guestOn(attached, ({ disks, shares }) => {
         const around = { drives: disks.drives, shares: shares.shares };
         const twin = this.machine.clone({ ...surroundingsOf(name, surroundings), ...around });

@@ -36,6 +36,12 @@ export function renderReport(source: ReportSource): string {
       all[name] === undefined ? [] : [[at, all[name]!.touched / 2 ** 20] as const],
     ),
   }));
+  const latency: Series[] = names.map((name) => ({
+    name,
+    points: samples.flatMap(({ at, vms: all }) =>
+      all[name] === undefined ? [] : [[at, all[name]!.diskP99] as const],
+    ),
+  }));
   const plots = [
     plot(
       "CPU used, % of a core",
@@ -64,6 +70,18 @@ export function renderReport(source: ReportSource): string {
       scaled(
         use((one) => one.io),
         1 / 1024,
+      ),
+    ),
+    plot(
+      "Disk operations a second",
+      use((one) => one.operations),
+    ),
+    plot("Disk latency, ms: 99 of 100 operations of each second took at most", latency),
+    plot(
+      "Disk requests waiting for their turns, % of the time",
+      scaled(
+        use((one) => one.throttled),
+        100,
       ),
     ),
   ];

@@ -1,5 +1,11 @@
 /** What `hyperfile set` tells: each setting before and after, and what bounds it where that is less. */
-import { type AllotmentView, formatSize, type PoolView, type VmView } from "@hyperfile/broker/client";
+import {
+  type AllotmentView,
+  type DiskAllotmentView,
+  formatSize,
+  type PoolView,
+  type VmView,
+} from "@hyperfile/broker/client";
 
 /** A VM's or pool's settings. */
 export interface SettingsOwner {
@@ -7,6 +13,7 @@ export interface SettingsOwner {
   readonly name: string;
   readonly cpu: AllotmentView;
   readonly memory: AllotmentView;
+  readonly disk: DiskAllotmentView;
   readonly restart?: string;
   /** The memory of a VM, above which no limit has a meaning. */
   readonly memoryBytes?: number;
@@ -19,6 +26,7 @@ export const ownerOfVm = (vm: VmView): SettingsOwner => ({
   name: vm.name,
   cpu: vm.cpu,
   memory: vm.memoryAllotment,
+  disk: vm.disk,
   restart: vm.restart,
   memoryBytes: vm.memoryBytes,
   parent: vm.pool,
@@ -29,6 +37,7 @@ export const ownerOfPool = (pool: PoolView): SettingsOwner => ({
   name: pool.name,
   cpu: pool.cpu,
   memory: pool.memory,
+  disk: pool.disk,
   parent: pool.parent,
 });
 
@@ -51,31 +60,35 @@ export function settingsReport(
 }
 
 function settingOf(owner: SettingsOwner, name: string): string {
-  const [resource, figure] = name.split(".");
-  if (resource === "restart") return owner.restart ?? "";
-  const value = owner[resource as "cpu" | "memory"][figure as keyof AllotmentView];
-  return shown(name, value);
+  return name === "restart" ? (owner.restart ?? "") : shown(name, quantityOf(owner, name));
+}
+
+/** What an owner has of a quantity, such as `disk.iops.limit`. */
+function quantityOf({ cpu, memory, disk }: Pick<SettingsOwner, "cpu" | "memory" | "disk">, name: string) {
+  let value: unknown = { cpu, memory, disk };
+  for (const part of name.split(".")) value = (value as Readonly<Record<string, unknown>>)[part];
+  return value as number | null;
 }
 
 function shown(name: string, value: number | null): string {
   if (value === null) return "none";
-  return name.startsWith("memory.") && !name.endsWith("shares") ? formatSize(value) : String(value);
+  const isBytes = /^memory\.(?!shares)|^disk\.bandwidth\./.test(name);
+  return isBytes ? formatSize(value) : String(value);
 }
 
 /** What is in effect of a limit where something around it allows less. */
 function boundOf(name: string, owner: SettingsOwner, pools: readonly PoolView[]): string {
-  if (name !== "cpu.limit" && name !== "memory.limit") return "";
-  const resource = name === "cpu.limit" ? "cpu" : "memory";
+  if (!name.endsWith(".limit")) return "";
   const byName = new Map(pools.map((pool) => [pool.name, pool]));
-  let least = owner[resource].limit ?? Infinity;
+  let least = quantityOf(owner, name) ?? Infinity;
   let by: string | undefined;
-  if (resource === "memory" && owner.memoryBytes !== undefined && owner.memoryBytes < least) {
+  if (name === "memory.limit" && owner.memoryBytes !== undefined && owner.memoryBytes < least) {
     least = owner.memoryBytes;
     by = "all the memory that it has";
   }
   let pool = owner.parent === undefined ? undefined : byName.get(owner.parent);
   for (; pool !== undefined; pool = pool.parent === undefined ? undefined : byName.get(pool.parent)) {
-    const limit = pool[resource].limit ?? Infinity;
+    const limit = quantityOf(pool, name) ?? Infinity;
     if (limit >= least) continue;
     least = limit;
     by = pool.parent === undefined ? "all that there is" : `the limit of pool ${pool.name}`;

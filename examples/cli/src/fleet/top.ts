@@ -15,6 +15,9 @@ interface Use {
   readonly steal: number;
   /** Bytes a second. */
   readonly io: number;
+  /** Operations of its disks a second, and the part of the time in which some waited for their turns. */
+  readonly operations: number;
+  readonly throttled: number;
   /** Guest instructions a second. */
   readonly rate: number;
 }
@@ -27,6 +30,8 @@ function useBetween(before: VmSample, after: VmSample, seconds: number): Use {
     waiting: part((sample) => sample.waiting),
     steal: part((sample) => sample.steal),
     io: part((sample) => sample.io),
+    operations: part((sample) => sample.diskOperations),
+    throttled: part((sample) => sample.throttled),
     rate: part((sample) => sample.instructions),
   };
 }
@@ -46,6 +51,14 @@ export function usesOf(
   return uses;
 }
 
+const NO_USE: Use = {
+  ...{ used: 0, ready: 0, waiting: 0, steal: 0, io: 0 },
+  ...{ operations: 0, throttled: 0, rate: 0 },
+};
+
+/** Milliseconds in three digits. */
+const latency = (milliseconds: number): string => String(Number(milliseconds.toPrecision(3)));
+
 const percent = (part: number): string => `${(part * 100).toFixed(1)}`;
 
 /**
@@ -59,8 +72,8 @@ export function renderTop(samples: readonly Sample[], poolOf: ReadonlyMap<string
   if (last === undefined || names.length === 0) return "no VM is up\n";
   const rows = names.map((name) => {
     const uses = usesOf(samples, name);
-    const use = uses.at(-1)?.use ?? { used: 0, ready: 0, waiting: 0, steal: 0, io: 0, rate: 0 };
-    return { name, pool: poolOf.get(name) ?? "", use, uses, memory: last.vms[name]! };
+    const use = uses.at(-1)?.use ?? NO_USE;
+    return { name, pool: poolOf.get(name) ?? "", use, uses, sample: last.vms[name]! };
   });
   const vms = table(
     [
@@ -72,6 +85,10 @@ export function renderTop(samples: readonly Sample[], poolOf: ReadonlyMap<string
       "STEAL%",
       "MIPS",
       "IO/s",
+      "IOPS",
+      "P50ms",
+      "P99ms",
+      "THR%",
       "GRANTED",
       "TOUCHED",
       "BALLOON",
@@ -80,7 +97,7 @@ export function renderTop(samples: readonly Sample[], poolOf: ReadonlyMap<string
       "TARGET",
       "LAST MINUTE",
     ],
-    rows.map(({ name, pool, use, uses, memory }) => [
+    rows.map(({ name, pool, use, uses, sample }) => [
       name,
       pool,
       percent(use.used),
@@ -89,12 +106,16 @@ export function renderTop(samples: readonly Sample[], poolOf: ReadonlyMap<string
       percent(use.steal),
       (use.rate / 1e6).toFixed(0),
       formatSize(Math.round(use.io)),
-      formatSize(memory.granted),
-      formatSize(memory.touched),
-      formatSize(memory.ballooned),
-      formatSize(memory.shared),
-      formatSize(memory.swapped),
-      formatSize(memory.target),
+      use.operations.toFixed(0),
+      latency(sample.diskP50),
+      latency(sample.diskP99),
+      percent(use.throttled),
+      formatSize(sample.granted),
+      formatSize(sample.touched),
+      formatSize(sample.ballooned),
+      formatSize(sample.shared),
+      formatSize(sample.swapped),
+      formatSize(sample.target),
       sparkline(thin(uses.map((one) => one.use.used)), 1),
     ]),
   );
@@ -113,7 +134,7 @@ function thin(values: readonly number[]): number[] {
 }
 
 function poolSums(
-  rows: readonly { readonly pool: string; readonly use: Use; readonly memory: VmSample }[],
+  rows: readonly { readonly pool: string; readonly use: Use; readonly sample: VmSample }[],
 ): string {
   const pools = [...new Set(rows.map(({ pool }) => pool))].sort();
   const sum = (pool: string, pick: (row: (typeof rows)[number]) => number) =>
@@ -126,8 +147,8 @@ function poolSums(
       percent(sum(pool, ({ use }) => use.ready)),
       percent(sum(pool, ({ use }) => use.waiting)),
       percent(sum(pool, ({ use }) => use.steal)),
-      formatSize(sum(pool, ({ memory }) => memory.touched)),
-      formatSize(sum(pool, ({ memory }) => memory.shared)),
+      formatSize(sum(pool, ({ sample }) => sample.touched)),
+      formatSize(sum(pool, ({ sample }) => sample.shared)),
     ]),
   );
 }

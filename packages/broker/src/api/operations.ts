@@ -41,6 +41,15 @@ export const components: Readonly<Record<string, Schema>> = {
     reservation: number,
     limit: { ...number, nullable: true, description: "null for none" },
   }),
+  Rate: object({
+    reservation: number,
+    limit: { ...number, nullable: true, description: "null for none" },
+  }),
+  DiskAllotment: object({
+    shares: integer,
+    iops: { ...ref("Rate"), description: "Operations a second" },
+    bandwidth: { ...ref("Rate"), description: "Bytes a second" },
+  }),
   Accounts: object(
     {
       used: number,
@@ -78,6 +87,7 @@ export const components: Readonly<Record<string, Schema>> = {
       memoryBytes: integer,
       cpu: ref("Allotment"),
       memoryAllotment: { ...ref("Allotment"), description: "In bytes" },
+      disk: { ...ref("DiskAllotment"), description: "Of all its disks together" },
       accounts: { ...ref("Accounts"), description: "Seconds since it was started" },
       activity: { enum: ["stopped", "idle", "waiting", "ready", "limited", "running"] },
       silentMs: {
@@ -89,7 +99,7 @@ export const components: Readonly<Record<string, Schema>> = {
       counters: { type: "object", additionalProperties: number },
       snapshots: list(ref("Snapshot")),
     },
-    ["name", "project", "pool", "state", "cpu", "memoryAllotment", "memoryBytes", "snapshots"],
+    ["name", "project", "pool", "state", "cpu", "memoryAllotment", "disk", "memoryBytes", "snapshots"],
   ),
   Pool: object(
     {
@@ -97,10 +107,11 @@ export const components: Readonly<Record<string, Schema>> = {
       parent: text,
       cpu: ref("Allotment"),
       memory: ref("Allotment"),
+      disk: ref("DiskAllotment"),
       claim: number,
       available: number,
     },
-    ["name", "cpu", "memory", "claim", "available"],
+    ["name", "cpu", "memory", "disk", "claim", "available"],
   ),
   Event: object({ id: integer, at: number, kind: text, name: text, message: text }, [
     "id",
@@ -121,6 +132,11 @@ export const components: Readonly<Record<string, Schema>> = {
     steal: number,
     instructions: number,
     io: number,
+    diskOperations: integer,
+    diskBytes: integer,
+    throttled: { ...number, description: "Seconds in which requests of its disks waited for their turns" },
+    diskP50: { ...number, description: "Milliseconds, since the sample before" },
+    diskP99: { ...number, description: "Milliseconds, since the sample before" },
     granted: integer,
     touched: integer,
     ballooned: integer,

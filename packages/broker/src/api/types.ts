@@ -11,6 +11,22 @@ export interface AllotmentView {
   readonly limit: number | null;
 }
 
+/** Guaranteed and greatest amount a second. */
+export interface RateView {
+  readonly reservation: number;
+  /** null for none. */
+  readonly limit: number | null;
+}
+
+/** What a VM's or pool's disks together may have of the store. */
+export interface DiskAllotmentView {
+  readonly shares: number;
+  /** Operations a second. */
+  readonly iops: RateView;
+  /** Bytes a second. */
+  readonly bandwidth: RateView;
+}
+
 /** CPU accounts in seconds. */
 export interface AccountsView {
   readonly used: number;
@@ -49,6 +65,7 @@ export interface VmView {
   readonly memoryBytes: number;
   readonly cpu: AllotmentView;
   readonly memoryAllotment: AllotmentView;
+  readonly disk: DiskAllotmentView;
   readonly accounts?: AccountsView;
   readonly activity?: CpuState;
   /** Milliseconds for which its thread has not answered: what follows is what it told last. */
@@ -66,6 +83,7 @@ export interface PoolView {
   readonly parent?: string;
   readonly cpu: AllotmentView;
   readonly memory: AllotmentView;
+  readonly disk: DiskAllotmentView;
   /** What it takes of its parent's reservation, in cores. */
   readonly claim: number;
   /** What a new VM in it could reserve. */
@@ -82,6 +100,14 @@ export interface VmSample extends MemoryView {
   readonly instructions: number;
   /** Bytes through its devices. */
   readonly io: number;
+  /** Operations of its disks, and their bytes. */
+  readonly diskOperations: number;
+  readonly diskBytes: number;
+  /** Seconds in which requests of its disks waited for their turns. */
+  readonly throttled: number;
+  /** Milliseconds within which half, and 99 of 100, of its disks' operations since the sample before were answered. */
+  readonly diskP50: number;
+  readonly diskP99: number;
 }
 
 /** All running VMs at one moment. */

@@ -2,6 +2,7 @@
 import type { PoolView, VmView } from "../api/types.js";
 import type { HostMemoryView } from "../memory/host-memory-broker.js";
 import { reclamationStates } from "../memory/reclamation.js";
+import { diskKinds, diskLatencies, diskSums, type LatencyHistogram } from "./disk-figures.js";
 
 /** What the metrics are made from. */
 export interface MetricsSource {
@@ -81,6 +82,24 @@ export function renderMetrics(source: MetricsSource): string {
         Object.entries(counters ?? {}).map(([counter, value]): Line => [{ counter }, value]),
       ),
     ),
+    histogram(
+      "hyperfile_vm_disk_latency_seconds",
+      "Time from a request of a VM's disks to its answer.",
+      vms.flatMap(({ name, project, counters = {} }) =>
+        diskKinds.flatMap((kind) => {
+          const latencies = diskLatencies(counters, [kind]);
+          return latencies === undefined ? [] : [{ labels: { vm: name, project, kind }, latencies }];
+        }),
+      ),
+    ),
+    family(
+      "hyperfile_vm_disk_throttled_seconds_total",
+      "counter",
+      "Time in which requests of a VM's disks waited for their turns.",
+      perVm(({ counters = {} }) =>
+        diskLatencies(counters) === undefined ? [] : [[{}, diskSums(counters).throttled]],
+      ),
+    ),
     family(
       "hyperfile_vm_restarts_total",
       "counter",
@@ -122,6 +141,26 @@ function family(name: string, type: "gauge" | "counter", help: string, lines: re
   if (lines.length === 0) return "";
   const body = lines.map(([labels, value]) => `${name}${labelText(labels)} ${value}\n`);
   return `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n${body.join("")}`;
+}
+
+/** A histogram: its classes are each a part of the next, as Prometheus has them. */
+function histogram(
+  name: string,
+  help: string,
+  series: readonly { readonly labels: Labels; readonly latencies: LatencyHistogram }[],
+): string {
+  if (series.length === 0) return "";
+  const lines = series.flatMap(({ labels, latencies: { classes, count, milliseconds } }) => {
+    let below = 0;
+    const buckets = classes.map(({ bound, count: here }) => {
+      below += here;
+      const le = bound === Infinity ? "+Inf" : String(bound / 1000);
+      return `${name}_bucket${labelText({ ...labels, le })} ${below}\n`;
+    });
+    const own = labelText(labels);
+    return [...buckets, `${name}_sum${own} ${milliseconds / 1000}\n`, `${name}_count${own} ${count}\n`];
+  });
+  return `# HELP ${name} ${help}\n# TYPE ${name} histogram\n${lines.join("")}`;
 }
 
 function labelText(labels: Labels): string {

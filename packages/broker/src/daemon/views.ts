@@ -1,13 +1,35 @@
 /** What the API shows of VMs: plain data with seconds and bytes, without infinities, which JSON lacks. */
-import type { AccountsView, AllotmentView, VmSample, VmView } from "../api/types.js";
+import type {
+  AccountsView,
+  AllotmentView,
+  DiskAllotmentView,
+  RateView,
+  VmSample,
+  VmView,
+} from "../api/types.js";
 import { type CpuAccounts, stealOf } from "../cpu/accounts.js";
 import type { Allotment } from "../cpu/resource-tree.js";
+import type { DiskAllotment, RateBounds } from "../disk/allotment.js";
+
+import { diskLatencies, diskSums, latenciesSince, latencyWithin } from "./disk-figures.js";
 
 const SECOND = 1e9;
 
 /** An allotment for JSON. */
 export const allotmentView = ({ shares, reservation, limit }: Allotment): AllotmentView => ({
   shares,
+  reservation,
+  limit: limit === Infinity ? null : limit,
+});
+
+/** The same of disks. */
+export const diskView = ({ shares, iops, bandwidth }: DiskAllotment): DiskAllotmentView => ({
+  shares,
+  iops: rateView(iops),
+  bandwidth: rateView(bandwidth),
+});
+
+const rateView = ({ reservation, limit }: RateBounds): RateView => ({
   reservation,
   limit: limit === Infinity ? null : limit,
 });
@@ -23,16 +45,27 @@ export function accountsView(accounts: CpuAccounts): AccountsView {
 /** Counters of devices that count bytes. */
 const BYTES = /\.(sent|received|bytes)$/;
 
-/** A running VM's sample; undefined for one that is off. */
-export function sampleOf({
-  accounts,
-  memory,
-  counters = {},
-  instructions = 0,
-}: Pick<VmView, "accounts" | "memory" | "counters" | "instructions">): VmSample | undefined {
+/**
+ * A running VM's sample; undefined for one that is off.
+ * @param before counters of the sample before, if there was one
+ */
+export function sampleOf(
+  {
+    accounts,
+    memory,
+    counters = {},
+    instructions = 0,
+  }: Pick<VmView, "accounts" | "memory" | "counters" | "instructions">,
+  before: Readonly<Record<string, number>> = {},
+): VmSample | undefined {
   if (accounts === undefined || memory === undefined) return undefined;
   const { used, ready, waiting, idle, steal } = accounts;
   let io = 0;
   for (const [name, value] of Object.entries(counters)) if (BYTES.test(name)) io += value;
-  return { used, ready, waiting, idle, steal, instructions, io, ...memory };
+  const { operations: diskOperations, bytes: diskBytes, throttled } = diskSums(counters);
+  const latencies = diskLatencies(counters);
+  const recent = latencies === undefined ? undefined : latenciesSince(diskLatencies(before), latencies);
+  const within = (part: number): number => (recent === undefined ? 0 : latencyWithin(recent, part));
+  const disks = { diskOperations, diskBytes, throttled, diskP50: within(0.5), diskP99: within(0.99) };
+  return { used, ready, waiting, idle, steal, instructions, io, ...disks, ...memory };
 }

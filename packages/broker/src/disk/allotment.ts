@@ -47,7 +47,7 @@ export const DEFAULT_DISK_POOL: DiskPoolAllotment = {
 export const diskQuantities = ["iops", "bandwidth"] as const;
 
 /** An allotment with a change applied. */
-export function changeDisk<Kind extends DiskAllotment>(before: Kind, change: DiskChange): Kind {
+export function changeDisk<Kind extends DiskChange>(before: Kind, change: DiskChange): Kind {
   return {
     ...before,
     ...change,

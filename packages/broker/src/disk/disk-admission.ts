@@ -83,6 +83,11 @@ export class DiskAdmission {
     return this.clients.has(name);
   }
 
+  /** What an admitted VM may have. */
+  allotmentOf(name: string): DiskAllotment | undefined {
+    return this.clients.get(name);
+  }
+
   /** Changes what a VM or pool may have. @throws ResourceError; nothing changes then */
   configure(name: string, change: DiskChange, of: "client" | "pool"): void {
     const known: Map<string, DiskAllotment> = of === "pool" ? this.pools : this.clients;

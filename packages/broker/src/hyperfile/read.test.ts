@@ -70,6 +70,11 @@ describe("a good file", () => {
       boot: { kernel: { builtin: "embedded" }, append: "" },
       memoryBytes: 256 * 2 ** 20,
       cpu: { shares: 1000, reservation: 0, limit: Infinity },
+      disk: {
+        shares: 1000,
+        iops: { reservation: 0, limit: Infinity },
+        bandwidth: { reservation: 0, limit: Infinity },
+      },
       pool: "root",
       restart: "never",
       autostart: true,
@@ -79,6 +84,56 @@ describe("a good file", () => {
       after: [],
       provision: [],
     });
+  });
+
+  it("says what all disks of a VM, or in a pool, may have of the store", async () => {
+    const spec = await read(`
+pools:
+  slow: { disk: { shares: high, iops: { limit: 400, reservation: 100 }, expandable: false } }
+vms:
+  a:
+    kernel: embedded
+    pool: slow
+    disk: { shares: 2000, iops: { limit: 500, reservation: 100 }, bandwidth: { limit: 20M } }
+`);
+    expect(spec.pools[0]!.disk).toEqual({
+      shares: 2000,
+      iops: { reservation: 100, limit: 400 },
+      bandwidth: { reservation: 0, limit: Infinity },
+      expandable: false,
+    });
+    expect(spec.vms[0]!.disk).toEqual({
+      shares: 2000,
+      iops: { reservation: 100, limit: 500 },
+      bandwidth: { reservation: 0, limit: 20 * 2 ** 20 },
+    });
+  });
+
+  it.each([
+    ["{ iop: { limit: 5 } }", /vms.a.disk.iop: unknown field; did you mean iops\?$/],
+    ["{ iops: 5 }", /vms.a.disk.iops: 5 is not a mapping of names to values$/],
+    ["{ iops: { limit: 1.5 } }", /vms.a.disk.iops.limit: 1.5 is not a whole number of operations a second$/],
+    ["{ iops: { limit: 0 } }", /vms.a.disk.iops.limit: a limit of 0 would let it have nothing: give more$/],
+    [
+      "{ iops: { limit: 5, reservation: 6 } }",
+      /vms.a.disk.iops.reservation: a reservation of 6 is above the limit of 5$/,
+    ],
+    [
+      "{ bandwidth: { limit: 5 } }",
+      /vms.a.disk.bandwidth.limit: 5 is not a size with its unit, such as 256M or 1.5G$/,
+    ],
+    [
+      "{ iops: { reservation: 60 } }",
+      /vms.a.disk: VM a can't be admitted: a reservation of 60 disk operations a second is needed in pool p, which has 50 disk operations a second left, and it can't borrow; lower a reservation or stop a VM$/,
+    ],
+    [
+      "{ bandwidth: { reservation: 3M } }",
+      /vms.a.disk: VM a can't be admitted: a reservation of 3M a second of disk bandwidth is needed in pool p, which has 2M a second of disk bandwidth left, and it can't borrow;/,
+    ],
+  ])("but not disk: %s", async (disk, message) => {
+    const pool = "{ disk: { iops: { reservation: 50 }, bandwidth: { reservation: 2M }, expandable: false } }";
+    const text = `pools: { p: ${pool} }\nvms: { a: { kernel: embedded, pool: p, disk: ${disk} } }\n`;
+    await expect(read(text)).rejects.toThrow(message);
   });
 
   it("says everything else about pools, resources, consoles, provisioning and order", async () => {
@@ -695,14 +750,14 @@ describe("mistakes", () => {
       "names of JavaScript as fields",
       `${vm("constructor: 1", "__proto__: { kernel: embedded }", "cpu: { __proto__: { shares: 5 } }")}\n__proto__: { vms: 1 }\n`,
       "7 __proto__: unknown field; valid fields: name, host, pools, images, kernels, vms",
-      "4 vms.web.constructor: unknown field; valid fields: kernel, program, firmware, initrd, append, isa, memory, cpu, pool, console, disks, shares and 13 more",
-      "5 vms.web.__proto__: unknown field; valid fields: kernel, program, firmware, initrd, append, isa, memory, cpu, pool, console, disks, shares and 13 more",
+      "4 vms.web.constructor: unknown field; valid fields: kernel, program, firmware, initrd, append, isa, memory, cpu, disk, pool, console, disks and 14 more",
+      "5 vms.web.__proto__: unknown field; valid fields: kernel, program, firmware, initrd, append, isa, memory, cpu, disk, pool, console, disks and 14 more",
       "6 vms.web.cpu.__proto__: unknown field; valid fields: shares, reservation, limit",
     ],
     [
       "a merge of names of JavaScript",
       "vms:\n  web: { kernel: embedded, <<: { __proto__: { memory: 1G } } }\n",
-      "2 vms.web.__proto__: unknown field; valid fields: kernel, program, firmware, initrd, append, isa, memory, cpu, pool, console, disks, shares and 13 more",
+      "2 vms.web.__proto__: unknown field; valid fields: kernel, program, firmware, initrd, append, isa, memory, cpu, disk, pool, console, disks and 14 more",
     ],
   ];
   it.each(cases)("%s", async (_what, text, ...expected) => {

@@ -13,6 +13,8 @@ import {
   type PoolAllotment,
   ResourceTree,
 } from "../cpu/resource-tree.js";
+import { DEFAULT_DISK, DEFAULT_DISK_POOL, type DiskAllotment } from "../disk/allotment.js";
+import { DiskAdmission } from "../disk/disk-admission.js";
 import { DiskReader } from "./disks.js";
 import type { FieldPath, HyperfileDocument } from "./document.js";
 import type { GuestKinds } from "./guest-kinds.js";
@@ -35,6 +37,7 @@ import {
   MOST_SIZE,
   parseCores,
   parseDuration,
+  parseIops,
   parseShares,
   parseSize,
 } from "./units.js";
@@ -155,6 +158,10 @@ class Reader {
         parent,
         cpu: this.poolAllotment(raw(fields.cpu), [...path, "cpu"], readCores),
         memory: this.poolAllotment(raw(fields.memory), [...path, "memory"], readSize),
+        disk: {
+          ...this.diskAllotment(raw(fields.disk), [...path, "disk"], DEFAULT_DISK_POOL.shares),
+          expandable: (raw(fields.disk).expandable as boolean | undefined) ?? DEFAULT_DISK_POOL.expandable,
+        },
       };
     });
     const order = this.ordered(
@@ -239,6 +246,7 @@ class Reader {
       memoryBytes,
       memory,
       cpu: this.allotment(raw(fields.cpu), [...path, "cpu"], readCores),
+      disk: this.diskAllotment(raw(fields.disk), [...path, "disk"], DEFAULT_DISK.shares),
       pool,
       group: fields.group as string | undefined,
       console: {
@@ -387,6 +395,14 @@ class Reader {
     };
   }
 
+  private diskAllotment(fields: Raw, path: FieldPath, normal: number): DiskAllotment {
+    return {
+      shares: fields.shares === undefined ? normal : parseShares(fields.shares as string)!,
+      iops: this.bounds(raw(fields.iops), [...path, "iops"], readIops),
+      bandwidth: this.bounds(raw(fields.bandwidth), [...path, "bandwidth"], readSize),
+    };
+  }
+
   private bounds(fields: Raw, path: FieldPath, read: (value: unknown) => number) {
     const reservation = fields.reservation === undefined ? 0 : read(fields.reservation);
     const limit = fields.limit === undefined ? Infinity : read(fields.limit);
@@ -462,19 +478,19 @@ class Reader {
     vms: readonly VmSpec[],
     host: Pick<HostSize, "cores" | "memoryBytes">,
   ): void {
+    const attempt = (path: FieldPath, action: () => void): void => {
+      try {
+        action();
+      } catch (error) {
+        if (!(error instanceof ResourceError)) throw error;
+        this.document.add(path, error.message);
+      }
+    };
     for (const [kind, capacity, unit] of [
       ["cpu", host.cores, "cores"],
       ["memory", host.memoryBytes, formatSize],
     ] as const) {
       const tree = new ResourceTree(capacity, unit, ROOT_POOL);
-      const attempt = (path: FieldPath, action: () => void): void => {
-        try {
-          action();
-        } catch (error) {
-          if (!(error instanceof ResourceError)) throw error;
-          this.document.add(path, error.message);
-        }
-      };
       for (const pool of pools)
         attempt(["pools", pool.name, kind, "reservation"], () =>
           tree.addPool(pool.name, pool[kind], pool.parent),
@@ -485,11 +501,20 @@ class Reader {
         if (vm.autostart) attempt(["vms", vm.name, kind, "reservation"], () => tree.admit(vm.name));
       }
     }
+    // What the store can do is not known; what pools promise is.
+    const disks = new DiskAdmission(ROOT_POOL);
+    for (const { name, disk, parent } of pools)
+      attempt(["pools", name, "disk"], () => disks.addPool(name, disk, parent));
+    if (this.document.problems.length > 0) return;
+    for (const { name, disk, pool, autostart } of vms)
+      if (autostart) attempt(["vms", name, "disk"], () => disks.admit(name, disk, pool));
   }
 }
 
 const nothing: Raw = Object.freeze(Object.create(null));
 const raw = (value: unknown): Raw => (value ?? nothing) as Raw;
+/** Operations a second; more than any number is as good as no limit. */
+const readIops = (value: unknown): number => parseIops(value as number) ?? Infinity;
 /** Cores; more than any number is as good as no limit, and refused as a reservation. */
 const readCores = (value: unknown): number => parseCores(value as number | string) ?? Infinity;
 /** A size; more than any is as good as no limit, and refused as a reservation. */

@@ -1,5 +1,6 @@
 /** A Hyperfile after it was read: every default filled in, every quantity in one unit. */
 import type { Allotment, PoolAllotment } from "../cpu/resource-tree.js";
+import type { DiskAllotment, DiskPoolAllotment } from "../disk/allotment.js";
 
 /** What a VM boots; files are as written, relative to the Hyperfile's folder. */
 export interface BootSpec {
@@ -60,6 +61,8 @@ export interface VmSpec {
   readonly memory: Allotment;
   /** In cores. */
   readonly cpu: Allotment;
+  /** Of the store under all disks, for all of its disks together. */
+  readonly disk: DiskAllotment;
   /** Pool by name. */
   readonly pool: string;
   /** VMs of one group run in one thread of the host, where they keep equal pages once; undefined for a thread alone. */
@@ -94,6 +97,7 @@ export interface PoolSpec {
   readonly parent: string;
   readonly cpu: PoolAllotment;
   readonly memory: PoolAllotment;
+  readonly disk: DiskPoolAllotment;
 }
 
 /** The whole file. */

@@ -31,6 +31,12 @@ export function parseCores(value: number | string): number | undefined {
   return cores < Infinity ? cores : undefined;
 }
 
+/** Operations a second: a whole number; undefined for other values. */
+export function parseIops(value: number | string): number | undefined {
+  const number = typeof value === "string" && /^\d+$/.test(value) ? Number(value) : value;
+  return Number.isSafeInteger(number) && (number as number) >= 0 ? (number as number) : undefined;
+}
+
 /** A number of shares, or a word for one; undefined for other values. */
 export function parseShares(value: number | string): number | undefined {
   const number = Object.hasOwn(shareWords, value)

@@ -4,6 +4,7 @@
  */
 
 import type { CpuGate } from "../cpu/cpu-gate.js";
+import type { DiskGate } from "../disk/disk-gate.js";
 import type { VmSpec } from "../hyperfile/types.js";
 import type { BalloonPort, BrokeredFrames, BrokeredMemory, CommonFrames } from "../memory/ports.js";
 
@@ -49,6 +50,8 @@ export interface GuestSurroundings {
   readonly gate: (retired: () => number) => CpuGate;
   /** Nanoseconds in which the guest wanted to run and did not. */
   readonly steal: () => number;
+  /** Where requests to its disks wait for their turns. */
+  readonly disk: DiskGate;
 }
 
 /** Where a disk is backed up to. */

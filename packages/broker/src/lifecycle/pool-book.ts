@@ -1,9 +1,10 @@
 /**
- * The pools of a host's projects, in both resources at once: what is refused in one of them changes neither. A project's
- * pools lie inside a pool of its name.
+ * The pools of a host's projects, in all resources at once: what is refused in one of them changes none. A project's pools
+ * lie inside a pool of its name.
  */
 import { ResourceError } from "../cpu/errors.js";
 import { DEFAULT_POOL, type PoolAllotment } from "../cpu/resource-tree.js";
+import { changeDisk, DEFAULT_DISK_POOL, type DiskChange } from "../disk/allotment.js";
 import { type HyperfileSpec, ROOT_POOL } from "../hyperfile/types.js";
 import type { EventLog } from "./events.js";
 
@@ -13,46 +14,60 @@ export interface PoolResources {
   readonly cpu: Partial<PoolAllotment>;
   /** In bytes. */
   readonly memory: Partial<PoolAllotment>;
+  /** In operations and bytes a second. */
+  readonly disk: DiskChange;
 }
 
-/** Where pools are kept: the scheduler, and the memory's broker. */
-export interface PoolKeeper {
-  addPool(name: string, allotment: Partial<PoolAllotment>, parent: string): void;
+/** Where pools of one resource are kept: the scheduler, the memory's broker, the disks. */
+export interface PoolKeeper<Resource extends keyof PoolResources = keyof PoolResources> {
+  addPool(name: string, allotment: PoolResources[Resource], parent: string): void;
   removePool(name: string): void;
-  configure(name: string, change: Partial<PoolAllotment>, of: "pool"): void;
+  configure(name: string, change: PoolResources[Resource], of: "pool"): void;
 }
+
+/** All of them. */
+export type PoolKeepers = { readonly [Resource in keyof PoolResources]: PoolKeeper<Resource> };
+
+const resources = ["cpu", "memory", "disk"] as const satisfies readonly (keyof PoolResources)[];
 
 /** A pool's name on the host. */
 export const fullPool = (project: string, pool: string): string =>
   pool === ROOT_POOL ? project : `${project}/${pool}`;
 
-const differ = (one: Partial<PoolAllotment>, other: Partial<PoolAllotment>): boolean =>
-  Object.entries(other).some(([field, value]) => one[field as keyof PoolAllotment] !== value);
+/** Whether a change says something else than what is. */
+function differ(one: unknown, change: unknown): boolean {
+  if (typeof change !== "object" || change === null) return one !== change;
+  const fields = Object.entries(change);
+  return fields.some(([field, value]) => differ((one as Readonly<Record<string, unknown>>)[field], value));
+}
 
 /** The pools. */
 export class PoolBook {
   private readonly pools = new Map<string, PoolResources>();
 
   constructor(
-    private readonly cpu: PoolKeeper,
-    private readonly memory: PoolKeeper,
+    private readonly keepers: PoolKeepers,
     private readonly events: EventLog,
   ) {}
 
   /** Changes a pool, by its name with its project before a slash. @throws ResourceError; nothing changes then */
   set(name: string, change: Partial<PoolResources>): void {
     const before = this.pools.get(name);
-    if (change.cpu !== undefined) this.cpu.configure(name, change.cpu, "pool");
-    try {
-      if (change.memory !== undefined) this.memory.configure(name, change.memory, "pool");
-    } catch (error) {
-      if (change.cpu !== undefined && before !== undefined) this.cpu.configure(name, before.cpu, "pool");
-      throw error;
-    }
+    this.all(
+      (keeper, resource) => {
+        const part = change[resource];
+        if (part !== undefined) keeper.configure(name, part, "pool");
+      },
+      (keeper, resource) => {
+        if (change[resource] !== undefined && before !== undefined)
+          keeper.configure(name, before[resource], "pool");
+      },
+    );
     if (before !== undefined)
       this.pools.set(name, {
         cpu: { ...before.cpu, ...change.cpu },
         memory: { ...before.memory, ...change.memory },
+        disk: changeDisk(before.disk, change.disk ?? {}),
       });
     this.events.add("pool.changed", name);
   }
@@ -62,6 +77,7 @@ export class PoolBook {
     const whole: PoolResources = {
       cpu: { ...DEFAULT_POOL, limit: host.cores ?? Infinity },
       memory: { ...DEFAULT_POOL, limit: host.memoryBytes ?? Infinity },
+      disk: DEFAULT_DISK_POOL,
     };
     const changed = this.defineOne(project, ROOT_POOL, whole) ? [project] : [];
     for (const pool of pools) {
@@ -78,33 +94,47 @@ export class PoolBook {
   }
 
   /** Whether it was there already and has changed. */
-  private defineOne(name: string, parent: string, { cpu, memory }: PoolResources): boolean {
+  private defineOne(name: string, parent: string, { cpu, memory, disk }: PoolResources): boolean {
+    const wanted: PoolResources = { cpu, memory, disk };
     const before = this.pools.get(name);
     if (before !== undefined) {
-      if (!differ(before.cpu, cpu) && !differ(before.memory, memory)) return false;
-      this.set(name, { cpu, memory });
+      if (!differ(before, wanted)) return false;
+      this.set(name, wanted);
       return true;
     }
-    this.cpu.addPool(name, cpu, parent);
-    try {
-      this.memory.addPool(name, memory, parent);
-    } catch (error) {
-      this.cpu.removePool(name);
-      throw error;
-    }
+    this.all(
+      (keeper, resource) => keeper.addPool(name, wanted[resource], parent),
+      (keeper) => keeper.removePool(name),
+    );
     this.events.add("pool.defined", name);
-    this.pools.set(name, { cpu, memory });
+    this.pools.set(name, wanted);
     return false;
   }
 
   private removeOne(name: string): void {
     try {
-      this.cpu.removePool(name);
-      this.memory.removePool(name);
+      for (const resource of resources) this.keepers[resource].removePool(name);
       this.pools.delete(name);
       this.events.add("pool.removed", name);
     } catch (error) {
       if (!(error instanceof ResourceError)) throw error;
+    }
+  }
+
+  /** Does something with all keepers, or undoes it where it was done. */
+  private all(
+    act: (keeper: PoolKeeper, resource: keyof PoolResources) => void,
+    undo: (keeper: PoolKeeper, resource: keyof PoolResources) => void,
+  ): void {
+    const done: (keyof PoolResources)[] = [];
+    try {
+      for (const resource of resources) {
+        act(this.keepers[resource] as PoolKeeper, resource);
+        done.push(resource);
+      }
+    } catch (error) {
+      for (const resource of done) undo(this.keepers[resource] as PoolKeeper, resource);
+      throw error;
     }
   }
 }

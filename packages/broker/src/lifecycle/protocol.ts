@@ -9,6 +9,8 @@ import type { VmState } from "./vm-states.js";
 export interface GuestThreadData {
   /** Memory of the scheduler's table. */
   readonly table: SharedArrayBuffer;
+  /** Memory of the disks' table, whose slots are those of the scheduler's. */
+  readonly disks: SharedArrayBuffer;
   /** Folder for its swap file. */
   readonly swapFolder: string;
 }

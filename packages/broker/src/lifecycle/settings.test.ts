@@ -10,9 +10,18 @@ describe("settings", () => {
         "cpu.limit=50%",
         "memory.limit=none",
         "memory.reservation=1.5M",
+        "disk.shares=low",
+        "disk.iops.limit=none",
+        "disk.iops.reservation=100",
+        "disk.bandwidth.limit=20M",
         "restart=always",
       ]),
     ).toEqual({
+      disk: {
+        shares: 500,
+        iops: { limit: Infinity, reservation: 100 },
+        bandwidth: { limit: 20_971_520 },
+      },
       cpu: { shares: 2000, limit: 0.5 },
       memory: { limit: Infinity, reservation: 1_572_864 },
       restart: "always",
@@ -25,6 +34,19 @@ describe("settings", () => {
     ["__proto__=1", "there is no setting __proto__; settings: "],
     ["cpu.__proto__=1", "there is no setting cpu.__proto__; settings: "],
     ["cpu.constructor=1", "there is no setting cpu.constructor; settings: "],
+    [
+      "disk.iops.limit=0",
+      "disk.iops.limit=0 is impossible: give a whole number of operations a second such as 500, or none",
+    ],
+    [
+      "disk.iops.reservation=0.5",
+      "disk.iops.reservation=0.5 is impossible: give a whole number of operations a second",
+    ],
+    [
+      "disk.bandwidth.limit=20",
+      "disk.bandwidth.limit=20 is impossible: give bytes a second such as 20M, or none",
+    ],
+    ["disk.iops=5", "there is no setting disk.iops; did you mean"],
     ["cpu.shars=1", "there is no setting cpu.shars; did you mean cpu.shares?"],
     ["cpu.shares=constructor", "cpu.shares=constructor is impossible: give a whole number from 1 to 1000000"],
     ["restart=toString", "restart=toString is impossible; valid: never, on-failure, always"],

@@ -3,16 +3,18 @@
  * two specifications: what of a change can be applied to a running VM, and what needs a new start.
  */
 import type { Allotment } from "../cpu/resource-tree.js";
+import { changeDisk, type DiskChange } from "../disk/allotment.js";
 import { shortened } from "../hyperfile/message-text.js";
 import { hint } from "../hyperfile/suggest.js";
 import type { VmSpec } from "../hyperfile/types.js";
-import { parseCores, parseShares, parseSize } from "../hyperfile/units.js";
+import { parseCores, parseIops, parseShares, parseSize } from "../hyperfile/units.js";
 import { LifecycleError } from "./errors.js";
 
 /** A change of a VM's settings. */
 export interface VmChange {
   readonly cpu?: Partial<Allotment>;
   readonly memory?: Partial<Allotment>;
+  readonly disk?: DiskChange;
   readonly restart?: VmSpec["restart"];
 }
 
@@ -30,6 +32,11 @@ const quantities = new Map<string, Parse>([
   ["memory.shares", parseShares],
   ["memory.reservation", parseSize],
   ["memory.limit", orNone(parseSize)],
+  ["disk.shares", parseShares],
+  ["disk.iops.reservation", parseIops],
+  ["disk.iops.limit", orNone(parseIops)],
+  ["disk.bandwidth.reservation", parseSize],
+  ["disk.bandwidth.limit", orNone(parseSize)],
 ]);
 const restarts = ["never", "on-failure", "always"] as const;
 
@@ -44,6 +51,7 @@ export function parseSettings(assignments: readonly string[]): VmChange {
   const change: {
     cpu?: Record<string, number>;
     memory?: Record<string, number>;
+    disk?: Record<string, unknown>;
     restart?: VmSpec["restart"];
   } = {};
   for (const assignment of assignments) {
@@ -76,8 +84,12 @@ export function parseSettings(assignments: readonly string[]): VmChange {
         "E_SETTING",
         `${name}=${shortened(text)} is impossible: give ${example(name)}`,
       );
-    const [resource, figure] = name.split(".") as ["cpu" | "memory", string];
-    change[resource] = { ...change[resource], [figure]: value };
+    const [resource, figure, bound] = name.split(".") as ["cpu" | "memory" | "disk", string, string?];
+    if (bound === undefined) (change[resource] as object) = { ...change[resource], [figure]: value };
+    else {
+      const bounds = change.disk?.[figure] as object | undefined;
+      change.disk = { ...change.disk, [figure]: { ...bounds, [bound]: value } };
+    }
   }
   return change as VmChange;
 }
@@ -85,6 +97,8 @@ export function parseSettings(assignments: readonly string[]): VmChange {
 function example(name: string): string {
   if (name.endsWith("shares")) return "a whole number from 1 to 1000000, or low, normal or high";
   const none = name.endsWith("limit") ? ", or none" : "";
+  if (name.startsWith("disk.iops")) return `a whole number of operations a second such as 500${none}`;
+  if (name.startsWith("disk.bandwidth")) return `bytes a second such as 20M${none}`;
   return name.startsWith("cpu")
     ? `a number of cores such as 0.5, or 50%${none}`
     : `a size such as 256M${none}`;
@@ -96,6 +110,7 @@ export function applyChange(spec: VmSpec, change: VmChange): VmSpec {
     ...spec,
     cpu: { ...spec.cpu, ...change.cpu },
     memory: { ...spec.memory, ...change.memory },
+    disk: changeDisk(spec.disk, change.disk ?? {}),
     ...(change.restart === undefined ? {} : { restart: change.restart }),
   };
 }
@@ -104,6 +119,7 @@ export function applyChange(spec: VmSpec, change: VmChange): VmSpec {
 const liveFields = new Set<keyof VmSpec>([
   "cpu",
   "memory",
+  "disk",
   "restart",
   "after",
   "autostart",

@@ -49,6 +49,13 @@ export interface BlockBackend {
   extent(offset: number, length: number): Promise<Extent>;
   close(): Promise<void>;
   /**
+   * Somebody waits for the requests in flight: what only waits for its turn goes at once, until the result is called.
+   * Only where there are turns.
+   */
+  hasten?(): () => void;
+  /** What waits for its turn is not wanted any more: it rejects with `E_DISK_CANCELLED`. Only where there are turns. */
+  cancel?(): void;
+  /**
    * Another disk that has the same bytes now, and keeps its changes to itself, had at once; both close for themselves. Only
    * where that can be had. The caller has waited for the writes that the fork is to have.
    */

@@ -42,6 +42,14 @@ export abstract class DiskFilter implements BlockBackend {
     return this.disk.close();
   }
 
+  hasten(): () => void {
+    return this.disk.hasten?.() ?? (() => {});
+  }
+
+  cancel(): void {
+    this.disk.cancel?.();
+  }
+
   /** Does `job`, which changes a range of the disk below. */
   protected change(_offset: number, _length: number, job: () => Promise<void>): Promise<void> {
     return job();

@@ -8,6 +8,8 @@ export type DiskErrorCode =
   | "E_DISK_READ_ONLY"
   /** A request after `close`. */
   | "E_DISK_CLOSED"
+  /** A request that was given up before its turn. */
+  | "E_DISK_CANCELLED"
   /** Something that can be done once at a time is being done. */
   | "E_DISK_BUSY"
   /** The host could not read or write; `cause` is its error. */

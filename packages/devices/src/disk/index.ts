@@ -42,5 +42,6 @@ export {
 export type { Manifest } from "./store/manifest.js";
 export { MemoryPlace, type ObjectInfo, type ObjectPlace } from "./store/object-place.js";
 export type { StoreBackend } from "./store/store-backend.js";
+export { type RequestLine, ThrottledDisk } from "./throttled-disk.js";
 export { type BackupOptions, type BackupResult, TrackedDisk } from "./tracked-disk.js";
 export { loadZstd } from "./zstd.js";

@@ -1,9 +1,12 @@
 /** A disk that counts what is asked of it, and how long the answers take: reads, writes and flushes each for themselves. */
 import { type BlockBackend, lengthOf } from "./block-backend.js";
 import { DiskFilter } from "./disk-filter.js";
+import { DiskError } from "./errors.js";
 
 /** Upper bounds of the latency histogram's classes in milliseconds; the last class has none. */
-export const LATENCY_BOUNDS_MS: readonly number[] = [0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000, 3000];
+export const LATENCY_BOUNDS_MS: readonly number[] = [
+  0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000,
+];
 
 /** What is counted of one kind of operation. */
 export interface DiskFigures {
@@ -58,14 +61,20 @@ export class MeteredDisk extends DiskFilter {
       await job();
       figures.bytes += bytes;
     } catch (error) {
+      // What is not wanted any more has no answer.
+      if (error instanceof DiskError && error.code === "E_DISK_CANCELLED") throw error;
       figures.failures++;
+      this.note(figures, began);
       throw error;
-    } finally {
-      const took = this.now() - began;
-      const above = LATENCY_BOUNDS_MS.findIndex((bound) => took <= bound);
-      figures.operations++;
-      figures.milliseconds += took;
-      figures.latencies[above < 0 ? LATENCY_BOUNDS_MS.length : above]!++;
     }
+    this.note(figures, began);
+  }
+
+  private note(figures: DiskFigures, began: number): void {
+    const took = this.now() - began;
+    const above = LATENCY_BOUNDS_MS.findIndex((bound) => took <= bound);
+    figures.operations++;
+    figures.milliseconds += took;
+    figures.latencies[above < 0 ? LATENCY_BOUNDS_MS.length : above]!++;
   }
 }

@@ -145,7 +145,15 @@ export class VirtioCore implements VirtioHost {
 
   /** Waits for the requests in flight; new ones wait in the rings until it is released. */
   drain(): Drain {
-    return this.requests.drain();
+    const { drained, release } = this.requests.drain();
+    const slow = this.device.hasten?.();
+    return {
+      drained,
+      release: () => {
+        slow?.();
+        release();
+      },
+    };
   }
 
   /** Brings core and device to power-on. Requests in flight are void. */

@@ -74,6 +74,8 @@ export interface VirtioDevice {
   writeConfig(offset: number, size: AccessSize, value: number): void;
   /** Back to the state before a driver came. After a driver's reset, what the host has sent may be kept. */
   reset(cause: VirtioResetCause): void;
+  /** Somebody waits for its requests in flight: they are not to wait for more than they must, until the result is called. */
+  hasten?(): () => void;
   /** The device's own state. It holds no chains while it is saved. */
   save(): DeviceState;
   /** Replaces it; throws DeviceStateError on a state of another shape. */

@@ -1,10 +1,11 @@
 /**
- * The host's CPU scheduler as the broker uses it: admission here, decisions in a thread of its own, grants through
+ * The host's scheduler as the broker uses it, of cores and of the store under all disks (`disks`): admission here, decisions in a thread of its own, grants through
  * shared memory.
  */
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
+import { HostDisks } from "../../disk/host-disks.js";
 import type { CpuAccounts, CpuState } from "../accounts.js";
 import { ControlTable } from "../control-table.js";
 import { ResourceError } from "../errors.js";
@@ -24,6 +25,11 @@ import { monotonicNanoseconds, ThreadTimes } from "./thread-time.js";
  * microseconds. Who wakes does not wait for it, and those with few shares have shorter turns.
  */
 export const DEFAULT_QUANTUM_MS = 40;
+/**
+ * Requests that the store has in hand at once while several VMs use it: twice the operations that Node does at once for
+ * a process, so that a place there has work while the next request is chosen.
+ */
+export const DEFAULT_DISK_DEPTH = 8;
 /** VMs that one host can have at once. */
 const DEFAULT_SLOTS = 1024;
 /** Where the thread's program is: beside the built package, or seen from its source. */
@@ -36,6 +42,8 @@ export interface HostSchedulerOptions {
   /** Longest turn in milliseconds of CPU time; {@link DEFAULT_QUANTUM_MS} unless given. */
   readonly quantumMs?: number;
   readonly slots?: number;
+  /** Requests that the store has in hand at once while several VMs use it; {@link DEFAULT_DISK_DEPTH} unless given. */
+  readonly diskDepth?: number;
 }
 
 /** One VM's figures. */
@@ -51,6 +59,7 @@ export interface VmCpuReport {
 /** The scheduler of a host. */
 export class HostScheduler {
   readonly table: ControlTable;
+  readonly disks: HostDisks;
   private readonly tree: ResourceTree;
   private readonly worker: Worker;
   private readonly port: MessagePort;
@@ -66,11 +75,15 @@ export class HostScheduler {
     this.table = ControlTable.allocate(options.slots);
     this.free = Array.from({ length: options.slots }, (_, at) => options.slots - 1 - at);
     this.tree = new ResourceTree(options.cores, "cores");
+    this.disks = new HostDisks(options.slots, options.diskDepth, (command) =>
+      this.send({ kind: "disk", command }),
+    );
     const { port1, port2 } = new MessageChannel();
     this.port = port1;
     port1.unref();
     const data: SchedulerThreadData = {
       table: this.table.buffer,
+      disks: this.disks.table.buffer,
       port: port2,
       cores: options.cores,
       quantum: options.quantumMs * 1e6,
@@ -83,7 +96,12 @@ export class HostScheduler {
 
   /** Starts the scheduler's thread. */
   static async start(options: HostSchedulerOptions): Promise<HostScheduler> {
-    const host = new HostScheduler({ quantumMs: DEFAULT_QUANTUM_MS, slots: DEFAULT_SLOTS, ...options });
+    const host = new HostScheduler({
+      quantumMs: DEFAULT_QUANTUM_MS,
+      slots: DEFAULT_SLOTS,
+      diskDepth: DEFAULT_DISK_DEPTH,
+      ...options,
+    });
     host.thread = await new Promise<number>((resolve, reject) => {
       host.worker.once("message", ({ thread }: { thread: number }) => resolve(thread));
       host.worker.once("error", reject);

@@ -8,7 +8,7 @@ import type { Fleet } from "../../lifecycle/node/fleet.js";
 import type { ManagedVm } from "../../lifecycle/node/managed-vm.js";
 import { parseSettings } from "../../lifecycle/settings.js";
 import { PAGE_SIZE } from "../../memory/ports.js";
-import { accountsView, allotmentView } from "../views.js";
+import { accountsView, allotmentView, diskView } from "../views.js";
 
 /** A request, taken apart. */
 export interface ApiRequest {
@@ -63,7 +63,7 @@ export const handlers: {
     if (restart !== undefined)
       throw new LifecycleError(
         "E_SETTING",
-        "of a pool only shares, reservation and limit of cpu and memory can be set",
+        "of a pool only shares, reservation and limit of cpu, memory and disk can be set",
       );
     fleet.setPool(path.pool!, resources);
     return {};
@@ -150,6 +150,7 @@ async function viewOf(fleet: Fleet, vm: ManagedVm): Promise<VmView> {
     memoryBytes: spec.memoryBytes,
     cpu: allotmentView(spec.cpu),
     memoryAllotment: allotmentView(spec.memory),
+    disk: diskView(spec.disk),
     ...(accounts === undefined ? {} : { accounts, activity }),
     ...figures,
     snapshots: vm.snapshots(),
@@ -195,6 +196,7 @@ export function poolViews(fleet: Fleet): PoolView[] {
   const memory = new Map(
     fleet.memory.list().flatMap((node) => (node.isPool ? [[node.name, node.allotment] as const] : [])),
   );
+  const disks = fleet.scheduler.disks.pools();
   return fleet.scheduler
     .nodes()
     .filter(({ isPool }) => isPool)
@@ -203,6 +205,7 @@ export function poolViews(fleet: Fleet): PoolView[] {
       ...(parent === undefined ? {} : { parent }),
       cpu: allotmentView(allotment),
       memory: allotmentView(memory.get(name)!),
+      disk: diskView(disks.get(name)!),
       claim,
       available: fleet.scheduler.available(name),
     }));

@@ -30,6 +30,8 @@ export class Sampler {
   /** Samples since the last tick. */
   private readonly samples = new Map<string, VmSample>();
   private readonly asked = new Set<string>();
+  /** Counters of VMs at their last samples. */
+  private readonly counters = new Map<string, Readonly<Record<string, number>>>();
   private ticks = 0;
   private unlisten: () => void = () => {};
 
@@ -51,7 +53,10 @@ export class Sampler {
         this.samples.delete(name);
         this.history.drop(name);
       } else if (kind === "vm.running") this.wake();
-      if (kind === "vm.off" || kind === "vm.crashed") this.known.delete(name);
+      if (kind === "vm.off" || kind === "vm.crashed") {
+        this.known.delete(name);
+        this.counters.delete(name);
+      }
     });
     this.wake();
   }
@@ -101,7 +106,9 @@ export class Sampler {
   }
 
   private keep(vm: ManagedVm, figures: RunningFigures): void {
-    const sample = sampleOf(figures);
-    if (sample !== undefined && vm.isUp) this.samples.set(vm.name, sample);
+    const sample = sampleOf(figures, this.counters.get(vm.name));
+    if (sample === undefined || !vm.isUp) return;
+    this.samples.set(vm.name, sample);
+    if (figures.counters !== undefined) this.counters.set(vm.name, figures.counters);
   }
 }

@@ -155,6 +155,7 @@ async function changeRunning(
     host.applyResources(existing, {
       ...(live.includes("cpu") ? { cpu: spec.cpu } : {}),
       ...(live.includes("memory") ? { memory: spec.memory } : {}),
+      ...(live.includes("disk") ? { disk: spec.disk } : {}),
     });
     const changed = Object.fromEntries(live.map((field) => [field, spec[field]]));
     existing.spec = { ...existing.spec, ...changed };

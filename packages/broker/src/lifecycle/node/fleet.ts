@@ -87,12 +87,17 @@ export class Fleet {
     makeFoldersSync(options.folder, OWNER_ONLY);
     const { scheduler, memory, threadProgram, folder } = options;
     this.files = new ProjectFiles(join(folder, "projects"));
-    this.pools = new PoolBook(scheduler, memory, this.events);
+    this.pools = new PoolBook({ cpu: scheduler, memory, disk: scheduler.disks }, this.events);
     memory.onChange = () => this.balanceSoon();
     scheduler.onFailure = (error) => this.trouble("scheduler", error);
     const start = options.startWorker ?? startWorker;
     this.threads = new GuestThreads({
-      start: () => start(threadProgram, { table: scheduler.table.buffer, swapFolder: folder }),
+      start: () =>
+        start(threadProgram, {
+          table: scheduler.table.buffer,
+          disks: scheduler.disks.table.buffer,
+          swapFolder: folder,
+        }),
       listener: {
         memory: (thread, vm, figures) => {
           if (this.vms.get(vm)?.thread === thread) memory.hear(vm, figures);
@@ -363,6 +368,7 @@ export class Fleet {
     const vm: ManagedVm = new ManagedVm(spec, folder, project, pool, {
       scheduler: this.options.scheduler,
       memory: this.options.memory,
+      disks: this.options.scheduler.disks,
       events: this.events,
       activities: this.activities,
       folder: join(this.options.folder, "vms", spec.name),
@@ -451,13 +457,22 @@ export class Fleet {
   }
 
   /** Changes what a running VM may have of the host; all of it or, where something is refused, nothing. */
-  private applyResources(vm: ManagedVm, { cpu, memory }: VmChange): void {
-    if (!vm.isUp) return;
-    if (cpu !== undefined) this.options.scheduler.configure(vm.name, cpu, "client");
+  private applyResources({ isUp, name, spec }: ManagedVm, { cpu, memory, disk }: VmChange): void {
+    if (!isUp) return;
+    const { scheduler, memory: broker } = this.options;
+    const undo: (() => void)[] = [];
     try {
-      if (memory !== undefined) this.options.memory.configure(vm.name, memory, "client");
+      if (cpu !== undefined) {
+        scheduler.configure(name, cpu, "client");
+        undo.push(() => scheduler.configure(name, spec.cpu, "client"));
+      }
+      if (memory !== undefined) {
+        broker.configure(name, memory, "client");
+        undo.push(() => broker.configure(name, spec.memory, "client"));
+      }
+      if (disk !== undefined) scheduler.disks.configure(name, disk, "client");
     } catch (error) {
-      if (cpu !== undefined) this.options.scheduler.configure(vm.name, vm.spec.cpu, "client");
+      for (const back of undo) back();
       throw error;
     }
   }
@@ -501,11 +516,11 @@ export class Fleet {
 }
 
 function describeChange(change: VmChange): string {
+  const assignments = (name: string, value: unknown): string[] =>
+    typeof value === "object" && value !== null
+      ? Object.entries(value).flatMap(([part, amount]) => assignments(`${name}.${part}`, amount))
+      : [`${name}=${value}`];
   return Object.entries(change)
-    .flatMap(([resource, value]) =>
-      typeof value === "object"
-        ? Object.entries(value).map(([figure, amount]) => `${resource}.${figure}=${amount}`)
-        : [`${resource}=${value}`],
-    )
+    .flatMap(([name, value]) => assignments(name, value))
     .join(" ");
 }

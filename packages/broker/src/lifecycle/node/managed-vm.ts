@@ -9,6 +9,7 @@
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import type { HostScheduler } from "../../cpu/node/host-scheduler.js";
+import type { HostDisks } from "../../disk/host-disks.js";
 import type { GuestKinds } from "../../hyperfile/guest-kinds.js";
 import { shortened } from "../../hyperfile/message-text.js";
 import type { VmSpec } from "../../hyperfile/types.js";
@@ -35,6 +36,7 @@ export interface VmHost {
   readonly shells: GuestKinds["shells"];
   readonly scheduler: Pick<HostScheduler, "admit" | "retire">;
   readonly memory: Pick<HostMemoryBroker, "admit" | "admitBeside" | "retire">;
+  readonly disks: Pick<HostDisks, "admit" | "retire">;
   readonly events: EventLog;
   readonly activities: Activities;
   /** Folder for this VM's log and snapshots. */
@@ -447,16 +449,18 @@ export class ManagedVm {
       throw new LifecycleError("E_VM_STATE", `can't start VM ${this.name}: it is being removed`);
     this.again?.clear();
     this.again = undefined;
-    const { scheduler, memory, events } = this.host;
-    const { cpu, memory: allotment, memoryBytes } = this.spec;
+    const { scheduler, memory, disks, events } = this.host;
+    const { cpu, memory: allotment, memoryBytes, disk } = this.spec;
     let { thread } = companion ?? {};
     const number = thread?.number ?? nextThreadNumber();
     const slot = scheduler.admit(this.name, this.pool, cpu, number);
     try {
+      disks.admit(this.name, this.pool, disk, slot);
       if (companion !== undefined && thread !== undefined)
         memory.admitBeside(this.name, this.pool, allotment, memoryBytes, companion.name);
       else thread = this.host.startThread(number, memory.admit(this.name, this.pool, allotment, memoryBytes));
     } catch (error) {
+      disks.retire(this.name);
       scheduler.retire(this.name);
       memory.retire(this.name);
       throw error;
@@ -523,6 +527,7 @@ export class ManagedVm {
     life.timeLimit?.clear();
     this.input.clear();
     life.shell.close(state === "crashed" ? `has crashed: ${message}` : "is off");
+    this.host.disks.retire(this.name);
     this.host.scheduler.retire(this.name);
     this.host.memory.retire(this.name);
     this.host.events.add(state === "crashed" ? "vm.crashed" : "vm.off", this.name, message);

@@ -12,6 +12,8 @@ import { ControlTable, SharedGate } from "../../cpu/control-table.js";
 import { stealIn } from "../../cpu/dispatcher.js";
 import { standBehind } from "../../cpu/node/thread-priority.js";
 import { currentThread, monotonicNanoseconds } from "../../cpu/node/thread-time.js";
+import { SharedDiskGate } from "../../disk/disk-gate.js";
+import { DiskTable } from "../../disk/disk-table.js";
 import { ConsoleOutput } from "../console-output.js";
 import { LifecycleError } from "../errors.js";
 import type { Guest, GuestSurroundings, MakeGuest } from "../guest-port.js";
@@ -71,6 +73,7 @@ export interface DaemonPort {
 export class GuestServer {
   private readonly vms = new Map<string, Served>();
   private readonly table: ControlTable;
+  private readonly disks: DiskTable;
   private readonly memory: ThreadMemory;
   private place: unknown;
 
@@ -86,6 +89,7 @@ export class GuestServer {
     private readonly filesAtRest: () => Promise<void> = async () => {},
   ) {
     this.table = new ControlTable(data.table);
+    this.disks = new DiskTable(data.disks);
     this.memory = new ThreadMemory(data.swapFolder, (vm, figures) =>
       this.tell({ kind: "memory", vm, figures }),
     );
@@ -242,6 +246,12 @@ export class GuestServer {
       console,
       gate: (retired: () => number) => this.memory.gate(vm, new SharedGate(this.table, slot, retired)),
       steal: () => stealIn(this.table, slot, monotonicNanoseconds()),
+      disk: new SharedDiskGate(
+        this.disks,
+        slot,
+        () => this.table.ring(),
+        () => monotonicNanoseconds() / 1e6,
+      ),
     };
     this.vms.set(vm, { life, console, surroundings, input: [], retry: undefined });
     this.table.setThread(slot, currentThread());

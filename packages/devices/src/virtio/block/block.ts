@@ -13,6 +13,7 @@
  * a disk promises (`BlockBackend`) is what the driver is promised.
  */
 import type { BlockBackend } from "../../disk/block-backend.js";
+import { DiskError } from "../../disk/errors.js";
 import type { AccessSize, DeviceState } from "../../ports.js";
 import { StateReader } from "../../state.js";
 import type { DescriptorChain } from "../descriptor-chain.js";
@@ -168,6 +169,12 @@ class BlockDevice implements VirtioDevice {
   reset(): void {
     this.isWriteback = true;
     this.waiting.clear();
+    // Its driver is gone: what the disk has not begun yet never happens, and a new driver does not wait for it.
+    this.disk.cancel?.();
+  }
+
+  hasten(): () => void {
+    return this.disk.hasten?.() ?? (() => {});
   }
 
   save(): DeviceState {
@@ -233,8 +240,10 @@ class BlockDevice implements VirtioDevice {
       await this.ask(request.chain, asked);
     } catch (error) {
       status = blockStatus.error;
-      this.counters.errors++;
-      this.options.onError?.(error);
+      if (!(error instanceof DiskError && error.code === "E_DISK_CANCELLED")) {
+        this.counters.errors++;
+        this.options.onError?.(error);
+      }
     }
     this.bytes -= bytes;
     this.requests--;
