@@ -1,5 +1,5 @@
 /** What a process holds of the host, from Linux's /proc. */
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 
 /** Holdings of a process. */
 export interface ProcessFigures {
@@ -26,4 +26,19 @@ export function processFigures(pid: number): ProcessFigures {
 /** One line of them. */
 export function describeFigures({ resident, mappings, threads, files }: ProcessFigures): string {
   return `${(resident / 2 ** 20).toFixed(0)} MiB resident, ${mappings} mappings, ${threads} threads, ${files} files`;
+}
+
+/** What a process has open, with how many of each: files by their paths, the rest by its kind. */
+export function openFiles(pid: number): string {
+  const counts = new Map<string, number>();
+  for (const number of readdirSync(`/proc/${pid}/fd`)) {
+    let what: string;
+    try {
+      what = readlinkSync(`/proc/${pid}/fd/${number}`).replace(/\[\d+\]/, "");
+    } catch {
+      continue;
+    }
+    counts.set(what, (counts.get(what) ?? 0) + 1);
+  }
+  return [...counts].map(([what, count]) => `${count} ${what}`).join(", ");
 }

@@ -9,11 +9,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { DaemonClient } from "@hyperfile/broker/client";
+import { thrift } from "../../cli/src/fleet/thrift.js";
 import { Chance } from "./chance.js";
 import { castOf, writeFleet } from "./fleet-file.js";
 import { act, type ClientSurroundings, watchBystander } from "./manners.js";
 import { misbehave } from "./misbehaviour.js";
-import { describeFigures, type ProcessFigures, processFigures } from "./process-figures.js";
+import { describeFigures, openFiles, type ProcessFigures, processFigures } from "./process-figures.js";
 import { Tally } from "./tally.js";
 
 /** The program, seen from the source and from the build. */
@@ -56,7 +57,8 @@ export async function soak(options: SoakOptions): Promise<{ findings: readonly F
   const folder = await mkdtemp(join(tmpdir(), "hf-soak-"));
   const state = join(folder, "state");
   const daemon = spawn(process.execPath, [program, "daemon"], {
-    env: { ...process.env, HYPERFILE_STATE: state, HYPERFILE_SOCKET: undefined },
+    // As `up` starts it.
+    env: { ...thrift, ...process.env, HYPERFILE_STATE: state, HYPERFILE_SOCKET: undefined },
     stdio: ["ignore", "pipe", "pipe"],
   });
   const said = listen(daemon);
@@ -236,7 +238,7 @@ async function noteRest(
   const now = processFigures(pid);
   note(
     "threads and files are given back",
-    `${now.threads} threads (${atFirst.threads} at first), ${now.files} files (${atFirst.files} at first)`,
+    `${now.threads} threads (${atFirst.threads} at first), ${now.files} files (${atFirst.files} at first)${settled() ? "" : `: ${openFiles(pid)}`}`,
     settled(),
   );
   const left = (await readdir(state, { recursive: true })).filter((name) => /in-progress|\.swap/.test(name));

@@ -6,6 +6,7 @@ import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 import { ApiError, DaemonClient, fileErrorReason, makeFolders, OWNER_ONLY } from "@hyperfile/broker/client";
 import { CliError } from "../errors.js";
+import { thrift } from "./thrift.js";
 
 /** Variables of the environment that say where things are. */
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -27,16 +28,6 @@ export function socketPath(environment: Environment): string {
 
 /** Longest wait for a daemon that was started, in milliseconds. */
 const START_TIMEOUT = 20_000;
-
-/**
- * What the C library (glibc, mallopt(3)) does with memory that the daemon's threads gave up: it is the host's again. By
- * default each thread's share is kept for the next one, 20 to 30 MB of a daemon whose VMs are gone.
- */
-const thrift = {
-  MALLOC_ARENA_MAX: "2",
-  MALLOC_TRIM_THRESHOLD_: "131072",
-  MALLOC_MMAP_THRESHOLD_: "131072",
-};
 
 /** What a daemon tells the command that started it, once: that it answers, or in a line why it does not start. */
 export type StartReport = { readonly ready: true } | { readonly problem: string };
