@@ -63,12 +63,7 @@ async function until(least: number, ...names: readonly string[]) {
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }
-/** With a wide margin: the host may be busy with much else. */
-const about = (value: number, right: number): void => {
-  expect(Math.abs(value / right - 1), `${value} is not about ${right}`).toBeLessThanOrEqual(0.35);
-};
-
-// Rates are so low that guests on a busy host keep up with them; how exact they are, the experiment shows.
+// Guests on a busy host do not always keep up with their rates: so margins are wide, and only limits are sharp.
 it("what a pool may have goes by reservations and shares, and its limit holds for all that is inside", async () => {
   await up(
     {
@@ -86,8 +81,10 @@ it("what a pool may have goes by reservations and shares, and its limit holds fo
   expect(one + two + kept).toBeLessThanOrEqual(most(60) + 2 * guest.depth);
   expect(bytes).toBeLessThanOrEqual(most(15));
   expect(bytes).toBeGreaterThan(0);
-  about(two / one, 2);
-  about(kept / (one + two + kept), 1 / 3);
+  // Twice as much; and a third of all, where its shares alone would be a part in 3,000.
+  expect(two / one).toBeGreaterThan(1.3);
+  expect(two / one).toBeLessThan(3);
+  expect(kept / (one + two + kept)).toBeGreaterThan(0.2);
 
   // A change acts at once, on what waits as well.
   expect((await daemon.run("set", "bytes", "disk.bandwidth.limit=none", "disk.shares=low")).output).toBe(
@@ -95,13 +92,16 @@ it("what a pool may have goes by reservations and shares, and its limit holds fo
   );
   const free = await until(1000, "bytes");
   expect(free.counts[0]).toBeGreaterThan(most(15) / 2);
-  expect((await daemon.run("set", "pool:shares/slow", "disk.iops.limit=6")).errors).toBe("");
+  expect((await daemon.run("set", "pool:shares/slow", "disk.iops.limit=6")).errors).toMatch(
+    /^hyperfile: pool shares\/slow can't be admitted: a reservation of 20 disk operations a second is needed in pool shares\/slow, which has 6 disk operations a second left, [^\n]*\n$/,
+  );
+  expect((await daemon.run("set", "pool:shares/slow", "disk.iops.limit=24")).errors).toBe("");
   const slowed = await until(3, "one", "two", "kept");
   expect(slowed.counts.reduce((sum, count) => sum + count, 0)).toBeLessThanOrEqual(
-    (6 * (slowed.milliseconds + 150)) / 1000 + 3 * guest.depth,
+    (24 * (slowed.milliseconds + 150)) / 1000 + 3 * guest.depth,
   );
   expect((await daemon.run("set", "one", "disk.bandwidth.limit=1G", "disk.iops.limit=none")).output).toBe(
-    "one: disk.bandwidth.limit none -> 1G\none: disk.iops.limit stays none (in effect 6: the limit of pool shares/slow)\n",
+    "one: disk.bandwidth.limit none -> 1G\none: disk.iops.limit stays none (in effect 24: the limit of pool shares/slow)\n",
   );
   await down();
 }, 400_000);
