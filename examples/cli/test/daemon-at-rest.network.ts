@@ -1,6 +1,6 @@
 /**
  * What a daemon keeps of the host when its VMs are gone. It waits for a minute, so it is no part of the default suite:
- * `npx vitest run --config examples/cli/vitest.network.config.ts daemon-at-rest`.
+ * `npx vitest run --config vitest.network.config.ts daemon-at-rest`.
  */
 import { mkdtemp, readFile, readlink, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";

@@ -1,7 +1,7 @@
 /**
  * A whole system on a disk takes over from Debian's initial file system (`root=`). Left out where Debian's files were
  * never fetched (`npm start` does), and without mke2fs on the host. It boots Debian twice, so it is no part of the default
- * suite: `npx vitest run --config examples/cli/vitest.network.config.ts debian-root`.
+ * suite: `npx vitest run --config vitest.network.config.ts debian-root`.
  */
 import { spawnSync } from "node:child_process";
 import {

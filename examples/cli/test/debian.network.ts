@@ -1,6 +1,6 @@
 /**
  * Fetches the real packages, so it needs apt and a network and is no part of the default suite:
- * `npx vitest run --config examples/cli/vitest.network.config.ts`.
+ * `npx vitest run --config vitest.network.config.ts`.
  */
 import { mkdtemp, readFile, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";

@@ -286,7 +286,7 @@ describe("an address space", () => {
       "E_REGION_NAME",
       "ram (0x1000 to 0x3fff) has the name of ram (0x80000000 to 0x80003fff): call one of them otherwise",
     ],
-    ["no name", rom({ name: "" }), "E_REGION_NAME", "the region at 0x1000 has no name: give it one"],
+    ["no name", rom({ name: "" }), "E_REGION_NAME", "region 0 of the memory has no name: give it one"],
   ])("refuses a region with %s", (_, region, code, message) => {
     const pool = memoryPool({ frameBytes: 1 << 16, arenaBytes: 0 });
     const make = () => guestIn(pool, { ...ram, regions: [region] });

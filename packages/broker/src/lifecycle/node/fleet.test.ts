@@ -338,6 +338,9 @@ it("a fleet without VMs keeps no thread and no memory after a while, and makes b
   }
 });
 
+/** 500 and more are run with HYPERFILE_SEQUENCES=500: they take most of a minute. */
+const SEQUENCES = Number(process.env.HYPERFILE_SEQUENCES ?? 200);
+
 describe("random commands with random failures", () => {
   const steps = ["make", "load", "run", "reset", "save", "clone", "successor", "restore"] as const;
   const names = ["a", "b", "c"];
@@ -353,11 +356,11 @@ describe("random commands with random failures", () => {
     };
   }
 
-  it("leave no state that lies, no frame, slot, thread, listener or guest, in 500 sequences", async () => {
+  it(`leave no state that lies, no frame, slot, thread, listener or guest, in ${SEQUENCES} sequences`, async () => {
     let given = 0;
     let done = 0;
     let restored = 0;
-    for (let sequence = 1; sequence <= 500; sequence++) {
+    for (let sequence = 1; sequence <= SEQUENCES; sequence++) {
       const random = randomFrom(sequence * 7919);
       const { fleet, script } = double;
       const before = fleet.events.last;
@@ -432,8 +435,8 @@ describe("random commands with random failures", () => {
     }
     expect(double.liveThreads.length).toBeLessThanOrEqual(1);
     expect(double.fleet.events.since(0).filter(({ kind }) => kind === "daemon.failed")).toEqual([]);
-    expect(given).toBe(5000);
-    expect(done).toBeGreaterThan(1000);
-    expect(restored).toBeGreaterThan(50);
+    expect(given).toBe(10 * SEQUENCES);
+    expect(done).toBeGreaterThan(2 * SEQUENCES);
+    expect(restored).toBeGreaterThan(SEQUENCES / 10);
   }, 600_000);
 });
