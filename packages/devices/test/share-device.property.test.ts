@@ -13,10 +13,13 @@ import { FS_QUEUE, FsDriver, HIPRIO, REQUESTS, UNTOUCHED } from "./fs-driver.js"
 import { FuseClient, pack } from "./fuse-client.js";
 import { handlesSettle, temporary, text } from "./shared-folders.js";
 
+/** 20,000 and more are run with HYPERFILE_SHARE_REQUESTS=20000. */
+const GENERATED = Number(process.env.HYPERFILE_SHARE_REQUESTS ?? 6000);
+
 const known = new Set<number>(Object.values(linuxErrors));
 const [OK, BROKEN] = [15, 15 + 64];
 
-test("20,000 generated requests, most of them malformed, are answered or break the device until it is reset", async () => {
+test(`${GENERATED} generated requests, most of them malformed, are answered or break the device until it is reset`, async () => {
   const random = generator(2611);
   const pick = <T>(list: readonly T[]): T => list[random(list.length)]!;
   const outside = temporary();
@@ -124,7 +127,7 @@ test("20,000 generated requests, most of them malformed, are answered or break t
   const seen = { done: 0, refused: 0, silent: 0, broken: 0 };
   let sent = 0;
   let unique = 1n;
-  while (sent < 20_000) {
+  while (sent < GENERATED) {
     const round = Array.from({ length: 1 + random(16) }, () => {
       const opcode = random(100) === 0 ? pick(ends) : random(12) === 0 ? word() : pick(all);
       let body = bodyOf(opcode);
@@ -203,7 +206,8 @@ test("20,000 generated requests, most of them malformed, are answered or break t
       expect((await client.lookUp(1n, "d")).error).toBe(undefined);
     }
   }
-  for (const [outcome, count] of Object.entries(seen)) expect(count, outcome).toBeGreaterThan(200);
+  for (const [outcome, count] of Object.entries(seen))
+    expect(count, outcome).toBeGreaterThan(GENERATED / 100);
   expect(errors).toEqual([]);
   await begin();
   const made = await client.create(1n, "last", 2 | 0o100);
