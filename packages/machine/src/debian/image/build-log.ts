@@ -14,9 +14,9 @@ export interface BuildWork {
 }
 
 /** Bytes that are laid out in the time in which a package is set up, about; all of these are as measured. */
-const SETUP_BYTES = 1 << 20;
+const SETUP_BYTES = 2 << 20;
 /** Bytes that are laid out in the time that dpkg takes to unpack a small package. */
-const PACKAGE_BYTES = 5 << 19;
+const PACKAGE_BYTES = 8 << 20;
 /** How much longer dpkg takes for the bytes of a package than it takes to lay them out. */
 const DPKG_FACTOR = 2.5;
 /** Characters of the log that are kept: a guest must not fill the host's memory. */
