@@ -34,6 +34,15 @@ describe("the script of a build", () => {
     ]);
   });
 
+  it("leaves no identity that copies of the image would share", () => {
+    const lines = script({}).split("\n");
+    const configured = lines.lastIndexOf("inside $install --configure --pending");
+    const written = lines.findIndex((line) => line.includes("step write the disk"));
+    const gone = lines.slice(configured, written).join("\n");
+    expect(gone).toContain("rm -f /target/var/lib/dbus/machine-id");
+    expect(gone).toContain("/target/var/lib/systemd/random-seed");
+  });
+
   it("makes the user, and lets in who has the key", () => {
     expect(script({})).not.toMatch(/useradd|authorized_keys/);
     const both = script({ user: "me", sshKey: key });

@@ -148,6 +148,8 @@ install="dpkg --force-depends --force-unsafe-io --force-confnew"`);
     ...(sshKey === undefined ? [] : [authorize(user)]),
     `inside dpkg --audit > ${TARGET}/run/audit`,
     `[ ! -s ${TARGET}/run/audit ] || { cat ${TARGET}/run/audit; false; }`,
+    // Each copy of the image gets its own at its first boot; D-Bus's would be taken for it (machine-id(5)).
+    `rm -f ${TARGET}/var/lib/dbus/machine-id`,
     `rm -rf ${TARGET}/var/cache/debconf/*-old ${TARGET}/var/lib/dpkg/*-old ${TARGET}/var/lib/systemd/random-seed`,
   );
   step(
