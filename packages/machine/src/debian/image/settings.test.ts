@@ -11,6 +11,11 @@ describe("settings of a system image", () => {
     expect(wantedPackages(settings, archive)).toContain("systemd-sysv");
   });
 
+  it("are the same ones however they are given, with what else the caller has", () => {
+    const given = { size: 2 ** 32, hostname: "debian", bytes: 2 ** 32, user: undefined, rebuild: true };
+    expect(JSON.stringify(checkImageSettings(given))).toBe(JSON.stringify(checkImageSettings({})));
+  });
+
   it("choose the packages", () => {
     const wanted = (given: object) => wantedPackages(checkImageSettings(given), archive);
     expect(wanted({ variant: "required" })).toEqual(["?priority(required)"]);

@@ -77,7 +77,16 @@ export function checkImageSettings(given: Partial<ImageSettings>): ImageSettings
       throw bad(
         `the SSH key is no public one: its line begins with "${line.slice(0, 20)}"; give the .pub file`,
       );
-  return settings;
+  // In one order and with nothing beside: images are kept under a digest of their settings.
+  return {
+    suite,
+    variant,
+    bytes,
+    packages,
+    hostname,
+    ...(user !== undefined && { user }),
+    ...(sshKey !== undefined && { sshKey }),
+  };
 }
 
 /**
