@@ -13,6 +13,7 @@
  * above it, however many nodes there are.
  */
 import { ResourceError } from "./errors.js";
+import { clientNamed, poolNamed } from "./named.js";
 import { type Claim, waterFill } from "./water-fill.js";
 
 /** What one client or pool may have of a resource. */
@@ -309,15 +310,11 @@ export class ResourceTree {
   }
 
   private pool(name: string): Node {
-    const node = this.pools.get(name);
-    if (node === undefined) throw new ResourceError("E_POOL_UNKNOWN", `there is no pool ${name}`);
-    return node;
+    return poolNamed(this.pools, name);
   }
 
   private client(name: string): Node {
-    const node = this.clients.get(name);
-    if (node === undefined) throw new ResourceError("E_CLIENT_UNKNOWN", `there is no VM ${name}`);
-    return node;
+    return clientNamed(this.clients, name);
   }
 
   /** Why the tree as it stands with `node` in it can't keep its promises; undefined if it can. */

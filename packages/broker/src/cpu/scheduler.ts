@@ -22,7 +22,7 @@
  * scheduler performs no input or output and reads no clock, so that the same calls give the same grants.
  */
 import { type CpuAccounts, type CpuState, TimeAccounts } from "./accounts.js";
-import { ResourceError } from "./errors.js";
+import { clientNamed } from "./named.js";
 import type { Allotment, PoolAllotment, ResourceTree } from "./resource-tree.js";
 
 /** Quanta over which a limit is exact: a client that had too little of its limit may catch up this much. */
@@ -349,9 +349,7 @@ export class CpuScheduler {
   }
 
   private client(name: string): Client {
-    const client = this.clients.get(name);
-    if (client === undefined) throw new ResourceError("E_CLIENT_UNKNOWN", `there is no VM ${name}`);
-    return client;
+    return clientNamed(this.clients, name);
   }
 
   /** Weighted average of the virtual runtimes. */

@@ -17,6 +17,7 @@
  * order. Whether the store has room is the caller's to know.
  */
 import { ResourceError } from "../cpu/errors.js";
+import { clientNamed, poolNamed } from "../cpu/named.js";
 import {
   changeDisk,
   DEFAULT_DISK,
@@ -255,15 +256,11 @@ export class MClock {
   }
 
   private pool(name: string): Node {
-    const node = this.pools.get(name);
-    if (node === undefined) throw new ResourceError("E_POOL_UNKNOWN", `there is no pool ${name}`);
-    return node;
+    return poolNamed(this.pools, name);
   }
 
   private client(name: string): Node {
-    const node = this.clients.get(name);
-    if (node === undefined) throw new ResourceError("E_CLIENT_UNKNOWN", `there is no VM ${name}`);
-    return node;
+    return clientNamed(this.clients, name);
   }
 }
 

@@ -1,7 +1,7 @@
 /**
- * The thread that schedules, cores and the store under all disks: it waits at the doorbell, and does nothing else, so that neither requests to the daemon
- * nor a VM's output delay a decision. It has no event loop to speak of: commands come through a port that it reads
- * when the bell rings.
+ * The thread that schedules, cores and the store under all disks: it waits at the doorbell, and does nothing else, so that
+ * neither requests to the daemon nor a VM's output delay a decision. It has no event loop to speak of: commands come
+ * through a port that it reads when the bell rings.
  */
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
 import type { DiskCommand } from "../../disk/disk-command.js";
@@ -12,6 +12,7 @@ import { ControlTable } from "../control-table.js";
 import { GrantDispatcher } from "../dispatcher.js";
 import { type PoolAllotment, ResourceTree } from "../resource-tree.js";
 import { CpuScheduler } from "../scheduler.js";
+import type { TreeCommand } from "../tree-command.js";
 import { currentThread, monotonicNanoseconds, ThreadTimes } from "./thread-time.js";
 
 /** What the thread is started with. */
@@ -24,31 +25,14 @@ export interface SchedulerThreadData {
   readonly quantum: number;
 }
 
+/** Of a VM that is added: whether other VMs run on the same thread of the host. */
+interface Companions {
+  readonly thread?: number;
+}
+
 /** What the thread is told; it was checked by the sender on a tree of the same make. */
 export type SchedulerCommand =
-  | {
-      readonly kind: "pool";
-      readonly name: string;
-      readonly parent: string;
-      readonly allotment: PoolAllotment;
-    }
-  | { readonly kind: "removePool"; readonly name: string }
-  | {
-      readonly kind: "add";
-      readonly name: string;
-      readonly pool: string;
-      readonly slot: number;
-      readonly allotment: PoolAllotment;
-      /** Whether other VMs run on the same thread of the host. */
-      readonly thread?: number;
-    }
-  | { readonly kind: "remove"; readonly name: string }
-  | {
-      readonly kind: "configure";
-      readonly name: string;
-      readonly of: "client" | "pool";
-      readonly change: Partial<PoolAllotment>;
-    }
+  | TreeCommand<PoolAllotment, Partial<PoolAllotment>, Companions>
   | { readonly kind: "disk"; readonly command: DiskCommand }
   | { readonly kind: "end" };
 
