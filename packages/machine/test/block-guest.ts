@@ -5,6 +5,7 @@
 import { assemble } from "@hyperfile/decoder";
 import { RAM_BASE } from "@hyperfile/devices";
 import type { BlockBackend } from "@hyperfile/devices/disk";
+import { acknowledge, interrupts, register, ring } from "./virtio-guest.js";
 
 /** Bytes of a record: a sector of its number, again and again. */
 export const RECORD_BYTES = 512;
@@ -35,13 +36,6 @@ export function blockGuest(options: BlockGuestOptions): Uint8Array {
         sw   t0, ${16 * index + 8}(s1)
         li   t0, ${flags | ((index + 1) << 16)}
         sw   t0, ${16 * index + 12}(s1)`;
-  const register = (offset: number, value: number): string => `
-        li   t0, ${value}
-        sw   t0, ${offset}(s0)`;
-  const ring = (offset: number, place: number): string => `
-        addi t0, s1, ${place}
-        sw   t0, ${offset}(s0)
-        sw   zero, ${offset + 4}(s0)`;
   const { bytes } = assemble(
     `
         li   s0, 0x10001000     # the first slot
@@ -61,14 +55,7 @@ export function blockGuest(options: BlockGuestOptions): Uint8Array {
         ${descriptor(2, "status", 1, WRITE)}
         ${descriptor(3, "flush", 16, NEXT)}
         ${descriptor(4, "status", 1, WRITE)}
-        li   t0, 0xc000004      # priority of source 1
-        li   t1, 1
-        sw   t1, 0(t0)
-        li   t0, 0xc002000      # its enable bit
-        li   t1, 2
-        sw   t1, 0(t0)
-        li   t0, 0x800
-        csrw mie, t0
+        ${interrupts}
         la   s5, header
         la   s6, data
         li   s2, 0              # requests made available
@@ -108,16 +95,7 @@ ask:    addi t0, s1, 0x100
 2:      lhu  t1, 0x202(s1)
         beq  t1, t2, 3f
         addi s7, s7, 1
-        ${isBusy ? "" : "wfi"}
-        ${
-          isBusy
-            ? ""
-            : `lw   t1, 0x60(s0)
-        sw   t1, 0x64(s0)
-        li   t0, 0xc200004
-        lw   t1, 0(t0)
-        sw   t1, 0(t0)`
-        }
+        ${isBusy ? "" : `wfi${acknowledge}`}
         j    2b
 3:      la   t0, status
         lbu  t1, 0(t0)

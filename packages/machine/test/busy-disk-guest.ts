@@ -1,6 +1,7 @@
 /** A bare-metal guest that reads the disk in slot 0 without end, always with so many requests in flight, and waits in between. */
 import { assemble } from "@hyperfile/decoder";
 import { RAM_BASE } from "@hyperfile/devices";
+import { acknowledge, interrupts, register, ring } from "./virtio-guest.js";
 
 /** What the guest does. */
 export interface BusyDiskOptions {
@@ -12,13 +13,6 @@ export interface BusyDiskOptions {
 
 /** Code of the guest, for the start of RAM. */
 export function busyDiskGuest({ depth, bytes: size }: BusyDiskOptions): Uint8Array {
-  const register = (offset: number, value: number): string => `
-        li   t0, ${value}
-        sw   t0, ${offset}(s0)`;
-  const ring = (offset: number, place: number): string => `
-        addi t0, s1, ${place}
-        sw   t0, ${offset}(s0)
-        sw   zero, ${offset + 4}(s0)`;
   const { bytes } = assemble(
     `
         li   s0, 0x10001000     # the first slot
@@ -32,14 +26,7 @@ export function busyDiskGuest({ depth, bytes: size }: BusyDiskOptions): Uint8Arr
         ${register(0x70, 11)} ${register(0x30, 0)} ${register(0x38, 64)}
         ${ring(0x80, 0)} ${ring(0x90, 0x400)} ${ring(0xa0, 0x600)}
         ${register(0x44, 1)} ${register(0x70, 15)}
-        li   t0, 0xc000004      # priority of source 1
-        li   t1, 1
-        sw   t1, 0(t0)
-        li   t0, 0xc002000      # its enable bit
-        li   t1, 2
-        sw   t1, 0(t0)
-        li   t0, 0x800
-        csrw mie, t0
+        ${interrupts}
         li   s2, 0              # requests made available
 1:      li   t0, 48
         mul  t0, t0, s2
@@ -80,11 +67,7 @@ export function busyDiskGuest({ depth, bytes: size }: BusyDiskOptions): Uint8Arr
         li   s3, 0              # answers seen
         j    2f
 4:      wfi
-        lw   t1, 0x60(s0)
-        sw   t1, 0x64(s0)
-        li   t0, 0xc200004
-        lw   t1, 0(t0)
-        sw   t1, 0(t0)
+        ${acknowledge}
 2:      li   s4, 0
 3:      slli t1, s3, 48
         srli t1, t1, 48
