@@ -18,6 +18,7 @@ import type { AccessSize, DeviceState } from "../../ports.js";
 import { StateReader } from "../../state.js";
 import type { DescriptorChain } from "../descriptor-chain.js";
 import { readConfigBytes, type VirtioDevice, type VirtioHost, type VirtioRequest } from "../device.js";
+import { RequestIntake } from "../request-intake.js";
 import { MOST_BUFFER_BYTES, TransferBuffers } from "../transfer-buffers.js";
 import { BLOCK_QUEUE_SIZE, blockConfig, blockFeatures, WRITEBACK_AT } from "./config-space.js";
 import { type BlockRequest, blockStatus, ID_BYTES, parseBlockRequest, SECTOR_BYTES } from "./request.js";
@@ -99,23 +100,20 @@ class BlockDevice implements VirtioDevice {
   private readonly cache: BlockCacheMode;
   private readonly id20 = new Uint8Array(ID_BYTES);
   private readonly buffers = new TransferBuffers();
-  private readonly most: number;
+  private readonly intake: RequestIntake;
   private host!: VirtioHost;
   /** Sectors as the driver knows them. */
   private sectors: number;
   /** What the driver chose with VIRTIO_BLK_F_CONFIG_WCE. */
   private isWriteback = true;
-  private requests = 0;
-  private bytes = 0;
-  /** Queues in which chains may lie of which the driver has told already, in the order of their turns. */
-  private readonly waiting = new Set<number>();
 
   constructor(private readonly options: VirtioBlockOptions) {
     const { disk, isReadOnly = false, cache = "writeback", serial = "", queues = 1 } = options;
     this.disk = disk;
     this.isReadOnly = isReadOnly || disk.isReadOnly;
     this.cache = cache;
-    this.most = options.inOrder === true ? 1 : Infinity;
+    const limits = { bytes: MOST_BYTES, requests: options.inOrder === true ? 1 : Infinity };
+    this.intake = new RequestIntake(limits, (queue, request) => this.begin(queue, request));
     this.id20.set(new TextEncoder().encode(serial));
     this.sectors = sectorsOf(disk);
     const { segMax, blockSize, topology } = blockFeatures;
@@ -131,6 +129,7 @@ class BlockDevice implements VirtioDevice {
 
   attach(host: VirtioHost): void {
     this.host = host;
+    this.intake.attach(host);
   }
 
   activate(): void {
@@ -147,8 +146,7 @@ class BlockDevice implements VirtioDevice {
   }
 
   notify(index: number): void {
-    this.waiting.add(index);
-    this.serve();
+    this.intake.notify(index);
   }
 
   readConfig(offset: number, size: AccessSize): number {
@@ -168,7 +166,7 @@ class BlockDevice implements VirtioDevice {
 
   reset(): void {
     this.isWriteback = true;
-    this.waiting.clear();
+    this.intake.reset();
     // Its driver is gone: what the disk has not begun yet never happens, and a new driver does not wait for it.
     this.disk.cancel?.();
   }
@@ -187,7 +185,7 @@ class BlockDevice implements VirtioDevice {
     if (sectors !== this.sectors)
       throw reader.mismatch("sectors", `the ${this.sectors} of the disk that is there`);
     this.isWriteback = reader.boolean("writeback");
-    this.waiting.clear();
+    this.intake.reset();
   }
 
   private get isWritethrough(): boolean {
@@ -196,19 +194,6 @@ class BlockDevice implements VirtioDevice {
     // Before features are settled the driver sees what it would get.
     if (!this.host.live) return !this.isWriteback;
     return this.host.hasFeature(configWce) ? !this.isWriteback : !this.host.hasFeature(flush);
-  }
-
-  /** Takes requests, queue by queue in turn, as long as there is room for them. */
-  private serve(): void {
-    while (this.bytes < MOST_BYTES && this.requests < this.most) {
-      const [index] = this.waiting;
-      if (index === undefined) return;
-      this.waiting.delete(index);
-      const request = this.host.take(index);
-      if (request === undefined) continue;
-      this.waiting.add(index);
-      this.begin(index, request);
-    }
   }
 
   private begin(index: number, request: VirtioRequest): void {
@@ -233,8 +218,7 @@ class BlockDevice implements VirtioDevice {
     asked: Exclude<BlockRequest, { kind: "refused" }>,
   ): Promise<void> {
     const bytes = reckoned(asked);
-    this.bytes += bytes;
-    this.requests++;
+    this.intake.enter(bytes);
     let status: number = blockStatus.ok;
     try {
       await this.ask(request.chain, asked);
@@ -245,10 +229,8 @@ class BlockDevice implements VirtioDevice {
         this.options.onError?.(error);
       }
     }
-    this.bytes -= bytes;
-    this.requests--;
     answer(request, status);
-    if (this.waiting.size > 0 && this.host.live) this.serve();
+    this.intake.leave(bytes);
   }
 
   private async ask(

@@ -24,6 +24,7 @@ import { MOST_VIEW_BYTES, type SharedFolder } from "../../share/shared-folder.js
 import { StateReader } from "../../state.js";
 import type { DescriptorChain } from "../descriptor-chain.js";
 import { readConfigBytes, type VirtioDevice, type VirtioHost, type VirtioRequest } from "../device.js";
+import { RequestIntake } from "../request-intake.js";
 import { TransferBuffers } from "../transfer-buffers.js";
 
 const DEVICE_ID = 26;
@@ -85,12 +86,8 @@ class FsDevice implements VirtioDevice {
   private readonly config = new Uint8Array(CONFIG_BYTES);
   private readonly server: FuseServer;
   private readonly buffers = new TransferBuffers();
-  private readonly most: number;
+  private readonly intake: RequestIntake;
   private host!: VirtioHost;
-  private requests = 0;
-  private bytes = 0;
-  /** Queues in which chains may lie of which the driver has told already, in the order of their turns. */
-  private readonly waiting = new Set<number>();
 
   constructor(
     private readonly options: VirtioFsOptions,
@@ -102,7 +99,10 @@ class FsDevice implements VirtioDevice {
       owner: { uid, gid },
       ...(onError === undefined ? {} : { onError }),
     });
-    this.most = inOrder ? 1 : Infinity;
+    this.intake = new RequestIntake(
+      { bytes: MOST_BYTES, requests: inOrder ? 1 : Infinity },
+      (queue, request) => this.begin(queue, request),
+    );
     this.config.set(tag);
     this.config[TAG_BYTES] = 1;
   }
@@ -113,13 +113,13 @@ class FsDevice implements VirtioDevice {
 
   attach(host: VirtioHost): void {
     this.host = host;
+    this.intake.attach(host);
   }
 
   activate(): void {}
 
   notify(index: number): void {
-    this.waiting.add(index);
-    this.serve();
+    this.intake.notify(index);
   }
 
   readConfig(offset: number, size: AccessSize): number {
@@ -129,7 +129,7 @@ class FsDevice implements VirtioDevice {
   writeConfig(): void {}
 
   reset(): void {
-    this.waiting.clear();
+    this.intake.reset();
     this.server.reset();
   }
 
@@ -151,24 +151,11 @@ class FsDevice implements VirtioDevice {
       if (!(error instanceof RangeError)) throw error;
       throw reader.mismatch("nodes and open", `what was saved: ${error.message}`);
     }
-    this.waiting.clear();
+    this.intake.reset();
   }
 
   dispose(): void {
     this.server.close();
-  }
-
-  /** Takes requests, queue by queue in turn, as long as there is room for them. */
-  private serve(): void {
-    while (this.bytes < MOST_BYTES && this.requests < this.most) {
-      const [index] = this.waiting;
-      if (index === undefined) return;
-      this.waiting.delete(index);
-      const request = this.host.take(index);
-      if (request === undefined) continue;
-      this.waiting.add(index);
-      this.begin(index, request);
-    }
   }
 
   private begin(index: number, request: VirtioRequest): void {
@@ -196,8 +183,7 @@ class FsDevice implements VirtioDevice {
     const { chain } = request;
     const size = asked.kind === "read" || asked.kind === "write" ? asked.size : 0;
     const reckoned = Math.max("size" in asked ? asked.size : 0, SMALL_REQUEST_BYTES);
-    this.bytes += reckoned;
-    this.requests++;
+    this.intake.enter(reckoned);
     const buffer = this.buffers.take(size);
     const data = buffer.subarray(0, size);
     // Nothing is done of what can't be read whole: its driver is gone, or its buffers are nowhere.
@@ -214,10 +200,8 @@ class FsDevice implements VirtioDevice {
       for (const part of answer.parts) chain.write(part);
     }
     this.buffers.give(buffer);
-    this.bytes -= reckoned;
-    this.requests--;
     request.complete();
-    if (this.waiting.size > 0 && this.host.live) this.serve();
+    this.intake.leave(reckoned);
   }
 }
 
