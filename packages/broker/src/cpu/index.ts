@@ -6,4 +6,5 @@ export * from "./errors.js";
 export * from "./inline.js";
 export * from "./resource-tree.js";
 export * from "./scheduler.js";
+export * from "./tree-command.js";
 export * from "./water-fill.js";
