@@ -4,6 +4,7 @@ export default defineConfig({
   entry: {
     index: "src/index.ts",
     disk: "src/disk/index.ts",
+    names: "src/names.ts",
     net: "src/net/index.ts",
     fdt: "src/fdt/index.ts",
     image: "src/image/index.ts",

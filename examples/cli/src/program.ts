@@ -7,7 +7,6 @@ import { dumpKinds, tiers } from "@hyperfile/jit/names";
 import { isaWidths } from "@hyperfile/machine/guests";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { addFleetCommands, runFleetAction } from "./commands/fleet.js";
-import { addImageCommands } from "./commands/image.js";
 import type { BuildImage } from "./commands/image-build.js";
 import { disasm, explain, type InspectFlags } from "./commands/inspect.js";
 import {
@@ -22,13 +21,13 @@ import {
 import { type RunFlags, run } from "./commands/run.js";
 import { type StartFlags, type StartSurroundings, SYSTEM, start, startSystem } from "./commands/start.js";
 import { type TopFlags, top } from "./commands/top.js";
-import { type DriveFlags, driveUsage, parseDrive } from "./drives.js";
+import { type DriveFlags, driveUsage, parseDrive } from "./drive-flags.js";
 import { CliError, errorLine } from "./errors.js";
 import { isVm } from "./fleet/daemon-client.js";
 import { explainedBackends } from "./machine-types.js";
 import { printable } from "./printable.js";
 import type { Streams } from "./session.js";
-import { parseShare, type ShareFlags, shareUsage } from "./shares.js";
+import { parseShare, type ShareFlags, shareUsage } from "./share-flags.js";
 import { escapeHelp } from "./terminal.js";
 
 /** The program's surroundings. */
@@ -117,8 +116,11 @@ compilation of modules is the time until they are ready, most of it in other thr
 /** An option that names the instruction set. */
 const isaOption = () => new Option("--isa <isa>", "instruction set").choices(Object.keys(isaWidths));
 
-/** Builds the command line; `finish` gets the exit status of the command that ran. */
-function buildProgram(surroundings: ProgramSurroundings, finish: (status: number) => void): Command {
+/** Builds the command line, but for what `image` has below it; `finish` gets the exit status of the command that ran. */
+function buildProgram(
+  surroundings: ProgramSurroundings,
+  finish: (status: number) => void,
+): { readonly program: Command; readonly image: Command } {
   const { streams, write } = surroundings;
   const program = new Command("hyperfile")
     .description("Runs RISC-V virtual machines in the terminal.")
@@ -224,10 +226,10 @@ function buildProgram(surroundings: ProgramSurroundings, finish: (status: number
     );
 
   addFleetCommands(program, fleet, finish);
-  const { buildImage } = surroundings;
-  addImageCommands(program, { streams, write, ...(buildImage && { build: buildImage }) }, finish);
-
-  return program;
+  const image = program
+    .command("image")
+    .description("make, show, convert, change and check disk images: raw, qcow2, and those of image stores");
+  return { program, image };
 }
 
 /** A commander message as the end of our one line: without its prefix, suggestion in the same sentence. */
@@ -253,8 +255,15 @@ function sayingPrintable(surroundings: ProgramSurroundings): ProgramSurroundings
 export async function runProgram(args: readonly string[], outer: ProgramSurroundings): Promise<number> {
   let status = 0;
   const surroundings = sayingPrintable(outer);
-  const program = buildProgram(surroundings, (result) => (status = result));
+  const finish = (result: number) => (status = result);
+  const { program, image } = buildProgram(surroundings, finish);
   try {
+    // All formats of disks come with it: other commands start faster without.
+    if (args.includes("image")) {
+      const { addImageCommands } = await import("./commands/image.js");
+      const { streams, write, buildImage } = surroundings;
+      addImageCommands(image, { streams, write, ...(buildImage && { build: buildImage }) }, finish);
+    }
     if (args.length === 0) throw new CliError("E_USAGE", "no command given; hyperfile --help lists them");
     await program.parseAsync([...args], { from: "user" });
     return status;

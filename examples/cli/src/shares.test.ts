@@ -1,6 +1,7 @@
 /** `--share`: what is understood, and what each mistake is told. */
 import { describe, expect, it } from "vitest";
-import { parseShare, type ShareFlags, withShares } from "./shares.js";
+import { parseShare, type ShareFlags } from "./share-flags.js";
+import { withShares } from "./shares.js";
 
 describe("--share", () => {
   it("opens the folder for the run, and says what is none", async () => {

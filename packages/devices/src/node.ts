@@ -1,4 +1,6 @@
 /** The part of the devices that needs Node: files, folders and the network of the host's, codecs, images by path, and their locks. */
+
+export { type ImageFormat, imageFormats } from "./disk/image-formats.js";
 export { nodeCodecs } from "./disk/node/codecs.js";
 export { commitImage, rebaseImage, resizeImage } from "./disk/node/edit-image.js";
 export { FolderPlace } from "./disk/node/folder-place.js";
@@ -6,9 +8,7 @@ export {
   type ChainOptions,
   formatOf,
   type ImageChain,
-  type ImageFormat,
   type ImageLink,
-  imageFormats,
   lockChain,
 } from "./disk/node/image-chain.js";
 export { ImageLock, type ImageUse } from "./disk/node/image-lock.js";

@@ -54,16 +54,13 @@ function withQcowOptions(command: Command): Command {
     );
 }
 
-/** Adds the commands. */
+/** Adds the commands to `image`. */
 export function addImageCommands(
-  program: Command,
+  image: Command,
   surroundings: ImageSurroundings,
   finish: (status: number) => void,
 ): void {
   const { write } = surroundings;
-  const image = program
-    .command("image")
-    .description("make, show, convert, change and check disk images: raw, qcow2, and those of image stores");
   image.action(() => {
     throw new CliError("E_USAGE", "hyperfile image needs a command; hyperfile image --help lists them");
   });

@@ -3,12 +3,12 @@
 import type { Tier } from "@hyperfile/jit";
 import type { AddressRange, DumpKind } from "@hyperfile/jit/trace";
 import { isaWidths } from "@hyperfile/machine/guests";
-import { type DriveFlags, withDrives } from "../drives.js";
+import type { DriveFlags } from "../drive-flags.js";
 import { CliError } from "../errors.js";
 import type { MachineModule, MachineOptions, NamedBytes, VerifyEmitted } from "../machine-types.js";
 import { profileOfProcess } from "../profile-file.js";
 import { runSession, type SessionOptions, type Streams } from "../session.js";
-import { type ShareFlags, withShares } from "../shares.js";
+import type { ShareFlags } from "../share-flags.js";
 import { readNamedFile } from "./options.js";
 
 /** The options that `run` and `start` share. */
@@ -111,15 +111,25 @@ export function elfWidth(bytes: Uint8Array): 32 | 64 | undefined {
   return isElf ? (bytes[4] === 1 ? 32 : bytes[4] === 2 ? 64 : undefined) : undefined;
 }
 
-/** Runs `job` with the disks and folders of the flags, which are given back afterwards. */
-export function withDrivesAndShares<T>(
+/**
+ * Runs `job` with the disks and folders of the flags, which are given back afterwards. What opens them is loaded only here:
+ * a machine without any starts faster.
+ */
+export async function withDrivesAndShares<T>(
   flags: MachineFlags,
   streams: Streams,
   job: (attached: Pick<MachineOptions, "drives" | "shares">) => Promise<T>,
 ): Promise<T> {
   const error = (text: string): void => streams.error(text);
-  return withShares(flags.share ?? [], error, (shares) =>
-    withDrives(flags.drive ?? [], error, (drives) => job({ drives, shares })),
+  const { share = [], drive = [] } = flags;
+  const withFolders = async (job: (attached: Pick<MachineOptions, "shares">) => Promise<T>): Promise<T> =>
+    share.length === 0
+      ? job({})
+      : (await import("../shares.js")).withShares(share, error, (shares) => job({ shares }));
+  return withFolders(async (folders) =>
+    drive.length === 0
+      ? job(folders)
+      : (await import("../drives.js")).withDrives(drive, error, (drives) => job({ ...folders, drives })),
   );
 }
 

@@ -4,14 +4,13 @@
  */
 import { join } from "node:path";
 import type { DebianGuest, DebianGuestOptions } from "@hyperfile/machine/debian";
-import { type DriveFlags, MOST_DRIVES } from "../drives.js";
+import { type DriveFlags, MOST_DRIVES } from "../drive-flags.js";
 import { readEmbeddedGuest } from "../embedded-guest.js";
 import { CliError, errorLine } from "../errors.js";
 import { type Environment, stateFolder } from "../fleet/daemon-client.js";
 import type { MachineModule, MachineOptions, NamedBytes } from "../machine-types.js";
 import { showProgress } from "../progress.js";
 import { isInteractive, runSession, type Streams } from "../session.js";
-import { systemDisk } from "../system-disk.js";
 import type { BuildImage } from "./image-build.js";
 import { readNamedFile } from "./options.js";
 import { type MachineFlags, machineOptionsOf, sessionOptionsOf, withDrivesAndShares } from "./run.js";
@@ -87,6 +86,7 @@ export async function startSystem(
   const progress = progressOn(surroundings, streams);
   const { verify = false, refresh = false } = given;
   const debian = await prepare({ progress, verify, refresh });
+  const { systemDisk } = await import("../system-disk.js");
   const disk = await systemDisk({
     folder: join(stateFolder(surroundings.environment), "systems", SYSTEM),
     progress,

@@ -1,12 +1,7 @@
 /** Virtio: devices, their common core, transports and queues. */
 export * from "./balloon.js";
-export {
-  type BlockCacheMode,
-  blockCacheModes,
-  type VirtioBlock,
-  type VirtioBlockOptions,
-  virtioBlock,
-} from "./block/block.js";
+export { type VirtioBlock, type VirtioBlockOptions, virtioBlock } from "./block/block.js";
+export * from "./block/cache-modes.js";
 export * from "./console.js";
 export * from "./core.js";
 export type { DescriptorChain } from "./descriptor-chain.js";

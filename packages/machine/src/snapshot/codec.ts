@@ -4,7 +4,6 @@
  * A frame says how long its content is, and whoever decompresses believes it and reserves that much. So the length
  * is checked against the snapshot's directory first: a crafted file can't make the host allocate gigabytes.
  */
-import { loadZstd } from "@hyperfile/devices/disk";
 
 /** Compresses and decompresses whole sections. */
 export interface SnapshotCodec {
@@ -20,8 +19,9 @@ export interface SnapshotCodec {
 const LEVEL = 1;
 const FRAME_MAGIC = 0xfd2fb528;
 
-/** Loads the codec; once for all that ask. */
+/** Loads the codec; once for all that ask. What has it has all formats of disks: a machine without a snapshot starts faster. */
 export async function zstdCodec(): Promise<SnapshotCodec> {
+  const { loadZstd } = await import("@hyperfile/devices/disk");
   const zstd = await loadZstd();
   return {
     compress: (bytes) => zstd.compress(bytes as Uint8Array<ArrayBuffer>, LEVEL),

@@ -7,15 +7,11 @@ import { DiskError } from "../errors.js";
 import { HttpFile } from "../http/http-file.js";
 import { isAddress } from "../http/http-source.js";
 import type { ImageFile } from "../image-file.js";
+import { type ImageFormat, imageFormats } from "../image-formats.js";
 import { loadHeader } from "../qcow2/metadata.js";
 import { isManifest } from "../store/manifest.js";
 import { ImageLock, type ImageUse } from "./image-lock.js";
 import { NodeFile } from "./node-file.js";
-
-/** Formats of images; `store` is one of an image store, at `STORE/images/NAME`. */
-export const imageFormats = ["raw", "qcow2", "store"] as const;
-/** A format of images. */
-export type ImageFormat = (typeof imageFormats)[number];
 
 /** Images of a chain, at most. */
 const MOST_IMAGES = 64;

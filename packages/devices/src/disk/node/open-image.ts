@@ -1,9 +1,10 @@
 /** Images of the host's by path: opened with all that is below them, and locked while they are open. */
 import type { BlockBackend } from "../block-backend.js";
+import type { ImageFormat } from "../image-formats.js";
 import { Qcow2Image } from "../qcow2/qcow2-image.js";
 import { RawBackend } from "../raw-backend.js";
 import { nodeCodecs } from "./codecs.js";
-import { type ImageFormat, type ImageLink, lockChain, openImageFile } from "./image-chain.js";
+import { type ImageLink, lockChain, openImageFile } from "./image-chain.js";
 import { openStore, storePath } from "./store-path.js";
 
 /** How an image is opened. */

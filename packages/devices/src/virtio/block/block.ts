@@ -20,6 +20,7 @@ import type { DescriptorChain } from "../descriptor-chain.js";
 import { readConfigBytes, type VirtioDevice, type VirtioHost, type VirtioRequest } from "../device.js";
 import { RequestIntake } from "../request-intake.js";
 import { MOST_BUFFER_BYTES, TransferBuffers } from "../transfer-buffers.js";
+import type { BlockCacheMode } from "./cache-modes.js";
 import { BLOCK_QUEUE_SIZE, blockConfig, blockFeatures, WRITEBACK_AT } from "./config-space.js";
 import { type BlockRequest, blockStatus, ID_BYTES, parseBlockRequest, SECTOR_BYTES } from "./request.js";
 
@@ -30,14 +31,6 @@ const MOST_BYTES = 32 << 20;
 const RANGE_REQUEST_BYTES = 2 * MOST_BUFFER_BYTES;
 const SMALL_REQUEST_BYTES = 4096;
 const MOST_QUEUES = 64;
-
-/**
- * When what was written is durable. `writeback`: when the guest has flushed it, or at once if the guest asks for that.
- * `writethrough`: when its write completes. `unsafe`: some time; flushes do nothing.
- */
-export type BlockCacheMode = "writeback" | "writethrough" | "unsafe";
-/** The modes by name. */
-export const blockCacheModes: readonly BlockCacheMode[] = ["writeback", "writethrough", "unsafe"];
 
 /** What a block device is made from. */
 export interface VirtioBlockOptions {
