@@ -107,7 +107,8 @@ export class CodePages {
   /** Byte offset in linear memory of `counters[0]`; it may lie before the first counter. */
   readonly countersOffset: number;
   readonly counts = { decoded: 0, pages: 0, evicted: 0, invalidated: 0 };
-  private readonly pages: CodePage[];
+  /** By index, each from when it is first used. */
+  private readonly pages: CodePage[] = [];
   private readonly byFrame = new Map<number, CodePage>();
   private readonly empty: (Translation | null)[];
   private next = 1;
@@ -147,12 +148,11 @@ export class CodePages {
     const counters = (this.arenaWord + capacity * this.pageWords) >> 1;
     this.counters = new Int32Array(memory.buffer, this.countersOffset, counters);
     this.empty = new Array<Translation | null>(PAGE_SIZE >> frontEnd.granularity).fill(null);
-    this.pages = Array.from({ length: capacity }, (_, index) => new CodePage(index, this.empty));
   }
 
   /** The code page with this index. */
   page(index: number): CodePage {
-    return this.pages[index]!;
+    return (this.pages[index] ??= new CodePage(index, this.empty));
   }
 
   /** The code page of a frame, made if there is none. `frame` is its byte offset in linear memory. */
@@ -251,8 +251,8 @@ export class CodePages {
       this.memory.i32.fill(0, base, base + this.pageWords - TAIL_WORDS);
       page.translations.fill(null);
       this.dropRegions(page, 0, PAGE_SIZE, false);
+      this.counters.fill(0, base >> 1, (base + this.pageWords) >> 1);
     }
-    this.counters.fill(0, this.arenaWord >> 1, (this.arenaWord + this.capacity * this.pageWords) >> 1);
   }
 
   /** From now on changes to a region's code drop it. */
@@ -313,7 +313,7 @@ export class CodePages {
 
   /** The page that was made first, which gives way. */
   private oldest(): CodePage {
-    const page = this.pages[this.next]!;
+    const page = this.page(this.next);
     this.next = this.next + 1 < this.capacity ? this.next + 1 : 1;
     if (page.frame >= 0) this.release(page, false);
     return page;

@@ -31,6 +31,14 @@ import { exceptionNames } from "./trap-names.js";
 
 /** Code pages that a machine's memory has room for unless told otherwise: enough for a kernel and its programs. */
 export const DEFAULT_CODE_PAGES = 2048;
+/** Most of them by default, 202 MB of addresses: whole systems have some 6,000 pages of code in use. */
+const MOST_DEFAULT_CODE_PAGES = 4 * DEFAULT_CODE_PAGES;
+/** Bytes of RAM for each of them above {@link DEFAULT_CODE_PAGES}. */
+const RAM_OF_A_CODE_PAGE = 131_072;
+
+/** Code pages for so many bytes of RAM: where there are too few, what was translated goes to make room, and comes back. */
+const codePagesFor = (ramBytes: number): number =>
+  Math.min(MOST_DEFAULT_CODE_PAGES, Math.max(DEFAULT_CODE_PAGES, Math.floor(ramBytes / RAM_OF_A_CODE_PAGE)));
 
 /** What a CPU is made from. */
 export interface RiscvCpuOptions {
@@ -73,10 +81,10 @@ export function riscvMemory(options: {
   readonly regions?: readonly RegionOptions[];
   /** Bytes of frames for what devices lend. */
   readonly lentBytes?: number;
-  /** Code pages kept; the bound of the translation cache. */
+  /** Code pages kept; the bound of the translation cache. By default 2,048, and more for RAM above 256 MiB, up to 8,192. */
   readonly codePages?: number;
 }): MachineMemory {
-  const { ramBase = 0x80000000, codePages = DEFAULT_CODE_PAGES, ...memory } = options;
+  const { ramBase = 0x80000000, codePages = codePagesFor(options.ramBytes), ...memory } = options;
   return machineMemory({ ...memory, ramBase, harts: 1, arenaBytes: CodePages.bytesFor(codePages, 1) });
 }
 
