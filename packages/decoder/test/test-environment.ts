@@ -46,7 +46,8 @@ export class TestEnvironment implements EvaluationEnvironment {
   readonly calls: HelperCall[] = [];
   private readonly slots = new Map<string, bigint>();
   private readonly memory = new Map<bigint, number>();
-  private reserved: bigint | undefined;
+  /** Where LR has read, and what: another value there ends the reservation. */
+  private reserved: { readonly address: bigint; readonly value: bigint } | undefined;
 
   /**
    * @param shape the slots
@@ -83,7 +84,10 @@ export class TestEnvironment implements EvaluationEnvironment {
   }
 
   load(width: Width, address: bigint): bigint | null {
-    if (this.refuses(address)) return null;
+    return this.refuses(address) ? null : this.peek(width, address);
+  }
+
+  private peek(width: Width, address: bigint): bigint {
     let value = 0n;
     for (let byte = 0n; byte < width / 8; byte++) value |= BigInt(this.byte(address + byte)) << (byte * 8n);
     return value;
@@ -105,14 +109,16 @@ export class TestEnvironment implements EvaluationEnvironment {
 
   loadReserved(width: Width, address: bigint): bigint | null {
     const value = this.load(width, address);
-    if (value !== null) this.reserved = address;
+    if (value !== null) this.reserved = { address, value };
     return value;
   }
 
   storeConditional(width: Width, address: bigint, value: bigint): bigint | null {
     if (this.refuses(address)) return null;
-    const stores = this.reserved === address;
+    const held = this.reserved;
     this.reserved = undefined;
+    const stores =
+      held?.address === address && this.peek(width, address) === BigInt.asUintN(width, held.value);
     if (stores) this.store(width, address, value);
     return stores ? 0n : 1n;
   }

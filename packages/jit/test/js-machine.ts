@@ -28,6 +28,12 @@ export class RecordingEnvironment extends TestEnvironment {
     this.accesses.push({ address, width });
     return super.store(width, address, value);
   }
+
+  /** It looks at what is there, whether it stores or not. */
+  override storeConditional(width: Width, address: bigint, value: bigint): bigint | null {
+    this.accesses.push({ address, width });
+    return super.storeConditional(width, address, value);
+  }
 }
 
 /** How the translation was left. */
@@ -62,7 +68,6 @@ export class JsMachine {
   /** Helpers that were called, with what they may read. */
   readonly calls: HelperCall[] = [];
   private left: JsOutcome["left"];
-  private reserved: bigint | undefined;
 
   /**
    * @param shape the slots
@@ -267,7 +272,7 @@ export class JsMachine {
     const guarded = (name: string, access: (address: bigint, rest: number[]) => number): Bound => {
       return (lo, hi, ...rest) => {
         const address = pattern(lo!, hi!);
-        const [, kind, width] = /^(ld|st)(8|16|32|64)/.exec(name) ?? [];
+        const [, kind, width] = /^(ld|st|amo|lr|sc)(8|16|32|64)/.exec(name) ?? [];
         const aligned = width !== undefined && address % BigInt(Number(width) / 8) === 0n;
         if (aligned && this.inTlb(address, kind === "ld" ? 0 : 1)) this.needlessSlowPaths.push(name);
         if (this.reference.refuses(address)) return this.leave(name, rest[rest.length - 1]!);
@@ -293,12 +298,20 @@ export class JsMachine {
       paths[lateName(`st${width}`)] = paths[`st${width}`]!;
       if (width < 32) continue;
       paths[`lr${width}`] = guarded(`lr${width}`, (address) => {
-        this.reserved = address;
-        return this.give(this.peek(address, width), width === 64);
+        const value = this.peek(address, width);
+        words[word("reserved")] = 1;
+        words[word("reservedOffset")] = this.place(address);
+        words[word("reservedLow")] = low(value);
+        words[word("reservedHigh")] = high(value);
+        return this.give(value, width === 64);
       });
       paths[`sc${width}`] = guarded(`sc${width}`, (address, rest) => {
-        const stores = this.reserved === address;
-        this.reserved = undefined;
+        const held = pattern(words[word("reservedLow")]!, words[word("reservedHigh")]!);
+        const stores =
+          words[word("reserved")] === 1 &&
+          words[word("reservedOffset")] === this.place(address) &&
+          this.peek(address, width) === BigInt.asUintN(width, held);
+        words[word("reserved")] = 0;
         if (stores) this.poke(address, width, operand(width, rest));
         return stores ? 0 : 1;
       });

@@ -1,5 +1,6 @@
 /**
- * Atomic accesses. A read-modify-write is atomic among harts where several reach the same frames, by compare-and-swap;
+ * Atomic accesses that emitted code does not do itself (`backend/wasm/atomics.ts`, `backend/js/atomics.ts`): those to pages
+ * that the TLB for stores does not know. A read-modify-write is atomic among harts where several reach the same frames, by compare-and-swap;
  * elsewhere it is plain. Devices, and memory that can't be written, do not take them.
  *
  * They never leave the block after themselves, because their result is still to be written by it: code that they change in

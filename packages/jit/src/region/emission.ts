@@ -45,6 +45,9 @@ export interface RegionSlot<T> {
   readonly local: T;
 }
 
+/** What looks into the TLB for stores. */
+const storing: ReadonlySet<string> = new Set(["store", "amo", "lr", "sc"]);
+
 /** The elements of slots that the blocks of a region name, and whether these load and store. */
 export class RegionSlots<T> implements Iterable<RegionSlot<T>> {
   private readonly byAddress = new Map<number, RegionSlot<T> & { written: boolean }>();
@@ -60,12 +63,12 @@ export class RegionSlots<T> implements Iterable<RegionSlot<T>> {
     this.survey(head);
   }
 
-  /** Whether some block loads. */
+  /** Whether some block looks into the TLB for loads. */
   get usesLoads(): boolean {
     return this.loads;
   }
 
-  /** Whether some block stores. */
+  /** Whether some block looks into the TLB for stores. */
   get usesStores(): boolean {
     return this.stores;
   }
@@ -90,7 +93,7 @@ export class RegionSlots<T> implements Iterable<RegionSlot<T>> {
     for (const operation of at.node.block.operations) {
       if (operation.op === "get" || operation.op === "set") this.note(operation);
       else if (operation.op === "load") this.loads = true;
-      else if (operation.op === "store") this.stores = true;
+      else if (storing.has(operation.op)) this.stores = true;
     }
     for (const child of at.children) this.survey(child);
   }

@@ -21,6 +21,7 @@ import { amoKinds, lateName } from "../../mmu/ports.js";
 import { tagMask } from "../../mmu/tlb-layout.js";
 import { type LateExits, lateExits } from "../../passes/late-exits.js";
 import { staleReads } from "../../passes/stale-reads.js";
+import { atomicStatements } from "./atomics.js";
 import { emitFloat, wantedNumbers } from "./float-emitter.js";
 import { headerWord } from "./header-word.js";
 import { emitNarrow } from "./narrow-integers.js";
@@ -168,23 +169,9 @@ export class JsEmitter {
       case "store":
         return this.emitStore(operation);
       case "amo":
-        return this.slowMemory(
-          `amo${operation.width}`,
-          [
-            String(amoKinds.indexOf(operation.amo!)),
-            ...this.address(args[0]!),
-            ...this.values.operand(args[1]!),
-          ],
-          operation.type,
-        );
       case "lr":
-        return this.slowMemory(`lr${operation.width}`, this.address(args[0]!), operation.type);
       case "sc":
-        return this.slowMemory(
-          `sc${operation.width}`,
-          [...this.address(args[0]!), ...this.values.operand(args[1]!)],
-          operation.type,
-        );
+        return this.emitAtomic(operation);
       case "call":
         return this.emitCall(operation);
       case "trapif":
@@ -206,11 +193,6 @@ export class JsEmitter {
           ? emitWide(this.values, operation)
           : emitNarrow(this.values, operation);
     }
-  }
-
-  /** A guest address as two call arguments; the high half of a 32-bit address is 0. */
-  private address(value: Value): string[] {
-    return this.wideAddresses ? [this.values.lo(value), this.values.hi(value)] : [this.values.lo(value), "0"];
   }
 
   private emitConstant(operation: Operation): void {
@@ -368,10 +350,29 @@ export class JsEmitter {
     return `I[${place} >>> 2]`;
   }
 
-  private slowMemory(name: string, args: string[], type: Operation["type"]): void {
-    this.values.line(this.host.beforeSlowPath());
-    this.helperCall(name, args, type);
-    this.values.line(`if (I[${this.headerWord("exit")}] !== 0) { ${this.host.bail()} }`);
+  private emitAtomic(operation: Operation): void {
+    const { current } = this.values;
+    const { op, width, type } = operation;
+    const [address, value] = operation.args as readonly [Value, Value?];
+    const at = [this.values.atom(address), this.wideAddresses ? this.values.atomHigh(address) : "0"] as const;
+    const operand =
+      value === undefined
+        ? []
+        : [this.values.atom(value), ...(width === 64 ? [this.values.atomHigh(value)] : [])];
+    const wide = type === "i64";
+    const low = `${wide ? "l" : "v"}${this.values.id}`;
+    const high = wide ? `h${this.values.id}` : "";
+    this.values.line(`let ${low} = 0${wide ? `, ${high} = 0` : ""};`);
+    const fast = this.fastAccess(...at, "tw", width!);
+    const inline = atomicStatements(operation, { place: "p", low, high, operand }, this.hartOffset);
+    const kind = op === "amo" ? [String(amoKinds.indexOf(operation.amo!))] : [];
+    const call = `${op}${width}(${[...kind, ...at, ...operand, this.host.site()].join(", ")})`;
+    const after = wide ? ` ${high} = I[${this.headerWord("resultHigh")}];` : "";
+    this.values.line(
+      `{ ${fast.prepare} if (${fast.test}) { const p = ${fast.place} >>> 2; ${inline} } else { ${this.host.beforeSlowPath()} ${low} = ${call}; if (I[${this.headerWord("exit")}] !== 0) { ${this.host.bail()} }${after} } }`,
+    );
+    this.values.low[current] = low;
+    if (wide) this.values.high[current] = high;
   }
 
   private emitCall(operation: Operation): void {

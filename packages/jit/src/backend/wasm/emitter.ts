@@ -25,6 +25,7 @@ import { useCounts } from "../../passes/eliminate-dead.js";
 import { type LateExits, lateExits } from "../../passes/late-exits.js";
 import { staleReads } from "../../passes/stale-reads.js";
 import { floatFunction } from "../js/float-emitter.js";
+import { emitAtomicInline } from "./atomics.js";
 import { type FunctionWriter, Op, ValueType } from "./encoder.js";
 import { emitFastFloat } from "./float.js";
 import { emitDivision, emitMultiplyHigh, emitSwapBytes, plainOpcodes } from "./integer.js";
@@ -536,24 +537,39 @@ export class WasmEmitter implements ValueWriter {
 
   private emitAtomic(operation: Operation, position: Value): void {
     const { writer, host } = this;
-    const { op, args, width } = operation;
-    if (args.length > 1) this.inLocal(args[1]!);
+    const { op, width } = operation;
+    const [address, value] = operation.args as readonly [Value, Value?];
+    // Both arms need the operand: outside them it is computed once.
+    if (value !== undefined && this.constantOf(value) === undefined) this.inLocal(value);
+    const result = this.temporaries.take(this.wasmType(position));
+    const place = this.temporaries.take(i32);
+    const access = this.beginAccess(address, width!, host.tlbWrite);
+    this.pushPlace(access, this.isWide(address));
+    writer.set(place);
+    emitAtomicInline(this, operation, { place, result }, this.context.hartOffset);
+    writer.else();
     host.beforeSlowPath();
     let count = 1;
     if (op === "amo") {
       writer.i32(amoKinds.indexOf(operation.amo!));
       count++;
     }
-    this.inLocal(args[0]!);
-    count += this.pushAddress(args[0]!);
-    if (args.length > 1) {
-      this.pushArgument(args[1]!);
-      count += this.isWide(args[1]!) ? 2 : 1;
+    count += this.pushAddress(address);
+    if (value !== undefined) {
+      this.pushArgument(value);
+      count += this.isWide(value) ? 2 : 1;
     }
     host.site();
     writer.call(`${op}${width}`, new Array(count).fill(i32), [i32]);
-    this.takeResult(operation, position);
+    if (this.isWide(position)) {
+      writer.op(Op.i64_extend_i32_u);
+      this.pushResultHigh();
+      writer.op(Op.i64_or);
+    }
+    writer.set(result);
     this.leaveIfAsked();
+    writer.end();
+    this.locals.set(position, result);
   }
 
   /** Pushes an address as two i32; their number. */
