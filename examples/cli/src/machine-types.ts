@@ -4,7 +4,7 @@
  */
 import type { Tier } from "@hyperfile/jit";
 import type { DumpOptions, ExplainedStage, ProfileReport } from "@hyperfile/jit/trace";
-import type { Drive, NamedBytes, Share } from "@hyperfile/machine";
+import type { Drive, NamedBytes, Nic, Share } from "@hyperfile/machine";
 
 export type { NamedBytes } from "@hyperfile/machine";
 
@@ -47,6 +47,8 @@ export interface MachineOptions {
   drives?: readonly Drive[];
   /** Folders of the host's, in the slots behind the disks. */
   shares?: readonly Share[];
+  /** Network cards, in the slots behind the folders. */
+  nics?: readonly Nic[];
   /** TCP port of the GDB stub; the machine waits for a debugger before its first instruction. */
   gdbPort?: number;
 }

@@ -29,6 +29,7 @@ export const createMachine: CreateMachine = async (options) => {
     devices: ["console", "entropy"],
     ...(options.drives === undefined ? {} : { drives: options.drives }),
     ...(options.shares === undefined ? {} : { shares: options.shares }),
+    ...(options.nics === undefined ? {} : { nics: options.nics }),
     // Whoever looks at a halted guest for an hour wants to find it as it was.
     clock: options.deterministic ? "virtual" : options.gdbPort === undefined ? "host" : "frozen",
     tier: options.tier,

@@ -25,6 +25,7 @@ import { type DriveFlags, driveUsage, parseDrive } from "./drive-flags.js";
 import { CliError, errorLine } from "./errors.js";
 import { isVm } from "./fleet/daemon-client.js";
 import { explainedBackends } from "./machine-types.js";
+import { type NetFlags, netUsage, parseNet } from "./net-flags.js";
 import { printable } from "./printable.js";
 import type { Streams } from "./session.js";
 import { parseShare, type ShareFlags, shareUsage } from "./share-flags.js";
@@ -81,6 +82,11 @@ function withMachineOptions(command: Command): Command {
       "--share <share>",
       `a folder of this computer's, in the next virtio slot behind the disks: ${shareUsage}; may be repeated`,
       (text: string, before?: readonly ShareFlags[]) => parseShare(text, before),
+    )
+    .option(
+      "--net <network>",
+      `a network card with a way out, in the virtio slot behind disks and folders: ${netUsage}`,
+      (text: string, before?: NetFlags) => parseNet(text, before),
     )
     .option("--profile [file]", "write a profile every second, for hyperfile top")
     .option("--deterministic", "let guest time follow the instruction count");

@@ -4,6 +4,7 @@ export * from "./errors.js";
 export { isaString, type Xlen } from "./isa.js";
 export * from "./machine.js";
 export type { BoardRomOptions, MachineRegions } from "./memory-regions.js";
+export type { Nic } from "./nics.js";
 export * from "./riscv-virt.js";
 export type { Share } from "./shares.js";
 export * from "./symbols.js";

@@ -46,6 +46,7 @@ import { MachineIdentity } from "./identity.js";
 import { hartProperties, isaString, pagingOf, type Xlen } from "./isa.js";
 import type { Machine, MachineEnd } from "./machine.js";
 import { boardMemories, lenderOf, type MachineRegions, makeMemory, savedRegions } from "./memory-regions.js";
+import { type Nic, nicDevices, nicsOfClone } from "./nics.js";
 import { type Share, shareDevices } from "./shares.js";
 import { SliceConsole } from "./slice-console.js";
 import { cloneParts, LazyPages, type SnapshotMachine, type SnapshotPart } from "./snapshot/machine.js";
@@ -73,7 +74,9 @@ export interface RiscvVirtOptions
   readonly drives?: readonly Drive[];
   /** Folders of the host's, in the slots behind the disks: the guest mounts them by their tags. */
   readonly shares?: readonly Share[];
-  /** Devices for the virtio slots behind disks and folders, in order; all that the machine knows unless given. Yours are made by a function. */
+  /** Network cards, in the slots behind the folders. */
+  readonly nics?: readonly Nic[];
+  /** Devices for the virtio slots behind disks, folders and network cards, in order; all that the machine knows unless given. Yours are made by a function. */
   readonly devices?: readonly (VirtDevice | VirtioMaker)[];
   /**
    * Parts of your own on the board: they are described in the device tree, reset, saved, restored and cloned with those
@@ -119,11 +122,11 @@ export interface RiscvVirtOptions
 
 /**
  * What a clone does not have from its original. Disks are forked unless they are given; folders are the same unless they
- * are given, by handles of its own.
+ * are given, by handles of its own. Network cards are given, with the original's addresses, in networks of the clone's own.
  */
 export type CloneOptions = Pick<
   RiscvVirtOptions,
-  "name" | "console" | "gate" | "steal" | "onPower" | "drives" | "shares"
+  "name" | "console" | "gate" | "steal" | "onPower" | "drives" | "shares" | "nics"
 >;
 
 /** Where the calendar of a machine in virtual time begins: 2026-01-01T00:00:00Z in milliseconds. */
@@ -221,6 +224,7 @@ export class RiscvVirt implements Machine {
       virtio: [
         ...driveDevices(options.drives ?? [], isVirtual),
         ...shareDevices(options.shares ?? [], isVirtual),
+        ...nicDevices(options.nics ?? [], isVirtual),
         ...names.map((device) => (typeof device === "string" ? makers[device] : device)()),
       ],
       ...(options.parts === undefined ? {} : { parts: options.parts }),
@@ -259,6 +263,7 @@ export class RiscvVirt implements Machine {
     const devices = [
       ...(options.drives ?? []).map(() => "block"),
       ...(options.shares ?? []).map(() => "fs"),
+      ...(options.nics ?? []).map(() => "net"),
       ...names.map((device) => (typeof device === "string" ? device : "other")),
       ...(options.parts ?? []).map(({ name }) => name),
     ];
@@ -361,16 +366,17 @@ export class RiscvVirt implements Machine {
    * A machine in the same state, which shares this one's memory by copy-on-write and takes turns on its engine. This one
    * stands still meanwhile.
    * @throws MemoryError if there is no frame left, DeviceStateError if a device has requests in flight, MachineError
-   *   `E_DISK` for a disk that can't be forked
+   *   `E_DISK` for a disk that can't be forked, `E_NIC` for network cards that it is not given
    */
   clone(options: CloneOptions = {}): RiscvVirt {
     const { console: _, gate: __, steal: ___, name: ____, onPower: _____, ...same } = this.options;
+    const nics = nicsOfClone(same.nics ?? [], options.nics);
     const drives = options.drives ?? forkDrives(same.drives ?? []);
     this.board.flush();
     const memory = this.cpu.shareMemory();
     let twin: RiscvVirt | undefined;
     try {
-      twin = new RiscvVirt({ ...same, ...options, drives, memory, beside: this }, this);
+      twin = new RiscvVirt({ ...same, ...options, drives, nics, memory, beside: this }, this);
       cloneParts(this.state, twin.state);
       return twin;
     } catch (error) {

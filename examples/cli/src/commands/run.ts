@@ -6,6 +6,7 @@ import { isaWidths } from "@hyperfile/machine/guests";
 import type { DriveFlags } from "../drive-flags.js";
 import { CliError } from "../errors.js";
 import type { MachineModule, MachineOptions, NamedBytes, VerifyEmitted } from "../machine-types.js";
+import type { NetFlags } from "../net-flags.js";
 import { profileOfProcess } from "../profile-file.js";
 import { runSession, type SessionOptions, type Streams } from "../session.js";
 import type { ShareFlags } from "../share-flags.js";
@@ -45,6 +46,8 @@ export interface MachineFlags {
   drive?: readonly DriveFlags[];
   /** Folders of the host's, in their order. */
   share?: readonly ShareFlags[];
+  /** The network card. */
+  net?: NetFlags;
 }
 
 /** The options of `run`. */
@@ -112,24 +115,36 @@ export function elfWidth(bytes: Uint8Array): 32 | 64 | undefined {
 }
 
 /**
- * Runs `job` with the disks and folders of the flags, which are given back afterwards. What opens them is loaded only here:
- * a machine without any starts faster.
+ * Runs `job` with the disks, folders and network of the flags, which are given back afterwards. What opens them is loaded
+ * only here: a machine without any starts faster.
+ * @throws CliError `E_USAGE` for a network in a run that repeats itself
  */
-export async function withDrivesAndShares<T>(
+export async function withAttached<T>(
   flags: MachineFlags,
   streams: Streams,
-  job: (attached: Pick<MachineOptions, "drives" | "shares">) => Promise<T>,
+  job: (attached: Pick<MachineOptions, "drives" | "shares" | "nics">) => Promise<T>,
 ): Promise<T> {
   const error = (text: string): void => streams.error(text);
-  const { share = [], drive = [] } = flags;
+  const { share = [], drive = [], net } = flags;
+  if (net !== undefined && flags.deterministic)
+    throw new CliError(
+      "E_USAGE",
+      "--net and --deterministic don't go together: what comes in has the host's time",
+    );
+  const withNetwork = async (job: (attached: Pick<MachineOptions, "nics">) => Promise<T>): Promise<T> =>
+    net === undefined ? job({}) : (await import("../nets.js")).withNet(net, error, (nics) => job({ nics }));
   const withFolders = async (job: (attached: Pick<MachineOptions, "shares">) => Promise<T>): Promise<T> =>
     share.length === 0
       ? job({})
       : (await import("../shares.js")).withShares(share, error, (shares) => job({ shares }));
-  return withFolders(async (folders) =>
-    drive.length === 0
-      ? job(folders)
-      : (await import("../drives.js")).withDrives(drive, error, (drives) => job({ ...folders, drives })),
+  return withNetwork((network) =>
+    withFolders(async (folders) =>
+      drive.length === 0
+        ? job({ ...network, ...folders })
+        : (await import("../drives.js")).withDrives(drive, error, (drives) =>
+            job({ ...network, ...folders, drives }),
+          ),
+    ),
   );
 }
 
@@ -166,7 +181,7 @@ export async function run(
     );
   }
   const { createMachine } = await machine();
-  return withDrivesAndShares(flags, streams, (attached) =>
+  return withAttached(flags, streams, (attached) =>
     runSession(
       createMachine,
       { ...machineOptionsOf(flags), xlen: asked ?? declared ?? 64, ...attached, ...files },

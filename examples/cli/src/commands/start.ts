@@ -13,7 +13,7 @@ import { showProgress } from "../progress.js";
 import { isInteractive, runSession, type Streams } from "../session.js";
 import type { BuildImage } from "./image-build.js";
 import { readNamedFile } from "./options.js";
-import { type MachineFlags, machineOptionsOf, sessionOptionsOf, withDrivesAndShares } from "./run.js";
+import { type MachineFlags, machineOptionsOf, sessionOptionsOf, withAttached } from "./run.js";
 
 /** The options of `start`. */
 export interface StartFlags extends MachineFlags {
@@ -144,7 +144,7 @@ async function boot(
   const { createMachine } = await surroundings.machine();
   const options: Omit<MachineOptions, "console"> = { ...machineOptionsOf(flags), xlen: 64, ...files };
   const session = { ...sessionOptionsOf(flags, files.kernel.name), holdInputUntil };
-  return withDrivesAndShares(flags, streams, (attached) =>
+  return withAttached(flags, streams, (attached) =>
     runSession(createMachine, { ...options, ...attached }, session, streams),
   );
 }

@@ -14,6 +14,8 @@
  *
  * Folders that the host shares (virtio 1.2, 5.11) are mounted at `/mnt/TAG`, where a system on a disk does not take over.
  *
+ * The first network card gets its address by DHCP, where a network answers within three seconds (RFC 2131).
+ *
  * A virtio console does convey it (virtio 1.2, 5.3.4: `cols` and `rows`), so where there is one, a process whose
  * controlling terminal it is hands each change on to the serial line, whose programs then get their SIGWINCH.
  */
@@ -26,6 +28,27 @@ export const readyForInputText = "hyperfile: ready for commands";
 
 /** The start of the line that says that the system on a disk can't be had. */
 export const noRootText = "hyperfile: can't mount the root";
+
+/** Where the text of {@link leaseScript} is. */
+export const leaseScriptPath = "etc/network-lease";
+
+/** What busybox's DHCP client runs with what it got in its environment, and when that ends. */
+export const leaseScript = `#!/bin/busybox sh
+case $1 in
+  deconfig)
+    ip -4 addr flush dev $interface
+    ip link set $interface up
+    ;;
+  bound | renew)
+    ip addr replace $ip/$mask dev $interface
+    for gateway in $router; do ip route replace default via $gateway dev $interface; break; done
+    {
+      [ -z "$domain" ] || echo "search $domain"
+      for server in $dns; do echo "nameserver $server"; done
+    } > /etc/resolv.conf
+    ;;
+esac
+`;
 
 /** The text of `/init`. */
 export const initScript = `#!/bin/busybox sh
@@ -74,6 +97,11 @@ if [ -n "$root" ]; then
     exec switch_root /system /sbin/init
   fi
   echo "${noRootText} $root: give the root= of a disk that has a system"
+fi
+
+if [ -e /sys/class/net/eth0 ]; then
+  ip link set eth0 up
+  udhcpc -n -t 3 -T 1 -i eth0 -s /${leaseScriptPath} > /dev/null 2>&1
 fi
 
 for file in /sys/fs/virtiofs/*/tag; do

@@ -4,7 +4,7 @@
  * `/init`. Stored uncompressed: the guest's processor is the slow one here.
  */
 import type { InitramfsEntry } from "@hyperfile/devices/image";
-import { initScript, profile } from "./init-script.js";
+import { initScript, leaseScript, leaseScriptPath, profile } from "./init-script.js";
 import { type KernelModule, loadOrder, modulesAlias, modulesDep } from "./modules.js";
 
 /** What goes into the file system. */
@@ -85,6 +85,7 @@ export function initramfsEntries(parts: InitramfsParts): InitramfsEntry[] {
     ),
     { path: "bin/busybox", kind: "file", mode: 0o755, bytes: busybox },
     text("init", initScript, 0o755),
+    text(leaseScriptPath, leaseScript, 0o755),
     text("etc/hostname", "hyperfile\n"),
     text("etc/passwd", "root::0:0:root:/root:/bin/sh\n"),
     text("etc/group", "root:x:0:\n"),

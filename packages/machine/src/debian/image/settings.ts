@@ -142,6 +142,11 @@ export function settingsFiles(
       `127.0.0.1\tlocalhost\n127.0.1.1\t${names}\n::1\t\tlocalhost ip6-localhost ip6-loopback\nff02::1\t\tip6-allnodes\nff02::2\t\tip6-allrouters\n`,
     ),
     file("etc/fstab", `UUID=${uuid} / ext4 errors=remount-ro 0 1\n`),
+    // By ifupdown where there is a card, by whatever is there instead otherwise (interfaces(5)).
+    file(
+      "etc/network/interfaces",
+      "source /etc/network/interfaces.d/*\n\nauto lo\niface lo inet loopback\n\nallow-hotplug eth0\niface eth0 inet dhcp\niface eth0 inet6 auto\n",
+    ),
     file("etc/apt/sources.list.d/debian.sources", sources.join("\n")),
     // An empty one is filled at the first boot, and so each copy of the image gets its own (machine-id(5)).
     file("etc/machine-id", ""),

@@ -9,7 +9,7 @@ import { mkdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { packInitramfs } from "@hyperfile/devices/image";
 import { DebianError, meansDebianIsUnavailable } from "../errors.js";
-import { initScript, profile } from "../init-script.js";
+import { initScript, leaseScript, profile } from "../init-script.js";
 import { guestModules, initramfsEntries } from "../initramfs.js";
 import { type KernelModule, missingDependencies, moduleName, readModuleInformation } from "../modules.js";
 import { type Progress, silentProgress } from "../progress.js";
@@ -54,7 +54,7 @@ const booted: ReadonlySet<string> = new Set([kernelFile, initramfsFile]);
 
 /** Changes whenever the initramfs has to be built anew. */
 const recipe = createHash("sha256")
-  .update(JSON.stringify([2, initScript, profile, guestModules]))
+  .update(JSON.stringify([2, initScript, leaseScript, profile, guestModules]))
   .digest("hex")
   .slice(0, 16);
 

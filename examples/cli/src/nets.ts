@@ -1,0 +1,72 @@
+/**
+ * The network of `--net`: a network of the machine's own, behind a gateway that leads out through the host's sockets, taken
+ * down however the run ends.
+ */
+import { NetworkError, type Policy, policyOf, Switch, UserNetwork } from "@hyperfile/devices/net";
+import { nodeOutside } from "@hyperfile/devices/node";
+import type { Nic } from "@hyperfile/machine";
+import { CliError } from "./errors.js";
+import type { NetFlags, NetRule } from "./net-flags.js";
+import { printableLine } from "./printable.js";
+
+const USUAL_MAC = "52:54:00:12:34:56";
+/** Refusals that are told, at most: a guest may try every address there is. */
+const MOST_TOLD = 10;
+
+/**
+ * Runs `job` with a network card in a network of its own.
+ * @param error writes to standard error
+ * @throws CliError `E_USAGE` for rules and addresses that can't be
+ */
+export async function withNet<T>(
+  { mac = USUAL_MAC, rules }: NetFlags,
+  error: (text: string) => void,
+  job: (nics: readonly Nic[]) => Promise<T>,
+): Promise<T> {
+  const outside = nodeOutside();
+  const network = new Switch();
+  const gateway = new UserNetwork({
+    network,
+    outside,
+    policy: policyFor(rules, outside.hostRanges),
+    onRefused: tellOnce(error),
+  });
+  try {
+    return await job([{ network, mac }]);
+  } finally {
+    gateway.close();
+  }
+}
+
+function policyFor(rules: readonly NetRule[], hostRanges: () => readonly string[]): Policy {
+  try {
+    return policyOf(
+      rules.map(({ allow, to, ports }) => ({
+        allow,
+        ...(to === undefined ? {} : isRange(to) ? { range: to } : { name: to }),
+        ...(ports === undefined ? {} : { ports }),
+      })),
+      hostRanges,
+    );
+  } catch (cause) {
+    if (!(cause instanceof NetworkError)) throw cause;
+    throw new CliError("E_USAGE", `--net: ${cause.message}`, { cause });
+  }
+}
+
+/** Whether it is meant as addresses: names have a letter, and no colon. */
+const isRange = (to: string): boolean => to.includes(":") || /^[\d./]+$/.test(to);
+
+/** Tells of each place that the guest may not reach, once. */
+function tellOnce(error: (text: string) => void) {
+  const told = new Set<string>();
+  return ({ protocol, address, port }: { protocol: string; address: string; port: number }): void => {
+    const place = `${address.includes(":") ? `[${address}]` : address}:${port}`;
+    if (told.has(place) || told.size === MOST_TOLD) return;
+    told.add(place);
+    const last = told.size === MOST_TOLD ? "; more of these are not told" : "";
+    error(
+      `hyperfile: ${printableLine(`the guest may not reach ${protocol} ${place}: --net user,allow=${place} lets it${last}`)}\n`,
+    );
+  };
+}
