@@ -5,7 +5,7 @@ import { withNet } from "./nets.js";
 
 describe("--net", () => {
   it("names a network, and what may be reached from it, in order", () => {
-    expect(parseNet("user")).toEqual({ rules: [] });
+    expect(parseNet("user")).toEqual({ rules: [], forwards: [] });
     expect(
       parseNet(
         "user,deny=*.example.org,allow=10.0.0.0/8:8000-8080,allow=[fd00::1]:22,allow=fd00::/8,restrict",
@@ -18,11 +18,21 @@ describe("--net", () => {
         { allow: true, to: "fd00::/8" },
         { allow: false },
       ],
+      forwards: [],
     });
-    expect(parseNet("user,mac=02:00:00:00:00:01")).toEqual({ rules: [], mac: "02:00:00:00:00:01" });
+    expect(
+      parseNet("user,forward=8022:22,forward=udp:0:53,forward=tcp:0.0.0.0:8080:80,forward=[::1]:1:2")
+        .forwards,
+    ).toEqual([
+      { protocol: "tcp", hostPort: 8022, guestPort: 22 },
+      { protocol: "udp", hostPort: 0, guestPort: 53 },
+      { protocol: "tcp", hostAddress: "0.0.0.0", hostPort: 8080, guestPort: 80 },
+      { protocol: "tcp", hostAddress: "::1", hostPort: 1, guestPort: 2 },
+    ]);
+    expect(parseNet("user,mac=02:00:00:00:00:01")).toMatchObject({ mac: "02:00:00:00:00:01" });
   });
 
-  it.each([
+  it.each<readonly [string, string]>([
     ["", `There is no network ""; write ${netUsage}.`],
     ["tap", `There is no network "tap"; write ${netUsage}.`],
     ["user,allow", `There is no "allow"; write ${netUsage}.`],
@@ -33,13 +43,20 @@ describe("--net", () => {
     ["user,allow=10.0.0.1:", '"" are no ports; write one, or two like 8000-8080, up to 65535.'],
     ["user,allow=10.0.0.1:9-8", '"9-8" are no ports; write one, or two like 8000-8080, up to 65535.'],
     ["user,deny=10.0.0.1:65536", '"65536" are no ports; write one, or two like 8000-8080, up to 65535.'],
+    ...["22", "22:", "8022:0", "8022:65536", "icmp:1:2", "localhost:1:2"].map(
+      (text) =>
+        [
+          `user,forward=${text}`,
+          `"${text}" leads nowhere: write it like 8022:22, udp:5353:53 or 0.0.0.0:8080:80, this computer's port first.`,
+        ] as const,
+    ),
     ["user,mac=52:54:00", '"52:54:00" is no address of a card; write it like 52:54:00:12:34:56.'],
   ])("refuses %s", (text, message) => {
     expect(() => parseNet(text)).toThrow(expect.objectContaining({ message }));
   });
 
   it("is given once", () => {
-    expect(() => parseNet("user", { rules: [] })).toThrow(
+    expect(() => parseNet("user", { rules: [], forwards: [] })).toThrow(
       expect.objectContaining({ message: "Give --net once." }),
     );
   });
@@ -52,7 +69,7 @@ describe("--net", () => {
     [{ allow: true, to: "*x" }, '--net: "*x" is no name: write it like example.org or *.example.org'],
   ])("says of %j that it can't be", async (rule, message) => {
     const run = withNet(
-      { rules: [rule] },
+      { rules: [rule], forwards: [] },
       () => {},
       async () => "ran",
     );
@@ -61,7 +78,7 @@ describe("--net", () => {
 
   it("is a network while the run lasts", async () => {
     const nics = await withNet(
-      { rules: [], mac: "02:00:00:00:00:01" },
+      { rules: [], forwards: [], mac: "02:00:00:00:00:01" },
       () => {},
       async (cards) => cards,
     );

@@ -10,16 +10,18 @@ import type { NetFlags, NetRule } from "./net-flags.js";
 import { printableLine } from "./printable.js";
 
 const USUAL_MAC = "52:54:00:12:34:56";
+/** The address that the one guest gets. */
+const GUEST = "10.0.2.15";
 /** Refusals that are told, at most: a guest may try every address there is. */
 const MOST_TOLD = 10;
 
 /**
  * Runs `job` with a network card in a network of its own.
  * @param error writes to standard error
- * @throws CliError `E_USAGE` for rules and addresses that can't be
+ * @throws CliError `E_USAGE` for rules and addresses that can't be, NetworkError for ports that can't be had
  */
 export async function withNet<T>(
-  { mac = USUAL_MAC, rules }: NetFlags,
+  { mac = USUAL_MAC, rules, forwards }: NetFlags,
   error: (text: string) => void,
   job: (nics: readonly Nic[]) => Promise<T>,
 ): Promise<T> {
@@ -32,6 +34,13 @@ export async function withNet<T>(
     onRefused: tellOnce(error),
   });
   try {
+    for (const forward of forwards) {
+      const { port } = await gateway.forward({ ...forward, guest: GUEST });
+      if (forward.hostPort === 0)
+        error(
+          `hyperfile: port ${port} of this computer leads to ${forward.protocol} port ${forward.guestPort} of the guest\n`,
+        );
+    }
     return await job([{ network, mac }]);
   } finally {
     gateway.close();

@@ -2,6 +2,7 @@
 import { NetworkError } from "../src/net/errors.js";
 import type {
   Outside,
+  OutsideCaller,
   OutsideListener,
   OutsideTcp,
   OutsideTcpEvents,
@@ -68,12 +69,22 @@ export interface FakeListener {
   readonly answers: { data: Uint8Array; address: string; port: number }[];
 }
 
+/** A port of the host's to which somebody may connect. */
+export interface FakeTcpListener {
+  readonly address: string;
+  readonly port: number;
+  isOpen: boolean;
+  /** Somebody connects; the connection if it was taken. */
+  call(address: string, port: number): FakeTcp | undefined;
+}
+
 /** The outside. */
 export class FakeOutside implements Outside {
   readonly sockets: FakeUdp[] = [];
   readonly listeners: FakeListener[] = [];
   readonly queries: { message: Uint8Array; answer: (answer: Uint8Array | undefined) => void }[] = [];
   readonly connections: FakeTcp[] = [];
+  readonly tcpListeners: FakeTcpListener[] = [];
   ranges: readonly string[] = ["127.0.0.1/8", "198.18.7.9/24"];
 
   openUdp(family: 4 | 6, events: OutsideUdpEvents): OutsideUdp {
@@ -112,6 +123,37 @@ export class FakeOutside implements Outside {
         listener.isOpen = false;
       },
       answer: (data, to, toPort) => listener.answers.push({ data, address: to, port: toPort }),
+    };
+  }
+
+  async listenTcp(
+    address: string,
+    port: number,
+    called: (caller: OutsideCaller) => void,
+  ): Promise<OutsideListener> {
+    const listener: FakeTcpListener = {
+      address,
+      port,
+      isOpen: true,
+      call: (from, fromPort) => {
+        let taken: FakeTcp | undefined;
+        called({
+          address: from,
+          port: fromPort,
+          take: (events) => {
+            taken = new FakeTcp(from, fromPort, { ...events, opened: () => {}, failed: () => {} });
+            return taken;
+          },
+        });
+        return taken;
+      },
+    };
+    this.tcpListeners.push(listener);
+    return {
+      port,
+      close: () => {
+        listener.isOpen = false;
+      },
     };
   }
 

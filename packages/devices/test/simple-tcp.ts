@@ -15,6 +15,8 @@ export class SimpleTcp {
   readonly received: Uint8Array[] = [];
   receivedBytes = 0;
   isOpen = false;
+  /** Whether it answers a peer that opens, instead of opening itself. */
+  isListening = false;
   hasEnded = false;
   wasReset = false;
   /** Bytes that it takes beyond what it has read. */
@@ -81,6 +83,24 @@ export class SimpleTcp {
     if ((flags & rst) !== 0) {
       this.wasReset = true;
       return;
+    }
+    if (!this.isOpen && this.isListening) {
+      if ((flags & syn) !== 0) {
+        this.next = (sequence + 1) >>> 0;
+        this.shift = options.windowShift ?? 0;
+        const { sack, shift } = this.options;
+        this.send(syn | ack, this.initial, new Uint8Array(), {
+          mss: MSS,
+          ...(sack === true ? { sackPermitted: true } : {}),
+          ...(shift === undefined ? {} : { windowShift: shift }),
+        });
+        return;
+      }
+      if (acknowledgement !== (this.initial + 1) >>> 0) return;
+      this.isOpen = true;
+      this.allowed = window << this.shift;
+      this.output();
+      this.retry(-1);
     }
     if (!this.isOpen) {
       if ((flags & (syn | ack)) !== (syn | ack) || acknowledgement !== (this.initial + 1) >>> 0) return;

@@ -38,6 +38,7 @@ export { type Datagram, parseUdp, udpFrame } from "./frames/udp.js";
 export type { DhcpLease, DhcpOptions } from "./nat/dhcp/server.js";
 export type {
   Outside,
+  OutsideCaller,
   OutsideFailure,
   OutsideListener,
   OutsideTcp,

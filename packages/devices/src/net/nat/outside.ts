@@ -49,6 +49,14 @@ export interface OutsideTcpEvents {
   closed(isBroken: boolean): void;
 }
 
+/** Somebody outside who has connected to a port of the host's. */
+export interface OutsideCaller {
+  readonly address: string;
+  readonly port: number;
+  /** Takes the connection, which is open and does not read yet; one that is not taken at once is broken off. */
+  take(events: Omit<OutsideTcpEvents, "opened" | "failed">): OutsideTcp;
+}
+
 /** Something that listens on the host. */
 export interface OutsideListener {
   /** The port that it has: the host's choice where none was asked for. */
@@ -76,6 +84,11 @@ export interface Outside {
     port: number,
     received: (data: Uint8Array, from: string, fromPort: number) => void,
   ): Promise<OutsideListener & { answer(data: Uint8Array, address: string, port: number): void }>;
+  /**
+   * Listens for connections.
+   * @throws NetworkError by a rejection: `E_NETWORK_IN_USE`, `E_NETWORK_HOST`
+   */
+  listenTcp(address: string, port: number, called: (caller: OutsideCaller) => void): Promise<OutsideListener>;
   /** The addresses of the host, as ranges like `192.168.1.7/24`, as they are now. */
   hostRanges(): readonly string[];
 }

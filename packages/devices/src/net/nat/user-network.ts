@@ -82,7 +82,7 @@ export interface UserNetworkOptions {
 
 /** A port of the host that leads to a guest. */
 export interface ForwardOptions {
-  readonly protocol: "udp";
+  readonly protocol: "tcp" | "udp";
   /** Where the host listens; `127.0.0.1` unless given. */
   readonly hostAddress?: string;
   /** 0 for any. */
@@ -204,44 +204,67 @@ export class UserNetwork {
    * @throws NetworkError by a rejection: `E_NETWORK_IN_USE`, `E_NETWORK_HOST`, `E_NETWORK_OPTION`
    */
   async forward(options: ForwardOptions): Promise<Forward> {
-    const { hostAddress = loopback[4], hostPort, guest, guestPort, protocol } = options;
-    if (!this.isInside(guest))
+    if (!this.isInside(options.guest))
       throw new NetworkError(
         "E_NETWORK_OPTION",
-        `${guest} is no address of a guest: use one of ${this.subnets[4].at(0)}/${this.subnets[4].range.prefix}`,
+        `${options.guest} is no address of a guest: use one of ${this.subnets[4].at(0)}/${this.subnets[4].range.prefix}`,
       );
+    const { port, close } =
+      options.protocol === "udp" ? await this.forwardUdp(options) : await this.forwardTcp(options);
+    const result: Forward = {
+      port,
+      close: () => {
+        if (this.listeners.delete(result)) close();
+      },
+    };
+    this.listeners.add(result);
+    return result;
+  }
+
+  private async forwardUdp(options: ForwardOptions): Promise<Forward> {
+    const { hostAddress = loopback[4], hostPort, guest, guestPort } = options;
     const forward: UdpForward = {
       guest: { address: guest, port: guestPort },
       answer: (data, to) => listener.answer(data, to.address, to.port),
     };
     const listener = await this.options.outside.listenUdp(hostAddress, hostPort, (data, address, port) => {
-      const isAllowed = this.policy({
-        protocol,
-        direction: "in",
-        guest,
-        address: unmapped(address),
-        port: guestPort,
-        names: [],
-      });
-      if (!isAllowed) {
-        this.counters.refused++;
-        return;
-      }
+      if (!this.mayEnter(options, address)) return;
       const gatewayPort = this.forwards.portFor(forward, { address, port });
       if (gatewayPort === undefined) return;
-      const { gateway } = this.subnets[guest.includes(":") ? 6 : 4];
-      this.guests.sendUdp({ address: gateway, port: gatewayPort }, forward.guest, data);
+      this.guests.sendUdp({ address: this.gatewayOf(guest), port: gatewayPort }, forward.guest, data);
     });
-    const result: Forward = {
-      port: listener.port,
-      close: () => {
-        if (!this.listeners.delete(result)) return;
-        listener.close();
-        this.forwards.close(forward);
-      },
+    const close = () => {
+      listener.close();
+      this.forwards.close(forward);
     };
-    this.listeners.add(result);
-    return result;
+    return { port: listener.port, close };
+  }
+
+  private forwardTcp(options: ForwardOptions): Promise<Forward> {
+    const { hostAddress = loopback[4], hostPort, guest, guestPort } = options;
+    return this.options.outside.listenTcp(hostAddress, hostPort, (caller) => {
+      if (this.mayEnter(options, caller.address))
+        this.connections.call(this.gatewayOf(guest), { address: guest, port: guestPort }, caller);
+    });
+  }
+
+  /** Whether somebody outside may use a forward; refusals are counted. */
+  private mayEnter({ protocol, guest, guestPort: port }: ForwardOptions, address: string): boolean {
+    const question = {
+      protocol,
+      guest,
+      port,
+      direction: "in",
+      address: unmapped(address),
+      names: [],
+    } as const;
+    if (this.policy(question)) return true;
+    this.counters.refused++;
+    return false;
+  }
+
+  private gatewayOf(guest: string): string {
+    return this.subnets[guest.includes(":") ? 6 : 4].gateway;
   }
 
   /** Takes it out of its network and closes what it has outside. */

@@ -1,5 +1,5 @@
 import { createSocket } from "node:dgram";
-import { createServer } from "node:net";
+import { connect, createServer } from "node:net";
 import { expect, test } from "vitest";
 import { write16 } from "../frames/ip.js";
 import { nodeOutside } from "./outside.js";
@@ -148,4 +148,46 @@ test("what does not fit a datagram is asked for by TCP, and a server that is not
 
 test("the host's addresses are ranges, its loopback among them", () => {
   expect(nodeOutside().hostRanges()).toContain("127.0.0.1/8");
+});
+
+test("a port of the host is connected to, read when whoever takes it wants that, and broken off if nobody does", async () => {
+  const outside = nodeOutside();
+  const events: string[] = [];
+  let isTaking = true;
+  const listener = await outside.listenTcp("127.0.0.1", 0, (caller) => {
+    events.push(`${caller.address} ${caller.port > 0}`);
+    if (!isTaking) return;
+    const connection = caller.take({
+      data: (data) => events.push(string(data)),
+      ended: () => {
+        events.push("ended");
+        connection.write(text("answer"));
+        connection.end();
+      },
+      drained: () => {},
+      closed: (isBroken) => events.push(isBroken ? "broken" : "closed"),
+    });
+    setTimeout(() => {
+      events.push("read");
+      connection.setReading(true);
+    }, 50);
+  });
+  await expect(outside.listenTcp("127.0.0.1", listener.port, () => {})).rejects.toMatchObject({
+    code: "E_NETWORK_IN_USE",
+    message: `port ${listener.port} of 127.0.0.1 is taken: choose another one, or 0 for any`,
+  });
+  const call = () =>
+    new Promise<string>((resolve) => {
+      let answer = "";
+      const socket = connect(listener.port, "127.0.0.1", () => socket.end("question"));
+      socket.on("data", (data) => (answer += data));
+      socket.on("error", (error: NodeJS.ErrnoException) => (answer += error.code));
+      socket.on("close", () => resolve(answer));
+    });
+  expect(await call()).toBe("answer");
+  expect(events).toEqual(["127.0.0.1 true", "read", "question", "ended", "closed"]);
+  isTaking = false;
+  expect(await call()).toBe("ECONNRESET");
+  listener.close();
+  expect(await call()).toBe("ECONNREFUSED");
 });

@@ -2,12 +2,20 @@
 import { randomInt } from "node:crypto";
 import { createSocket, type Socket } from "node:dgram";
 import { getServers } from "node:dns";
-import { connect, isIPv6 } from "node:net";
+import { connect, createServer, isIPv6, type Socket as TcpSocket } from "node:net";
 import { networkInterfaces } from "node:os";
 import { canonicalIp } from "../addresses.js";
 import { NetworkError } from "../errors.js";
 import { read16, write16 } from "../frames/ip.js";
-import type { Outside, OutsideTcp, OutsideTcpEvents, OutsideUdp, OutsideUdpEvents } from "../nat/outside.js";
+import type {
+  Outside,
+  OutsideCaller,
+  OutsideListener,
+  OutsideTcp,
+  OutsideTcpEvents,
+  OutsideUdp,
+  OutsideUdpEvents,
+} from "../nat/outside.js";
 
 const DNS_PORT = 53;
 /** Milliseconds for one attempt at one server. */
@@ -38,6 +46,7 @@ export function nodeOutside(options: NodeOutsideOptions = {}): Outside {
         close: () => socket.close(),
       };
     },
+    listenTcp: (address, port, called) => listenTcp(address, port, called),
     hostRanges: () =>
       Object.values(networkInterfaces()).flatMap((addresses) =>
         (addresses ?? []).flatMap(({ cidr }) => (cidr === null ? [] : [cidr.replace(/%[^/]*/, "")])),
@@ -74,8 +83,12 @@ function openUdp(family: 4 | 6, events: OutsideUdpEvents): OutsideUdp {
 }
 
 function connectTcp(address: string, port: number, events: OutsideTcpEvents): OutsideTcp {
-  const socket = connect({ host: address, port, allowHalfOpen: true, noDelay: true });
-  let state: "opening" | "open" | "over" = "opening";
+  return wire(connect({ host: address, port, allowHalfOpen: true, noDelay: true }), "opening", events);
+}
+
+/** Connects what a socket tells with who wants to know it. */
+function wire(socket: TcpSocket, begin: "opening" | "open", events: OutsideTcpEvents): OutsideTcp {
+  let state: "opening" | "open" | "over" = begin;
   const over = (tell: () => void): void => {
     if (state === "over") return;
     state = "over";
@@ -112,20 +125,58 @@ function connectTcp(address: string, port: number, events: OutsideTcpEvents): Ou
   };
 }
 
+function listenTcp(
+  address: string,
+  port: number,
+  called: (caller: OutsideCaller) => void,
+): Promise<OutsideListener> {
+  const open = new Set<TcpSocket>();
+  const server = createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, (socket) => {
+    // Whoever takes it hears of errors; till then nobody wants to.
+    socket.on("error", () => {});
+    open.add(socket);
+    socket.on("close", () => open.delete(socket));
+    let isTaken = false;
+    called({
+      address: plain(socket.remoteAddress ?? address),
+      port: socket.remotePort ?? 0,
+      take: (events) => {
+        isTaken = true;
+        return wire(socket, "open", { ...events, opened: () => {}, failed: () => {} });
+      },
+    });
+    if (!isTaken) socket.resetAndDestroy();
+  });
+  return new Promise((resolve, reject) => {
+    server.once("error", (error: NodeJS.ErrnoException) => reject(cantListen(address, port, error)));
+    server.listen({ host: address, port }, () => {
+      server.removeAllListeners("error");
+      server.on("error", () => {});
+      const close = () => {
+        server.close();
+        for (const socket of open) socket.resetAndDestroy();
+      };
+      resolve({ port: (server.address() as { port: number }).port, close });
+    });
+  });
+}
+
+function cantListen(address: string, port: number, error: NodeJS.ErrnoException): NetworkError {
+  const isTaken = error.code === "EADDRINUSE";
+  return new NetworkError(
+    isTaken ? "E_NETWORK_IN_USE" : "E_NETWORK_HOST",
+    isTaken
+      ? `port ${port} of ${address} is taken: choose another one, or 0 for any`
+      : `the host does not listen at port ${port} of ${address}: ${error.code ?? error.message}`,
+    { cause: error },
+  );
+}
+
 function bind(socket: Socket, address: string, port: number): Promise<number> {
   return new Promise((resolve, reject) => {
     socket.once("error", (error: NodeJS.ErrnoException) => {
       socket.close();
-      const isTaken = error.code === "EADDRINUSE";
-      reject(
-        new NetworkError(
-          isTaken ? "E_NETWORK_IN_USE" : "E_NETWORK_HOST",
-          isTaken
-            ? `port ${port} of ${address} is taken: choose another one, or 0 for any`
-            : `the host does not listen at port ${port} of ${address}: ${error.code ?? error.message}`,
-          { cause: error },
-        ),
-      );
+      reject(cantListen(address, port, error));
     });
     socket.bind(port, address, () => {
       socket.removeAllListeners("error");

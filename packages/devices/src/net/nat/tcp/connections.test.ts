@@ -43,6 +43,26 @@ function started(options: Partial<UserNetworkOptions> = {}) {
     });
     return { tcp, segments };
   };
+  /** A port of the guest's at which it listens. */
+  const serve = (own: number) => {
+    let port = 0;
+    const tcp = new SimpleTcp(
+      timers,
+      (segment) => {
+        const whole = { ...segment, sourcePort: own, destinationPort: port, data: [segment.data] };
+        for (const { bytes } of finishFrame(tcpFrame(guest.to("10.0.2.2"), whole, 1460), finishedFrames))
+          guest.send(bytes);
+      },
+      2000,
+      { sack: true, shift: 2 },
+    );
+    tcp.isListening = true;
+    handlers.set(own, (segment) => {
+      port = segment.sourcePort;
+      tcp.receive(segment);
+    });
+    return tcp;
+  };
   const handlers = new Map<number, (segment: Segment) => void>();
   guest.end.onFrame = () => {
     for (const { packet } of guest.take()) {
@@ -52,7 +72,7 @@ function started(options: Partial<UserNetworkOptions> = {}) {
     }
   };
   const complaints: number[] = [];
-  return { timers, net, outside, guest, open, complaints };
+  return { timers, net, outside, guest, open, serve, complaints };
 }
 const joined = (pieces: readonly Uint8Array[]): Uint8Array => Uint8Array.from(Buffer.concat(pieces));
 const flagsOf = (segments: readonly Segment[]): number[] => segments.map(({ flags }) => flags);
@@ -118,6 +138,65 @@ describe("a guest's SYN", () => {
     });
     open("10.0.2.2", 8000).tcp.connect();
     expect(outside.connections[0]).toMatchObject({ address: "127.0.0.1", port: 8000 });
+  });
+});
+
+describe("a forward", () => {
+  const port = { protocol: "tcp", hostPort: 8022, guest: "10.0.2.15", guestPort: 22 } as const;
+
+  test("leads who connects to the guest, who is read when the guest has accepted", async () => {
+    const { net, outside, timers, guest, serve } = started();
+    guest.announce();
+    const forward = await net.forward(port);
+    const [listener] = outside.tcpListeners;
+    expect([forward.port, listener!.address, listener!.port]).toEqual([8022, "127.0.0.1", 8022]);
+    const tcp = serve(22);
+    const caller = listener!.call("127.0.0.1", 40_000)!;
+    expect([caller.log, tcp.isOpen]).toEqual([[], false]);
+    timers.advance(100);
+    expect([caller.log, tcp.isOpen]).toEqual([["read"], true]);
+    const [up, down] = [pattern(100_000), pattern(70_000)];
+    caller.events.data(down);
+    tcp.write(up);
+    tcp.end();
+    timers.advance(10_000);
+    expect([joined(tcp.received), joined(caller.written)]).toEqual([down, up]);
+    expect(caller.log.at(-1)).toBe("end");
+    caller.events.ended();
+    caller.events.closed(false);
+    timers.advance(30_000);
+    expect(net.statistics).toMatchObject({ tcpConnections: 0, tcpOpened: 1 });
+    forward.close();
+    expect(listener!.isOpen).toBe(false);
+  });
+
+  test("is broken off where the guest refuses, does not answer, or a rule is in the way", async () => {
+    const refuses = started();
+    await refuses.net.forward(port);
+    refuses.serve(22).reset();
+    const none = refuses.outside.tcpListeners[0]!.call("127.0.0.1", 40_000)!;
+    refuses.timers.advance(200_000);
+    expect([none.log, refuses.net.statistics.tcpConnections]).toEqual([["reset"], 0]);
+    const denies = started({
+      policy: policyOf([{ allow: false, direction: "in", range: "198.18.0.0/15" }], () => []),
+    });
+    await denies.net.forward(port);
+    const [listener] = denies.outside.tcpListeners;
+    expect(listener!.call("198.18.0.1", 1)).toBeUndefined();
+    expect(listener!.call("127.0.0.1", 1)).toBeDefined();
+    expect(denies.net.counters.refused).toBe(1);
+  });
+
+  test("bounds who waits for a guest that does not answer", async () => {
+    const { net, outside, timers } = started();
+    await net.forward(port);
+    const [listener] = outside.tcpListeners;
+    const callers = Array.from({ length: 1100 }, (_, index) => listener!.call("127.0.0.1", index + 1));
+    expect(callers.filter((each) => each !== undefined)).toHaveLength(1024);
+    expect(net.statistics).toMatchObject({ tcpConnections: 1024, tcpNoRoom: 76 });
+    timers.advance(300_000);
+    expect(net.statistics.tcpConnections).toBe(0);
+    expect(callers.every((each) => each === undefined || each.log.includes("reset"))).toBe(true);
   });
 });
 

@@ -1,16 +1,19 @@
 /**
- * Connections of guests to the outside. A guest's SYN is answered only when the outside has accepted (an address that does
+ * Connections of guests to the outside, and by forwards from there to guests. A guest's SYN is answered only when the outside has accepted (an address that does
  * not work must look so to a guest that has another one to try); from then on the two are spliced, and each holds the other
- * back: what the outside does not take closes the guest's window, what the guest does not take is not read outside.
+ * back: what the outside does not take closes the guest's window, what the guest does not take is not read outside. Who
+ * connects to a forward is read when the guest has accepted, and broken off if it does not.
  *
  * Bounded: connections as a whole and per guest, those that are not open yet apart; and what each keeps, the less the more
  * there are.
  */
+
+import { ipBytes } from "../../addresses.js";
 import type { IpPacket, IpTo } from "../../frames/ip.js";
 import { type Segment, tcpFlags, tcpFrame } from "../../frames/tcp.js";
 import type { Timers } from "../../timers.js";
-import type { GuestSide } from "../guest-side.js";
-import type { Outside, OutsideTcp } from "../outside.js";
+import type { Endpoint, GuestSide } from "../guest-side.js";
+import type { Outside, OutsideCaller, OutsideTcp, OutsideTcpEvents } from "../outside.js";
 import { TcpConnection, type TcpSegment } from "./connection.js";
 import { plus } from "./sequence.js";
 
@@ -22,12 +25,22 @@ const CAPACITY = 256 << 10;
 const LEAST_CAPACITY = 16 << 10;
 const MOST_BYTES = 64 << 20;
 const HEADERS = { 4: 40, 6: 60 } as const;
+/** Ports of the gateway that stand for who has connected to a forward. */
+const CALLER_PORTS = { first: 49_152, count: 16_384 } as const;
 
 interface Entry {
   readonly key: string;
   readonly guest: string;
   readonly connection: TcpConnection;
   outside: OutsideTcp | undefined;
+}
+
+/** The two ends of a connection on the guest's side: the address that the guest sees, and its own. */
+interface Ends {
+  readonly local: Uint8Array;
+  readonly localPort: number;
+  readonly guest: Endpoint;
+  readonly family: 4 | 6;
 }
 
 /** What a guest has. */
@@ -41,6 +54,7 @@ export class TcpConnections {
   readonly counters = { opened: 0, failed: 0, refusedForRoom: 0, resets: 0 };
   private readonly entries = new Map<string, Entry>();
   private readonly shares = new Map<string, Share>();
+  private lastPort = 0;
 
   constructor(
     private readonly guests: GuestSide,
@@ -105,6 +119,24 @@ export class TcpConnections {
     });
   }
 
+  /**
+   * Connects a guest with somebody outside, whom the guest sees as a port of the gateway; breaks off where there is no room.
+   * @param gateway the gateway's address of the guest's family
+   */
+  call(gateway: string, guest: Endpoint, caller: OutsideCaller): void {
+    const localPort = this.freePort(gateway, guest);
+    if (localPort === undefined || !this.hasRoom(guest.address)) {
+      this.counters.refusedForRoom++;
+      return;
+    }
+    const family = guest.address.includes(":") ? 6 : 4;
+    const ends = { local: ipBytes(gateway), localPort, guest, family } as const;
+    const key = `${guest.address} ${guest.port} ${gateway} ${localPort}`;
+    const entry = this.make(key, ends, () => entry.outside?.setReading(true));
+    entry.outside = caller.take(this.eventsOf(entry));
+    entry.connection.connect();
+  }
+
   /** Breaks all of them off. */
   close(): void {
     for (const { connection, outside } of [...this.entries.values()]) {
@@ -123,20 +155,33 @@ export class TcpConnections {
 
   private open(key: string, packet: IpPacket, segment: Segment, address: string): void {
     const { family, source } = packet;
-    const [from, to] = [packet.destinationBytes.slice(), packet.sourceBytes.slice()];
+    const [local, to] = [packet.destinationBytes.slice(), packet.sourceBytes.slice()];
     // What is quoted if it fails, and was only lent.
-    const asked = { ...packet, bytes: packet.bytes.slice(), sourceBytes: to, destinationBytes: from };
+    const asked = { ...packet, bytes: packet.bytes.slice(), sourceBytes: to, destinationBytes: local };
+    const guest = { address: source, port: segment.sourcePort };
+    const entry = this.make(key, { local, localPort: segment.destinationPort, guest, family });
+    const { connection } = entry;
+    connection.listen(segment);
+    entry.outside = this.outside.connectTcp(address, segment.destinationPort, {
+      ...this.eventsOf(entry),
+      opened: () => connection.accept(),
+      failed: (why) => {
+        this.counters.failed++;
+        if (why === "refused") return connection.reset();
+        this.guests.complain(asked, "host");
+        connection.abandon();
+      },
+    });
+  }
+
+  /** A connection whose outside is still to come. @param opened is told when guest and gateway have agreed */
+  private make(key: string, { local, localPort, guest, family }: Ends, opened?: () => void): Entry {
+    const to = ipBytes(guest.address);
     const connection = new TcpConnection(
       {
         timers: this.timers,
         transmit: (each, mss) =>
-          this.transmit(
-            this.guests.route(from, to, source),
-            segment.destinationPort,
-            segment.sourcePort,
-            each,
-            mss,
-          ),
+          this.transmit(this.guests.route(local, to, guest.address), localPort, guest.port, each, mss),
         capacity: () =>
           Math.max(LEAST_CAPACITY, Math.min(CAPACITY, Math.floor(MOST_BYTES / 2 / this.entries.size))),
         gone: () => this.forget(entry),
@@ -144,6 +189,7 @@ export class TcpConnections {
       {
         opened: () => {
           this.counters.opened++;
+          opened?.();
         },
         data: (bytes) => entry.outside?.write(bytes) === true,
         ended: () => entry.outside?.end(),
@@ -154,21 +200,19 @@ export class TcpConnections {
       },
       { family, mss: this.guests.mtu - HEADERS[family], initial: randomNumber() },
     );
-    const entry: Entry = { key, guest: source, connection, outside: undefined };
+    const entry: Entry = { key, guest: guest.address, connection, outside: undefined };
     this.entries.set(key, entry);
-    const share = this.shares.get(source) ?? { count: 0, opening: new Set() };
+    const share = this.shares.get(guest.address) ?? { count: 0, opening: new Set() };
     share.count++;
     share.opening.add(entry);
-    this.shares.set(source, share);
-    connection.listen(segment);
-    entry.outside = this.outside.connectTcp(address, segment.destinationPort, {
-      opened: () => connection.accept(),
-      failed: (why) => {
-        this.counters.failed++;
-        if (why === "refused") return connection.reset();
-        this.guests.complain(asked, "host");
-        connection.abandon();
-      },
+    this.shares.set(guest.address, share);
+    return entry;
+  }
+
+  /** What the outside's end of a connection tells. */
+  private eventsOf(entry: Entry): Omit<OutsideTcpEvents, "opened" | "failed"> {
+    const { connection } = entry;
+    return {
       data: (bytes) => {
         if (!connection.write(bytes)) entry.outside?.setReading(false);
       },
@@ -178,7 +222,17 @@ export class TcpConnections {
         if (isBroken) connection.reset();
         else connection.end();
       },
-    });
+    };
+  }
+
+  private freePort(gateway: string, guest: Endpoint): number | undefined {
+    const { first, count } = CALLER_PORTS;
+    for (let tried = 0; tried < count; tried++) {
+      this.lastPort = (this.lastPort + 1) % count;
+      const port = first + this.lastPort;
+      if (!this.entries.has(`${guest.address} ${guest.port} ${gateway} ${port}`)) return port;
+    }
+    return undefined;
   }
 
   private transmit(
