@@ -32,3 +32,12 @@ it("shows every program", () => {
     .map(({ name }) => name);
   expect(programs.filter((name) => !picture.includes(name))).toEqual([]);
 });
+
+it("is joined by an index of all decisions", () => {
+  const folder = join(root, "docs/decisions");
+  const files = readdirSync(folder).filter((name) => /^\d/.test(name));
+  const index = readFileSync(join(folder, "README.md"), "utf8");
+  const rows = [...index.matchAll(/^\| \[(\d{4})\]\((\S+)\) \| \S/gm)];
+  expect(rows.map(([, , file]) => file)).toEqual(files.sort());
+  expect(rows.every(([, number, file]) => file!.startsWith(`${number}-`))).toBe(true);
+});

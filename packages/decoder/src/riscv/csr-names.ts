@@ -65,6 +65,9 @@ const csrNumbers: ReadonlyMap<string, number> = new Map(
  */
 export function csrNumber(name: string): number {
   const number = csrNumbers.get(name);
-  if (number === undefined) throw new RangeError(`the manuals have no CSR ${name}`);
+  if (number === undefined)
+    throw new RangeError(
+      `the manuals have no CSR ${name}: write its row with a number of its own, { name, number }`,
+    );
   return number;
 }
