@@ -130,12 +130,9 @@ function listenTcp(
   port: number,
   called: (caller: OutsideCaller) => void,
 ): Promise<OutsideListener> {
-  const open = new Set<TcpSocket>();
   const server = createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, (socket) => {
     // Whoever takes it hears of errors; till then nobody wants to.
     socket.on("error", () => {});
-    open.add(socket);
-    socket.on("close", () => open.delete(socket));
     let isTaken = false;
     called({
       address: plain(socket.remoteAddress ?? address),
@@ -152,11 +149,8 @@ function listenTcp(
     server.listen({ host: address, port }, () => {
       server.removeAllListeners("error");
       server.on("error", () => {});
-      const close = () => {
-        server.close();
-        for (const socket of open) socket.resetAndDestroy();
-      };
-      resolve({ port: (server.address() as { port: number }).port, close });
+      // Connections that were taken go on.
+      resolve({ port: (server.address() as { port: number }).port, close: () => server.close() });
     });
   });
 }
