@@ -26,6 +26,8 @@ const PERMITTED = new Set([
   "E_EXEC_TIMEOUT",
 ]);
 
+/** The status of a command that there is not. */
+const UNKNOWN = 127;
 /** The status of a command that was killed. */
 const KILLED = 137;
 
@@ -71,8 +73,8 @@ export async function act(surroundings: ClientSurroundings, id: number, chance: 
   const actions: Readonly<Record<string, () => Promise<unknown>>> = {
     async exec() {
       const { status, output } = await client.exec(chance.of(cast.workers), "burn 1", 60_000);
-      // Somebody may have typed ^C meanwhile, which kills what runs.
-      if (status !== 0 && status !== KILLED)
+      // Somebody may have typed meanwhile: ^C, which kills what runs, or what makes another command of it.
+      if (![0, KILLED, UNKNOWN].includes(status))
         throw new Error(`burn ended with status ${status}: ${JSON.stringify(output)}`);
     },
     async clone() {

@@ -46,14 +46,17 @@ const HEAP_MEBIBYTES = 1024;
 /** Milliseconds for a thread to be gone that was told to end: an operation of the host's may keep it. */
 const EXIT_MS = 5000;
 
-/** Milliseconds for the last words of a thread whose VMs are gone. */
-const LAST_WORDS_MS = 500;
+/**
+ * Milliseconds for the last words of a thread whose VMs are gone: one that waits its turn on a host with too much to do answers
+ * late, and would leave open what it reads.
+ */
+const LAST_WORDS_MS = 2000;
 
 /** Milliseconds for a thread that answers to close the files that it has in hand. */
 const FILES_MS = 2000;
 
 /** Milliseconds for a thread to load its program that is not needed any more. */
-const LOAD_MS = 2000;
+const LOAD_MS = 5000;
 
 /**
  * What a thread runs first. Node 20 reads all modules of a program at once, and loses the files that it still has open
