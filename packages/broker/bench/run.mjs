@@ -19,9 +19,9 @@ const sources = Object.entries(compilerOptions.paths).map(([name, [path]]) => [
   name,
   here(`../../../${path}`),
 ]);
-/** The machine's compressor, which loads a file beside itself, and which the broker knows nothing of. */
+/** The compressor of snapshots and disks, which loads a file beside itself, and which the broker knows nothing of. */
 const compressor = "@bokuweb/zstd-wasm";
-const placeOfCompressor = createRequire(here("../../machine/package.json")).resolve(compressor);
+const placeOfCompressor = createRequire(here("../../devices/package.json")).resolve(compressor);
 await build({
   entry: {
     [name]: here(`${name}.ts`),
