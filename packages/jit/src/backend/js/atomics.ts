@@ -2,8 +2,7 @@
  * Prints atomic accesses to places that the TLB for stores knows, as `backend/wasm/atomics.ts` does in WebAssembly: plain
  * loads and stores, since a hart's frames are its own while it runs. `I` indexes words.
  */
-import type { Operation } from "@hyperfile/decoder";
-import type { amoKinds } from "../../mmu/ports.js";
+import type { AmoKind, Operation } from "@hyperfile/decoder";
 import { headerWord } from "./header-word.js";
 
 /** What the statements name. */
@@ -29,8 +28,6 @@ export function atomicStatements(operation: Operation, names: AtomicNames, hartO
       return storeConditional(wide, names, hartOffset);
   }
 }
-
-type AmoKind = (typeof amoKinds)[number];
 
 /** The operator by which a bitwise operation makes each half. */
 const bitwise: Partial<Record<AmoKind, string>> = { xor: "^", and: "&", or: "|" };

@@ -4,9 +4,8 @@
  * and says what a reservation is. A page in that TLB holds no code and is no copy that a store would make, which is all
  * that it looks for besides.
  */
-import type { Operation, Value } from "@hyperfile/decoder";
+import type { AmoKind, Operation, Value } from "@hyperfile/decoder";
 import { header } from "../../memory/layout.js";
-import type { amoKinds } from "../../mmu/ports.js";
 import { Op } from "./encoder.js";
 import type { ValueWriter } from "./value-writer.js";
 
@@ -36,9 +35,7 @@ export function emitAtomicInline(
   }
 }
 
-type AmoKind = (typeof amoKinds)[number];
-
-/** The opcode that makes the new value of the old one and the operand, in which order. */
+/** The opcode that makes the new value of the old one and the operand. */
 const combining = {
   add: [Op.i32_add, Op.i64_add],
   xor: [Op.i32_xor, Op.i64_xor],

@@ -477,11 +477,8 @@ export class WasmEmitter implements ValueWriter {
     host.site();
     writer.call(name, new Array(count + 1).fill(i32), [i32]);
     if (type === "i64") {
-      if (width === 64) {
-        writer.op(Op.i64_extend_i32_u);
-        this.pushResultHigh();
-        writer.op(Op.i64_or);
-      } else writer.op(signed ? Op.i64_extend_i32_s : Op.i64_extend_i32_u);
+      if (width === 64) this.joinHalves();
+      else writer.op(signed ? Op.i64_extend_i32_s : Op.i64_extend_i32_u);
     }
     writer.set(result);
     this.leaveIfAsked();
@@ -561,11 +558,7 @@ export class WasmEmitter implements ValueWriter {
     }
     host.site();
     writer.call(`${op}${width}`, new Array(count).fill(i32), [i32]);
-    if (this.isWide(position)) {
-      writer.op(Op.i64_extend_i32_u);
-      this.pushResultHigh();
-      writer.op(Op.i64_or);
-    }
+    if (this.isWide(position)) this.joinHalves();
     writer.set(result);
     this.leaveIfAsked();
     writer.end();
@@ -582,12 +575,14 @@ export class WasmEmitter implements ValueWriter {
     return 2;
   }
 
-  /** Pushes `header.resultHigh`, shifted into place. */
-  private pushResultHigh(): void {
+  /** From the low half of a result on the stack to the whole, whose high half is in `header.resultHigh`. */
+  private joinHalves(): void {
     const { writer } = this;
+    writer.op(Op.i64_extend_i32_u);
     writer.loadAt(Op.i64_load32_u, this.context.hartOffset + header.resultHigh);
     writer.i64(32, 0);
     writer.op(Op.i64_shl);
+    writer.op(Op.i64_or);
   }
 
   /** Puts the i32 on the stack, with its high half, into the operation's local. */
@@ -595,11 +590,7 @@ export class WasmEmitter implements ValueWriter {
     const { writer } = this;
     if (operation.type === null) return;
     const result = this.temporaries.take(this.wasmType(position));
-    if (this.isWide(position)) {
-      writer.op(Op.i64_extend_i32_u);
-      this.pushResultHigh();
-      writer.op(Op.i64_or);
-    }
+    if (this.isWide(position)) this.joinHalves();
     writer.set(result);
     this.locals.set(position, result);
   }
@@ -694,11 +685,7 @@ export class WasmEmitter implements ValueWriter {
     }
     const name = floatFunction(operation, this.block.operations[operation.args[0]!]!.type!);
     writer.call(name, new Array(count).fill(i32), [i32]);
-    if (this.isWide(position)) {
-      writer.op(Op.i64_extend_i32_u);
-      this.pushResultHigh();
-      writer.op(Op.i64_or);
-    }
+    if (this.isWide(position)) this.joinHalves();
     writer.set(result);
     if (fast) writer.end();
     this.locals.set(position, result);
