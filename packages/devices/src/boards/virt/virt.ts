@@ -202,7 +202,7 @@ function checkedVirtio({
   if (virtio.length > VIRTIO_SLOTS) {
     throw new BoardError(
       "E_VIRTIO_SLOTS",
-      `${virtio.length} virtio devices: the board has ${VIRTIO_SLOTS} slots`,
+      `${virtio.length} virtio devices: the board has ${VIRTIO_SLOTS} slots: leave some out`,
     );
   }
   return virtio;

@@ -116,6 +116,7 @@ export class UserNetwork {
   private readonly policy: Policy;
   private readonly link: Link;
   private advertising: Timer;
+  private isClosed = false;
 
   /** @throws NetworkError (`E_NETWORK_OPTION`) for ranges, addresses or sizes that can't be */
   constructor(private readonly options: UserNetworkOptions) {
@@ -211,6 +212,10 @@ export class UserNetwork {
       );
     const { port, close } =
       options.protocol === "udp" ? await this.forwardUdp(options) : await this.forwardTcp(options);
+    if (this.isClosed) {
+      close();
+      throw new NetworkError("E_NETWORK_HOST", `port ${port} leads nowhere: its network is closed`);
+    }
     const result: Forward = {
       port,
       close: () => {
@@ -269,6 +274,7 @@ export class UserNetwork {
 
   /** Takes it out of its network and closes what it has outside. */
   close(): void {
+    this.isClosed = true;
     for (const listener of [...this.listeners]) listener.close();
     this.mappings.close();
     this.connections.close();

@@ -187,6 +187,14 @@ describe("a forward", () => {
     expect(denies.net.counters.refused).toBe(1);
   });
 
+  test("that is asked for while its network is closed is not there", async () => {
+    const { net, outside } = started();
+    const asked = net.forward(port);
+    net.close();
+    await expect(asked).rejects.toMatchObject({ code: "E_NETWORK_HOST" });
+    expect(outside.tcpListeners.map(({ isOpen }) => isOpen)).toEqual([false]);
+  });
+
   test("bounds who waits for a guest that does not answer", async () => {
     const { net, outside, timers } = started();
     await net.forward(port);

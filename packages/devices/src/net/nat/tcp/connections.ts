@@ -1,13 +1,12 @@
 /**
- * Connections of guests to the outside, and by forwards from there to guests. A guest's SYN is answered only when the outside has accepted (an address that does
- * not work must look so to a guest that has another one to try); from then on the two are spliced, and each holds the other
- * back: what the outside does not take closes the guest's window, what the guest does not take is not read outside. Who
- * connects to a forward is read when the guest has accepted, and broken off if it does not.
+ * Connections of guests to the outside, and by forwards from there to guests. A guest's SYN is answered only when the outside
+ * has accepted (an address that does not work must look so to a guest that has another one to try); from then on the two are
+ * spliced, and each holds the other back: what the outside does not take closes the guest's window, what the guest does not
+ * take is not read outside. Who connects to a forward is read when the guest has accepted, and broken off if it does not.
  *
  * Bounded: connections as a whole and per guest, those that are not open yet apart; and what each keeps, the less the more
  * there are.
  */
-
 import { ipBytes } from "../../addresses.js";
 import type { IpPacket, IpTo } from "../../frames/ip.js";
 import { type Segment, tcpFlags, tcpFrame } from "../../frames/tcp.js";
