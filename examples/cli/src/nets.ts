@@ -2,7 +2,7 @@
  * The network of `--net`: a network of the machine's own, behind a gateway that leads out through the host's sockets, taken
  * down however the run ends.
  */
-import { NetworkError, type Policy, policyOf, Switch, UserNetwork } from "@hyperfile/devices/net";
+import { NetworkError, type Policy, parseMac, policyOf, Switch, UserNetwork } from "@hyperfile/devices/net";
 import { nodeOutside } from "@hyperfile/devices/node";
 import type { Nic } from "@hyperfile/machine";
 import { CliError } from "./errors.js";
@@ -10,7 +10,7 @@ import type { NetFlags, NetRule } from "./net-flags.js";
 import { printableLine } from "./printable.js";
 
 const USUAL_MAC = "52:54:00:12:34:56";
-/** The address that the one guest gets. */
+/** The address that the one guest gets, as QEMU's does; forwards lead there. */
 const GUEST = "10.0.2.15";
 /** Refusals that are told, at most: a guest may try every address there is. */
 const MOST_TOLD = 10;
@@ -30,6 +30,7 @@ export async function withNet<T>(
   const gateway = new UserNetwork({
     network,
     outside,
+    dhcp: { reservations: [{ mac: parseMac(mac)!, ip: GUEST }] },
     policy: policyFor(rules, outside.hostRanges),
     onRefused: tellOnce(error),
   });
