@@ -57,6 +57,13 @@ const pattern = (lo: number, hi: number): bigint => (BigInt(hi >>> 0) << 32n) | 
 const low = (value: bigint): number => Number(BigInt.asIntN(32, value));
 const high = (value: bigint): number => low(value >> 32n);
 
+const accessContext = (wideAddresses: boolean) => ({
+  hartOffset: JsMachine.hartOffset,
+  wideAddresses,
+  pageBytes: PAGE_SIZE,
+  pcOffset: JsMachine.hartOffset + STATE_OFFSET,
+});
+
 /** The machine, for one run. Its linear memory is shared by all machines, so only the newest one is usable. */
 export class JsMachine {
   static readonly hartOffset = HART_OFFSET;
@@ -135,18 +142,19 @@ export class JsMachine {
   }
 
   /** Compiles `module`, which exports a region as `region`, and runs the region with a budget of `budget` instructions. */
-  runRegion(module: ModuleWriter, budget: number): JsOutcome {
+  runRegion(module: ModuleWriter, budget: number, wideAddresses: boolean): JsOutcome {
     words[word("budget")] = budget;
-    const runtime = new WasmRuntime(memory, this.runtime());
+    const runtime = new WasmRuntime(memory, this.runtime(), accessContext(wideAddresses));
     (runtime.instantiate(module).region as () => void)();
     return { returned: null, left: this.left };
   }
 
   /** Compiles a module that exports an interpreter, and runs it on one pre-decoded operation; see `interpret`. */
-  interpretModule(module: ModuleWriter, entry: readonly [number, number]): JsOutcome {
+  interpretModule(module: ModuleWriter, entry: readonly [number, number], wideAddresses: boolean): JsOutcome {
     words.set(entry, JsMachine.scratchWord);
     words[word("budget")] = 1;
-    const runtime = new WasmRuntime(memory, { ...this.runtime(), decode: () => 0 });
+    const bindings = { ...this.runtime(), decode: () => 0 };
+    const runtime = new WasmRuntime(memory, bindings, accessContext(wideAddresses));
     const interpret = runtime.instantiate(module).interpret as (hot: number, scratch: number) => number;
     return { returned: interpret(0x7fffffff, JsMachine.scratchWord), left: this.left };
   }

@@ -140,7 +140,7 @@ describe("a made-up extension", () => {
     const tree = new TextDecoder("latin1").decode(
       machine.board.deviceTree({ isa: isa.string(64), mmu: "sv57", hartProperties: xsum.treeProperties! }),
     );
-    expect(tree).toContain("_svinval_xsum\0");
+    expect(tree).toContain("_svinval_svvptc_xsum\0");
     // A kernel finds it at the address in a1.
     const booted = make({ ramBytes: 16 * MEBIBYTE, boot: { kernel: { name: "guest", bytes: kernel } } });
     booted.load();
@@ -151,7 +151,7 @@ describe("a made-up extension", () => {
     const placed = new Uint8Array(new DataView(header.buffer).getUint32(4));
     expect(guest.read(address, placed)).toBe(true);
     const text = new TextDecoder("latin1").decode(placed);
-    for (const word of ["rv64imafdc_zicntr_zicsr_", "_svinval_xsum\0", "\0acme,sum-width\0"])
+    for (const word of ["rv64imafdc_zicntr_zicsr_", "_svinval_svvptc_xsum\0", "\0acme,sum-width\0"])
       expect(text).toContain(word);
   });
 

@@ -29,19 +29,19 @@ const xsum: RiscvExtension = {
 
 describe("an ISA", () => {
   it("has the ISA string that the unprivileged manual's rules of order give", () => {
-    const words = "imafdc_zicntr_zicsr_zifencei_zba_zbb_zbs_sstc_svadu_svinval";
+    const words = "imafdc_zicntr_zicsr_zifencei_zba_zbb_zbs_sstc_svadu_svinval_svvptc";
     expect(standardIsa.string(64)).toBe(`rv64${words}`);
     expect(standardIsa.string(32)).toBe(`rv32${words}`);
     const empty = (name: string): RiscvExtension => ({ name, version: [1, 0] });
     const names = ["xb", "h", "zvkb", "xa", "smaia", "zacas", "zicond", "zfa", "v", "b"];
     expect(isaWith(...names.map(empty)).string(64)).toBe(
-      "rv64imafdcbvh_zicntr_zicond_zicsr_zifencei_zacas_zfa_zba_zbb_zbs_zvkb_smaia_sstc_svadu_svinval_xa_xb",
+      "rv64imafdcbvh_zicntr_zicond_zicsr_zifencei_zacas_zfa_zba_zbb_zbs_zvkb_smaia_sstc_svadu_svinval_svvptc_xa_xb",
     );
   });
 
   it("has versions where they are asked for", () => {
     expect(standardIsa.string(64, true)).toBe(
-      "rv64i2p1_m2p0_a2p1_f2p2_d2p2_c2p0_zicntr2p0_zicsr2p0_zifencei2p0_zba1p0_zbb1p0_zbs1p0_sstc1p0_svadu1p0_svinval1p0",
+      "rv64i2p1_m2p0_a2p1_f2p2_d2p2_c2p0_zicntr2p0_zicsr2p0_zifencei2p0_zba1p0_zbb1p0_zbs1p0_sstc1p0_svadu1p0_svinval1p0_svvptc1p0",
     );
   });
 

@@ -32,6 +32,8 @@ export const standardExtensions = [
   { name: "sstc", version: [1, 0], requires: ["ss"] },
   { name: "svadu", version: [1, 0], requires: ["ss"] },
   { name: "svinval", version: [1, 0], requires: ["ss"], instructions: svinval },
+  // What is not valid is never kept, so that a kernel need not drop it when it becomes valid.
+  { name: "svvptc", version: [1, 0], requires: ["ss"] },
 ] as const satisfies readonly RiscvExtension[];
 
 /** Names of {@link standardExtensions}. */

@@ -35,8 +35,5 @@ export const zicsr = {
 
 // biome-ignore format: one row an instruction, aligned to compare with the manual
 export const zifencei = {
-  "fence.i": insn("imm[11:0] rs1 001 rd 0001111", "", (m) => {
-    m.call(m.helpers.fenceI);
-    m.leave();
-  }),
+  "fence.i": insn("imm[11:0] rs1 001 rd 0001111", "", (m) => void m.call(m.helpers.fenceI)),
 };

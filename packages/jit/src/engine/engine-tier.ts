@@ -103,7 +103,12 @@ function makeInWebAssembly(
   const { options, codePages } = context;
   const module = new ModuleWriter();
   emitWasmInterpreter(module, emission, formats);
-  const runtime = new WasmRuntime(options.memory, context.bindings);
+  const runtime = new WasmRuntime(options.memory, context.bindings, {
+    hartOffset: options.hartOffset,
+    wideAddresses: options.frontEnd.addressType === "i64",
+    pageBytes: options.frontEnd.pageBytes ?? PAGE_SIZE,
+    pcOffset: options.hartOffset + STATE_OFFSET + options.frontEnd.shape.slots.get("pc")!.offset,
+  });
   const interpret = runtime.instantiate(module).interpret as EngineTier["interpret"];
   if (tier === "wasm-interpreter") return { tier, interpret };
   const regions = new RegionTranslator({

@@ -567,6 +567,73 @@ describe.each(["wasm", "js"] as const)("in tier %s", (tier) => {
       expect(share(cpu)).toBeGreaterThan(0.5);
     });
 
+    const leafOf = (gpa: number): bigint => (BigInt(gpa >>> 12) << 10n) | 0xcfn;
+    /** Swaps the frame of the page 0x80200000 in the table that is in force; its address is in s2, the entry's in s7. */
+    const swapFrame = `
+      ld t0, 0(s7)
+      xor t0, t0, s8
+      sd t0, 0(s7)`;
+    const swapping = `
+      csrw satp, s0
+      sfence.vma
+      li s7, ${LEVEL1 + 0x2000}
+      li s8, ${leafOf(0x80020000) ^ leafOf(0x80030000)}`;
+
+    it("a page of data is another one after sfence.vma for it, and code goes on behind that", () => {
+      const cpu = agree(
+        `${tables}
+      ${swapping}
+      addi s2, s2, 8
+    loop:
+      ld t1, 0(s2)
+      add s4, s4, t1
+      ${swapFrame}
+      sfence.vma s2
+      ld t1, 0(s2)
+      add s5, s5, t1
+      fence.i
+      j loop`,
+        6000,
+        supervisor,
+      );
+      // 1 and 1000, in turns.
+      expect(cpu.hart.readXLow(20)).toBeGreaterThan(100_000);
+      expect(cpu.hart.readXLow(21)).toBeGreaterThan(100_000);
+      expect(cpu.hart.counters.sfence).toBeGreaterThan(500);
+      expect(cpu.hart.counters.fenceI).toBeGreaterThan(500);
+      expect(share(cpu)).toBeGreaterThan(0.8);
+      expect(cpu.engine.counters.exitsRedirect).toBeLessThan(100);
+    });
+
+    it("a page of code is another one after sfence.vma for it, in the region that spans it as well", () => {
+      const cpu = agree(
+        `${tables}
+      ${swapping}
+      .equ callee, 0x80200000
+    loop:
+      li s3, 40
+    inner:
+      call callee
+      addi s3, s3, -1
+      bnez s3, inner
+      ${swapFrame}
+      sfence.vma s2
+      call callee
+      slli s4, s4, 1
+      add s4, s4, a0
+      j loop`,
+        12_000,
+        {
+          prepare: (cpu) => {
+            supervisor.prepare!(cpu);
+            poke64(cpu, 0x80020000, 0x0000_8067_0015_0513n);
+            poke64(cpu, 0x80030000, 0x0000_8067_0025_0513n);
+          },
+        },
+      );
+      expect(share(cpu)).toBeGreaterThan(0.5);
+    });
+
     it("MPRV applies from the next load on", () => {
       const cpu = agree(
         `

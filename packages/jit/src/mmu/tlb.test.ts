@@ -93,6 +93,23 @@ describe("Tlb", () => {
     expect(tlb.lookup(AccessKind.fetch, 0x8000, 4)).not.toBe(-1);
   });
 
+  it("tells whether a flushed address was one of code, in any set", () => {
+    const { tlb } = make();
+    for (let set = 0; set < TLB_SETS; set++) {
+      tlb.select(set, set, set);
+      tlb.insert(AccessKind.read, 0x7000, 4, 0, 0);
+      tlb.insert(AccessKind.write, 0x7000, 4, 0, 0);
+      expect(tlb.flushPage(0x7123, 4)).toBe(false);
+      tlb.insert(AccessKind.fetch, 0x7000, 4, 0, 0);
+      tlb.select(0, 0, 0);
+      expect(tlb.flushPage(0x7123, 5)).toBe(false);
+      expect(tlb.flushPage(0x7123, 4)).toBe(true);
+      expect(tlb.flushPage(0x7123, 4)).toBe(false);
+    }
+    tlb.noteLarge(0x400000, 0, 0x200000);
+    expect(tlb.flushPage(0x412345, 0)).toBe(true);
+  });
+
   it("flushes all pages that a large page may have filled when one address in it is flushed", () => {
     const { memory, tlb } = make();
     const megapage = 0x200000;

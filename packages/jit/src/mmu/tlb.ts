@@ -32,6 +32,9 @@ const LARGE_GAP = 0x40000;
 /** Most ranges of large pages kept apart: page tables that name themselves could map any number of them. */
 const LARGE_RANGES = 16;
 
+/** Kinds of accesses, each of which has a TLB in a set. */
+const KINDS = TLB_SET_SIZE / TLB_SIZE;
+
 /** Values of `entryOf` beside word indices, which are never as small. */
 const NO_ENTRY = 0;
 const MANY_ENTRIES = 1;
@@ -148,20 +151,27 @@ export class Tlb {
     if (this.large.length > 0) this.large = [];
   }
 
-  /** Drops all entries for the page of a guest-virtual address. */
-  flushPage(lo: number, hi: number): void {
+  /**
+   * Drops all entries for the page of a guest-virtual address.
+   * @returns whether fetches may go elsewhere now: code that runs has entries for all of its pages
+   */
+  flushPage(lo: number, hi: number): boolean {
     const page = pageNumber(lo, hi);
     if (this.pageBytes < PAGE_SIZE || this.large.some((range) => page >= range.from && page < range.to)) {
       this.flush();
-      return;
+      return true;
     }
     this.counters.pageFlushes++;
     const { words } = this;
     const tag = lo & -PAGE_SIZE;
-    for (let entry = entryIndex(lo, this.start * 4); entry < this.end; entry += TLB_SIZE >> 2) {
-      if (words[entry + TlbWord.page] === tag && words[entry + TlbWord.pageHigh] === hi)
-        words[entry + TlbWord.page] = TLB_EMPTY;
+    let held = false;
+    const first = entryIndex(lo, this.start * 4);
+    for (let entry = first, kind = 0; entry < this.end; entry += TLB_SIZE >> 2, kind = (kind + 1) % KINDS) {
+      if (words[entry + TlbWord.page] !== tag || words[entry + TlbWord.pageHigh] !== hi) continue;
+      words[entry + TlbWord.page] = TLB_EMPTY;
+      if (kind === AccessKind.fetch) held = true;
     }
+    return held;
   }
 
   /** Drops all write entries of the frame at this byte offset: it holds code now. */

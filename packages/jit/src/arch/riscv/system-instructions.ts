@@ -75,10 +75,10 @@ class SystemInstructions {
       },
       zicsr: { csrrw: swap, csrrs: modify(1), csrrc: modify(2) },
       zifencei: {
-        fence_i: system((site) => {
+        fence_i: system(() => {
+          // A store to code is seen by the fetches after it: what it made void was left then.
           this.hart.counters.fenceI++;
           this.hart.onFenceI();
-          this.sites.leaveAfter(site);
         }),
       },
       sm: { mret: system((site) => this.mret(site)), wfi: system((site) => this.wfi(site)) },
@@ -87,7 +87,6 @@ class SystemInstructions {
         sinval_vma: fence,
         sfence_inval: system((site) => {
           if (this.hart.state.mode === RiscvMode.user) this.illegal(site);
-          else this.sites.leaveAfter(site);
         }),
       },
     };
@@ -208,9 +207,9 @@ class SystemInstructions {
       return 0;
     }
     this.hart.counters.sfence++;
-    if (rs1 === 0) this.hart.options.tlb.flush();
-    else this.hart.options.tlb.flushPage(lo, hi);
-    this.sites.leaveAfter(site);
+    const { tlb } = this.hart.options;
+    if (rs1 === 0) tlb.flush();
+    if (rs1 === 0 || tlb.flushPage(lo, hi)) this.sites.leaveAfter(site);
     return 0;
   }
 }

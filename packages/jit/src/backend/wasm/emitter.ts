@@ -26,6 +26,7 @@ import { type LateExits, lateExits } from "../../passes/late-exits.js";
 import { staleReads } from "../../passes/stale-reads.js";
 import { floatFunction } from "../js/float-emitter.js";
 import { emitAtomicInline } from "./atomics.js";
+import { checkedName, checkedSignature, joinHalves } from "./checked-access.js";
 import { type FunctionWriter, Op, ValueType } from "./encoder.js";
 import { emitFastFloat } from "./float.js";
 import { emitDivision, emitMultiplyHigh, emitSwapBytes, plainOpcodes } from "./integer.js";
@@ -42,6 +43,11 @@ export interface WasmHost {
   site(): void;
   /** Before a slow path: the program counter's page and the budget must be in memory. */
   beforeSlowPath(): void;
+  /**
+   * Before a checked access: pushes the budget; gives how many bytes the current instruction's page is behind that of the
+   * program counter in memory.
+   */
+  beforeChecked(): number;
   /** Leaves because `header.exit` is set, after a slow path that saw no slots. */
   bail(): void;
   /** Before a helper that reads or writes slots: they must be in memory. */
@@ -466,25 +472,20 @@ export class WasmEmitter implements ValueWriter {
       writer.set(result);
       writer.else();
     }
-    const access = this.beginAccess(address, width, host.tlbRead);
-    this.pushPlace(access, this.isWide(address));
-    writer.memory(opcode);
-    writer.set(result);
-    writer.else();
-    host.beforeSlowPath();
-    const name = width >= 32 ? `ld${width}` : `ld${width}${signed ? "s" : "u"}`;
-    const count = this.pushAddress(address);
-    host.site();
-    writer.call(name, new Array(count + 1).fill(i32), [i32]);
-    if (type === "i64") {
-      if (width === 64) this.joinHalves();
-      else writer.op(signed ? Op.i64_extend_i32_s : Op.i64_extend_i32_u);
+    // What is hardly ever reached is only called.
+    if (shared === undefined) {
+      const access = this.beginAccess(address, width, host.tlbRead);
+      this.pushPlace(access, this.isWide(address));
+      writer.memory(opcode);
+      writer.set(result);
+      writer.else();
     }
+    this.callChecked(width >= 32 ? `ld${width}` : `ld${width}${signed ? "s" : "u"}`, address);
+    if (type === "i64" && width < 64) writer.op(signed ? Op.i64_extend_i32_s : Op.i64_extend_i32_u);
     writer.set(result);
     this.leaveIfAsked();
     this.forgetPlaces();
     writer.end();
-    if (shared !== undefined) writer.end();
     this.locals.set(position, result);
   }
 
@@ -509,27 +510,35 @@ export class WasmEmitter implements ValueWriter {
       writer.memory(opcode, shared.offset);
       writer.else();
     }
-    const access = this.beginAccess(address, width, host.tlbWrite);
-    this.pushPlace(access, this.isWide(address));
-    this.push(value);
-    writer.memory(opcode);
-    writer.else();
-    host.beforeSlowPath();
-    let count = this.pushAddress(address);
-    if (width === 64) {
-      this.pushArgument(value);
-      count += 2;
-    } else {
-      this.pushLow(value);
-      count += 1;
+    if (shared === undefined) {
+      const access = this.beginAccess(address, width, host.tlbWrite);
+      this.pushPlace(access, this.isWide(address));
+      this.push(value);
+      writer.memory(opcode);
+      writer.else();
     }
-    host.site();
-    writer.call(this.callee(`st${width}`, position), new Array(count + 1).fill(i32), [i32]);
-    writer.op(Op.drop);
-    this.leaveIfAsked();
+    this.callChecked(this.callee(`st${width}`, position), address, () => {
+      if (width === 64) this.push(value);
+      else this.pushLow(value);
+    });
+    writer.ifUnlikely();
+    host.bail();
+    writer.end();
     this.forgetPlaces();
     writer.end();
-    if (shared !== undefined) writer.end();
+  }
+
+  /** Calls a load or store as a function: what it loads, or for a store whether to leave, is on the stack. */
+  private callChecked(slowPath: string, address: Value, pushValue: () => void = () => {}): void {
+    const { writer, host } = this;
+    const distance = host.beforeChecked();
+    this.push(address);
+    pushValue();
+    if (distance !== 0) writer.i32(distance);
+    host.site();
+    const name = checkedName(slowPath, distance !== 0);
+    const { parameters, results } = checkedSignature(name, this.isWide(address))!;
+    writer.call(name, parameters, results);
   }
 
   private emitAtomic(operation: Operation, position: Value): void {
@@ -558,7 +567,7 @@ export class WasmEmitter implements ValueWriter {
     }
     host.site();
     writer.call(`${op}${width}`, new Array(count).fill(i32), [i32]);
-    if (this.isWide(position)) this.joinHalves();
+    if (this.isWide(position)) joinHalves(this.writer, this.context.hartOffset);
     writer.set(result);
     this.leaveIfAsked();
     writer.end();
@@ -575,22 +584,12 @@ export class WasmEmitter implements ValueWriter {
     return 2;
   }
 
-  /** From the low half of a result on the stack to the whole, whose high half is in `header.resultHigh`. */
-  private joinHalves(): void {
-    const { writer } = this;
-    writer.op(Op.i64_extend_i32_u);
-    writer.loadAt(Op.i64_load32_u, this.context.hartOffset + header.resultHigh);
-    writer.i64(32, 0);
-    writer.op(Op.i64_shl);
-    writer.op(Op.i64_or);
-  }
-
   /** Puts the i32 on the stack, with its high half, into the operation's local. */
   private takeResult(operation: Operation, position: Value): void {
     const { writer } = this;
     if (operation.type === null) return;
     const result = this.temporaries.take(this.wasmType(position));
-    if (this.isWide(position)) this.joinHalves();
+    if (this.isWide(position)) joinHalves(this.writer, this.context.hartOffset);
     writer.set(result);
     this.locals.set(position, result);
   }
@@ -685,7 +684,7 @@ export class WasmEmitter implements ValueWriter {
     }
     const name = floatFunction(operation, this.block.operations[operation.args[0]!]!.type!);
     writer.call(name, new Array(count).fill(i32), [i32]);
-    if (this.isWide(position)) this.joinHalves();
+    if (this.isWide(position)) joinHalves(this.writer, this.context.hartOffset);
     writer.set(result);
     if (fast) writer.end();
     this.locals.set(position, result);

@@ -177,6 +177,8 @@ export const Saturating = {
   i64_trunc_sat_f64_s: 6,
 } as const;
 
+const utf8 = new TextEncoder();
+
 /** A growing array of bytes with the number formats of WebAssembly. */
 export class ByteWriter {
   private bytes: Uint8Array;
@@ -245,7 +247,7 @@ export class ByteWriter {
   }
 
   name(text: string): void {
-    const bytes = new TextEncoder().encode(text);
+    const bytes = utf8.encode(text);
     this.unsigned(bytes.length);
     this.append(bytes);
   }
@@ -435,6 +437,9 @@ export class Numbering {
   private readonly types: Signature[] = [];
   private readonly typeIndex = new Map<string, number>();
   private readonly imports = new Map<string, { readonly index: number; readonly type: number }>();
+  private readonly importSignatures = new Map<string, Signature>();
+  /** The sections of types and imports that the last module had, by what else they depend on. */
+  private readonly heads = new Map<string, Uint8Array>();
 
   /** All signatures, by their index. */
   get signatures(): readonly Signature[] {
@@ -443,7 +448,7 @@ export class Numbering {
 
   /** The imported functions by name, in order. */
   get importedFunctions(): ReadonlyMap<string, Signature> {
-    return new Map([...this.imports].map(([name, { type }]) => [name, this.types[type]!]));
+    return this.importSignatures;
   }
 
   /** Index of a signature. */
@@ -454,6 +459,7 @@ export class Numbering {
       index = this.types.length;
       this.types.push(signature);
       this.typeIndex.set(key, index);
+      this.heads.clear();
     }
     return index;
   }
@@ -464,8 +470,68 @@ export class Numbering {
     if (known !== undefined) return known.index;
     const index = this.imports.size;
     this.imports.set(name, { index, type: this.type(signature) });
+    this.importSignatures.set(name, signature);
+    this.heads.clear();
     return index;
   }
+
+  /**
+   * A module's beginning: preamble, types and imports. All modules between two new imports have the same one, and it is
+   * most of a small module.
+   */
+  head(memory: ModuleMemory, usesTable: boolean): Uint8Array {
+    const { memoryPages, shared } = memory;
+    const key = `${memoryPages} ${shared} ${usesTable}`;
+    let head = this.heads.get(key);
+    if (head === undefined) {
+      const out = new ByteWriter(8192);
+      out.append(new Uint8Array([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]));
+      writeSection(out, Section.type, (content) => this.writeTypes(content));
+      writeSection(out, Section.import, (content) => this.writeImports(content, memory, usesTable));
+      head = out.written.slice();
+      this.heads.set(key, head);
+    }
+    return head;
+  }
+
+  private writeTypes(content: ByteWriter): void {
+    content.unsigned(this.types.length);
+    for (const { parameters, results } of this.types) {
+      content.byte(0x60);
+      content.unsigned(parameters.length);
+      for (const type of parameters) content.byte(type);
+      content.unsigned(results.length);
+      for (const type of results) content.byte(type);
+    }
+  }
+
+  private writeImports(content: ByteWriter, memory: ModuleMemory, usesTable: boolean): void {
+    content.unsigned(this.imports.size + 1 + (usesTable ? 1 : 0));
+    for (const [name, { type }] of this.imports) {
+      content.name("e");
+      content.name(name);
+      content.byte(0);
+      content.unsigned(type);
+    }
+    if (usesTable) {
+      content.name("e");
+      content.name("t");
+      content.append(new Uint8Array([1, 0x70, 0, 0]));
+    }
+    content.name("e");
+    content.name("m");
+    content.append(new Uint8Array([2, memory.shared ? 3 : 1]));
+    content.unsigned(memory.memoryPages);
+    content.unsigned(memory.memoryPages);
+  }
+}
+
+function writeSection(out: ByteWriter, id: number, write: (content: ByteWriter) => void): void {
+  const content = new ByteWriter();
+  write(content);
+  out.byte(id);
+  out.unsigned(content.length);
+  out.append(content.written);
 }
 
 /** Builds one module. */
@@ -507,57 +573,25 @@ export class ModuleWriter {
   }
 
   /** The module's bytes. */
-  finish({ memoryPages, shared }: ModuleMemory): Uint8Array {
-    const { signatures, importedFunctions } = this.numbering;
-    const table = this.functions.some(({ body }) => body.usesTable);
+  finish(memory: ModuleMemory): Uint8Array {
+    const imports = this.numbering.importedFunctions.size;
     const out = new ByteWriter(8192);
-    out.append(new Uint8Array([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]));
-    const section = (id: number, write: (content: ByteWriter) => void) => {
-      const content = new ByteWriter();
-      write(content);
-      out.byte(id);
-      out.unsigned(content.length);
-      out.append(content.written);
-    };
-    section(Section.type, (content) => {
-      content.unsigned(signatures.length);
-      for (const { parameters, results } of signatures) {
-        content.byte(0x60);
-        content.unsigned(parameters.length);
-        for (const type of parameters) content.byte(type);
-        content.unsigned(results.length);
-        for (const type of results) content.byte(type);
-      }
-    });
-    section(Section.import, (content) => {
-      content.unsigned(importedFunctions.size + 1 + (table ? 1 : 0));
-      for (const [name, signature] of importedFunctions) {
-        content.name("e");
-        content.name(name);
-        content.byte(0);
-        content.unsigned(this.numbering.type(signature));
-      }
-      if (table) {
-        content.name("e");
-        content.name("t");
-        content.append(new Uint8Array([1, 0x70, 0, 0]));
-      }
-      content.name("e");
-      content.name("m");
-      content.append(new Uint8Array([2, shared ? 3 : 1]));
-      content.unsigned(memoryPages);
-      content.unsigned(memoryPages);
-    });
-    section(Section.function, (content) => {
+    out.append(
+      this.numbering.head(
+        memory,
+        this.functions.some(({ body }) => body.usesTable),
+      ),
+    );
+    writeSection(out, Section.function, (content) => {
       content.unsigned(this.functions.length);
       for (const { type } of this.functions) content.unsigned(type);
     });
-    section(Section.export, (content) => {
+    writeSection(out, Section.export, (content) => {
       content.unsigned(this.functions.length);
       this.functions.forEach(({ name }, index) => {
         content.name(name);
         content.byte(0);
-        content.unsigned(importedFunctions.size + index);
+        content.unsigned(imports + index);
       });
     });
     const heads = this.functions.map(({ body }) => {
@@ -565,11 +599,11 @@ export class ModuleWriter {
       writeLocals(head, body.localTypes);
       return head;
     });
-    section(Section.custom, (content) => {
+    writeSection(out, Section.custom, (content) => {
       content.name("metadata.code.branch_hint");
       content.unsigned(this.functions.length);
       this.functions.forEach(({ body }, index) => {
-        content.unsigned(importedFunctions.size + index);
+        content.unsigned(imports + index);
         content.unsigned(body.hints.length);
         for (const { offset, likely } of body.hints) {
           content.unsigned(heads[index]!.length + offset);
@@ -578,7 +612,7 @@ export class ModuleWriter {
         }
       });
     });
-    section(Section.code, (content) => {
+    writeSection(out, Section.code, (content) => {
       content.unsigned(this.functions.length);
       for (const [index, { body }] of this.functions.entries()) {
         const head = heads[index]!;

@@ -55,10 +55,9 @@ function compare(block: Block, addressType: "i32" | "i64", seed: number, scale: 
     },
     formats,
   );
-  const outcome = machine.interpretModule(module, [
-    formats.of(0, LENGTH).first(insn),
-    formats.of(0, LENGTH).second(insn),
-  ]);
+  const format = formats.of(0, LENGTH);
+  const entry = [format.first(insn), format.second(insn)] as const;
+  const outcome = machine.interpretModule(module, entry, addressType === "i64");
   const explain = () => `\n${printBlock(block, shape)}\n`;
 
   const left = exit.kind === "trap" || exit.kind === "fault" || exit.kind === "helper";

@@ -480,6 +480,11 @@ class InterpreterWriter {
         writer.set(locals.n);
       },
       beforeSlowPath: () => this.save(),
+      beforeChecked: () => {
+        this.savePc(() => this.pushPc());
+        writer.get(locals.n);
+        return 0;
+      },
       bail: leave,
       spill: nothing,
       bailSpilled: leave,

@@ -53,7 +53,7 @@ function compare(block: Block, addressType: "i32" | "i64", seed: number, faults:
     flagsOffset: machine.flagsOffset,
     pages: new Map([[0, 0]]),
   });
-  const outcome = machine.runRegion(module, times * block.instructions);
+  const outcome = machine.runRegion(module, times * block.instructions, addressType === "i64");
   const explain = () => `\n${printBlock(block, shape)}\n`;
 
   const left = expectedLeave(exit, block, pageOffset);
@@ -150,7 +150,7 @@ it("leaves at once, with nothing done, if the budget does not cover the way to t
     flagsOffset: machine.flagsOffset,
     pages: new Map([[0, 0]]),
   });
-  machine.runRegion(module, 1);
+  machine.runRegion(module, 1, true);
   expect(machine.allSlots()).toEqual(before);
   expect(machine.budget).toBe(1);
 });

@@ -52,6 +52,8 @@ class RegionWriter implements RegionEmitter<WasmEmitter> {
   private readonly tlbWrite: number;
   private readonly pcAddress: number;
   private readonly manyPages: boolean;
+  /** Whether the program counter in memory names the entry's page for as long as the region goes on. */
+  private readonly keepsPc: boolean;
   /** Depth at which the write-back that keeps the budget in memory begins, and the one that stores it. */
   private bailLabel = 0;
   private leave = 0;
@@ -73,6 +75,7 @@ class RegionWriter implements RegionEmitter<WasmEmitter> {
     notes?.name(this.tlbWrite, { work: "tlbWrite" });
     this.pcAddress = context.hartOffset + STATE_OFFSET + context.shape.slots.get("pc")!.offset;
     this.manyPages = context.pages.size > 1;
+    this.keepsPc = keepsPc(head);
     this.slots = new RegionSlots(head, context, ({ slot, index }, _, wide) => {
       const local = writer.local(wide ? i64 : i32);
       notes?.name(local, { slot: slot!, index: (index as number) ?? 0 });
@@ -355,6 +358,12 @@ class RegionWriter implements RegionEmitter<WasmEmitter> {
         writer.memory(Op.i32_store, this.header("budget"));
         if (this.manyPages) this.savePc(() => this.pushPlace(sites.page));
       },
+      beforeChecked: () => {
+        const isFar = this.keepsPc && this.manyPages;
+        if (this.manyPages && !isFar) this.savePc(() => this.pushPlace(sites.page));
+        writer.get(this.n);
+        return isFar ? sites.page : 0;
+      },
       bail: () => writer.br(this.bailLabel),
       spill: () => this.writeBack(),
       bailSpilled: () => writer.op(Op.return),
@@ -387,3 +396,13 @@ class RegionWriter implements RegionEmitter<WasmEmitter> {
     };
   }
 }
+
+/** Operations before whose slow path, or helper, the program counter in memory is made that of their page. */
+const movesPc = ({ op, helper }: Operation): boolean =>
+  op === "amo" ||
+  op === "lr" ||
+  op === "sc" ||
+  (helper !== undefined && (helper.effects.reads || helper.effects.writes || helper.effects.exits));
+
+const keepsPc = ({ node, children }: StructuredNode): boolean =>
+  !node.block.operations.some(movesPc) && children.every(keepsPc);

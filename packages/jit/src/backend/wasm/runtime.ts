@@ -8,6 +8,7 @@
 
 import type { LinearMemory } from "../../memory/linear-memory.js";
 import type { Bindings } from "../js/bindings.js";
+import { type AccessContext, writeCheckedAccess } from "./checked-access.js";
 import { ModuleWriter, type Signature } from "./encoder.js";
 
 const WASM_PAGE = 0x10000;
@@ -31,22 +32,30 @@ export function hasWebAssembly(memory: LinearMemory): boolean {
   }
 }
 
+/** Imports that have no names but their own: `toString` must be missing where it is not given. */
+const bare = (imports: Record<string, WebAssembly.ImportValue>): Record<string, WebAssembly.ImportValue> =>
+  Object.assign(Object.create(null), imports);
+
 /** Modules on one linear memory. */
 export class WasmRuntime {
   private readonly table: WebAssembly.Table;
-  private readonly thunks = new Map<string, unknown>();
+  /** What modules import: the memory, the table, and a thunk for each function that one of them has asked for. */
+  private readonly imports: Record<string, WebAssembly.ImportValue>;
   private readonly free: number[] = [];
   private used = 0;
 
   /**
    * @param memory one that was made where there is WebAssembly
    * @param bindings the functions that modules may import, by name
+   * @param access what the functions of `checked-access.ts` depend on, for modules that import them
    */
   constructor(
     private readonly memory: LinearMemory,
     private readonly bindings: Bindings,
+    private readonly access?: AccessContext,
   ) {
     this.table = new WebAssembly.Table({ element: "anyfunc", initial: TABLE_STEP });
+    this.imports = bare({ m: memory.wasm as WebAssembly.Memory, t: this.table });
   }
 
   /**
@@ -56,37 +65,41 @@ export class WasmRuntime {
   instantiate(module: ModuleWriter): WebAssembly.Exports {
     this.makeThunks(module.importedFunctions);
     const compiled = new WebAssembly.Module(this.bytesOf(module));
-    return this.link(compiled, module, (name) => this.thunks.get(name));
+    return new WebAssembly.Instance(compiled, { e: this.imports }).exports;
   }
 
   /** Compiles a module in other threads of the host; gives its exported functions, or rejects as the other throws. */
   async instantiateLater(module: ModuleWriter): Promise<WebAssembly.Exports> {
     const compiled = await WebAssembly.compile(this.bytesOf(module));
     this.makeThunks(module.importedFunctions);
-    return this.link(compiled, module, (name) => this.thunks.get(name));
+    return new WebAssembly.Instance(compiled, { e: this.imports }).exports;
   }
 
   /**
    * V8 compiles a wrapper for each JavaScript function that a module imports, which costs more than a small module.
-   * So the wrappers are made once: modules import WebAssembly functions that call the JavaScript ones.
+   * So the wrappers are made once: modules import WebAssembly functions that call the JavaScript ones, and checked
+   * accesses, which call them where the TLB does not know an address.
    */
   private makeThunks(functions: ReadonlyMap<string, Signature>): void {
-    const missing = [...functions].filter(([name]) => !this.thunks.has(name));
+    const missing = [...functions].filter(([name]) => !Object.hasOwn(this.imports, name));
     if (missing.length === 0) return;
     const module = new ModuleWriter();
+    const imports = bare({ m: this.imports.m! });
     for (const [name, signature] of missing) {
       const { parameters, results } = signature;
       const writer = module.function(name, signature);
+      if (this.access !== undefined && writeCheckedAccess(name, writer, this.access)) continue;
       parameters.forEach((_, parameter) => {
         writer.get(parameter);
       });
       writer.call(name, parameters, results);
     }
+    for (const name of module.importedFunctions.keys())
+      if (Object.hasOwn(this.bindings, name))
+        imports[name] = this.bindings[name] as unknown as WebAssembly.ImportValue;
     const compiled = new WebAssembly.Module(this.bytesOf(module));
-    const exports = this.link(compiled, module, (name) =>
-      Object.hasOwn(this.bindings, name) ? this.bindings[name] : undefined,
-    );
-    for (const [name] of missing) this.thunks.set(name, exports[name]!);
+    const { exports } = new WebAssembly.Instance(compiled, { e: imports });
+    for (const [name] of missing) this.imports[name] = exports[name]!;
   }
 
   private bytesOf(module: ModuleWriter): BufferSource {
@@ -94,21 +107,6 @@ export class WasmRuntime {
       memoryPages: this.memory.buffer.byteLength / WASM_PAGE,
       shared: this.memory.shared,
     }) as BufferSource;
-  }
-
-  private link(
-    compiled: WebAssembly.Module,
-    module: ModuleWriter,
-    binding: (name: string) => unknown,
-  ): WebAssembly.Exports {
-    const imports: Record<string, WebAssembly.ImportValue> = {
-      m: this.memory.wasm as WebAssembly.Memory,
-      t: this.table,
-    };
-    for (const name of module.importedFunctions.keys()) {
-      imports[name] = binding(name) as WebAssembly.ImportValue;
-    }
-    return new WebAssembly.Instance(compiled, { e: imports }).exports;
   }
 
   /**

@@ -331,7 +331,7 @@ head: 3 of 8 loop -> forward 0x6
   0x6: 3 of 5 -> forward 0xc
     0xc: 2 of 2 -> back head
 
-=== a helper that changes the machine ends a block
+=== a helper that leads elsewhere ends a block, and one that does not, does not
 head:
   addi a0, a0, 1
   fence.i
@@ -339,8 +339,8 @@ head:
   ecall
   j head
 =>
-1 blocks, 2 instructions
-head: 2 of 2 -> leave
+1 blocks, 4 instructions
+head: 4 of 4 -> leave
 
 === an illegal instruction ends the region
 head:
