@@ -11,7 +11,14 @@ const allowedPackages = {
   jit: ["@hyperfile/decoder", "acorn"],
   devices: ["@bokuweb/zstd-wasm"],
   broker: ["ajv", "ws", "yaml"],
-  machine: ["@hyperfile/devices", "@hyperfile/jit", "tar-stream", "xz-decompress"],
+  machine: [
+    "@hyperfile/devices",
+    "@hyperfile/jit",
+    "@xterm/addon-fit",
+    "@xterm/xterm",
+    "tar-stream",
+    "xz-decompress",
+  ],
 };
 /** Folders that may not import from other folders of their package. */
 const closedFolders = ["packages/decoder/src/ir"];

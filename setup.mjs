@@ -26,7 +26,7 @@ function sourceFiles(folder, found = []) {
     if (entry.name === "node_modules" || entry.name === "dist") continue;
     const path = `${folder}/${entry.name}`;
     if (entry.isDirectory()) sourceFiles(path, found);
-    else if (/\.(ts|json|mjs|html)$/.test(entry.name)) found.push(path);
+    else if (/\.(ts|json|mjs|html|css|svg)$/.test(entry.name)) found.push(path);
   }
   return found.sort();
 }

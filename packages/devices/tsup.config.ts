@@ -10,6 +10,7 @@ export default defineConfig({
     image: "src/image/index.ts",
     share: "src/share/index.ts",
     virtio: "src/virtio/index.ts",
+    web: "src/web/index.ts",
     node: "src/node.ts",
   },
   format: "esm",

@@ -1,12 +1,11 @@
 /** A guest by hand for tests: sends frames to a gateway, and takes apart what comes back. */
 import { formatIp, ipBytes } from "../src/net/addresses.js";
-import { type Frame, finishedFrames } from "../src/net/frame.js";
+import { type Frame, finishedFrames, type Link, type Network } from "../src/net/frame.js";
 import { arpFrame, parseArp } from "../src/net/frames/arp.js";
 import { parseEthernet } from "../src/net/frames/ethernet.js";
 import { type IcmpMessage, icmpFrame, parseIcmp } from "../src/net/frames/icmp.js";
 import { type IpPacket, parseIp4Or6 } from "../src/net/frames/ip.js";
 import { type Datagram, parseUdp, udpFrame } from "../src/net/frames/udp.js";
-import type { Switch, SwitchPort } from "../src/net/switch/switch.js";
 import { RecordingEnd } from "./net-ends.js";
 
 export const GATEWAY_MAC = 0x52550a000202;
@@ -22,10 +21,10 @@ export interface Came {
 /** The guest. */
 export class NetGuest {
   readonly end = new RecordingEnd(finishedFrames);
-  readonly link: SwitchPort;
+  readonly link: Link;
 
   constructor(
-    lan: Switch,
+    lan: Network,
     readonly mac: number,
     public four = "10.0.2.15",
     public six = "fd00::15",
@@ -52,6 +51,11 @@ export class NetGuest {
 
   icmp(destination: string, message: IcmpMessage, hops = 64): void {
     this.send(icmpFrame(this.to(destination, hops), message));
+  }
+
+  /** Sends a message past the gateway. */
+  icmpTo(mac: number, destination: string, message: IcmpMessage): void {
+    this.send(icmpFrame({ ...this.to(destination), destinationMac: mac }, message));
   }
 
   /** Says who it is, so that the gateway knows. */

@@ -6,9 +6,11 @@ import { virtioBlock } from "../src/virtio/block/block.js";
 import { virtioConsole } from "../src/virtio/console.js";
 import type { VirtioDevice, VirtioHost, VirtioRequest } from "../src/virtio/device.js";
 import { virtioRng } from "../src/virtio/rng.js";
+import { virtioVsock } from "../src/virtio/vsock/vsock.js";
 import { turn } from "./block-driver.js";
 import { FakeConsole } from "./fakes.js";
 import { FLAG_WRITE, FlatMemory, MockDriver, type MockQueue, writeDescriptor } from "./mock-driver.js";
+import { connecting } from "./vsock-driver.js";
 
 const BASE = 0x80000000;
 const RAM = 0x8000;
@@ -23,6 +25,8 @@ interface Device {
   readonly queues: number;
   /** Bytes that a request by the book has the device read; it then writes one, or more. */
   readonly readable?: number;
+  /** Bytes that it has the device write, 16 unless given. */
+  readonly writable?: number;
   readonly make: () => {
     virtio: VirtioDevice;
     /** Gives the device something to do, and waits until it has done it. */
@@ -97,6 +101,20 @@ const devices: readonly Device[] = [
       virtio: virtioBlock({ disk: new MemoryBackend(0x10000), queues: 2 }).device,
       input: () => turn(),
     }),
+  },
+  {
+    name: "vsock",
+    queues: 3,
+    writable: 64,
+    make: () => {
+      const { device: virtio, ports } = virtioVsock();
+      return {
+        virtio,
+        input: (bytes) => {
+          connecting(ports, bytes.length).stream.write(bytes);
+        },
+      };
+    },
   },
 ];
 
@@ -184,10 +202,10 @@ async function expectService(
 ): Promise<void> {
   driver.start(Array(device.queues).fill(SIZE));
   const queue = driver.queues[0]!;
-  const { readable = 0 } = device;
+  const { readable = 0, writable = 16 } = device;
   const head = queue.chain([
     ...(readable === 0 ? [] : [{ gpa: TABLE, length: readable }]),
-    { gpa: TABLE + readable, length: 16, write: true },
+    { gpa: TABLE + readable, length: writable, write: true },
   ]);
   await input(Uint8Array.of(1));
   driver.kick(0);

@@ -22,6 +22,8 @@ import {
   type VirtioBalloon,
   type VirtioConsole,
   type VirtioDevice,
+  type VirtioVsockOptions,
+  type VsockPorts,
   virtioBalloon,
   virtioConsole,
   virtioRng,
@@ -51,6 +53,7 @@ import { type Share, shareDevices } from "./shares.js";
 import { SliceConsole } from "./slice-console.js";
 import { cloneParts, LazyPages, type SnapshotMachine, type SnapshotPart } from "./snapshot/machine.js";
 import { DEFAULT_LIMITS, type PlainRecord } from "./snapshot/values.js";
+import { socketDevice } from "./sockets.js";
 import { machineStatistics } from "./statistics.js";
 import { type MachineClock, RealClock, type RealClockMode, VirtualClock } from "./vm/clock.js";
 import { type CpuGate, Vm } from "./vm/vm.js";
@@ -76,7 +79,12 @@ export interface RiscvVirtOptions
   readonly shares?: readonly Share[];
   /** Network cards, in the slots behind the folders. */
   readonly nics?: readonly Nic[];
-  /** Devices for the virtio slots behind disks, folders and network cards, in order; all that the machine knows unless given. Yours are made by a function. */
+  /**
+   * A device for sockets (virtio-vsock), in the slot behind the network cards: streams between the host and the programs of
+   * the guest, through the machine's `vsock`. None unless given; `{}` is one with the address 3.
+   */
+  readonly vsock?: VirtioVsockOptions;
+  /** Devices for the virtio slots behind those, in order; all that the machine knows unless given. Yours are made by a function. */
   readonly devices?: readonly (VirtDevice | VirtioMaker)[];
   /**
    * Parts of your own on the board: they are described in the device tree, reset, saved, restored and cloned with those
@@ -166,6 +174,11 @@ export class RiscvVirt implements Machine {
   readonly state: SnapshotMachine;
   /** The memory balloon; undefined without one. */
   readonly balloon: VirtioBalloon | undefined;
+  /**
+   * Streams between the host and the programs of the guest; undefined without a device for them. They end when the machine
+   * is reset, restored or freed; a clone has none of them, and its guest's programs are told so.
+   */
+  readonly vsock: VsockPorts | undefined;
   private readonly console: SliceConsole;
   private readonly hvc: VirtioConsole | undefined;
   private readonly identity: MachineIdentity;
@@ -207,6 +220,8 @@ export class RiscvVirt implements Machine {
     this.balloon = names.includes("balloon")
       ? virtioBalloon({ memory: balloonMemory(this.memory.guest) })
       : undefined;
+    const sockets = socketDevice(options.vsock, isVirtual);
+    this.vsock = sockets?.ports;
     const makers: Readonly<Record<VirtDevice, VirtioMaker>> = {
       console: () => this.hvc!.device,
       entropy: () => virtioRng({ entropy: this.identity.entropy }),
@@ -225,6 +240,7 @@ export class RiscvVirt implements Machine {
         ...driveDevices(options.drives ?? [], isVirtual),
         ...shareDevices(options.shares ?? [], isVirtual),
         ...nicDevices(options.nics ?? [], isVirtual),
+        ...(sockets === undefined ? [] : [sockets.device]),
         ...names.map((device) => (typeof device === "string" ? makers[device] : device)()),
       ],
       ...(options.parts === undefined ? {} : { parts: options.parts }),
@@ -264,6 +280,7 @@ export class RiscvVirt implements Machine {
       ...(options.drives ?? []).map(() => "block"),
       ...(options.shares ?? []).map(() => "fs"),
       ...(options.nics ?? []).map(() => "net"),
+      ...(sockets === undefined ? [] : ["vsock"]),
       ...names.map((device) => (typeof device === "string" ? device : "other")),
       ...(options.parts ?? []).map(({ name }) => name),
     ];

@@ -67,6 +67,11 @@ it.skipIf(images === undefined)(
       /2 packets received.*4008 bytes from 10\.0\.2\.2.*1 packets received/s,
     );
     expect(await session.command("nslookup db.internal 10.0.2.3")).toMatch(/^Address.*10\.0\.2\.77$/m);
+    // The same by TCP: the answer ends with the address.
+    const query = "\\0\\035\\0\\007\\1\\0\\0\\1\\0\\0\\0\\0\\0\\0\\2db\\010internal\\0\\0\\1\\0\\1";
+    expect(await session.command(`printf '${query}' | nc -w 5 10.0.2.3 53 | od -An -v -tu1`)).toMatch(
+      /10 +0 +2 +77$/m,
+    );
     // The address of IPv6 is its own work, from the router's prefix.
     expect(await session.command("sleep 2; ip -6 addr show dev eth0 | cat")).toMatch(
       /inet6 fd00::5054:ff:fe12:3456\/64/,

@@ -1,7 +1,7 @@
 /** Debian on the machine, for tests and experiments: from the files that `npm start` keeps, where they are. */
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { userCacheFolder } from "../src/debian/index.js";
+import { prepareDebianGuest, readPrepared, userCacheFolder } from "../src/debian/index.js";
 import type { BootImages } from "../src/index.js";
 
 const folder = join(userCacheFolder(), "debian-trixie-riscv64");
@@ -15,6 +15,17 @@ export function debianImages(): BootImages | undefined {
     initrd: { name: "initramfs.cpio", bytes: readFileSync(initrd!.path) },
     append: "console=ttyS0",
   };
+}
+
+/**
+ * The same with the guest agent as it is now; undefined where Debian was never fetched, or before there was one. Nothing is
+ * fetched.
+ */
+export async function debianWithAgent(): Promise<BootImages | undefined> {
+  const manifest = await readPrepared(folder, () => false);
+  if (manifest?.modules?.includes("vsock") !== true) return undefined;
+  await prepareDebianGuest();
+  return debianImages();
 }
 
 /** What its shell prompts with. */

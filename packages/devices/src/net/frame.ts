@@ -47,12 +47,16 @@ export interface LinkEnd {
   receive(frame: Frame): boolean;
   /** The cable is connected, or not any more. Never called before `connect` has returned. */
   linkChanged?(isUp: boolean): void;
+  /** The link, which was full, takes frames again. Never called inside `send`. */
+  drained?(): void;
 }
 
 /** The cable, as its end sees it. */
 export interface Link {
   /** Whether it leads somewhere. */
   readonly isUp: boolean;
+  /** Whether a frame might be dropped for want of room, so that who can wait does, for `drained`. False unless given. */
+  readonly isFull?: boolean;
   /** Sends a frame; it is counted and dropped where it can't go on. */
   send(frame: Frame): void;
   /** The end has room again. */
@@ -65,3 +69,8 @@ export interface Link {
 export interface Network {
   connect(end: LinkEnd): Link;
 }
+
+/** A cable that leads nowhere. */
+export const noNetwork: Network = {
+  connect: () => ({ isUp: false, send: () => {}, ready: () => {}, disconnect: () => {} }),
+};

@@ -11,6 +11,8 @@ export {
   parseIp,
   parseMac,
 } from "./addresses.js";
+export { SlotBell } from "./cable/bell.js";
+export { CableMemory, CableToCard, CableToSwitch } from "./cable/cable.js";
 export { NetworkError, type NetworkErrorCode } from "./errors.js";
 export {
   allFrames,
@@ -20,6 +22,7 @@ export {
   type Link,
   type LinkEnd,
   type Network,
+  noNetwork,
 } from "./frame.js";
 export { type ArpMessage, arpFrame, arpOperations, parseArp } from "./frames/arp.js";
 export { type EthernetHeader, etherTypes, parseEthernet, writeEthernet } from "./frames/ethernet.js";
@@ -35,16 +38,18 @@ export {
   tcpFrame,
 } from "./frames/tcp.js";
 export { type Datagram, parseUdp, udpFrame } from "./frames/udp.js";
+export { HeldNetwork } from "./held-network.js";
 export type { DhcpLease, DhcpOptions } from "./nat/dhcp/server.js";
-export type {
-  Outside,
-  OutsideCaller,
-  OutsideFailure,
-  OutsideListener,
-  OutsideTcp,
-  OutsideTcpEvents,
-  OutsideUdp,
-  OutsideUdpEvents,
+export {
+  noOutside,
+  type Outside,
+  type OutsideCaller,
+  type OutsideFailure,
+  type OutsideListener,
+  type OutsideTcp,
+  type OutsideTcpEvents,
+  type OutsideUdp,
+  type OutsideUdpEvents,
 } from "./nat/outside.js";
 export { isPublic, type Policy, type PolicyQuestion, type PolicyRule, policyOf } from "./nat/policy.js";
 export {
@@ -54,7 +59,22 @@ export {
   type UserNetworkOptions,
 } from "./nat/user-network.js";
 export { finishFrame } from "./offload.js";
-export { type CapturedPacket, PcapngWriter } from "./switch/pcapng.js";
+export {
+  Capture,
+  type CaptureCounts,
+  type CaptureEnd,
+  type CaptureOptions,
+  type CaptureSink,
+} from "./switch/capture.js";
+export {
+  type CapturedInterface,
+  type CapturedPacket,
+  DEFAULT_SNAP_LENGTH,
+  enhancedPacket,
+  interfaceDescription,
+  interfaceStatistics,
+  sectionHeader,
+} from "./switch/pcapng.js";
 export type { QueueBounds } from "./switch/port-queue.js";
 export type { PortVlans } from "./switch/port-vlans.js";
 export {

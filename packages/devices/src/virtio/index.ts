@@ -12,3 +12,6 @@ export { type VirtioNet, type VirtioNetOptions, virtioNet } from "./net/net.js";
 export { type RejectReason, Virtqueue } from "./queue.js";
 export { DRAIN_MS, type Drain } from "./requests.js";
 export * from "./rng.js";
+export * from "./vsock/errors.js";
+export * from "./vsock/stream.js";
+export { type VirtioVsock, type VirtioVsockOptions, virtioVsock } from "./vsock/vsock.js";

@@ -14,6 +14,8 @@
  *
  * Folders that the host shares (virtio 1.2, 5.11) are mounted at `/mnt/TAG`, where a system on a disk does not take over.
  *
+ * Where there is a device for sockets the guest agent serves the host; a system on a disk has its own.
+ *
  * The first network card gets its address by DHCP, where a network answers within three seconds (RFC 2131).
  *
  * A virtio console does convey it (virtio 1.2, 5.3.4: `cols` and `rows`), so where there is one, a process whose
@@ -28,6 +30,9 @@ export const readyForInputText = "hyperfile: ready for commands";
 
 /** The start of the line that says that the system on a disk can't be had. */
 export const noRootText = "hyperfile: can't mount the root";
+
+/** The guest agent's program, in a folder for programs of the system. */
+export const agentName = "hyperfile-agent";
 
 /** Where the text of {@link leaseScript} is. */
 export const leaseScriptPath = "etc/network-lease";
@@ -97,6 +102,10 @@ if [ -n "$root" ]; then
     exec switch_root /system /sbin/init
   fi
   echo "${noRootText} $root: give the root= of a disk that has a system"
+fi
+
+if [ -c /dev/vsock ]; then
+  ${agentName} < /dev/null > /dev/null 2>&1 &
 fi
 
 if [ -e /sys/class/net/eth0 ]; then

@@ -1,10 +1,10 @@
 /**
  * The initial file system of the Debian guest: busybox, the kernel modules that a virtual machine can need,
- * the index files for `modprobe` (which the kernel runs by itself for file systems and ciphers), and
+ * the index files for `modprobe` (which the kernel runs by itself for file systems and ciphers), the guest agent, and
  * `/init`. Stored uncompressed: the guest's processor is the slow one here.
  */
 import type { InitramfsEntry } from "@hyperfile/devices/image";
-import { initScript, leaseScript, leaseScriptPath, profile } from "./init-script.js";
+import { agentName, initScript, leaseScript, leaseScriptPath, profile } from "./init-script.js";
 import { type KernelModule, loadOrder, modulesAlias, modulesDep } from "./modules.js";
 
 /** What goes into the file system. */
@@ -15,6 +15,8 @@ export interface InitramfsParts {
   release: string;
   /** The modules, in any order. */
   modules: readonly KernelModule[];
+  /** The guest agent. */
+  agent: Uint8Array;
 }
 
 /** The modules that the guest gets, by name, with those that they are known to need. */
@@ -26,6 +28,9 @@ export const guestModules: readonly string[] = [
   "failover",
   "net_failover",
   "virtio_net",
+  "vsock",
+  "vmw_vsock_virtio_transport_common",
+  "vmw_vsock_virtio_transport",
   "crc16",
   "mbcache",
   "jbd2",
@@ -63,7 +68,7 @@ const textEncoder = new TextEncoder();
 
 /** All entries of the file system, each folder before what it holds. */
 export function initramfsEntries(parts: InitramfsParts): InitramfsEntry[] {
-  const { busybox, release, modules } = parts;
+  const { busybox, release, modules, agent } = parts;
   const ordered = loadOrder(modules);
   const base = `lib/modules/${release}`;
   const text = (path: string, content: string, mode = 0o644): InitramfsEntry => ({
@@ -84,6 +89,7 @@ export function initramfsEntries(parts: InitramfsParts): InitramfsEntry[] {
       (path): InitramfsEntry => ({ path, kind: "directory", mode: path === "tmp" ? 0o1777 : 0o755 }),
     ),
     { path: "bin/busybox", kind: "file", mode: 0o755, bytes: busybox },
+    { path: `sbin/${agentName}`, kind: "file", mode: 0o755, bytes: agent },
     text("init", initScript, 0o755),
     text(leaseScriptPath, leaseScript, 0o755),
     text("etc/hostname", "hyperfile\n"),

@@ -5,4 +5,5 @@ export * from "./drain.js";
 export * from "./errors.js";
 export * from "./format.js";
 export * from "./machine.js";
+export * from "./plain-machine.js";
 export * from "./values.js";

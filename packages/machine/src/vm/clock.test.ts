@@ -258,3 +258,45 @@ it("a virtual clock knows no host: only instructions and timers move it", () => 
   clock.idleUntil(25);
   expect(clock.now()).toBe(25);
 });
+
+describe("a guest whose time of day somebody else sets", () => {
+  it("has no time made up for, until it is owed again", () => {
+    const host = new FakeHost();
+    const clock = new RealClock("host", host);
+    host.pass(2 * SECOND);
+    clock.now();
+    host.suspend(HOUR);
+    expect(clock.leaveOut()).toBe(HOUR);
+    expect(clock.leaveOut()).toBe(0);
+    clock.idleUntil(Infinity);
+    expect(seconds(clock)).toBe(2);
+    // Of what comes afterwards nothing is left out, nor of a snapshot's time.
+    host.suspend(HOUR / 60);
+    clock.idleUntil(Infinity);
+    expect(seconds(clock)).toBe(62);
+    expect(clock.save().wall).toBe(host.wall());
+    clock.owe(HOUR);
+    clock.idleUntil(Infinity);
+    expect(seconds(clock)).toBe(3662);
+  });
+
+  it("is ahead where the host was set back", () => {
+    const host = new FakeHost();
+    const clock = new RealClock("host", host);
+    host.suspend(-HOUR);
+    expect(clock.leaveOut()).toBe(-HOUR);
+    host.suspend(10 * SECOND);
+    clock.idleUntil(Infinity);
+    expect(seconds(clock)).toBe(10);
+  });
+
+  it("has none that could be left out while it stands still, or where none is made up for", () => {
+    const host = new FakeHost();
+    const [paused, frozen] = [new RealClock("host", host), new RealClock("frozen", host)];
+    paused.freeze();
+    host.suspend(HOUR);
+    expect([paused.leaveOut(), frozen.leaveOut(), new VirtualClock(() => 5).leaveOut()]).toEqual([0, 0, 0]);
+    paused.resume();
+    expect(paused.leaveOut()).toBe(HOUR);
+  });
+});

@@ -31,6 +31,13 @@ export interface MachineClock {
   freeze(): void;
   /** The machine goes on after `freeze`. */
   resume(): void;
+  /**
+   * Makes up no more for time in which the machine stood still: somebody else sets the guest's time of day. Gives the
+   * milliseconds by which that is behind, negative if it is ahead; 0 for a clock that makes up for none, or stands still.
+   */
+  leaveOut(): number;
+  /** Makes up for so many milliseconds after all. */
+  owe(milliseconds: number): void;
   /** The time, for a snapshot. */
   save(): { readonly ticks: number };
   /**
@@ -140,6 +147,17 @@ export class RealClock implements MachineClock {
     this.frozenAt = undefined;
   }
 
+  leaveOut(): number {
+    this.milliseconds();
+    const behind = this.behind();
+    this.epoch += behind;
+    return behind;
+  }
+
+  owe(milliseconds: number): void {
+    this.epoch -= milliseconds;
+  }
+
   /** With the wall time that the ticks belong to, in milliseconds since 1970. */
   save(): { readonly ticks: number; readonly wall: number } {
     const ticks = this.now();
@@ -216,6 +234,14 @@ export class VirtualClock implements MachineClock {
 
   resume(): void {
     // See `freeze`.
+  }
+
+  leaveOut(): number {
+    return 0;
+  }
+
+  owe(): void {
+    // Nobody's time of day is missed.
   }
 
   save(): { readonly ticks: number } {

@@ -228,9 +228,10 @@ export class Vm {
       clock.follow(hart.retired());
       board.tick();
       hart.pollTimer();
-      const end = hart.run(slice ?? planner.instructions);
+      const instructions = slice ?? planner.next(this.untilDue());
+      const end = hart.run(instructions);
       const now = performance.now();
-      if (end === "budget") planner.observe(now - before);
+      if (end === "budget") planner.observe(instructions, now - before);
       before = now;
       this.counters.slices++;
       if (board.settle !== undefined && board.busy?.() === true) {
@@ -277,6 +278,18 @@ export class Vm {
     }
   }
 
+  /** Tick at which the first timer of hart and board is due; Infinity if none is set. */
+  private deadline(): number {
+    const { hart, board } = this.options;
+    return Math.min(hart.deadline(), board.deadline());
+  }
+
+  /** Host milliseconds until then. */
+  private untilDue(): number {
+    const deadline = this.deadline();
+    return deadline === Infinity ? Infinity : this.options.clock.millisecondsUntil(deadline);
+  }
+
   /** Whether it is held, and nothing else asks for its attention. */
   private mustWait(): boolean {
     return this.held && this.stills === 0 && this.stopReason === undefined && this.power === undefined;
@@ -298,7 +311,7 @@ export class Vm {
     // A backend may have answered while it took the output.
     if (hart.wakeReady()) return;
     do {
-      const deadline = Math.min(hart.deadline(), board.deadline());
+      const deadline = this.deadline();
       const started = performance.now();
       clock.idleUntil(deadline);
       this.counters.sleeps++;

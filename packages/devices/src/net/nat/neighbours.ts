@@ -16,6 +16,11 @@ export class Neighbours {
     return this.macs.get(ip);
   }
 
+  /** The IP addresses of a MAC address. */
+  of(mac: number): string[] {
+    return [...this.macs].flatMap(([ip, owner]) => (owner === mac ? [ip] : []));
+  }
+
   /** An IP address has spoken from a MAC address. */
   learn(ip: string, mac: number): void {
     if (this.macs.get(ip) === mac && this.macs.size < this.most / 2) return;

@@ -64,6 +64,19 @@ export interface OutsideListener {
   close(): void;
 }
 
+/** An outside in which there is nothing. */
+export const noOutside: Outside = {
+  openUdp: () => ({ send: () => {}, close: () => {} }),
+  connectTcp: (_address, _port, events) => {
+    queueMicrotask(() => events.failed("unreachable"));
+    return { write: () => true, end: () => {}, reset: () => {}, setReading: () => {} };
+  },
+  query: async () => undefined,
+  listenUdp: async () => ({ port: 0, answer: () => {}, close: () => {} }),
+  listenTcp: async () => ({ port: 0, close: () => {} }),
+  hostRanges: () => [],
+};
+
 /** What reaches the outside. */
 export interface Outside {
   /** Opens a socket for datagrams of a family. */

@@ -16,6 +16,8 @@ export interface PolicyQuestion {
   readonly direction: "out" | "in";
   /** The guest's address. */
   readonly guest: string;
+  /** Its MAC address, where the question is of a frame of its own; what a switch lets through of a card can be trusted. */
+  readonly mac?: number;
   /** The address outside, canonical. */
   readonly address: string;
   /** The port that is connected to. */

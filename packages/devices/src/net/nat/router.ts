@@ -35,11 +35,16 @@ export function linkLocalOf(mac: number): Uint8Array {
   return bytes;
 }
 
-/** An advertisement. */
-export function routerAdvertisement(subnet: Subnet, mac: number, mtu: number): IcmpMessage {
+/** An advertisement. @param isRouter whether it leads anywhere; else it is of the prefix and the name server only */
+export function routerAdvertisement(
+  subnet: Subnet,
+  mac: number,
+  mtu: number,
+  isRouter: boolean,
+): IcmpMessage {
   const body = new Uint8Array(12 + 8 + 8 + 32 + 24);
   body.set([64, ADVERTISEMENT_FLAGS]);
-  write16(body, 2, LIFETIME_S);
+  write16(body, 2, isRouter ? LIFETIME_S : 0);
   let at = 12;
   body.set([options.sourceMac, 1], at);
   writeMac(body, at + 2, mac);

@@ -72,6 +72,11 @@ export class UdpMappings {
     return this.mappings.get(`${guest} ${guestPort}`)?.partners.has(`${address} ${port}`) === true;
   }
 
+  /** Ends a guest's. */
+  abandon(guest: string): void {
+    for (const mapping of [...this.mappings.values()]) if (mapping.guest === guest) this.end(mapping);
+  }
+
   /** Ends all of them. */
   close(): void {
     for (const mapping of [...this.mappings.values()]) this.end(mapping);

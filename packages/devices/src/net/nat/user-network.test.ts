@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { dnsQuery, dnsReply, withOpt } from "../../../test/dns-messages.js";
 import { FakeOutside } from "../../../test/fake-outside.js";
 import { aboutDestination, GATEWAY_MAC, NetGuest } from "../../../test/net-guest.js";
 import { VirtualTimers } from "../../../test/virtual-timers.js";
@@ -283,35 +284,6 @@ describe("DHCP", () => {
 });
 
 describe("names", () => {
-  const query = (name: string, type: number, id = 0x1234): Uint8Array => {
-    const labels = name.split(".").flatMap((label) => [label.length, ...text(label)]);
-    return Uint8Array.of(id >> 8, id & 255, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, ...labels, 0, 0, type, 0, 1);
-  };
-  const answer = (asked: Uint8Array, records: readonly Uint8Array[], pad = 0): Uint8Array => {
-    const bytes = Uint8Array.of(
-      ...asked,
-      ...records.flatMap((data) => [
-        0xc0,
-        12,
-        0,
-        data.length === 4 ? 1 : 28,
-        0,
-        1,
-        0,
-        0,
-        0,
-        9,
-        0,
-        data.length,
-        ...data,
-      ]),
-      ...new Uint8Array(pad),
-    );
-    bytes.set([0x81, 0x80], 2);
-    bytes[7] = records.length;
-    return bytes;
-  };
-
   test("of guests are known here, also backwards, and never asked outside", async () => {
     const { guest, net, outside } = started();
     net.setName("db", ["10.0.2.20", "fd00::20"]);
@@ -324,7 +296,7 @@ describe("names", () => {
       ["99.2.0.10.in-addr.arpa", 12],
       ["gateway", 1],
     ] as const)
-      guest.udp("10.0.2.3", 53, query(name, type));
+      guest.udp("10.0.2.3", 53, dnsQuery(name, type));
     await settle();
     const came = guest.take().map(({ udp }) => udp!.data);
     expect(came.map((data) => [data[3]! & 15, data[7]])).toEqual([
@@ -347,16 +319,16 @@ describe("names", () => {
     expect(string(came[4]!.slice(-13))).toBe("\x02db\x08internal\0");
     expect(outside.queries).toEqual([]);
     net.setName("db", []);
-    guest.udp("10.0.2.3", 53, query("db.internal", 1));
+    guest.udp("10.0.2.3", 53, dnsQuery("db.internal", 1));
     expect(guest.take()[0]!.udp!.data[3]! & 15).toBe(3);
   });
 
   test("of others are asked outside, and the answer has the guest's number", async () => {
     const { guest, outside } = started();
-    guest.udp("10.0.2.3", 53, query("example.org", 1, 7), 4000);
-    guest.udp("fd00::3", 53, query("example.org", 28, 8), 4001);
+    guest.udp("10.0.2.3", 53, dnsQuery("example.org", 1, 7), 4000);
+    guest.udp("fd00::3", 53, dnsQuery("example.org", 28, 8), 4001);
     expect(outside.queries).toHaveLength(2);
-    outside.queries[0]!.answer(answer(query("example.org", 1, 0x9999), [ipBytes("1.2.3.4")]));
+    outside.queries[0]!.answer(dnsReply(dnsQuery("example.org", 1, 0x9999), [ipBytes("1.2.3.4")]));
     outside.queries[1]!.answer(undefined);
     await settle();
     const came = guest.take();
@@ -372,36 +344,64 @@ describe("names", () => {
       ["10.0.2.3", 53, 4000, 7, 0],
       ["fd00::3", 53, 4001, 8, 2],
     ]);
-    expect(came[0]!.udp!.data).toEqual(answer(query("example.org", 1, 7), [ipBytes("1.2.3.4")]));
+    expect(came[0]!.udp!.data).toEqual(dnsReply(dnsQuery("example.org", 1, 7), [ipBytes("1.2.3.4")]));
   });
 
-  test("an answer that is too long for the guest says so", async () => {
+  test.each([
+    ["without EDNS", undefined, 512],
+    ["less than everybody takes", 100, 512],
+    ["what it says", 1000, 1000],
+    ["more than goes in one packet of any network", 4096, 1232],
+  ])("an answer that is too long for the guest says so: %s", async (_what, payload, most) => {
     const { guest, outside } = started();
-    const plain = query("example.org", 1);
-    const large = Uint8Array.of(...plain, 0, 0, 41, 0x10, 0, 0, 0, 0, 0, 0, 0);
-    large[11] = 1;
-    guest.udp("10.0.2.3", 53, plain);
-    guest.udp("10.0.2.3", 53, large);
-    for (const each of outside.queries) each.answer(answer(plain, [ipBytes("1.2.3.4")], 600));
+    const plain = dnsQuery("example.org", 1);
+    const asked = payload === undefined ? plain : withOpt(plain, payload);
+    const whole = dnsReply(plain, [ipBytes("1.2.3.4")]);
+    for (const size of [most, most + 1]) {
+      guest.udp("10.0.2.3", 53, asked);
+      outside.queries.pop()!.answer(dnsReply(plain, [ipBytes("1.2.3.4")], size - whole.length));
+    }
     await settle();
+    const [fits, cut] = guest.take().map(({ udp }) => udp!.data);
+    expect([fits!.length, fits![2]! & 2, fits![7]]).toEqual([most, 0, 1]);
+    expect([cut![2]! & 2, cut!.subarray(4, 12)]).toEqual([
+      2,
+      Uint8Array.of(0, 1, 0, 0, 0, 0, 0, payload === undefined ? 0 : 1),
+    ]);
+    // The question, and an OPT record where there was one (RFC 6891, section 6.1.1).
+    const opt = payload === undefined ? [] : [0, 0, 41, 1232 >> 8, 1232 & 255, 0, 0, 0, 0, 0, 0];
+    expect([...cut!.subarray(12)]).toEqual([...plain.subarray(12), ...opt]);
+  });
+
+  test("in EDNS are answered in EDNS, and of a version that is not known by that", () => {
+    const { guest, net } = started();
+    net.setName("db", ["10.0.2.20"]);
+    // OPT need not be the first record: an option-less one of another kind stands before it.
+    const late = Uint8Array.of(...dnsQuery("db", 1), 0, 0, 250, 0, 255, 0, 0, 0, 0, 0, 0);
+    const both = withOpt(late, 1232);
+    both[11] = 2;
+    for (const asked of [withOpt(dnsQuery("db", 1), 1232), both, withOpt(dnsQuery("db", 1), 1232, 1)])
+      guest.udp("10.0.2.3", 53, asked);
     const came = guest.take().map(({ udp }) => udp!.data);
-    expect(came.map((data) => [data.length > 600, (data[2]! & 2) !== 0, data[7]])).toEqual([
-      [false, true, 0],
-      [true, false, 1],
+    const optOf = (data: Uint8Array) => [data[3]! & 15, data[7], data[11], ...data.slice(-11)];
+    expect(came.map(optOf)).toEqual([
+      [0, 1, 1, 0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 0],
+      [0, 1, 1, 0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 0],
+      [0, 0, 1, 0, 0, 41, 4, 208, 1, 0, 0, 0, 0, 0],
     ]);
   });
 
   test("a flood is refused at once, and other guests are served", async () => {
     const { guest, lan, outside } = started();
-    for (let index = 0; index < 1000; index++) guest.udp("10.0.2.3", 53, query(`n${index}.org`, 1, index));
+    for (let index = 0; index < 1000; index++) guest.udp("10.0.2.3", 53, dnsQuery(`n${index}.org`, 1, index));
     expect(outside.queries).toHaveLength(64);
     expect(guest.take().every(({ udp }) => (udp!.data[3]! & 15) === 5)).toBe(true);
     const other = new NetGuest(lan, 0x525400000016, "10.0.2.16");
-    other.udp("10.0.2.3", 53, query("other.org", 1));
+    other.udp("10.0.2.3", 53, dnsQuery("other.org", 1));
     expect(outside.queries).toHaveLength(65);
     for (const each of outside.queries.splice(0)) each.answer(undefined);
     await settle();
-    guest.udp("10.0.2.3", 53, query("again.org", 1));
+    guest.udp("10.0.2.3", 53, dnsQuery("again.org", 1));
     expect(outside.queries).toHaveLength(1);
   });
 
@@ -421,9 +421,9 @@ describe("names", () => {
     };
     const { guest } = started({ outside, policy });
     guest.udp("1.2.3.4", 9, text("early"));
-    guest.udp("10.0.2.3", 53, query("good.org", 1));
+    guest.udp("10.0.2.3", 53, dnsQuery("good.org", 1));
     // The second address is one that the name was turned to: the host's loopback.
-    outside.queries[0]!.answer(answer(query("good.org", 1), [ipBytes("1.2.3.4"), ipBytes("127.0.0.1")]));
+    outside.queries[0]!.answer(dnsReply(dnsQuery("good.org", 1), [ipBytes("1.2.3.4"), ipBytes("127.0.0.1")]));
     await settle();
     guest.udp("1.2.3.4", 9, text("named"));
     guest.udp("127.0.0.1", 9, text("rebound"));

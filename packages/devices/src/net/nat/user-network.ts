@@ -10,7 +10,7 @@
  *
  * The gateway's own address stands for the host's loopback, as far as the policy lets somebody there.
  */
-import { formatIp, inRange, ipBytes, parseMac, parseRange } from "../addresses.js";
+import { formatIp, formatMac, inRange, ipBytes, parseMac, parseRange } from "../addresses.js";
 import { NetworkError } from "../errors.js";
 import { allFrames, type Frame, type Link, type LinkEnd, type Network } from "../frame.js";
 import { type ArpMessage, arpFrame, arpOperations, parseArp } from "../frames/arp.js";
@@ -22,11 +22,12 @@ import { type Datagram, parseUdp } from "../frames/udp.js";
 import { hostTimers, type Timer, type Timers } from "../timers.js";
 import { dhcpPorts, dhcpTypes, parseDhcp } from "./dhcp/message.js";
 import { type DhcpLease, type DhcpOptions, DhcpServer } from "./dhcp/server.js";
-import { parseQuery, truncated } from "./dns/message.js";
+import { byUdp } from "./dns/message.js";
 import { NameServer } from "./dns/name-server.js";
+import { DnsStreams } from "./dns/streams.js";
 import { type Endpoint, GuestSide } from "./guest-side.js";
 import type { Outside } from "./outside.js";
-import { type Policy, policyOf, unmapped } from "./policy.js";
+import { type Policy, type PolicyQuestion, policyOf, unmapped } from "./policy.js";
 import { Reassembly } from "./reassembly.js";
 import {
   LINK_HOPS,
@@ -69,12 +70,17 @@ export interface UserNetworkOptions {
   readonly dhcp?: DhcpOptions | false;
   /** Domain of the guests' names; `internal` unless given. */
   readonly domain?: string;
+  /** Whether it leads anywhere; true unless given. Where it does not, guests get addresses, and names of each other. */
+  readonly isRouter?: boolean;
   /** What may be reached; what is public unless given. */
   readonly policy?: Policy;
   /** Is told of what the policy refused. */
   readonly onRefused?: (refused: {
     readonly protocol: "tcp" | "udp";
+    readonly direction: "out" | "in";
     readonly guest: string;
+    /** The guest's MAC address, where it has asked itself. */
+    readonly mac?: number;
     readonly address: string;
     readonly port: number;
   }) => void;
@@ -106,11 +112,15 @@ export class UserNetwork {
   private readonly guests: GuestSide;
   private readonly dhcp: DhcpServer | undefined;
   private readonly names: NameServer;
+  private readonly streams: DnsStreams;
   private readonly reassembly: Reassembly;
   private readonly mappings: UdpMappings;
   private readonly connections: TcpConnections;
   private readonly forwards = new UdpForwards();
   private readonly listeners = new Set<Forward>();
+  /** Addresses that belong to one guest only, by the address. */
+  private readonly owners = new Map<string, number>();
+  private readonly isRouter: boolean;
   private readonly fixedNames = new Map<string, readonly string[]>();
   private readonly timers: Timers;
   private readonly policy: Policy;
@@ -130,30 +140,36 @@ export class UserNetwork {
     if (!Number.isInteger(mtu) || mtu < LEAST_MTU6 || mtu > 65535)
       throw new NetworkError("E_NETWORK_OPTION", `an MTU of ${mtu}: use ${LEAST_MTU6} to 65535 bytes`);
     this.timers = options.timers ?? hostTimers;
+    this.isRouter = options.isRouter !== false;
     this.subnets = {
       4: Subnet.of(options.subnet4 ?? "10.0.2.0/24", 4),
       6: Subnet.of(options.subnet6 ?? "fd00::/64", 6),
     };
-    this.policy = options.policy ?? policyOf([], () => outside.hostRanges());
+    this.policy = !this.isRouter ? () => false : (options.policy ?? policyOf([], () => outside.hostRanges()));
     this.guests = new GuestSide(mac, mtu, this.subnets, () => this.link);
     this.dhcp =
       options.dhcp === false
         ? undefined
-        : new DhcpServer(this.subnets[4], mtu, () => this.timers.now(), { domain, ...options.dhcp });
+        : new DhcpServer(this.subnets[4], mtu, () => this.timers.now(), {
+            domain,
+            isRouter: this.isRouter,
+            ...options.dhcp,
+          });
     this.names = new NameServer(
       {
-        query: (message) => outside.query(message),
+        query: async (message) => (this.isRouter ? outside.query(message) : undefined),
         addressesOf: (name) => this.addressesOf(name),
         nameOf: (ip) => this.nameOf(ip),
         isInside: (ip) => this.isInside(ip),
       },
       domain,
     );
+    this.streams = new DnsStreams(this.names, this.timers);
     this.reassembly = new Reassembly(this.timers);
     this.mappings = new UdpMappings(outside, this.timers, (data, from, to) =>
       this.guests.sendUdp({ address: this.seenAs(from.address), port: from.port }, to, data),
     );
-    this.connections = new TcpConnections(this.guests, outside, this.timers);
+    this.connections = new TcpConnections(this.guests, this.timers);
     const end: LinkEnd = {
       takes: allFrames,
       receive: (frame) => {
@@ -185,6 +201,7 @@ export class UserNetwork {
       ...{ packetsSent: this.guests.counters.sent, errorsSent: this.guests.counters.errors },
       ...{ dnsQueries: queries, dnsLocal: local, dnsForwarded: forwarded, dnsFailed: failed },
       ...{ dnsRefused: this.names.counters.refused },
+      ...{ dnsConnections: this.streams.size, dnsBrokenOff: this.streams.counters.brokenOff },
       ...{ udpOpened: opened, udpSent: sent, udpReceived: received, udpUnasked: unasked },
       ...{ udpMappings: this.mappings.size, udpPartners: this.forwards.size },
       ...{ tcpConnections: this.connections.size, tcpBytes: this.connections.bytes },
@@ -198,6 +215,36 @@ export class UserNetwork {
   setName(name: string, addresses: readonly string[]): void {
     if (addresses.length === 0) this.fixedNames.delete(name.toLowerCase());
     else this.fixedNames.set(name.toLowerCase(), [...addresses]);
+  }
+
+  /**
+   * Gives an address to one guest alone: it is given it when it asks, and nobody else may use it.
+   * @throws NetworkError (`E_NETWORK_OPTION`) for an address outside the network, or that is another's
+   */
+  reserve(mac: number, ip: string): void {
+    const { gateway, nameServer } = this.subnets[4];
+    if (!this.isInside(ip) || ip === gateway || ip === nameServer || this.owners.has(ip))
+      throw new NetworkError(
+        "E_NETWORK_OPTION",
+        `${ip} can't be given to ${formatMac(mac)}: use a free address of the network ${this.subnets[4].at(0)}/${this.subnets[4].range.prefix}`,
+      );
+    this.dhcp?.reserve(mac, ip);
+    this.owners.set(ip, mac);
+  }
+
+  /** A guest is gone: its addresses are free, and what it had outside is broken off. */
+  release(mac: number): void {
+    this.abandon(mac);
+    this.dhcp?.release(mac);
+    for (const [ip, owner] of this.owners) if (owner === mac) this.owners.delete(ip);
+  }
+
+  /** A guest has lost what it knew, such as by going back to an earlier state: its connections end with a reset. */
+  abandon(mac: number): void {
+    for (const ip of this.guests.neighbours.of(mac)) {
+      this.connections.abandon(ip);
+      this.mappings.abandon(ip);
+    }
   }
 
   /**
@@ -264,8 +311,14 @@ export class UserNetwork {
       names: [],
     } as const;
     if (this.policy(question)) return true;
-    this.counters.refused++;
+    this.refused(question);
     return false;
+  }
+
+  private refused({ protocol, direction, guest, mac, address, port }: PolicyQuestion): void {
+    this.counters.refused++;
+    const who = mac === undefined ? { guest } : { guest, mac };
+    this.options.onRefused?.({ protocol, direction, ...who, address, port });
   }
 
   private gatewayOf(guest: string): string {
@@ -311,7 +364,8 @@ export class UserNetwork {
     const { 4: subnet } = this.subnets;
     const { gateway, nameServer } = subnet;
     const isOurs = (ip: string): boolean => ip === gateway || ip === nameServer;
-    if (subnet.has(ipBytes(senderIp)) && !isOurs(senderIp) && senderMac === source)
+    const isRight = senderMac === source && !this.isOthers(senderIp, source);
+    if (subnet.has(ipBytes(senderIp)) && !isOurs(senderIp) && isRight)
       this.guests.neighbours.learn(senderIp, senderMac);
     if (operation !== arpOperations.request || !isOurs(targetIp)) return;
     const answer = {
@@ -327,7 +381,8 @@ export class UserNetwork {
     const { gateway, nameServer } = subnet;
     const isLocal = family === 6 && inRange(sourceBytes, linkLocalRange);
     const isOurs = source === gateway || source === nameServer;
-    if ((subnet.has(sourceBytes) && !isOurs) || isLocal) this.guests.neighbours.learn(source, mac);
+    const isMine = subnet.has(sourceBytes) && !isOurs && !this.isOthers(source, mac);
+    if (isMine || isLocal) this.guests.neighbours.learn(source, mac);
     else if (source !== NOBODY && source !== "::") {
       this.counters.foreign++;
       return;
@@ -343,7 +398,7 @@ export class UserNetwork {
       return;
     }
     if (source === NOBODY || source === "::") return;
-    if (packet.protocol === ipProtocols.tcp) return this.tcp(packet, isTrusted);
+    if (packet.protocol === ipProtocols.tcp) return this.tcp(packet, isTrusted, mac);
     const isToUs = this.isOwn(packet);
     if (isToUs && this.echo(packet)) return;
     if (!isToUs && this.isGroup(packet)) return;
@@ -370,7 +425,7 @@ export class UserNetwork {
       if (packet.hops === LINK_HOPS)
         this.guests.sendIcmp(
           back(this.guests.linkLocal),
-          routerAdvertisement(subnet, this.guests.mac, this.guests.mtu),
+          routerAdvertisement(subnet, this.guests.mac, this.guests.mtu, this.isRouter),
         );
       return true;
     }
@@ -426,19 +481,16 @@ export class UserNetwork {
     const address = isToUs ? loopback[family] : unmapped(destination);
     const isKnown = this.mappings.hasPartner(source, sourcePort, address, port);
     const names = this.names.namesOf(source, address);
-    if (
-      !isKnown &&
-      !this.policy({ protocol: "udp", direction: "out", guest: source, address, port, names })
-    ) {
-      this.counters.refused++;
-      this.options.onRefused?.({ protocol: "udp", guest: source, address, port });
+    const question = { protocol: "udp", direction: "out", guest: source, mac, address, port, names } as const;
+    if (!isKnown && !this.policy(question)) {
+      this.refused(question);
       return this.guests.complain(packet, isToUs ? "port" : "prohibited");
     }
     if (!this.mappings.send(source, sourcePort, data.slice(), address, port))
       this.guests.complain(packet, "host");
   }
 
-  private tcp(packet: IpPacket, isTrusted: boolean): void {
+  private tcp(packet: IpPacket, isTrusted: boolean, mac: number): void {
     const segment = parseTcp(packet, isTrusted);
     if (segment === undefined) {
       this.counters.malformed++;
@@ -448,18 +500,26 @@ export class UserNetwork {
     const { destinationPort: port } = segment;
     const isToUs = this.isOwn(packet);
     if (!isToUs && this.isGroup(packet)) return;
+    if (isToUs && port === DNS_PORT)
+      return this.connections.receive(packet, segment, {
+        mayOpen: () => true,
+        open: (events) => this.streams.open(guest, events),
+      });
     const isNowhere = port === 0 || (isToUs && destination !== this.subnets[family].gateway);
     if (isNowhere) return this.connections.refuse(packet, segment);
     if (packet.hops <= 1 && !isToUs) return this.guests.complain(packet, "hops");
     const address = isToUs ? loopback[family] : unmapped(destination);
-    this.connections.receive(packet, segment, address, () => {
-      const names = this.names.namesOf(guest, address);
-      if (this.policy({ protocol: "tcp", direction: "out", guest, address, port, names })) return true;
-      this.counters.refused++;
-      this.options.onRefused?.({ protocol: "tcp", guest, address, port });
-      if (isToUs) this.connections.refuse(packet, segment);
-      else this.guests.complain(packet, "prohibited");
-      return false;
+    this.connections.receive(packet, segment, {
+      mayOpen: () => {
+        const names = this.names.namesOf(guest, address);
+        const question = { protocol: "tcp", direction: "out", guest, mac, address, port, names } as const;
+        if (this.policy(question)) return true;
+        this.refused(question);
+        if (isToUs) this.connections.refuse(packet, segment);
+        else this.guests.complain(packet, "prohibited");
+        return false;
+      },
+      open: (events) => this.options.outside.connectTcp(address, port, events),
     });
   }
 
@@ -481,12 +541,9 @@ export class UserNetwork {
   }
 
   private resolve(guest: Endpoint, server: string, message: Uint8Array): void {
-    this.names.ask(guest.address, message, (answer, mostBytes) => {
-      const question = parseQuery(message);
-      const isLong = answer.length > mostBytes && question !== undefined;
-      const data = isLong ? truncated(answer, question) : answer;
-      this.guests.sendUdp({ address: server, port: DNS_PORT }, guest, data);
-    });
+    this.names.ask(guest.address, message, (answer, question) =>
+      this.guests.sendUdp({ address: server, port: DNS_PORT }, guest, byUdp(answer, question)),
+    );
   }
 
   // -- addresses
@@ -503,6 +560,12 @@ export class UserNetwork {
     const first = destinationBytes[0]!;
     if (this.subnets[family].has(destinationBytes)) return true;
     return family === 4 ? first >= 224 : first === 0xff || inRange(destinationBytes, linkLocalRange);
+  }
+
+  /** Whether an address belongs to another guest. */
+  private isOthers(ip: string, mac: number): boolean {
+    const owner = this.owners.get(ip);
+    return owner !== undefined && owner !== mac;
   }
 
   private isInside(ip: string): boolean {
@@ -536,7 +599,8 @@ export class UserNetwork {
       ...{ sourceMac: this.guests.mac, destinationMac: ALL_NODES.mac },
       ...{ source: this.guests.linkLocal, destination: ALL_NODES.ip, hops: LINK_HOPS },
     };
-    this.guests.sendIcmp(route, routerAdvertisement(this.subnets[6], this.guests.mac, this.guests.mtu));
+    const { mac, mtu } = this.guests;
+    this.guests.sendIcmp(route, routerAdvertisement(this.subnets[6], mac, mtu, this.isRouter));
     this.advertising = this.timers.after(ADVERTISE_MS, () => this.advertise());
   }
 }

@@ -4,7 +4,6 @@ import { VirtualTimers } from "../../../test/virtual-timers.js";
 import { BROADCAST_MAC } from "../addresses.js";
 import { allFrames, type Frame } from "../frame.js";
 import { parseEthernet, tagged } from "../frames/ethernet.js";
-import { PcapngWriter } from "./pcapng.js";
 import { type PortOptions, Switch, type SwitchOptions } from "./switch.js";
 
 /** A switch with so many ends, whose addresses are 2, 4, 6 and so on. */
@@ -271,42 +270,14 @@ test("20,000 generated frames: memory is bounded, nothing is thrown, and frames 
   expect(ends[2]!.got.length).toBeGreaterThan(1000);
 });
 
-test("a mirror sees what goes in and out, and a capture of it reads as pcapng", () => {
+test("a mirror sees what goes in and out, until it is taken away", () => {
   const { lan, send } = network(2, {}, [{ name: "web" }, { name: "db" }]);
-  const writer = new PcapngWriter(60);
-  const parts: Uint8Array[] = [];
+  const seen: string[] = [];
   const stop = lan.mirror(({ port, direction, frame }) =>
-    parts.push(writer.packet({ port, direction, bytes: frame.bytes, time: 1_700_000_000_123_456_789n })),
+    seen.push(`${port} ${direction} ${frame.bytes.length}`),
   );
   send(0, 4, new Uint8Array(87).fill(7));
   stop();
   send(0, 4);
-  const bytes = Uint8Array.from(parts.flatMap((part) => [...part]));
-  const view = new DataView(bytes.buffer);
-  const blocks: { type: number; at: number; length: number }[] = [];
-  for (let at = 0; at < bytes.length; ) {
-    const length = view.getUint32(at + 4, true);
-    expect([length % 4, view.getUint32(at + length - 4, true)]).toEqual([0, length]);
-    blocks.push({ type: view.getUint32(at, true), at, length });
-    at += length;
-  }
-  expect(blocks.map(({ type }) => type)).toEqual([0x0a0d0d0a, 1, 6, 1, 6]);
-  expect([view.getUint32(8, true), view.getUint16(12, true)]).toEqual([0x1a2b3c4d, 1]);
-  const [, web, first, , second] = blocks.map(({ at, length }) => bytes.subarray(at, at + length));
-  // Ethernet; its name; nanoseconds.
-  expect([...web!.subarray(8, 10), ...web!.subarray(16, 24)]).toEqual([1, 0, 2, 0, 3, 0, 119, 101, 98, 0]);
-  expect([...web!.subarray(24, 29)]).toEqual([9, 0, 1, 0, 9]);
-  const packet = new DataView(first!.buffer, first!.byteOffset);
-  const time = (BigInt(packet.getUint32(12, true)) << 32n) | BigInt(packet.getUint32(16, true));
-  expect([packet.getUint32(8, true), time, packet.getUint32(20, true), packet.getUint32(24, true)]).toEqual([
-    0,
-    1_700_000_000_123_456_789n,
-    60,
-    101,
-  ]);
-  // Flags: from web it is outbound, to db inbound.
-  expect([first, second].map((each) => [...each!.subarray(28 + 60, 28 + 68)])).toEqual([
-    [2, 0, 4, 0, 2, 0, 0, 0],
-    [2, 0, 4, 0, 1, 0, 0, 0],
-  ]);
+  expect(seen).toEqual(["web in 101", "db out 101"]);
 });

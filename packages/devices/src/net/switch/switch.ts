@@ -138,7 +138,7 @@ export class Switch implements Network {
     return port;
   }
 
-  /** Shows each frame that passes a port to `observer` until what is returned is called. */
+  /** Shows each frame that passes a port to `observer`, which may not throw, until what is returned is called. */
   mirror(observer: (mirrored: MirroredFrame) => void): () => void {
     const own = (mirrored: MirroredFrame): void => observer(mirrored);
     this.mirrors.add(own);
@@ -223,6 +223,7 @@ export class Switch implements Network {
   }
 
   show(port: Port, direction: "in" | "out", frame: Frame): void {
+    if (this.mirrors.size === 0) return;
     for (const mirror of this.mirrors) mirror({ port: port.name, direction, frame });
   }
 }

@@ -21,6 +21,8 @@ export const netFeatures = {
 /** Bits of the status. */
 export const netStatus = { linkUp: 1, announce: 2 } as const;
 
+/** Where the status is. */
+export const STATUS_AT = 6;
 /** mac: 6, status: 2, max_virtqueue_pairs: 2, mtu: 2. */
 const CONFIG_BYTES = 12;
 
@@ -38,7 +40,7 @@ export function netConfig({ mac, status, pairs, mtu }: NetConfig): Uint8Array {
   const bytes = new Uint8Array(CONFIG_BYTES);
   const view = new DataView(bytes.buffer);
   writeMac(bytes, 0, mac);
-  view.setUint16(6, status, true);
+  view.setUint16(STATUS_AT, status, true);
   view.setUint16(8, pairs, true);
   view.setUint16(10, mtu, true);
   return bytes;

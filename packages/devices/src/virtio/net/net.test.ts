@@ -113,6 +113,36 @@ describe("sending", () => {
     expect([driver.queues[1]!.takeUsed().length, driver.status]).toEqual([2, 15]);
   });
 
+  test("waits with the driver while the link is full", () => {
+    const sent: Frame[] = [];
+    let room = 2;
+    let end: { drained?(): void } = {};
+    const network = {
+      connect: (card: { drained?(): void }) => {
+        end = card;
+        return {
+          isUp: true,
+          get isFull() {
+            return sent.length >= room;
+          },
+          send: (frame: Frame) => void sent.push(frame),
+          ready: () => {},
+          disconnect: () => {},
+        };
+      },
+    };
+    const { driver } = started({ network });
+    const { bytes } = plainFrame(BROADCAST_MAC, MAC);
+    for (let count = 0; count < 5; count++) driver.send(bytes);
+    expect([sent.length, driver.queues[1]!.takeUsed().length]).toEqual([2, 2]);
+    room = 3;
+    end.drained?.();
+    expect([sent.length, driver.queues[1]!.takeUsed().length]).toEqual([3, 1]);
+    room = Infinity;
+    end.drained?.();
+    expect([sent.length, driver.queues[1]!.takeUsed().length]).toEqual([5, 2]);
+  });
+
   test("of what is no frame at all breaks the queue", () => {
     for (const length of [11, 12 + 14 + 4 + 40 + 65535 + 1]) {
       const { driver, peer } = started();
@@ -355,6 +385,25 @@ describe("save and restore", () => {
     expect([copy.command(3, 0), copy.config8(6)]).toEqual([0, 1]);
     copy.device.resume();
     expect(copy.device.counters).toMatchObject({ announcements: 1 });
+  });
+
+  test("a copy of another card has its cable cut until its driver has looked, and does not announce the other", () => {
+    const { driver, lan, port } = started();
+    const saved = structuredClone(driver.device.save());
+    port.disconnect();
+    const other = new RecordingEnd();
+    lan.connect(other);
+    const options = { network: lan, mac: "52:54:00:00:00:02", isCopy: true };
+    const copy = new NetDriver(options, driver.memory);
+    copy.device.restore(saved);
+    copy.adopt(driver);
+    copy.device.resume();
+    expect(other.take()).toEqual([]);
+    expect(copy.takeInterrupt() & 2).toBe(2);
+    // It is told of both: that the cable is cut, and that it is there again.
+    expect([copy.config8(6), copy.takeInterrupt() & 2]).toEqual([0, 2]);
+    expect([copy.config8(6), copy.config8(5)]).toEqual([1, 2]);
+    expect(copy.device.counters).toMatchObject({ announcements: 0 });
   });
 
   test("the state of another device is refused", () => {

@@ -28,7 +28,7 @@ import { StateReader } from "../../state.js";
 import type { DescriptorChain } from "../descriptor-chain.js";
 import { readConfigBytes, type VirtioDevice, type VirtioHost } from "../device.js";
 import type { Virtqueue } from "../queue.js";
-import { netConfig, netFeatures, netStatus } from "./config-space.js";
+import { netConfig, netFeatures, netStatus, STATUS_AT } from "./config-space.js";
 import { controlAck, parseControl } from "./control.js";
 import { flowHash } from "./flow.js";
 import { BUFFERS_AT, frameOf, headerOf, NET_HEADER_BYTES } from "./header.js";
@@ -56,6 +56,11 @@ export interface VirtioNetOptions {
   readonly queuePairs?: number;
   /** Whether checksums and segments may be left to others; true unless given. */
   readonly offloads?: boolean;
+  /**
+   * Whether its state may be that of a card with another address, of which it is a copy: the guest then has the other's
+   * address until it takes this one, and is told by a cable that is cut for a moment.
+   */
+  readonly isCopy?: boolean;
 }
 
 /** A network device and the host's handles on it. */
@@ -112,6 +117,9 @@ class NetDevice implements VirtioDevice, LinkEnd {
   private mustAnnounce = false;
   /** An announcement is due as soon as the queues are served: the device was restored. */
   private wasRestored = false;
+  /** The cable seems to be cut until the driver has looked: its guest is to ask anew who it is. */
+  private isFlapping = false;
+  private readonly isCopy: boolean;
 
   constructor(
     options: VirtioNetOptions,
@@ -119,6 +127,7 @@ class NetDevice implements VirtioDevice, LinkEnd {
     private readonly mtu: number,
     private readonly mostPairs: number,
   ) {
+    this.isCopy = options.isCopy === true;
     const { checksum, guestChecksum, guestTso4, guestTso6, hostTso4, hostTso6 } = netFeatures;
     this.features = [
       ...[netFeatures.mac, netFeatures.status, netFeatures.mtu, netFeatures.mergeBuffers],
@@ -147,7 +156,8 @@ class NetDevice implements VirtioDevice, LinkEnd {
   notify(index: number): void {
     if (this.wasRestored) {
       this.wasRestored = false;
-      this.announce();
+      if (this.isFlapping) this.linkChanged();
+      else this.announce();
     }
     if (index === this.controlQueue) this.control(index);
     else if (index >= 2 * this.pairs) return;
@@ -179,9 +189,15 @@ class NetDevice implements VirtioDevice, LinkEnd {
 
   readConfig(offset: number, size: AccessSize): number {
     const { mac, mtu, mostPairs: pairs } = this;
-    const status =
-      (this.isUp ? netStatus.linkUp : 0) | (this.mustAnnounce && this.isUp ? netStatus.announce : 0);
-    return readConfigBytes(netConfig({ mac, mtu, pairs, status }), offset, size);
+    const isUp = this.isUp && !this.isFlapping;
+    const status = (isUp ? netStatus.linkUp : 0) | (this.mustAnnounce && isUp ? netStatus.announce : 0);
+    const value = readConfigBytes(netConfig({ mac, mtu, pairs, status }), offset, size);
+    const isStatusRead = offset <= STATUS_AT && offset + size > STATUS_AT;
+    if (this.isFlapping && isStatusRead) {
+      this.isFlapping = false;
+      this.linkChanged();
+    }
+    return value;
   }
 
   writeConfig(_offset: number, _size: AccessSize, _value: number): void {
@@ -192,6 +208,7 @@ class NetDevice implements VirtioDevice, LinkEnd {
     this.pairs = 1;
     this.mustAnnounce = false;
     this.wasRestored = false;
+    this.isFlapping = false;
     if (cause === "power") this.isPlugged = true;
     // What waits was for the driver that is gone.
     this.link.ready();
@@ -208,7 +225,8 @@ class NetDevice implements VirtioDevice, LinkEnd {
 
   restore(state: DeviceState): void {
     const reader = new StateReader(this.name, state);
-    if (state.mac !== formatMac(this.mac))
+    const isOther = state.mac !== formatMac(this.mac);
+    if (isOther && !this.isCopy)
       throw reader.mismatch("mac", `${formatMac(this.mac)}, the address of the device that is there`);
     const pairs = reader.integer("pairs", this.mostPairs);
     if (pairs === 0) throw reader.mismatch("pairs", `an integer from 1 to ${this.mostPairs}`);
@@ -216,6 +234,7 @@ class NetDevice implements VirtioDevice, LinkEnd {
     this.isPlugged = reader.boolean("plugged");
     this.pairs = pairs;
     this.wasRestored = true;
+    this.isFlapping = isOther;
   }
 
   // -- for the network
@@ -232,6 +251,11 @@ class NetDevice implements VirtioDevice, LinkEnd {
 
   linkChanged(): void {
     if (this.host?.hasFeature(netFeatures.status) === true) this.host.configChanged();
+  }
+
+  drained(): void {
+    for (let pair = 0; pair < this.pairs && this.host?.live === true; pair++)
+      if (this.host.queues[2 * pair + 1]!.ready) this.transmit(2 * pair + 1);
   }
 
   receive(frame: Frame): boolean {
@@ -317,7 +341,10 @@ class NetDevice implements VirtioDevice, LinkEnd {
       segments4: host.hasFeature(netFeatures.hostTso4),
       segments6: host.hasFeature(netFeatures.hostTso6),
     };
-    for (let chain = queue.pop(); chain !== undefined; chain = queue.pop()) {
+    // Where the link is full, what is to be sent waits with the driver.
+    while (!this.isHeldUp()) {
+      const chain = queue.pop();
+      if (chain === undefined) break;
       const length = chain.readableBytes - NET_HEADER_BYTES;
       if (length < 0 || length > MOST_FRAME_BYTES) {
         queue.reject("request");
@@ -339,6 +366,10 @@ class NetDevice implements VirtioDevice, LinkEnd {
       if (this.isPlugged) this.link.send(frame);
     }
     host.signal(index);
+  }
+
+  private isHeldUp(): boolean {
+    return this.isPlugged && this.link.isFull === true;
   }
 
   private control(index: number): void {

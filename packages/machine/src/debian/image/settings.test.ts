@@ -62,9 +62,13 @@ describe("settings of a system image", () => {
 
   const files = (given: object, from = archive) =>
     new Map(
-      settingsFiles(checkImageSettings(given), from, "the-uuid").map((entry) => [
+      settingsFiles(checkImageSettings(given), from, "the-uuid", Buffer.from("agent")).map((entry) => [
         entry.path,
-        "bytes" in entry ? new TextDecoder().decode(entry.bytes) : entry.kind,
+        "bytes" in entry
+          ? new TextDecoder().decode(entry.bytes)
+          : "target" in entry
+            ? entry.target
+            : entry.kind,
       ]),
     );
 
@@ -74,6 +78,16 @@ describe("settings of a system image", () => {
     expect(all.get("etc/hosts")).toContain("127.0.1.1\tbox.example.org box\n");
     expect(all.get("etc/fstab")).toBe("UUID=the-uuid / ext4 errors=remount-ro 0 1\n");
     expect(all.get("etc/machine-id")).toBe("");
+  });
+
+  it("have the guest agent with them, which systemd starts where there is a device for it", () => {
+    const all = files({});
+    expect(all.get("usr/sbin/hyperfile-agent")).toBe("agent");
+    const unit = "etc/systemd/system/hyperfile-agent.service";
+    expect(all.get(unit)).toMatch(
+      /^ConditionPathExists=\/dev\/vsock$.*^ExecStart=\/usr\/sbin\/hyperfile-agent$/ms,
+    );
+    expect(all.get("etc/systemd/system/multi-user.target.wants/hyperfile-agent.service")).toBe(`/${unit}`);
   });
 
   it("name the suites that the archive has", () => {

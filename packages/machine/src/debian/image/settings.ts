@@ -5,6 +5,7 @@
  */
 import type { InitramfsEntry } from "@hyperfile/devices/image";
 import { DebianError } from "../errors.js";
+import { agentName } from "../init-script.js";
 import type { DebianArchive } from "../sources.js";
 
 /** How much of Debian: what every system has (`required`), or what one expects of Debian, systemd with it (`standard`). */
@@ -110,11 +111,30 @@ export function wantedPackages(
 const PUBLIC_ARCHIVE = /^https?:\/\/deb\.debian\.org\/debian$/;
 const KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/** The files that say in the image what its settings say; each is laid over what the packages bring. */
+/** systemd's unit for the guest agent: where there is no device for sockets it is not started. */
+const agentUnit = `[Unit]
+Description=Hyperfile guest agent
+ConditionPathExists=/dev/vsock
+
+[Service]
+ExecStart=/usr/sbin/${agentName}
+Restart=always
+# What it runs for the host goes on when it is started anew.
+KillMode=process
+
+[Install]
+WantedBy=multi-user.target
+`;
+const UNITS = "etc/systemd/system";
+
+/**
+ * The files that say in the image what its settings say, and the guest agent; each is laid over what the packages bring.
+ */
 export function settingsFiles(
   settings: ImageSettings,
   archive: DebianArchive,
   uuid: string,
+  agent: Uint8Array,
 ): InitramfsEntry[] {
   const { suite, hostname } = settings;
   const encoder = new TextEncoder();
@@ -150,5 +170,13 @@ export function settingsFiles(
     file("etc/apt/sources.list.d/debian.sources", sources.join("\n")),
     // An empty one is filled at the first boot, and so each copy of the image gets its own (machine-id(5)).
     file("etc/machine-id", ""),
+    { path: `usr/sbin/${agentName}`, kind: "file", mode: 0o755, bytes: agent },
+    file(`${UNITS}/${agentName}.service`, agentUnit),
+    // As `systemctl enable` has it.
+    {
+      path: `${UNITS}/multi-user.target.wants/${agentName}.service`,
+      kind: "symlink",
+      target: `/${UNITS}/${agentName}.service`,
+    },
   ];
 }

@@ -29,6 +29,8 @@ export interface Manifest {
   release: string;
   /** Identifies the text and the list of modules that the initramfs was built from. */
   recipe: string;
+  /** Names of the modules that were looked for in the kernel's package; some kernels have one built in. */
+  modules?: readonly string[];
   /** Where the packages came from. */
   archive: string;
   /** The packages that the files came from. */

@@ -2,16 +2,16 @@ import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { packInitramfs } from "@hyperfile/devices/image";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, onTestFinished } from "vitest";
 import { makeModule } from "../../../test/debian-packages.js";
 import { initReachedText } from "../init-script.js";
-import { initramfsEntries } from "../initramfs.js";
+import { guestModules, initramfsEntries } from "../initramfs.js";
 import { silentProgress } from "../progress.js";
 import { readPrepared, replaceFolder, userCacheFolder, writePrepared } from "./cache.js";
 import { prepareDebianGuest } from "./guest.js";
 
 const manifest = { format: 1, release: "1", recipe: "old", archive: "a", packages: [] } as const;
-const fields = { ...manifest, packages: [] };
+const fields = { ...manifest, packages: [], modules: [...guestModules] };
 
 describe("the cache", () => {
   let folder: string;
@@ -148,10 +148,44 @@ describe("a cached guest that is damaged", () => {
   });
 });
 
+describe("a cached guest from before modules that came later", () => {
+  const { PATH } = process.env;
+  afterEach(() => {
+    process.env.PATH = PATH;
+  });
+
+  it("is fetched anew, and where that can't be gets what is ours", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "hyperfile-"));
+    onTestFinished(() => rm(folder, { recursive: true }));
+    const prepared = join(folder, "debian-trixie-riscv64");
+    await mkdir(prepared);
+    await writePrepared(
+      prepared,
+      { ...fields, modules: guestModules.filter((name) => name !== "vsock") },
+      new Map([
+        ["vmlinux", Buffer.from("image")],
+        ["initramfs.cpio", Buffer.from("outdated")],
+        ["busybox", Buffer.from("busybox program")],
+      ]),
+    );
+    // An apt that can't be used, and tells that it was asked.
+    await writeFile(join(folder, "apt-config"), `#!/bin/sh\necho asked >> ${folder}/asked\nexit 1\n`);
+    await chmod(join(folder, "apt-config"), 0o755);
+    process.env.PATH = folder;
+    const guest = await prepareDebianGuest({ progress: silentProgress, cacheFolder: folder });
+    expect(guest).toMatchObject({ release: "1", cached: true });
+    expect(await readFile(join(folder, "asked"), "utf8")).toBe("asked\n");
+    expect(await readFile(guest.initrd, "latin1")).toContain("sbin/hyperfile-agent");
+    await prepareDebianGuest({ progress: silentProgress, cacheFolder: folder });
+    expect(await readFile(join(folder, "asked"), "utf8")).toBe("asked\n");
+  });
+});
+
 describe("the initramfs", () => {
   const entries = initramfsEntries({
     busybox: Buffer.from("busybox"),
     release: "6.1",
+    agent: Buffer.from("agent"),
     modules: [
       { name: "b", depends: ["a"], aliases: ["x*"], path: "kernel/fs/b.ko", bytes: Buffer.from("B") },
       { name: "a", depends: [], aliases: [], path: "kernel/lib/a.ko", bytes: Buffer.from("A") },
@@ -168,7 +202,7 @@ describe("the initramfs", () => {
   });
 
   it("has programs that can be executed, and the modules in order", () => {
-    for (const path of ["init", "bin/busybox"]) {
+    for (const path of ["init", "bin/busybox", "sbin/hyperfile-agent"]) {
       expect(entries.find((entry) => entry.path === path)).toMatchObject({ kind: "file", mode: 0o755 });
     }
     expect(paths.filter((path) => path.endsWith(".ko"))).toEqual([

@@ -1,13 +1,15 @@
 /**
  * The Debian guest: the unmodified kernel and busybox of Debian's archive, and an
- * initramfs built from them, kept in the user's cache folder. A prepared guest is found without the network;
- * when only this package's part of the initramfs has changed, it is rebuilt from the cached files.
+ * initramfs built from them and from this package's own parts, kept in the user's cache folder. A prepared guest is found
+ * without the network; when only this package's part has changed, it is rebuilt from the cached files, and so it is where
+ * modules have come to it that can't be fetched.
  */
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { mkdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { packInitramfs } from "@hyperfile/devices/image";
+import { agentProgram } from "../../agent/node/agent-program.js";
 import { DebianError, meansDebianIsUnavailable } from "../errors.js";
 import { initScript, leaseScript, profile } from "../init-script.js";
 import { guestModules, initramfsEntries } from "../initramfs.js";
@@ -53,10 +55,13 @@ const moduleFolder = "modules";
 const booted: ReadonlySet<string> = new Set([kernelFile, initramfsFile]);
 
 /** Changes whenever the initramfs has to be built anew. */
-const recipe = createHash("sha256")
-  .update(JSON.stringify([2, initScript, leaseScript, profile, guestModules]))
-  .digest("hex")
-  .slice(0, 16);
+function recipeOf(agent: Uint8Array): string {
+  return createHash("sha256")
+    .update(JSON.stringify([3, initScript, leaseScript, profile, guestModules]))
+    .update(agent)
+    .digest("hex")
+    .slice(0, 16);
+}
 
 /**
  * The Debian guest, out of the cache or else out of Debian's archive.
@@ -70,22 +75,28 @@ export async function prepareDebianGuest(options: DebianGuestOptions = {}): Prom
     release: manifest.release,
     cached,
   });
+  const agent = await agentProgram();
+  const recipe = recipeOf(agent);
+  let outdated: Manifest | undefined;
   if (!options.refresh) {
     const all = (): boolean => true;
     // What is booted is always checked: a kernel with a wrong bit fails in ways that nobody understands.
     const manifest = await readPrepared(folder, options.verify ? all : (path) => booted.has(path));
     if (manifest?.recipe === recipe) return guest(manifest, true);
-    const parts = manifest && (await readPrepared(folder, all));
-    if (parts) return guest(await rebuild(folder, parts), true);
+    outdated = manifest && (await readPrepared(folder, all));
+    if (outdated !== undefined && hasModules(outdated))
+      return guest(await rebuild(folder, outdated, agent), true);
   }
   const isDamaged = !options.refresh && existsSync(folder);
   try {
     const manifest = await replaceFolder(folder, (temporary) =>
-      fetchGuest(temporary, options.progress ?? silentProgress),
+      fetchGuest(temporary, agent, options.progress ?? silentProgress),
     );
     return guest(manifest, false);
   } catch (error) {
     if (!isDamaged || !meansDebianIsUnavailable(error)) throw error;
+    // Without the modules that it lacks it does what it did before.
+    if (outdated !== undefined) return guest(await rebuild(folder, outdated, agent), true);
     throw new DebianError(
       error.code,
       `the cached Debian in ${folder} is damaged, and can't be fetched again: ${error.message}`,
@@ -94,8 +105,14 @@ export async function prepareDebianGuest(options: DebianGuestOptions = {}): Prom
   }
 }
 
+/** Whether all modules that a guest gets are among its files, or are not to be had for its kernel. */
+function hasModules({ modules = [], files }: Manifest): boolean {
+  const had = new Set([...modules, ...Object.keys(files).map(moduleName)]);
+  return guestModules.every((name) => had.has(name));
+}
+
 /** Builds the initramfs again out of the cached busybox and modules. */
-async function rebuild(folder: string, manifest: Manifest): Promise<Manifest> {
+async function rebuild(folder: string, manifest: Manifest, agent: Uint8Array): Promise<Manifest> {
   const { files, ...rest } = manifest;
   const modules: KernelModule[] = [];
   for (const file of Object.keys(files)) {
@@ -105,12 +122,17 @@ async function rebuild(folder: string, manifest: Manifest): Promise<Manifest> {
     modules.push({ ...readModuleInformation(path, bytes), path, bytes });
   }
   const busybox = await readFile(join(folder, busyboxFile));
-  const initramfs = packInitramfs(initramfsEntries({ busybox, release: manifest.release, modules }));
-  return writePrepared(folder, { ...rest, recipe }, new Map([[initramfsFile, initramfs]]), files);
+  const initramfs = packInitramfs(initramfsEntries({ busybox, release: manifest.release, modules, agent }));
+  return writePrepared(
+    folder,
+    { ...rest, recipe: recipeOf(agent) },
+    new Map([[initramfsFile, initramfs]]),
+    files,
+  );
 }
 
 /** Fetches the packages into `folder` and takes out of them what the guest needs. */
-async function fetchGuest(folder: string, progress: Progress): Promise<Manifest> {
+async function fetchGuest(folder: string, agent: Uint8Array, progress: Progress): Promise<Manifest> {
   const archive = await hostDebianArchive();
   const aptFolder = join(folder, "apt");
   await mkdir(aptFolder);
@@ -131,13 +153,16 @@ async function fetchGuest(folder: string, progress: Progress): Promise<Manifest>
   const { kernel, release, modules } = await readKernelPackage(imageDeb);
   const [busyboxProgram] = await readPackageFiles(busyboxDeb, (path) => /(?:^|\/)bin\/busybox$/.test(path));
   if (!busyboxProgram) throw lacks(busyboxDeb, "bin/busybox");
-  const initramfs = packInitramfs(initramfsEntries({ busybox: busyboxProgram.bytes, release, modules }));
+  const initramfs = packInitramfs(
+    initramfsEntries({ busybox: busyboxProgram.bytes, release, modules, agent }),
+  );
   const manifest = await writePrepared(
     folder,
     {
       format: 1,
       release,
-      recipe,
+      recipe: recipeOf(agent),
+      modules: [...guestModules],
       archive: `${archive.uri} ${suite}`,
       packages: [image, busybox].map(({ name, version, sha256 }) => ({ name, version, sha256 })),
     },

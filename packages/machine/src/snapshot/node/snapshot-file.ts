@@ -4,9 +4,10 @@
  * whole. It holds all that a guest knows, so only its owner may read it, whatever the umask says.
  */
 import { randomUUID } from "node:crypto";
-import { constants } from "node:fs";
+import { closeSync, constants, fstatSync, openSync, read } from "node:fs";
 import { open, rename, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { promisify } from "node:util";
 import { fileReason } from "../../files/file-reason.js";
 import { zstdCodec } from "../codec.js";
 import { whileDrained } from "../drain.js";
@@ -79,17 +80,32 @@ export async function restoreSnapshotFile(
   return restoreWithDisks(await readWhole(path), machine, codec, { lazy: options.lazy ?? true });
 }
 
-/** The content of a file, which is opened once; of nothing else, so that a FIFO keeps nobody waiting. */
+const readAt = promisify(read);
+/** Bytes that one read takes at most. */
+const MOST_AT_ONCE = 2 ** 30;
+
+/**
+ * The content of a file, which is opened once; of nothing else, so that a FIFO keeps nobody waiting. It is opened and closed in
+ * this thread: Node closes what a thread has open when it is ended, but not what another one has opened for it and not yet
+ * handed over.
+ */
 async function readWhole(path: string): Promise<Uint8Array> {
   try {
-    const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    const file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
     try {
-      const stat = await file.stat();
+      const stat = fstatSync(file);
       if (!stat.isFile()) throw new Error("it is no regular file");
       if (stat.size > MAXIMUM_BYTES) throw new Error(`it has more than ${MAXIMUM_BYTES / 2 ** 30} GiB`);
-      return await file.readFile();
+      const bytes = new Uint8Array(stat.size);
+      let at = 0;
+      while (at < bytes.length) {
+        const { bytesRead } = await readAt(file, bytes, at, Math.min(bytes.length - at, MOST_AT_ONCE), at);
+        if (bytesRead === 0) break;
+        at += bytesRead;
+      }
+      return bytes.subarray(0, at);
     } finally {
-      await file.close();
+      closeSync(file);
     }
   } catch (cause) {
     throw fileError(`can't read the snapshot ${path}`, cause);

@@ -24,6 +24,8 @@ export interface DhcpOptions {
   readonly reservations?: readonly { readonly mac: number; readonly ip: string }[];
   /** The domain that names belong to. */
   readonly domain?: string;
+  /** Whether the gateway leads anywhere; true unless given. */
+  readonly isRouter?: boolean;
   /** Further options by their numbers, sent to everybody. */
   readonly options?: readonly (readonly [number, Uint8Array])[];
 }
@@ -55,16 +57,29 @@ export class DhcpServer {
   ) {
     this.leaseMs = (options.leaseSeconds ?? 86_400) * 1000;
     this.firstPlace = Math.min(options.firstPlace ?? 15, Math.max(4, subnet.size - 2));
-    for (const { mac, ip } of options.reservations ?? []) {
-      const isFree =
-        ip !== subnet.gateway && ip !== subnet.nameServer && ![...this.fixed.values()].includes(ip);
-      if (!subnet.has(ipBytes(ip)) || !isFree)
-        throw new NetworkError(
-          "E_NETWORK_OPTION",
-          `${ip} can't be reserved for ${formatMac(mac)}: use a free address of the network ${subnet.at(0)}/${subnet.range.prefix}`,
-        );
-      this.fixed.set(mac, ip);
-    }
+    for (const { mac, ip } of options.reservations ?? []) this.reserve(mac, ip);
+  }
+
+  /**
+   * Keeps an address for a MAC address from now on. Who has it is not given it again.
+   * @throws NetworkError (`E_NETWORK_OPTION`) for one outside the range, or that is another's
+   */
+  reserve(mac: number, ip: string): void {
+    const { subnet } = this;
+    const isFree =
+      ip !== subnet.gateway && ip !== subnet.nameServer && ![...this.fixed.values()].includes(ip);
+    if (!subnet.has(ipBytes(ip)) || !isFree)
+      throw new NetworkError(
+        "E_NETWORK_OPTION",
+        `${ip} can't be reserved for ${formatMac(mac)}: use a free address of the network ${subnet.at(0)}/${subnet.range.prefix}`,
+      );
+    this.fixed.set(mac, ip);
+  }
+
+  /** Keeps no address for a MAC address any more, and forgets its lease. */
+  release(mac: number): void {
+    this.fixed.delete(mac);
+    this.forget(mac);
   }
 
   /** Leases that hold. */
@@ -207,7 +222,7 @@ export class DhcpServer {
     const { domain } = this.options;
     return [
       [dhcpOptions.mask, subnet.mask],
-      [dhcpOptions.router, ipBytes(subnet.gateway)],
+      ...(this.options.isRouter === false ? [] : [[dhcpOptions.router, ipBytes(subnet.gateway)] as const]),
       [dhcpOptions.nameServer, ipBytes(subnet.nameServer)],
       [dhcpOptions.broadcast, ipBytes(subnet.at(subnet.size - 1))],
       [dhcpOptions.mtu, mtu],

@@ -3,10 +3,21 @@ import { formatIp, ipBytes } from "../../addresses.js";
 import { read16, write16, write32 } from "../../frames/ip.js";
 
 /** Types of records. */
-export const dnsTypes = { a: 1, ptr: 12, aaaa: 28 } as const;
-/** Codes of answers. */
-export const dnsCodes = { ok: 0, format: 1, failure: 2, name: 3, notImplemented: 4, refused: 5 } as const;
-const HEADER_BYTES = 12;
+export const dnsTypes = { a: 1, ptr: 12, aaaa: 28, opt: 41 } as const;
+/** Codes of answers; those beyond 15 need an OPT record (RFC 6891, section 9). */
+export const dnsCodes = {
+  ...{ ok: 0, format: 1, failure: 2, name: 3, notImplemented: 4, refused: 5, badVersion: 16 },
+} as const;
+/** Bytes of a message's header. */
+export const HEADER_BYTES = 12;
+/** Most bytes of an answer by UDP to a client that does not say what it takes (RFC 1035, section 4.2.1). */
+const PLAIN_UDP_BYTES = 512;
+/**
+ * Most bytes of an answer by UDP: what fits the smallest packet that a link of IPv6 must take (1280 bytes) behind its
+ * headers, so that no answer goes in fragments.
+ */
+const MOST_UDP_BYTES = 1232;
+const OPT_BYTES = 11;
 const MOST_LABELS = 128;
 const MOST_NAME_BYTES = 255;
 const CLASS_INTERNET = 1;
@@ -14,6 +25,8 @@ const ANSWER_FLAGS = 0x8080;
 const TRUNCATED = 0x0200;
 /** Records of an answer that are looked at. */
 const MOST_RECORDS = 256;
+/** Records of a query in which OPT is looked for. */
+const MOST_QUERY_RECORDS = 8;
 
 /** A question. */
 export interface DnsQuestion {
@@ -25,8 +38,10 @@ export interface DnsQuestion {
   readonly isInternet: boolean;
   /** Where the question ends. */
   readonly end: number;
-  /** Most bytes of an answer by UDP: 512, or what the client says (RFC 6891). */
+  /** Most bytes of an answer by UDP: 512, or what the client says and is not too much for its network. */
   readonly mostBytes: number;
+  /** The version of EDNS that the client speaks; undefined if it speaks none. */
+  readonly edns: number | undefined;
 }
 
 /** Reads a query; undefined for bytes that are none. */
@@ -35,6 +50,7 @@ export function parseQuery(bytes: Uint8Array): DnsQuestion | undefined {
   const name = readName(bytes, HEADER_BYTES);
   if (name === undefined || name.end + 4 > bytes.length) return undefined;
   const end = name.end + 4;
+  const opt = optOf(bytes, end);
   return {
     id: read16(bytes, 0),
     opcode: (bytes[2]! >> 3) & 15,
@@ -42,20 +58,23 @@ export function parseQuery(bytes: Uint8Array): DnsQuestion | undefined {
     type: read16(bytes, name.end),
     isInternet: read16(bytes, name.end + 2) === CLASS_INTERNET,
     end,
-    mostBytes: payloadSize(bytes, end),
+    mostBytes: Math.max(PLAIN_UDP_BYTES, Math.min(MOST_UDP_BYTES, opt?.payload ?? 0)),
+    edns: opt?.version,
   };
 }
 
-/** What an OPT record says right behind the question, where clients put it. */
-function payloadSize(bytes: Uint8Array, at: number): number {
-  const isOpt =
-    read16(bytes, 6) === 0 &&
-    read16(bytes, 8) === 0 &&
-    read16(bytes, 10) > 0 &&
-    at + 11 <= bytes.length &&
-    bytes[at] === 0 &&
-    read16(bytes, at + 1) === 41;
-  return isOpt ? Math.max(512, Math.min(4096, read16(bytes, at + 3))) : 512;
+/** What an OPT record among those behind the question says (RFC 6891, section 6.1.2). */
+function optOf(bytes: Uint8Array, start: number): { payload: number; version: number } | undefined {
+  const records = read16(bytes, 6) + read16(bytes, 8) + read16(bytes, 10);
+  let at = start;
+  for (let left = Math.min(records, MOST_QUERY_RECORDS); left > 0; left--) {
+    const name = readName(bytes, at);
+    if (name === undefined || name.end + 10 > bytes.length) return undefined;
+    if (name.text === "" && read16(bytes, name.end) === dnsTypes.opt)
+      return { payload: read16(bytes, name.end + 2), version: bytes[name.end + 5]! };
+    at = name.end + 10 + read16(bytes, name.end + 8);
+  }
+  return undefined;
 }
 
 /** A name, in lower case, and where it ends; undefined if it is malformed. Pointers lead backwards only. */
@@ -110,7 +129,7 @@ export function addressesIn(bytes: Uint8Array): readonly string[] {
   return found;
 }
 
-/** An answer of one's own to a query, with records of addresses or one name. */
+/** An answer of one's own to a query, with records of addresses or one name; with OPT where the query has it. */
 export function dnsAnswer(
   query: Uint8Array,
   question: DnsQuestion,
@@ -119,14 +138,16 @@ export function dnsAnswer(
   ttl = 60,
 ): Uint8Array {
   const size = records.reduce((sum, { data }) => sum + 12 + data.length, question.end);
-  const bytes = new Uint8Array(size);
+  const hasOpt = question.edns !== undefined;
+  const bytes = new Uint8Array(size + (hasOpt ? OPT_BYTES : 0));
   bytes.set(query.subarray(0, question.end));
   // An answer; it is asked for recursion, and has it.
-  write16(bytes, 2, ANSWER_FLAGS | (read16(query, 2) & 0x7900) | code);
+  write16(bytes, 2, ANSWER_FLAGS | (read16(query, 2) & 0x7900) | (code & 15));
   write16(bytes, 4, 1);
   write16(bytes, 6, records.length);
   write16(bytes, 8, 0);
   write16(bytes, 10, 0);
+  if (hasOpt) writeOpt(bytes, size, code);
   let at = question.end;
   for (const { type, data } of records) {
     // The name of the question.
@@ -141,12 +162,27 @@ export function dnsAnswer(
   return bytes;
 }
 
-/** The answer that says that the whole one is to be asked for by TCP. */
-export function truncated(answer: Uint8Array, question: DnsQuestion): Uint8Array {
-  const bytes = answer.slice(0, question.end);
+/** Whether an answer is not the whole one. */
+export const isTruncated = (answer: Uint8Array): boolean => (read16(answer, 2) & TRUNCATED) !== 0;
+
+/** An answer as it goes by UDP: one that is too long says that the whole one is to be asked for by TCP. */
+export function byUdp(answer: Uint8Array, question: DnsQuestion): Uint8Array {
+  const { end, mostBytes, edns } = question;
+  if (answer.length <= mostBytes) return answer;
+  const bytes = new Uint8Array(end + (edns === undefined ? 0 : OPT_BYTES));
+  bytes.set(answer.subarray(0, end));
   write16(bytes, 2, read16(answer, 2) | TRUNCATED);
   for (const at of [6, 8, 10]) write16(bytes, at, 0);
+  if (edns !== undefined) writeOpt(bytes, end, 0);
   return bytes;
+}
+
+/** Writes an OPT record of version 0 behind the others, and counts it. */
+function writeOpt(bytes: Uint8Array, at: number, code: number): void {
+  write16(bytes, at + 1, dnsTypes.opt);
+  write16(bytes, at + 3, MOST_UDP_BYTES);
+  bytes[at + 5] = code >> 4;
+  write16(bytes, 10, 1);
 }
 
 /** The data of a record with an address. */

@@ -6,6 +6,7 @@ import { write16 } from "../../frames/ip.js";
 import {
   addressesIn,
   addressRecord,
+  type DnsQuestion,
   dnsAnswer,
   dnsCodes,
   dnsTypes,
@@ -20,6 +21,7 @@ const MOST_PER_GUEST = 64;
 const MOST_NAMES = 4096;
 const NAMES_PER_ADDRESS = 8;
 const OPCODE_QUERY = 0;
+const EDNS_VERSION = 0;
 
 /** What it needs of its network. */
 export interface NameServerHost {
@@ -51,30 +53,37 @@ export class NameServer {
     return this.seen.get(`${guest} ${ip}`) ?? [];
   }
 
-  /** Answers a guest's message; `reply` is called once at most, at once or later, with the whole answer. */
-  ask(guest: string, message: Uint8Array, reply: (answer: Uint8Array, mostBytes: number) => void): void {
+  /**
+   * Answers a guest's message; `reply` is called once, at once or later, with the whole answer. The message is only lent.
+   * @returns whether it is a query; if not, there is no answer
+   */
+  ask(
+    guest: string,
+    message: Uint8Array,
+    reply: (answer: Uint8Array, question: DnsQuestion) => void,
+  ): boolean {
     const question = parseQuery(message);
     if (question === undefined) {
       this.counters.malformed++;
-      return;
+      return false;
     }
     this.counters.queries++;
-    const { mostBytes } = question;
-    if (question.opcode !== OPCODE_QUERY) {
-      reply(dnsAnswer(message, question, dnsCodes.notImplemented), mostBytes);
-      return;
-    }
+    const say = (code: number): true => {
+      reply(dnsAnswer(message, question, code), question);
+      return true;
+    };
+    if (question.opcode !== OPCODE_QUERY) return say(dnsCodes.notImplemented);
+    if ((question.edns ?? EDNS_VERSION) > EDNS_VERSION) return say(dnsCodes.badVersion);
     const local = question.isInternet ? this.local(question.name, question.type) : undefined;
     if (local !== undefined) {
       this.counters.local++;
-      reply(dnsAnswer(message, question, local.code, local.records), mostBytes);
-      return;
+      reply(dnsAnswer(message, question, local.code, local.records), question);
+      return true;
     }
     const own = this.underWay.get(guest) ?? 0;
     if (this.count >= MOST_QUERIES || own >= MOST_PER_GUEST) {
       this.counters.refused++;
-      reply(dnsAnswer(message, question, dnsCodes.refused), mostBytes);
-      return;
+      return say(dnsCodes.refused);
     }
     this.count++;
     this.underWay.set(guest, own + 1);
@@ -87,14 +96,15 @@ export class NameServer {
       else this.underWay.set(guest, left);
       if (answer === undefined) {
         this.counters.failed++;
-        reply(dnsAnswer(copy, question, dnsCodes.failure), mostBytes);
+        reply(dnsAnswer(copy, question, dnsCodes.failure), question);
         return;
       }
       for (const ip of addressesIn(answer)) this.remember(guest, ip, question.name);
       const own = answer.slice();
       write16(own, 0, question.id);
-      reply(own, mostBytes);
+      reply(own, question);
     });
+    return true;
   }
 
   private async forward(message: Uint8Array): Promise<Uint8Array | undefined> {

@@ -1,15 +1,11 @@
 /** Guests' connections through the gateway: a simple TCP end on the switch, and an outside that the test plays. */
 import { describe, expect, test } from "vitest";
-import { FakeOutside, type FakeTcp } from "../../../../test/fake-outside.js";
-import { NetGuest } from "../../../../test/net-guest.js";
-import { SimpleTcp } from "../../../../test/simple-tcp.js";
-import { VirtualTimers } from "../../../../test/virtual-timers.js";
+import type { FakeTcp } from "../../../../test/fake-outside.js";
+import { startedTcp as started } from "../../../../test/tcp-guest.js";
 import { finishedFrames } from "../../frame.js";
-import { parseTcp, type Segment, tcpFlags, tcpFrame } from "../../frames/tcp.js";
+import { type Segment, tcpFlags, tcpFrame } from "../../frames/tcp.js";
 import { finishFrame } from "../../offload.js";
-import { Switch } from "../../switch/switch.js";
 import { policyOf } from "../policy.js";
-import { UserNetwork, type UserNetworkOptions } from "../user-network.js";
 
 /** 20,000 and more are run with HYPERFILE_CONNECTIONS=20000. */
 const CONNECTIONS = Number(process.env.HYPERFILE_CONNECTIONS ?? 6000);
@@ -18,62 +14,6 @@ const { syn, rst, ack } = tcpFlags;
 const pattern = (length: number): Uint8Array =>
   Uint8Array.from({ length }, (_, index) => (index * 31 + (index >> 8)) & 0xff);
 
-function started(options: Partial<UserNetworkOptions> = {}) {
-  const timers = new VirtualTimers();
-  const lan = new Switch({ timers });
-  const outside = new FakeOutside();
-  const net = new UserNetwork({ network: lan, outside, timers, ...options });
-  const guest = new NetGuest(lan, 0x525400000015);
-  /** A connection of the guest's. */
-  const open = (address: string, port: number, own = 4000) => {
-    const segments: Segment[] = [];
-    const tcp: SimpleTcp = new SimpleTcp(
-      timers,
-      (segment) => {
-        const whole = { ...segment, sourcePort: own, destinationPort: port, data: [segment.data] };
-        for (const { bytes } of finishFrame(tcpFrame(guest.to(address), whole, 1460), finishedFrames))
-          guest.send(bytes);
-      },
-      1000,
-      { sack: true, shift: 2 },
-    );
-    handlers.set(own, (segment) => {
-      segments.push(segment);
-      tcp.receive(segment);
-    });
-    return { tcp, segments };
-  };
-  /** A port of the guest's at which it listens. */
-  const serve = (own: number) => {
-    let port = 0;
-    const tcp = new SimpleTcp(
-      timers,
-      (segment) => {
-        const whole = { ...segment, sourcePort: own, destinationPort: port, data: [segment.data] };
-        for (const { bytes } of finishFrame(tcpFrame(guest.to("10.0.2.2"), whole, 1460), finishedFrames))
-          guest.send(bytes);
-      },
-      2000,
-      { sack: true, shift: 2 },
-    );
-    tcp.isListening = true;
-    handlers.set(own, (segment) => {
-      port = segment.sourcePort;
-      tcp.receive(segment);
-    });
-    return tcp;
-  };
-  const handlers = new Map<number, (segment: Segment) => void>();
-  guest.end.onFrame = () => {
-    for (const { packet } of guest.take()) {
-      const segment = packet.protocol === 6 ? parseTcp(packet, false) : undefined;
-      if (segment !== undefined) timers.after(1, () => handlers.get(segment.destinationPort)?.(segment));
-      else complaints.push(packet.payload[1]!);
-    }
-  };
-  const complaints: number[] = [];
-  return { timers, net, outside, guest, open, serve, complaints };
-}
 const joined = (pieces: readonly Uint8Array[]): Uint8Array => Uint8Array.from(Buffer.concat(pieces));
 const flagsOf = (segments: readonly Segment[]): number[] => segments.map(({ flags }) => flags);
 

@@ -12,7 +12,7 @@ import type { IpPacket, IpTo } from "../../frames/ip.js";
 import { type Segment, tcpFlags, tcpFrame } from "../../frames/tcp.js";
 import type { Timers } from "../../timers.js";
 import type { Endpoint, GuestSide } from "../guest-side.js";
-import type { Outside, OutsideCaller, OutsideTcp, OutsideTcpEvents } from "../outside.js";
+import type { OutsideCaller, OutsideTcp, OutsideTcpEvents } from "../outside.js";
 import { TcpConnection, type TcpSegment } from "./connection.js";
 import { plus } from "./sequence.js";
 
@@ -42,6 +42,14 @@ interface Ends {
   readonly family: 4 | 6;
 }
 
+/** Where a guest's connection leads, if there is none of these ends yet. */
+export interface TcpDestination {
+  /** Whether it may be opened; if not, the guest has been told. */
+  mayOpen(): boolean;
+  /** Opens it. Events come later, never before this has returned. */
+  open(events: OutsideTcpEvents): OutsideTcp;
+}
+
 /** What a guest has. */
 interface Share {
   count: number;
@@ -57,7 +65,6 @@ export class TcpConnections {
 
   constructor(
     private readonly guests: GuestSide,
-    private readonly outside: Outside,
     private readonly timers: Timers,
   ) {}
 
@@ -73,12 +80,8 @@ export class TcpConnections {
     return sum;
   }
 
-  /**
-   * A guest's segment came.
-   * @param address where it goes outside
-   * @param mayOpen is asked where it would open a connection; if not, the guest has been told
-   */
-  receive(packet: IpPacket, segment: Segment, address: string, mayOpen: () => boolean): void {
+  /** A guest's segment came. */
+  receive(packet: IpPacket, segment: Segment, destination: TcpDestination): void {
     const key = `${packet.source} ${segment.sourcePort} ${packet.destination} ${segment.destinationPort}`;
     const { syn, ack, rst } = tcpFlags;
     const opens = (segment.flags & (syn | ack | rst)) === syn;
@@ -93,7 +96,7 @@ export class TcpConnections {
     }
     if (!opens) this.refuse(packet, segment);
     else if (!this.hasRoom(packet.source)) this.counters.refusedForRoom++;
-    else if (mayOpen()) this.open(key, packet, segment, address);
+    else if (destination.mayOpen()) this.open(key, packet, segment, destination);
   }
 
   /** Tells a guest that there is no such connection (RFC 9293, section 3.10.7.1). */
@@ -144,6 +147,15 @@ export class TcpConnections {
     }
   }
 
+  /** Breaks a guest's off outside, and forgets them: what it still says of them is answered by a reset. */
+  abandon(guest: string): void {
+    for (const { guest: owner, connection, outside } of [...this.entries.values()]) {
+      if (owner !== guest) continue;
+      outside?.reset();
+      connection.abandon();
+    }
+  }
+
   private hasRoom(guest: string): boolean {
     const share = this.shares.get(guest);
     return (
@@ -152,7 +164,7 @@ export class TcpConnections {
     );
   }
 
-  private open(key: string, packet: IpPacket, segment: Segment, address: string): void {
+  private open(key: string, packet: IpPacket, segment: Segment, destination: TcpDestination): void {
     const { family, source } = packet;
     const [local, to] = [packet.destinationBytes.slice(), packet.sourceBytes.slice()];
     // What is quoted if it fails, and was only lent.
@@ -161,7 +173,7 @@ export class TcpConnections {
     const entry = this.make(key, { local, localPort: segment.destinationPort, guest, family });
     const { connection } = entry;
     connection.listen(segment);
-    entry.outside = this.outside.connectTcp(address, segment.destinationPort, {
+    entry.outside = destination.open({
       ...this.eventsOf(entry),
       opened: () => connection.accept(),
       failed: (why) => {

@@ -2,8 +2,9 @@
  * The receiving half of a TCP connection: what came in order goes to the user, what came early waits, and the window tells
  * how much more may come (RFC 9293, section 3.8.6; RFC 2018). The window never shrinks: what was promised is taken.
  */
+
+import { ByteQueue } from "../../byte-queue.js";
 import type { SackBlock } from "../../frames/tcp.js";
-import { ByteQueue } from "./byte-queue.js";
 import { OutOfOrder } from "./out-of-order.js";
 import { distance, plus } from "./sequence.js";
 

@@ -5,9 +5,10 @@
  * Numbers as in the RFCs: `una` the oldest that is not acknowledged, `nxt` the next to be sent, `max` behind everything that
  * was ever sent; `una <= nxt <= max`. The FIN has the number behind the last byte.
  */
+
+import { ByteQueue } from "../../byte-queue.js";
 import type { SackBlock, Segment } from "../../frames/tcp.js";
 import type { Timers } from "../../timers.js";
-import { ByteQueue } from "./byte-queue.js";
 import { RoundTrip } from "./round-trip.js";
 import { clipped, Scoreboard } from "./scoreboard.js";
 import { distance, plus } from "./sequence.js";

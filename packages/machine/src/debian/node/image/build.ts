@@ -8,6 +8,7 @@ import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { copyDisk, lengthOf, RawBackend } from "@hyperfile/devices/disk";
 import { NodeFile, openStore } from "@hyperfile/devices/node";
+import { agentProgram } from "../../../agent/node/agent-program.js";
 import { fileReason } from "../../../files/file-reason.js";
 import { makeFolders } from "../../../files/node/make-folders.js";
 import { riscvVirt } from "../../../riscv-virt.js";
@@ -66,13 +67,14 @@ export async function buildDebianImage(options: DebianImageOptions = {}): Promis
   const { progress = silentProgress, cacheFolder = userCacheFolder(), rebuild = false, ...given } = options;
   const settings = checkImageSettings(given);
   const guest = await prepareDebianGuest({ progress, cacheFolder });
+  const agent = await agentProgram();
   const archive = await hostDebianArchive();
   const { suite } = settings;
   const folder = join(cacheFolder, `apt-${suite}-${architecture}`);
   const apt = await openApt({ folder, archive, suite, architecture, progress });
   const packages = await findPackages(apt, settings, archive);
 
-  const key = contentKey({ settings, archive, packages, guest });
+  const key = contentKey({ settings, archive, packages, guest, agent });
   const store = join(cacheFolder, "image-store");
   const name = `debian-${suite}-${key.slice(0, 16)}`;
   const images = openStore(store);
@@ -93,7 +95,7 @@ export async function buildDebianImage(options: DebianImageOptions = {}): Promis
     const files = await apt.download(packages);
     const uuid = uuidOf(key);
     const log = join(cacheFolder, "image-build.log");
-    await runBuilder({ settings, archive, guest, packages, files, uuid, work, log, progress });
+    await runBuilder({ settings, archive, guest, agent, packages, files, uuid, work, log, progress });
     // Under the name that counts there are whole images only.
     const partial = `${name}.part-${process.pid}`;
     progress.begin("keeping the image in the cache", settings.bytes);
@@ -152,14 +154,15 @@ function contentKey(parts: {
   archive: DebianArchive;
   packages: readonly PackageRecord[];
   guest: DebianGuest;
+  agent: Uint8Array;
 }): string {
-  const { settings, archive, packages, guest } = parts;
+  const { settings, archive, packages, guest, agent } = parts;
   const sample = { name: "sample", offset: 0, bytes: 1 };
   const batches = [{ groups: [[sample]], configure: ["sample"] }];
   const script = buildScript({ settings, uuid: "", batches: [...batches, ...batches] });
-  const files = settingsFiles(settings, archive, "").map((entry) => ({
+  const files = settingsFiles(settings, archive, "", agent).map((entry) => ({
     ...entry,
-    ...("bytes" in entry && { bytes: Buffer.from(entry.bytes).toString() }),
+    ...("bytes" in entry && { bytes: Buffer.from(entry.bytes).toString("latin1") }),
   }));
   const found = packages.map(({ name, version, sha256 }) => [name, version, sha256]);
   // Of what boots the builder only its modules get into the image.
@@ -196,6 +199,7 @@ interface BuilderRun {
   readonly settings: ImageSettings;
   readonly archive: DebianArchive;
   readonly guest: DebianGuest;
+  readonly agent: Uint8Array;
   readonly packages: readonly PackageRecord[];
   readonly files: readonly string[];
   readonly uuid: string;
@@ -208,7 +212,7 @@ interface BuilderRun {
 
 /** Builds the image in the work folder's `disk`. @throws DebianError `E_IMAGE_BUILD` */
 async function runBuilder(run: BuilderRun): Promise<void> {
-  const { settings, archive, guest, packages, files, uuid, work, progress } = run;
+  const { settings, archive, guest, agent, packages, files, uuid, work, progress } = run;
   const base = basePackages(packages);
   // The links of the merged /usr come with base-files; everything else follows them.
   const sources = packages.map(({ name, size }, index) => ({ name, size, file: files[index]! }));
@@ -228,7 +232,7 @@ async function runBuilder(run: BuilderRun): Promise<void> {
     initrd: await readFile(guest.initrd),
     mke2fs,
     script,
-    settings: settingsFiles(settings, archive, uuid),
+    settings: settingsFiles(settings, archive, uuid, agent),
     database: unpackedState(content.laidOut),
     sshKey: settings.sshKey,
   });
