@@ -7,6 +7,8 @@ export default defineConfig({
     disk: "src/disk/index.ts",
     memory: "src/memory/index.ts",
     guest: "src/guest.ts",
+    host: "src/host.ts",
+    inline: "src/inline/index.ts",
     node: "src/node.ts",
     client: "src/client.ts",
     "scheduler-thread": "src/cpu/node/scheduler-thread.ts",

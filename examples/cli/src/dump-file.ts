@@ -1,7 +1,7 @@
 /** Where dumps go: a file, or standard error. Text is gathered and written in large pieces. */
 
 import { closeSync, writeFileSync } from "node:fs";
-import { fileErrorReason } from "@hyperfile/broker/client";
+import { fileErrorReason } from "@hyperfile/broker/host";
 import { CliError } from "./errors.js";
 import { openOutput } from "./output-file.js";
 

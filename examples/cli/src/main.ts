@@ -31,6 +31,6 @@ await finish(
     machine: () => import("./machine.js"),
     progressOutput: process.stderr,
     write: (text) => output.write(text),
-    streams: { input: process.stdin, output, error: (text) => errors.write(text) },
+    streams: { input: process.stdin, output, errors, error: (text) => errors.write(text) },
   }),
 );

@@ -7,7 +7,7 @@ import { renameSync, unlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { fileErrorReason, readRegularFile } from "@hyperfile/broker/client";
+import { fileErrorReason, readRegularFile } from "@hyperfile/broker/host";
 import type { ProfileReport } from "@hyperfile/jit/trace";
 import { CliError, systemErrorCode } from "./errors.js";
 import { requireRegular } from "./output-file.js";

@@ -23,7 +23,6 @@ import { type StartFlags, type StartSurroundings, SYSTEM, start, startSystem } f
 import { type TopFlags, top } from "./commands/top.js";
 import { type DriveFlags, driveUsage, parseDrive } from "./drive-flags.js";
 import { CliError, errorLine } from "./errors.js";
-import { isVm } from "./fleet/daemon-client.js";
 import { explainedBackends } from "./machine-types.js";
 import { type NetFlags, netUsage, parseNet } from "./net-flags.js";
 import { printable } from "./printable.js";
@@ -160,6 +159,7 @@ function buildProgram(
     .addHelpText("after", `\n${systemHelp}`)
     .action(async (name: string | undefined, flags: StartFlags, command: Command) => {
       if (name === undefined) return finish(await start(flags, surroundings, streams));
+      const { isVm } = await import("./fleet/daemon-client.js");
       if (name !== SYSTEM || (await isVm(fleet.environment, name))) {
         if (flags.reset)
           throw new CliError(

@@ -4,7 +4,7 @@
  */
 import { closeSync, writeFileSync } from "node:fs";
 
-import { fileErrorReason, LongTimer } from "@hyperfile/broker/client";
+import { fileErrorReason, LongTimer } from "@hyperfile/broker/host";
 import type { DumpOptions } from "@hyperfile/jit/trace";
 
 import { openDumpSink } from "./dump-file.js";
@@ -22,6 +22,8 @@ export interface Streams {
   output: TerminalOutput;
   /** Writes text to standard error. */
   error(text: string): void;
+  /** Standard error, for the bytes of others. */
+  errors?: TerminalOutput;
   /** Writes to standard error what moves the cursor; text of others must be made printable before. */
   redraw?(text: string): void;
 }

@@ -8,7 +8,7 @@
 
 import { EventEmitter } from "node:events";
 import { fstatSync, writeFileSync } from "node:fs";
-import { fileErrorReason } from "@hyperfile/broker/client";
+import { fileErrorReason } from "@hyperfile/broker/host";
 import { systemErrorCode } from "./errors.js";
 
 /** A stream of the process, or a test's. */

@@ -5,7 +5,7 @@
  */
 import { existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { fileErrorReason, makeFolders, OWNER_ONLY } from "@hyperfile/broker/client";
+import { fileErrorReason, makeFolders, OWNER_ONLY } from "@hyperfile/broker/host";
 import { ImageLock, openStore } from "@hyperfile/devices/node";
 import type { Progress } from "@hyperfile/machine/debian";
 import type { BuildImage } from "./commands/image-build.js";

@@ -35,6 +35,8 @@ export interface TerminalOutput {
   /** Why a write failed, after which nothing more is written. */
   failure?: Error | undefined;
   write(bytes: Uint8Array): unknown;
+  /** Resolves when everything that was written is out, or has failed. */
+  flush?(): Promise<void>;
   on(event: "resize", listener: () => void): unknown;
   on(event: "error", listener: (error: Error) => void): unknown;
   off(event: "resize", listener: () => void): unknown;

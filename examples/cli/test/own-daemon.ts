@@ -1,5 +1,6 @@
 /** The built program with a daemon of a test's own: its state, its surroundings, and its end. */
 import { type ChildProcess, spawn } from "node:child_process";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -103,6 +104,12 @@ export class OwnDaemon {
 
   get pid(): number {
     return this.child.pid!;
+  }
+
+  /** A VM's log as it is in the state folder, also of one that is not known now: for who looks again and again. */
+  log(vm: string): Promise<string> {
+    const file = join(this.variables.HYPERFILE_STATE!, "vms", vm, "console.log");
+    return readFile(file, "utf8").catch(() => "");
   }
 
   /** Runs the program as its user would. */

@@ -19,6 +19,10 @@ const notRun: readonly (readonly [pattern: RegExp, reason: string])[] = [
     "measures for minutes; the experiments have runs of their own",
   ],
   [/^node examples\/(clones|side-by-side)\//, "needs Debian's packages"],
+  [
+    /^npm run web\b/,
+    "serves until it is ended; examples/web/test/serve.test.ts starts it and asks for the page",
+  ],
   [/^node examples\/soak\//, "takes two hours"],
   [/^qemu-system-riscv64 /, "stays on the terminal; examples/guest/test/qemu.test.ts boots the guest there"],
   [

@@ -26,18 +26,22 @@ export function castOf(vms: number): Cast {
   return { bystanders, workers, hostile };
 }
 
-/** Writes the Hyperfile and the programs that it names into a folder; gives the file's path. */
-export async function writeFleet(folder: string, cast: Cast): Promise<string> {
+/**
+ * Writes the Hyperfile and the programs that it names into a folder; gives the file's path.
+ * @param cores host cores that all VMs together may use, half of them for those without manners; all by default
+ */
+export async function writeFleet(folder: string, cast: Cast, cores?: number): Promise<string> {
   const programs = join(folder, "programs");
   await mkdir(programs, { recursive: true });
   for (const name of programNames)
     await writeFile(join(programs, `${name}.elf`), programFile(name, { ramBytes: HOSTILE_BYTES }));
   const embedded = (name: string, more: string) => `  ${name}: { kernel: embedded, memory: 32M${more} }`;
+  const limit = cores === undefined ? "" : `, limit: ${cores / 2}`;
   const lines = [
     "name: soak",
     "pools:",
-    "  calm: { cpu: { shares: 4000 }, memory: { reservation: 96M } }",
-    "  wild: { cpu: { shares: 1000 } }",
+    `  calm: { cpu: { shares: 4000${limit} }, memory: { reservation: 96M } }`,
+    `  wild: { cpu: { shares: 1000${limit} } }`,
     "vms:",
     ...cast.bystanders.map((name) => embedded(name, ", pool: calm")),
     // Two workers in one thread, so that what happens to one is beside another.

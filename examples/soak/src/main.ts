@@ -1,5 +1,5 @@
 /**
- * The soak as a program: `node examples/soak/dist/main.js [--seconds N] [--vms N] [--clients N] [--seed N]`, after
+ * The soak as a program: `node examples/soak/dist/main.js [--seconds N] [--vms N] [--clients N] [--seed N] [--cores N]`, after
  * `npm run setup`. Its status is 1 if a requirement is not met. A first SIGINT or SIGTERM ends the run early.
  */
 import { parseArgs } from "node:util";
@@ -12,6 +12,7 @@ async function main(): Promise<void> {
       vms: { type: "string", default: "30" },
       clients: { type: "string", default: "20" },
       seed: { type: "string", default: "1" },
+      cores: { type: "string" },
     },
   });
   const number = (name: keyof typeof values) => {
@@ -29,6 +30,7 @@ async function main(): Promise<void> {
     vms: number("vms"),
     clients: number("clients"),
     seed: number("seed"),
+    ...(values.cores === undefined ? {} : { cores: number("cores") }),
     signal: ending.signal,
     print,
   });

@@ -17,7 +17,7 @@ it("the host computes what the guest's digest has to print", () => {
 });
 
 it("a daemon with VMs and clients without manners lives, answers, and gives everything back", async () => {
-  const { findings, tally } = await soak({ seconds: 25, vms: 16, clients: 10, seed: 7, print: () => {} });
+  const { findings, tally } = await soak({ seconds: 15, vms: 16, clients: 10, seed: 7, print: () => {} });
   // How long an answer takes is for long runs on a quiet host to say.
   const failed = findings.filter(({ what, pass }) => !pass && !what.startsWith("ps answers"));
   expect(failed).toEqual([]);

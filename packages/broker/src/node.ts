@@ -1,4 +1,5 @@
 /** The part of the broker that needs Node. */
+export * from "./api/node/capture.js";
 export * from "./api/node/client.js";
 export * from "./cpu/node/host-scheduler.js";
 export * from "./cpu/node/thread-time.js";

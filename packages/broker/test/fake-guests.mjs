@@ -1,6 +1,8 @@
 // A thread's program whose guests are small: a console with a shell like the embedded guest's, and a hart that only
 // counts. Commands: echo, remember and recall, fill PAGES and check (its memory), hog, flood MEBIBYTES (without end if
-// no number is given), deaf (reads no more), off STATUS, crash, and anything else fails with status 1.
+// no number is given), deaf (reads no more), off STATUS, crash, and anything else fails with status 1. Programs listen at
+// some ports: 7 echoes, 9 takes nothing, 19 sends without end, 13 says a word and ends; others refuse. One that is called
+// polite ends when it is asked to.
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { PAGE_SIZE } from "../../jit/dist/engine.js";
@@ -139,6 +141,55 @@ class FakeGuest {
       if (!page.every((word) => word === at * 31 + this.spec.name.charCodeAt(0))) wrong++;
     }
     return wrong;
+  }
+
+  connect(port, events) {
+    const later = (what) => setImmediate(() => isOpen && what());
+    let isOpen = true;
+    let isReading = true;
+    let waiting = 0;
+    const flood = () => {
+      for (let sent = 0; isReading && sent < 16; sent++) events.data(new Uint8Array(16_384));
+      if (isReading) later(flood);
+    };
+    if (this.spec.name === "mute") later(() => events.failed("no-driver"));
+    else if (![7, 9, 13, 19].includes(port)) later(() => events.failed("refused"));
+    else {
+      later(() => events.opened());
+      if (port === 19) later(flood);
+      if (port === 13)
+        later(() => {
+          events.data(encoder.encode("now"));
+          events.ended();
+          events.closed(false);
+        });
+    }
+    return {
+      write: (data) => {
+        waiting += data.length;
+        if (port === 7) {
+          later(() => {
+            waiting -= data.length;
+            events.data(data);
+            events.drained();
+          });
+        }
+        return waiting < 65_536;
+      },
+      end: () => later(() => events.closed(false)),
+      reset: () => {
+        isOpen = false;
+      },
+      setReading: (value) => {
+        isReading = value;
+        if (value && port === 19) later(flood);
+      },
+    };
+  }
+
+  async powerOff() {
+    if (this.spec.name !== "polite") throw new Error("there is nobody to ask");
+    this.vm.requestPower({ kind: "off", status: 0 });
   }
 
   resize() {}

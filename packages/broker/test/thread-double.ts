@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { guestIn, HostMemory, poolAt, type ThreadPlace } from "@hyperfile/jit/memory";
 import { guestKinds } from "@hyperfile/machine/guests";
 import type { HostScheduler } from "../src/cpu/node/host-scheduler.js";
+import type { RunByAgent } from "../src/lifecycle/guest-command.js";
 import type { GuestMemoryParts, MakeGuest } from "../src/lifecycle/guest-port.js";
 import type { TakeClaim } from "../src/lifecycle/host-claim.js";
 import { Fleet } from "../src/lifecycle/node/fleet.js";
@@ -92,11 +93,13 @@ export class FleetDouble {
   /**
    * @param restAfterMs milliseconds without any VM until the fleet rests
    * @param claim takes what VMs need beside cores and memory
+   * @param runByAgent runs commands in guests that have an agent
    */
   constructor(
     readonly scheduler: HostScheduler,
     restAfterMs = 30_000,
     claim?: TakeClaim,
+    runByAgent?: RunByAgent,
   ) {
     this.memory = new HostMemoryBroker({
       memoryBytes: FRAMES * 4096,
@@ -122,6 +125,7 @@ export class FleetDouble {
       threadProgram: new URL("file:///none"),
       restAfterMs,
       ...(claim === undefined ? {} : { claim }),
+      ...(runByAgent === undefined ? {} : { runByAgent }),
       startWorker: (_, data) => {
         const thread: ThreadDouble = new ThreadDouble(
           data,

@@ -2,9 +2,12 @@
  * The commands that act on the daemon: Hyperfiles up and down, VMs one by one. `up` starts the daemon where none runs;
  * the others need one.
  */
+import { parseSize } from "@hyperfile/broker/host";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { errorLine } from "../errors.js";
 import type { FleetActions } from "../fleet/actions.js";
+import type { CaptureFlags } from "../fleet/capture.js";
+import type { ExecFlags } from "../fleet/exec.js";
 import type { DaemonFlags } from "../fleet/run-daemon.js";
 import type { Streams } from "../session.js";
 import { parseMemorySize, parseSeconds } from "./options.js";
@@ -21,7 +24,6 @@ export interface FleetSurroundings {
   readonly program: readonly string[];
 }
 
-const DEFAULT_EXEC_SECONDS = 60;
 const DEFAULT_REPORT_SECONDS = 3600;
 const DEFAULT_LOG_BYTES = 65_536;
 
@@ -30,11 +32,54 @@ const placesHelp = `
 Logs, snapshots and projects are in the folder HYPERFILE_STATE, else in ~/.local/state/hyperfile (XDG_STATE_HOME); the
 daemon answers at the socket HYPERFILE_SOCKET, else in XDG_RUNTIME_DIR, or beside that. All commands look there.`;
 
+/** What exec does where. */
+const execHelp = `
+The command runs through the agent of the VM's guest, beside its console, as many at a time as there are. Its status is
+this command's: 128 and the signal's number where a signal ended it, 127 where there is no such program, 126 where it
+can't be run. Where a guest has no agent, the words are typed on its console, one command after another, and a line
+on standard error says so.`;
+
+/** What a capture shows. */
+const captureHelp = `
+NETWORK is a name under networks of a Hyperfile, or PROJECT/NETWORK where several projects have one of that name. Each frame is
+there once, on the interface of the VM, or of the gateway, that has sent it; with --vm, what this VM sends and what it
+gets. Frames are as guests send them: where a guest leaves checksums and cutting to segments to its card, as Linux
+does, there is no checksum yet, and segments are longer than the MTU. It ends at Ctrl-C, at a limit, and when no VM of the
+network is up any more. The network never waits: frames that come faster than they can be written are dropped and
+counted, in the file as well. To look at once: hyperfile capture NETWORK - | tshark -r -`;
+
+/** Adds a variable to those that were given. @throws InvalidArgumentError for what is none */
+function parseVariable(text: string, before: readonly string[] = []): readonly string[] {
+  if (!/^[^=\0]+=/.test(text)) throw new InvalidArgumentError("Write NAME=VALUE.");
+  return [...before, text];
+}
+
 /** A whole number from 1 to a billion. @throws InvalidArgumentError for anything else */
 function parseCount(text: string): number {
   const count = /^\d{1,10}$/.test(text) ? Number(text) : 0;
   if (count < 1 || count > 1e9) throw new InvalidArgumentError("Give a whole number from 1 to a billion.");
   return count;
+}
+
+/** A card's number. @throws InvalidArgumentError for anything else */
+function parseCard(text: string): number {
+  if (!/^\d{1,2}$/.test(text)) throw new InvalidArgumentError("Cards are counted from 0.");
+  return Number(text);
+}
+
+/** Bytes that are kept of a frame. @throws InvalidArgumentError for anything but 1 to 262144 */
+function parseSnapLength(text: string): number {
+  const bytes = /^\d{1,6}$/.test(text) ? Number(text) : 0;
+  if (bytes < 1 || bytes > 0x40000) throw new InvalidArgumentError("Give 1 to 262144 bytes.");
+  return bytes;
+}
+
+/** Size of a capture. @throws InvalidArgumentError for anything but a size of at least 1K */
+function parseCaptureSize(text: string): number {
+  const bytes = parseSize(text);
+  if (bytes === undefined || bytes < 1024)
+    throw new InvalidArgumentError("Give a number and a unit, such as 100M, of at least 1K.");
+  return bytes;
 }
 
 /**
@@ -121,21 +166,45 @@ export function addFleetCommands(
     .description("list the VMs")
     .option("--json", "as JSON")
     .option("--pools", "list the pools")
-    .action(act((actions, flags: { json?: boolean; pools?: boolean }) => actions.ps(flags)));
+    .option("--nics", "list the network cards, with addresses, forwards and what went through them")
+    .action(act((actions, flags: { json?: boolean; pools?: boolean; nics?: boolean }) => actions.ps(flags)));
 
   vmCommand("console", "connect this terminal with a VM's console; Ctrl-A x leaves").action(
     act((actions, vm: string) => actions.console(vm)),
   );
 
-  vmCommand("exec", "run a command in a VM; its status becomes the status")
-    .argument("<command...>", "command and its arguments")
-    .option("--timeout <seconds>", "give up after this time", parseSeconds, DEFAULT_EXEC_SECONDS)
+  vmCommand("exec", "run a command in a VM: with its streams, signals and status as if it ran here")
+    .argument(
+      "<command...>",
+      "command and its arguments, passed as they are; sh -c '...' for a line of the shell",
+    )
+    .option("-t, --tty", "give it a terminal; Enter ~ . leaves one that does not answer")
+    .option("-e, --env <name=value>", "a variable of its environment; may be repeated", parseVariable)
+    .option("--cwd <folder>", "its working folder; the user's home by default")
+    .option("-u, --user <user>", "USER or USER:GROUP, names or numbers; root by default")
+    .option("-n, --no-input", "give it no input")
+    .option("--timeout <seconds>", "end it after this time", parseSeconds)
+    .addHelpText("after", execHelp)
     .passThroughOptions()
+    .action(act((actions, vm: string, words: string[], flags: ExecFlags) => actions.exec(vm, words, flags)));
+
+  vmCommand("shell", "run a shell in a VM on this terminal; Enter ~ . leaves one that does not answer")
+    .option("-u, --user <user>", "USER or USER:GROUP, names or numbers; root by default")
     .action(
-      act((actions, vm: string, words: string[], flags: { timeout: number }) =>
-        actions.exec(vm, words, flags),
+      act((actions, vm: string, { user }: { user?: string }) =>
+        actions.exec(vm, [], { tty: true, input: true, ...(user === undefined ? {} : { user }) }),
       ),
     );
+
+  program
+    .command("cp")
+    .description("copy files and folders into a VM, out of it, or from one into another")
+    .argument(
+      "<places...>",
+      "SOURCE... TARGET: paths here, or VM:PATH; a folder that is there takes the sources",
+    )
+    .option("-q, --quiet", "show no progress")
+    .action(act((actions, places: string[], flags: { quiet?: boolean }) => actions.copy(places, flags)));
 
   vmCommand("logs", "show the end of a VM's console log")
     .option("--bytes <count>", "how much of it", parseCount, DEFAULT_LOG_BYTES)
@@ -185,6 +254,31 @@ export function addFleetCommands(
     .argument("[settings...]", "settings of the copy, such as cpu.shares=500")
     .action(
       act((actions, vm: string, name: string, settings: string[]) => actions.clone(vm, name, settings)),
+    );
+
+  vmCommand("forward", "let ports of this computer lead to a VM: list, add or remove forwards")
+    .argument("[words...]", "list; add FORWARD...; remove FORWARD..., such as 8022:22 or udp:0.0.0.0:53:53")
+    .option("--card <number>", "network card that added ones lead to, from 0", parseCard)
+    .action(
+      act((actions, vm: string, words: string[], flags: { card?: number }) =>
+        actions.forward(vm, words, flags),
+      ),
+    );
+
+  program
+    .command("capture")
+    .description("write what passes a network of VMs to a pcapng file, for Wireshark and tcpdump")
+    .argument("<network>", "name of the network")
+    .argument("<file>", "a new file; - for standard output")
+    .option("--vm <name>", "only what this VM sends and gets")
+    .option("--seconds <count>", "end after this time", parseSeconds)
+    .option("--bytes <size>", "end before the file is larger than this", parseCaptureSize)
+    .option("--snaplen <bytes>", "keep so many bytes of a frame; all by default", parseSnapLength)
+    .addHelpText("after", captureHelp)
+    .action(
+      act((actions, network: string, file: string, flags: CaptureFlags) =>
+        actions.capture(network, file, flags),
+      ),
     );
 
   program

@@ -1,6 +1,6 @@
 /** `hyperfile image build debian`: a whole Debian on a disk image. */
 import { readFile } from "node:fs/promises";
-import { fileErrorReason, parseSize } from "@hyperfile/broker/client";
+import { fileErrorReason, parseSize } from "@hyperfile/broker/host";
 import { copyDisk } from "@hyperfile/devices/disk";
 import { type ImageFormat, imageFormats, openStore } from "@hyperfile/devices/node";
 import type { DebianImage, DebianImageOptions } from "@hyperfile/machine/debian";

@@ -1,6 +1,6 @@
 /** The part of `hyperfile image` that changes images in place: commit, rebase, snapshot, resize. */
 import { rm } from "node:fs/promises";
-import { formatSize } from "@hyperfile/broker/client";
+import { formatSize } from "@hyperfile/broker/host";
 import {
   applySnapshot,
   createSnapshot,

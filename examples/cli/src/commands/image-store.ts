@@ -1,5 +1,5 @@
 /** The part of `hyperfile image` that is about image stores: what is in them, and images into and out of them. */
-import { formatSize, parseDuration } from "@hyperfile/broker/client";
+import { formatSize, parseDuration } from "@hyperfile/broker/host";
 import { isAddress } from "@hyperfile/devices/disk";
 import { openStore } from "@hyperfile/devices/node";
 import { type Command, InvalidArgumentError } from "commander";

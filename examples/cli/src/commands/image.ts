@@ -1,6 +1,6 @@
 /** `hyperfile image`: makes, shows, converts and checks disk images. */
 import { resolve } from "node:path";
-import { formatSize, parseSize } from "@hyperfile/broker/client";
+import { formatSize, parseSize } from "@hyperfile/broker/host";
 import { checkQcow2, isAddress } from "@hyperfile/devices/disk";
 import {
   formatOf,

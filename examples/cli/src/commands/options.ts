@@ -3,7 +3,7 @@
  * `InvalidArgumentError`, whose text becomes the end of a one-line message that names the option.
  */
 
-import { fileErrorReason, readRegularFile } from "@hyperfile/broker/client";
+import { fileErrorReason, readRegularFile } from "@hyperfile/broker/host";
 import { type DumpKind, dumpKinds } from "@hyperfile/jit/names";
 import type { AddressRange } from "@hyperfile/jit/trace";
 import { InvalidArgumentError } from "commander";

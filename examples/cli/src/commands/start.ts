@@ -7,7 +7,7 @@ import type { DebianGuest, DebianGuestOptions } from "@hyperfile/machine/debian"
 import { type DriveFlags, MOST_DRIVES } from "../drive-flags.js";
 import { readEmbeddedGuest } from "../embedded-guest.js";
 import { CliError, errorLine } from "../errors.js";
-import { type Environment, stateFolder } from "../fleet/daemon-client.js";
+import { type Environment, stateFolder } from "../fleet/places.js";
 import type { MachineModule, MachineOptions, NamedBytes } from "../machine-types.js";
 import { showProgress } from "../progress.js";
 import { isInteractive, runSession, type Streams } from "../session.js";

@@ -5,11 +5,10 @@ import {
   ApiError,
   type DaemonClient,
   type FleetEvent,
-  fileErrorReason,
   type PoolView,
-  readRegularFile,
   type UpReport,
 } from "@hyperfile/broker/client";
+import { fileErrorReason, readRegularFile } from "@hyperfile/broker/host";
 import { guestKinds } from "@hyperfile/machine/guests";
 import type { FleetSurroundings } from "../commands/fleet.js";
 import { CliError, errorLine, systemErrorCode } from "../errors.js";
@@ -17,12 +16,14 @@ import { openOutput, requireRegular } from "../output-file.js";
 import { printableLine } from "../printable.js";
 import type { Streams } from "../session.js";
 import { openTerminal } from "../terminal.js";
+import type { CaptureFlags } from "./capture.js";
 import { clientOfRunningDaemon, daemonClient, type StartReport } from "./daemon-client.js";
+import type { ExecFlags } from "./exec.js";
 import { hostSize } from "./host-size.js";
 import { renderReport } from "./report.js";
 import type { DaemonFlags } from "./run-daemon.js";
 import { ownerOfPool, ownerOfVm, type SettingsOwner, settingsReport } from "./settings-report.js";
-import { poolTable, vmTable } from "./tables.js";
+import { nicTable, poolTable, vmTable } from "./tables.js";
 import { renderTop, TOP_SECONDS } from "./top.js";
 import { type Subject, telling } from "./waiting.js";
 
@@ -31,6 +32,8 @@ const MOST_HYPERFILE_BYTES = 2 ** 21;
 /** Names under which a Hyperfile is looked for. */
 const fileNames = ["Hyperfile", "Hyperfile.yaml", "hyperfile.yaml", "hyperfile.yml"];
 const REFRESH_MS = 1000;
+/** Seconds for a command that is typed on a console, unless told otherwise: it may wait for a prompt that never comes. */
+const CONSOLE_EXEC_SECONDS = 60;
 /** Moves to the upper left corner, and clears the screen (ECMA-48, CUP and ED). */
 const CLEAR_SCREEN = Buffer.from("\x1b[H\x1b[2J");
 /** What tells a pool from a VM on the command line. */
@@ -120,21 +123,65 @@ export class FleetActions {
     }
   }
 
-  async ps({ json, pools }: { json?: boolean; pools?: boolean }): Promise<void> {
+  async ps({ json, pools, nics }: { json?: boolean; pools?: boolean; nics?: boolean }): Promise<void> {
     const { write } = this.surroundings;
     if (json) {
       const list = pools ? await this.client.pools() : await this.client.vms();
       write(`${JSON.stringify(list, undefined, 2)}\n`);
-    } else write(pools ? poolTable(await this.client.pools()) : vmTable(await this.client.vms()));
+    } else if (pools) write(poolTable(await this.client.pools()));
+    else write((nics ? nicTable : vmTable)(await this.client.vms()));
   }
 
-  async exec(vm: string, words: string[], { timeout }: { timeout: number }): Promise<number> {
+  /** Runs a command through the VM's agent; without one on its console, as far as that can be. */
+  async exec(vm: string, words: string[], flags: ExecFlags): Promise<number> {
     const { streams } = this.surroundings;
-    const { status, output, omitted } = await this.onVm(vm, (client) =>
-      client.exec(vm, words.join(" "), timeout * 1000),
+    const { commandOf, execInGuest } = await import("./exec.js");
+    const { GuestAgent } = await import("./guest-agent.js");
+    const agent = new GuestAgent(this.client, vm);
+    const command = commandOf(words, flags, streams.output);
+    try {
+      return await execInGuest(agent, command, flags, streams);
+    } catch (error) {
+      if (!agent.isAbsence(error)) throw agent.reasonOf(error);
+      const { message } = error as Error;
+      if (words.length === 0 || flags.tty || flags.user || flags.cwd || flags.env)
+        throw new CliError(
+          "E_DAEMON",
+          `VM ${vm} has no agent for this: ${message}; see hyperfile console ${vm}`,
+        );
+      streams.error(
+        `hyperfile: VM ${vm} has no agent that answers (${message}): the command is typed on its console\n`,
+      );
+      return this.execOnConsole(vm, words, flags);
+    }
+  }
+
+  /** Copies files into VMs and out of them; gives status 1 if something was left out. */
+  async copy(places: string[], { quiet }: { quiet?: boolean }): Promise<number> {
+    const { Copier, parsePlace } = await import("./copy.js");
+    const { streams } = this.surroundings;
+    const redraw = streams.errors?.columns === undefined || quiet ? undefined : streams.redraw;
+    const copier = new Copier(this.client, (text) => streams.error(`hyperfile: ${text}\n`), redraw);
+    const [target, ...sources] = places.map(parsePlace).reverse();
+    if (target === undefined || sources.length === 0)
+      throw new CliError(
+        "E_USAGE",
+        "copy what to where? Write hyperfile cp SOURCE... TARGET, in a VM as VM:PATH",
+      );
+    for (const source of sources.reverse()) await copier.copy(source, target);
+    return copier.done.warnings > 0 ? 1 : 0;
+  }
+
+  private async execOnConsole(vm: string, words: string[], { timeout }: ExecFlags): Promise<number> {
+    const { streams } = this.surroundings;
+    const seconds = timeout ?? CONSOLE_EXEC_SECONDS;
+    const { status, output, omitted, errors } = await this.onVm(vm, (client) =>
+      client.exec(vm, words.join(" "), seconds * 1000),
     );
     // As the console of which it is a part.
     streams.output.write(Buffer.from(output));
+    // The agent has come up meanwhile.
+    if (errors !== undefined) (streams.errors ?? streams.output).write(Buffer.from(errors));
     if (omitted !== undefined)
       streams.error(
         `hyperfile: the first ${omitted} characters of the output are not shown: exec keeps the last 4 Mi; let the command write a file, or see hyperfile logs ${vm}\n`,
@@ -193,6 +240,30 @@ export class FleetActions {
   async clone(vm: string, name: string, settings: string[]): Promise<void> {
     const { milliseconds } = await this.onVm(vm, (client) => client.clone(vm, name, settings));
     this.surroundings.write(`${name} is a copy of ${vm}, made in ${milliseconds.toFixed(1)} ms\n`);
+  }
+
+  /** Lists, adds or removes forwards. */
+  async forward(vm: string, words: readonly string[], { card }: { card?: number }): Promise<void> {
+    const [what = "list", ...forwards] = words;
+    const { client } = this;
+    const { write } = this.surroundings;
+    if (!["list", "add", "remove"].includes(what) || (what === "list") !== (forwards.length === 0))
+      throw new CliError(
+        "E_USAGE",
+        `write hyperfile forward ${vm} [list], or hyperfile forward ${vm} add 8022:22, or remove in its place`,
+      );
+    for (const forward of forwards) {
+      if (what === "remove") await client.unforward(vm, forward);
+      else write(`${(await client.forward(vm, forward, card)).forward}\n`);
+    }
+    if (what === "list")
+      for (const nic of (await client.vm(vm)).nics) for (const each of nic.forwards) write(`${each}\n`);
+  }
+
+  /** Captures a network until Ctrl-C, a limit, or its end. */
+  async capture(network: string, file: string, flags: CaptureFlags): Promise<number> {
+    const { captureNetwork } = await import("./capture.js");
+    return captureNetwork(this.client, network, file, flags, this.surroundings.streams);
   }
 
   /** Changes settings, and tells each before and after. */

@@ -90,7 +90,7 @@ export class DiskClaims {
     claim.names.push(name);
     let isHeld = true;
     return {
-      share: (other) => this.share(claim, other),
+      share: async ({ name: other }) => this.share(claim, other),
       release: () => {
         if (isHeld) this.leave(claim, name);
         isHeld = false;

@@ -2,6 +2,8 @@
  * The broker's guests: machines in a pool of frames that their clones share. Clones take turns on the original's engine,
  * so that what is translated once serves all.
  */
+
+import type { VmSpec } from "@hyperfile/broker";
 import type {
   BackupReport,
   BackupTarget,
@@ -14,14 +16,19 @@ import type {
 } from "@hyperfile/broker/guest";
 import { RAM_BASE } from "@hyperfile/devices";
 import { guestIn, poolAt, type SharedFrames, type ThreadPlace } from "@hyperfile/jit/memory";
-import { type MachineEnd, type RiscvVirt, riscvVirt } from "@hyperfile/machine";
+import { type MachineEnd, type Nic, type RiscvVirt, riscvVirt } from "@hyperfile/machine";
+import { AgentClient } from "@hyperfile/machine/agent";
 import { restoreSnapshotFile, saveSnapshotFile } from "@hyperfile/machine/node";
 import { drainMachine, whileDrained, zstdCodec } from "@hyperfile/machine/snapshot";
 import { CliError } from "../errors.js";
 import { readBootFiles } from "./boot-files.js";
 import { GuestDisks } from "./guest-disks.js";
+import { guestNics } from "./guest-nics.js";
 import { GuestShares } from "./guest-shares.js";
+import { GuestTidings } from "./guest-tidings.js";
 
+/** Slots for virtio devices, and those devices that every machine has: console, random numbers, balloon. */
+const [VIRTIO_SLOTS, OTHER_DEVICES] = [8, 3];
 /** Bytes of RAM of a machine that runs nothing. */
 const SMALL = 65_536;
 
@@ -36,7 +43,7 @@ export const makeGuest: MakeGuest = async (spec, surroundings, { folder, place }
       `VM ${spec.name} is for RV${xlen} and others of group ${spec.group} are not: put it in another group`,
     );
   }
-  const compose: Compose = (name, around, { disks, shares }) => {
+  const compose: Compose = (name, around, { disks, shares, nics }) => {
     const memory = guestIn(pool, { ramBytes: spec.memoryBytes, ramBase: RAM_BASE });
     try {
       const machine = riscvVirt({
@@ -50,6 +57,8 @@ export const makeGuest: MakeGuest = async (spec, surroundings, { folder, place }
         memory,
         drives: disks.drives,
         shares: shares.shares,
+        nics,
+        ...(mayHaveAgent(spec) && hasFreeSlot(disks, shares, nics) ? { vsock: {} } : {}),
         ...(thread.first === undefined ? {} : { beside: thread.first }),
       });
       // The size that a driver of the virtio console finds; who connects a terminal may change it.
@@ -62,11 +71,22 @@ export const makeGuest: MakeGuest = async (spec, surroundings, { folder, place }
     }
   };
   const disks = await GuestDisks.open(spec, folder, surroundings.disk);
-  return guestOn(await attach(disks, () => GuestShares.open(spec.shares, folder)), (attached) => {
+  const nics = guestNics(surroundings.cables);
+  return guestOn(await attach(disks, nics, () => GuestShares.open(spec.shares, folder)), (attached) => {
     const machine = compose(spec.name, surroundings, attached);
-    return new MachineGuest(spec.name, machine, pool.frames, attached, compose);
+    return new MachineGuest(spec, machine, pool.frames, attached, compose);
   });
 };
+
+/** Whether programs of the host can talk with those of a guest: not in virtual time, nor with guests that have no driver. */
+const mayHaveAgent = ({ deterministic, boot: { program, kernel } }: VmSpec): boolean =>
+  !deterministic &&
+  program === undefined &&
+  !(kernel !== undefined && "builtin" in kernel && kernel.builtin === "embedded");
+
+/** Whether disks, folders and cards leave a slot for a device more. */
+const hasFreeSlot = ({ drives }: GuestDisks, { shares }: GuestShares, nics: readonly Nic[]): boolean =>
+  drives.length + shares.length + nics.length + OTHER_DEVICES < VIRTIO_SLOTS;
 
 /** Makes a machine with disks and folders in the thread's memory. */
 type Compose = (name: string, surroundings: GuestSurroundings, attached: Attached) => RiscvVirt;
@@ -75,12 +95,17 @@ type Compose = (name: string, surroundings: GuestSurroundings, attached: Attache
 interface Attached {
   readonly disks: GuestDisks;
   readonly shares: GuestShares;
+  readonly nics: readonly Nic[];
 }
 
 /** Folders beside disks, which are closed if a folder can't be had. */
-async function attach(disks: GuestDisks, open: () => Promise<GuestShares>): Promise<Attached> {
+async function attach(
+  disks: GuestDisks,
+  nics: readonly Nic[],
+  open: () => Promise<GuestShares>,
+): Promise<Attached> {
   try {
-    return { disks, shares: await open() };
+    return { disks, nics, shares: await open() };
   } catch (error) {
     await disks.close().catch(() => {});
     throw error;
@@ -132,9 +157,15 @@ class MachineGuest implements Guest {
   readonly memory: GuestMemoryParts;
   private readonly disks: GuestDisks;
   private readonly shares: GuestShares;
+  private readonly nics: readonly Nic[];
+  private readonly tidings: GuestTidings;
+  /** Tells the guest what has become of it, when it runs. */
+  private tell: (tidings: GuestTidings) => Promise<void> = async () => {};
+  readonly connect?: NonNullable<Guest["connect"]>;
+  readonly powerOff?: NonNullable<Guest["powerOff"]>;
 
   constructor(
-    private readonly name: string,
+    private readonly spec: VmSpec,
     private readonly machine: RiscvVirt,
     private readonly frames: SharedFrames,
     attached: Attached,
@@ -142,6 +173,14 @@ class MachineGuest implements Guest {
   ) {
     this.disks = attached.disks;
     this.shares = attached.shares;
+    this.nics = attached.nics;
+    this.tidings = new GuestTidings(machine, spec.clock === "host");
+    const { vsock } = machine;
+    if (vsock !== undefined) {
+      const connect = vsock.connect.bind(vsock);
+      this.connect = connect;
+      this.powerOff = (timeoutMs) => new AgentClient(connect, { timeoutMs }).powerOff();
+    }
     this.memory = {
       frames: machine.memory.pool,
       common: { yield: () => frames.yield(), awaitRelease: (ms) => frames.table.awaitRelease(ms) },
@@ -152,7 +191,9 @@ class MachineGuest implements Guest {
   }
 
   async run(): Promise<GuestEnd> {
-    const end = await this.runToEnd();
+    const running = this.runToEnd();
+    void this.tell(this.tidings);
+    const end = await running;
     switch (end.kind) {
       case "off":
         return end;
@@ -189,7 +230,12 @@ class MachineGuest implements Guest {
   }
 
   standStill(): () => void {
-    return this.machine.loop.standStill();
+    const since = Date.now();
+    const goOn = this.machine.loop.standStill();
+    return () => {
+      goOn();
+      void this.tidings.stoodStill(Date.now() - since);
+    };
   }
 
   drain(): Promise<() => void> {
@@ -248,24 +294,29 @@ class MachineGuest implements Guest {
 
   async restoreFrom(path: string): Promise<void> {
     await restoreSnapshotFile(path, this.machine.state);
+    this.tell = (tidings) => tidings.restored();
   }
 
   clone(name: string, surroundings: GuestSurroundings): Promise<Guest> {
     return whileDrained(this.machine.state, async () => {
-      const attached = await attach(this.disks.fork(surroundings.disk), () => this.shares.again());
-      return guestOn(attached, ({ disks, shares }) => {
-        const around = { drives: disks.drives, shares: shares.shares };
+      const cards = guestNics(surroundings.cables, true);
+      const attached = await attach(this.disks.fork(surroundings.disk), cards, () => this.shares.again());
+      return guestOn(attached, ({ disks, shares, nics }) => {
+        const around = { drives: disks.drives, shares: shares.shares, nics };
         const twin = this.machine.clone({ ...surroundingsOf(name, surroundings), ...around });
-        return new MachineGuest(name, twin, this.frames, attached, this.compose);
+        const guest = new MachineGuest({ ...this.spec, name }, twin, this.frames, attached, this.compose);
+        const addresses = this.nics.map(({ mac }, at) => ({ from: mac!, to: nics[at]!.mac! }));
+        guest.tell = (tidings) => tidings.cloned(name, addresses);
+        return guest;
       });
     });
   }
 
   async successor(surroundings: GuestSurroundings): Promise<Guest> {
-    const { name, frames, compose } = this;
-    const attached = await attach(await this.disks.successors(), () => this.shares.again());
+    const { spec, frames, compose } = this;
+    const attached = await attach(await this.disks.successors(), this.nics, () => this.shares.again());
     return guestOn(attached, () => {
-      return new MachineGuest(name, compose(name, surroundings, attached), frames, attached, compose);
+      return new MachineGuest(spec, compose(spec.name, surroundings, attached), frames, attached, compose);
     });
   }
 

@@ -76,6 +76,17 @@ export function renderReport(source: ReportSource): string {
       "Disk operations a second",
       use((one) => one.operations),
     ),
+    plot(
+      "Network, KiB a second sent and received",
+      scaled(
+        use((one) => one.sent + one.received),
+        1 / 1024,
+      ),
+    ),
+    plot(
+      "Network frames lost a second",
+      use((one) => one.dropped),
+    ),
     plot("Disk latency, ms: 99 of 100 operations of each second took at most", latency),
     plot(
       "Disk requests waiting for their turns, % of the time",
@@ -85,8 +96,18 @@ export function renderReport(source: ReportSource): string {
       ),
     ),
   ];
-  const head = ["VM", "pool", "state", "CPU s", "ready s", "steal s", "idle s", "million instructions"];
-  const rows = vms.map(({ name, pool, state, accounts, instructions }) => [
+  const head = [
+    "VM",
+    "pool",
+    "state",
+    "CPU s",
+    "ready s",
+    "steal s",
+    "idle s",
+    "million instructions",
+    "refused",
+  ];
+  const rows = vms.map(({ name, pool, state, accounts, instructions, nics }) => [
     name,
     pool,
     state,
@@ -94,6 +115,7 @@ export function renderReport(source: ReportSource): string {
       (value) => value?.toFixed(2) ?? "",
     ),
     instructions === undefined ? "" : (instructions / 1e6).toFixed(0),
+    nics.length === 0 ? "" : String(nics.reduce((sum, { counters }) => sum + (counters.refused ?? 0), 0)),
   ]);
   const cells = (row: readonly string[], tag: string) =>
     `<tr>${row.map((cell) => `<${tag}>${escapeHtml(cell)}</${tag}>`).join("")}</tr>`;

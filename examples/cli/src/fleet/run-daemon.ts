@@ -2,11 +2,14 @@
 import { Daemon } from "@hyperfile/broker/node";
 import { MOST_FRAME_BYTES } from "@hyperfile/jit/memory";
 import type { FleetSurroundings } from "../commands/fleet.js";
-import { socketPath, stateFolder } from "./daemon-client.js";
+import { runByAgent } from "./agent-commands.js";
+import { claimsOf } from "./claims.js";
 import { DiskClaims } from "./disk-claims.js";
 import { hostSize } from "./host-size.js";
 import { endAtSignals, endLine, surviveErrors, thisProcess } from "./last-resort.js";
 import { machineNode } from "./machine-node.js";
+import { HostNetworks } from "./networks/host-networks.js";
+import { socketPath, stateFolder } from "./places.js";
 
 /** Milliseconds from the end in order to that of the process. */
 const EXIT_MS = 2000;
@@ -34,13 +37,21 @@ export async function runDaemon(
 ): Promise<number> {
   const size = hostSize();
   const socket = socketPath(environment);
+  const networks = new HostNetworks({
+    program: new URL("./net-thread.js", import.meta.url),
+    refused: (vm, what) => daemon.fleet.events.add("vm.refused", vm, what),
+    failed: (error) => daemon.fleet.events.add("daemon.failed", "networks", error.message),
+  });
   const daemon = await Daemon.start({
     socket,
     folder: stateFolder(environment),
     threadProgram: new URL("./vm-thread.js", import.meta.url),
     version,
     cores: flags.cores ?? size.cores,
-    claim: new DiskClaims().take,
+    claim: claimsOf(new DiskClaims().take, networks),
+    runByAgent,
+    nets: networks.rates,
+    capture: (request, listener) => networks.capture(request, listener),
     guests: size.guests,
     memory: {
       memoryBytes: flags.guestMemory ?? size.memoryBytes,
@@ -58,6 +69,7 @@ export async function runDaemon(
   endAtSignals(close, streams.error);
   started();
   await daemon.closed;
+  await networks.close();
   setTimeout(thisProcess.endNow, EXIT_MS).unref();
   return daemon.problem === undefined ? 0 : 1;
 }

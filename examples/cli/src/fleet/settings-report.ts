@@ -1,11 +1,12 @@
 /** What `hyperfile set` tells: each setting before and after, and what bounds it where that is less. */
-import {
-  type AllotmentView,
-  type DiskAllotmentView,
-  formatSize,
-  type PoolView,
-  type VmView,
+import type {
+  AllotmentView,
+  DiskAllotmentView,
+  NetAllotmentView,
+  PoolView,
+  VmView,
 } from "@hyperfile/broker/client";
+import { formatSize } from "@hyperfile/broker/host";
 
 /** A VM's or pool's settings. */
 export interface SettingsOwner {
@@ -14,6 +15,7 @@ export interface SettingsOwner {
   readonly cpu: AllotmentView;
   readonly memory: AllotmentView;
   readonly disk: DiskAllotmentView;
+  readonly net: NetAllotmentView;
   readonly restart?: string;
   /** The memory of a VM, above which no limit has a meaning. */
   readonly memoryBytes?: number;
@@ -27,6 +29,7 @@ export const ownerOfVm = (vm: VmView): SettingsOwner => ({
   cpu: vm.cpu,
   memory: vm.memoryAllotment,
   disk: vm.disk,
+  net: vm.net,
   restart: vm.restart,
   memoryBytes: vm.memoryBytes,
   parent: vm.pool,
@@ -38,6 +41,7 @@ export const ownerOfPool = (pool: PoolView): SettingsOwner => ({
   cpu: pool.cpu,
   memory: pool.memory,
   disk: pool.disk,
+  net: pool.net,
   parent: pool.parent,
 });
 
@@ -64,15 +68,18 @@ function settingOf(owner: SettingsOwner, name: string): string {
 }
 
 /** What an owner has of a quantity, such as `disk.iops.limit`. */
-function quantityOf({ cpu, memory, disk }: Pick<SettingsOwner, "cpu" | "memory" | "disk">, name: string) {
-  let value: unknown = { cpu, memory, disk };
+function quantityOf(
+  { cpu, memory, disk, net }: Pick<SettingsOwner, "cpu" | "memory" | "disk" | "net">,
+  name: string,
+) {
+  let value: unknown = { cpu, memory, disk, net };
   for (const part of name.split(".")) value = (value as Readonly<Record<string, unknown>>)[part];
   return value as number | null;
 }
 
 function shown(name: string, value: number | null): string {
   if (value === null) return "none";
-  const isBytes = /^memory\.(?!shares)|^disk\.bandwidth\./.test(name);
+  const isBytes = /^memory\.(?!shares)|^disk\.bandwidth\.|^net\.(?!shares)/.test(name);
   return isBytes ? formatSize(value) : String(value);
 }
 

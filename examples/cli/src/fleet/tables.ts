@@ -1,5 +1,6 @@
 /** Tables and figures for terminals. */
-import { formatSize, type PoolView, type VmView } from "@hyperfile/broker/client";
+import type { PoolView, VmView } from "@hyperfile/broker/client";
+import { formatSize } from "@hyperfile/broker/host";
 import { printableLine } from "../printable.js";
 
 /** Lines of a table whose columns are as wide as they need; numbers go to the right. */
@@ -56,6 +57,7 @@ export function vmTable(vms: readonly VmView[]): string {
     cores(vm.cpu.limit),
     formatSize(vm.memoryBytes),
     vm.memory === undefined ? "-" : formatSize(vm.memory.touched),
+    vm.nics.flatMap(({ address }) => address ?? []).join(",") || "-",
     vm.snapshots.map(({ name }) => name).join(",") || "-",
     noteOn(vm),
   ]);
@@ -71,9 +73,28 @@ export function vmTable(vms: readonly VmView[]): string {
       "LIMIT",
       "MEMORY",
       "TOUCHED",
+      "ADDRESS",
       "SNAPSHOTS",
       "",
     ],
+    rows,
+  );
+}
+
+/** The table of `hyperfile ps --nics`. */
+export function nicTable(vms: readonly VmView[]): string {
+  const rows = vms.flatMap(({ name, nics }) =>
+    nics.map(({ network = "none", mac, address = "-", forwards, counters }) => {
+      const figure = (counter: string) => counters[counter] ?? 0;
+      return [
+        ...[name, network, mac, address, forwards.join(" ") || "-"],
+        ...[formatSize(figure("bytes.sent")), formatSize(figure("bytes.received"))],
+        ...[String(figure("frames.dropped")), String(figure("refused"))],
+      ];
+    }),
+  );
+  return table(
+    ["VM", "NETWORK", "MAC", "ADDRESS", "FORWARDS", "SENT", "RECEIVED", "DROPPED", "REFUSED"],
     rows,
   );
 }

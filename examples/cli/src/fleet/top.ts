@@ -1,5 +1,6 @@
 /** The live view of all VMs and pools: what of each second they used, waited and were kept from, over the last minute. */
-import { formatSize, type Sample, type VmSample } from "@hyperfile/broker/client";
+import type { Sample, VmSample } from "@hyperfile/broker/client";
+import { formatSize } from "@hyperfile/broker/host";
 import { sparkline, table } from "./tables.js";
 
 /** Seconds that the sparklines go back. */
@@ -18,6 +19,10 @@ interface Use {
   /** Operations of its disks a second, and the part of the time in which some waited for their turns. */
   readonly operations: number;
   readonly throttled: number;
+  /** Bytes a second that its network cards sent and received, and frames that they lost. */
+  readonly sent: number;
+  readonly received: number;
+  readonly dropped: number;
   /** Guest instructions a second. */
   readonly rate: number;
 }
@@ -32,6 +37,9 @@ function useBetween(before: VmSample, after: VmSample, seconds: number): Use {
     io: part((sample) => sample.io),
     operations: part((sample) => sample.diskOperations),
     throttled: part((sample) => sample.throttled),
+    sent: part((sample) => sample.netSent),
+    received: part((sample) => sample.netReceived),
+    dropped: part((sample) => sample.netDropped),
     rate: part((sample) => sample.instructions),
   };
 }
@@ -53,7 +61,7 @@ export function usesOf(
 
 const NO_USE: Use = {
   ...{ used: 0, ready: 0, waiting: 0, steal: 0, io: 0 },
-  ...{ operations: 0, throttled: 0, rate: 0 },
+  ...{ operations: 0, throttled: 0, sent: 0, received: 0, dropped: 0, rate: 0 },
 };
 
 /** Milliseconds in three digits. */
@@ -89,6 +97,10 @@ export function renderTop(samples: readonly Sample[], poolOf: ReadonlyMap<string
       "P50ms",
       "P99ms",
       "THR%",
+      "TX/s",
+      "RX/s",
+      "DROP/s",
+      "REFUSED",
       "GRANTED",
       "TOUCHED",
       "BALLOON",
@@ -110,6 +122,10 @@ export function renderTop(samples: readonly Sample[], poolOf: ReadonlyMap<string
       latency(sample.diskP50),
       latency(sample.diskP99),
       percent(use.throttled),
+      formatSize(Math.round(use.sent)),
+      formatSize(Math.round(use.received)),
+      use.dropped.toFixed(0),
+      String(sample.netRefused),
       formatSize(sample.granted),
       formatSize(sample.touched),
       formatSize(sample.ballooned),

@@ -50,6 +50,11 @@ export const components: Readonly<Record<string, Schema>> = {
     iops: { ...ref("Rate"), description: "Operations a second" },
     bandwidth: { ...ref("Rate"), description: "Bytes a second" },
   }),
+  NetAllotment: object({
+    shares: integer,
+    send: { ...ref("Rate"), description: "Bytes a second" },
+    receive: { ...ref("Rate"), description: "Bytes a second" },
+  }),
   Accounts: object(
     {
       used: number,
@@ -72,6 +77,16 @@ export const components: Readonly<Record<string, Schema>> = {
     target: { ...integer, description: "What it may have now" },
     active: { ...integer, description: "What it seems to use" },
   }),
+  Nic: object(
+    {
+      network: { ...text, description: "Missing for a cable that leads nowhere" },
+      mac: text,
+      address: { ...text, description: "Missing where nobody knows" },
+      forwards: { ...list(text), description: "HOSTADDRESS:HOSTPORT:GUESTPORT, with udp: before it" },
+      counters: { type: "object", additionalProperties: number },
+    },
+    ["mac", "forwards", "counters"],
+  ),
   Snapshot: object({ name: text, bytes: integer, at: number }),
   Vm: object(
     {
@@ -88,6 +103,7 @@ export const components: Readonly<Record<string, Schema>> = {
       cpu: ref("Allotment"),
       memoryAllotment: { ...ref("Allotment"), description: "In bytes" },
       disk: { ...ref("DiskAllotment"), description: "Of all its disks together" },
+      net: { ...ref("NetAllotment"), description: "Of all its network cards together" },
       accounts: { ...ref("Accounts"), description: "Seconds since it was started" },
       activity: { enum: ["stopped", "idle", "waiting", "ready", "limited", "running"] },
       silentMs: {
@@ -97,9 +113,22 @@ export const components: Readonly<Record<string, Schema>> = {
       instructions: number,
       memory: ref("Memory"),
       counters: { type: "object", additionalProperties: number },
+      nics: { ...list(ref("Nic")), description: "Network cards" },
       snapshots: list(ref("Snapshot")),
     },
-    ["name", "project", "pool", "state", "cpu", "memoryAllotment", "disk", "memoryBytes", "snapshots"],
+    [
+      "name",
+      "project",
+      "pool",
+      "state",
+      "cpu",
+      "memoryAllotment",
+      "disk",
+      "net",
+      "memoryBytes",
+      "nics",
+      "snapshots",
+    ],
   ),
   Pool: object(
     {
@@ -108,10 +137,11 @@ export const components: Readonly<Record<string, Schema>> = {
       cpu: ref("Allotment"),
       memory: ref("Allotment"),
       disk: ref("DiskAllotment"),
+      net: ref("NetAllotment"),
       claim: number,
       available: number,
     },
-    ["name", "cpu", "memory", "disk", "claim", "available"],
+    ["name", "cpu", "memory", "disk", "net", "claim", "available"],
   ),
   Event: object({ id: integer, at: number, kind: text, name: text, message: text }, [
     "id",
@@ -137,6 +167,10 @@ export const components: Readonly<Record<string, Schema>> = {
     throttled: { ...number, description: "Seconds in which requests of its disks waited for their turns" },
     diskP50: { ...number, description: "Milliseconds, since the sample before" },
     diskP99: { ...number, description: "Milliseconds, since the sample before" },
+    netSent: { ...integer, description: "Bytes" },
+    netReceived: { ...integer, description: "Bytes" },
+    netDropped: { ...integer, description: "Frames" },
+    netRefused: { ...integer, description: "Connections and datagrams that a policy refused" },
     granted: integer,
     touched: integer,
     ballooned: integer,
@@ -317,10 +351,35 @@ export const operations = [
     answer: { schema: object({ milliseconds: number }), description: "How long it took." },
   },
   {
+    id: "forwardVm",
+    method: "post",
+    path: "/v1/vms/{vm}/forwards",
+    summary: "Let a port of the host lead to a VM, at once and when it is started again",
+    body: object(
+      {
+        forward: { ...text, description: "[udp:][HOSTADDRESS:]HOSTPORT:GUESTPORT; port 0 for any" },
+        card: {
+          ...integer,
+          description: "Number of the card; the first that can have forwards unless given",
+        },
+      },
+      ["forward"],
+    ),
+    answer: { schema: object({ forward: text }), description: "The forward, with the port that it has." },
+  },
+  {
+    id: "unforwardVm",
+    method: "delete",
+    path: "/v1/vms/{vm}/forwards",
+    summary: "End a forward; connections that came by it go on",
+    query: { forward: text },
+    answer: done,
+  },
+  {
     id: "execVm",
     method: "post",
     path: "/v1/vms/{vm}/exec",
-    summary: "Run a command on a VM's console",
+    summary: "Run a line of the shell in a VM: through its agent, or without one on its console",
     body: object({ command: text, timeoutMs: number }, ["command"]),
     answer: {
       schema: object(
@@ -328,10 +387,15 @@ export const operations = [
           status: integer,
           output: { ...text, description: "The last 4 Mi characters" },
           omitted: { ...integer, description: "Characters before those; missing if there are none" },
+          errors: {
+            ...text,
+            description: "The last 4 Mi characters; missing on a console, where they are part of the output",
+          },
+          errorsOmitted: { ...integer, description: "Characters before those; missing if there are none" },
         },
         ["status", "output"],
       ),
-      description: "Status and output.",
+      description: "Status, output and errors.",
     },
   },
   {
@@ -353,6 +417,28 @@ export const operations = [
     summary:
       'A VM\'s console over WebSocket: binary messages are bytes of the console; text messages are JSON: {"columns": 80, "rows": 24} to the VM, {"dropped": 4096} to a client that does not read so many bytes in time',
     query: { tail: { ...integer, description: "Bytes of the log to begin with" } },
+    answer: { schema: object({}), description: "Answers over HTTP only that it needs an upgrade." },
+  },
+  {
+    id: "connectVm",
+    method: "get",
+    path: "/v1/vms/{vm}/ports/{port}",
+    summary:
+      'A stream over WebSocket to a program that listens at a port of virtio-vsock in a VM: binary messages are its bytes; text messages are JSON: {"end": true} from a client that sends nothing more, {"opened": true} and {"ended": true} to it. Code 4000 closes one that was not opened, its reason being refused, no-driver, too-many or a sentence, 4001 one that broke off, 1000 one that is over',
+    answer: { schema: object({}), description: "Answers over HTTP only that it needs an upgrade." },
+  },
+  {
+    id: "captureNetwork",
+    method: "get",
+    path: "/v1/networks/{network}/capture",
+    summary:
+      'What passes a network (NETWORK or PROJECT/NETWORK) of VMs that are up, as pcapng over WebSocket: binary messages are whole blocks; text messages are JSON: {"end": true} from a client that wants no more, {"frames": 7, "dropped": 0} to it after each part, and {"ended": "asked"} (or size, time, network: no VM of it is up any more) at the end. What a client does not read in time is dropped. Code 4001 closes one that broke off',
+    query: {
+      vm: { ...text, description: "The only VM" },
+      bytes: { ...integer, description: "Size at which it ends" },
+      seconds: { ...number, description: "Time after which it ends" },
+      snaplen: { ...integer, description: "Bytes that are kept of a frame" },
+    },
     answer: { schema: object({}), description: "Answers over HTTP only that it needs an upgrade." },
   },
   {

@@ -27,6 +27,15 @@ export interface DiskAllotmentView {
   readonly bandwidth: RateView;
 }
 
+/** What may be had of networks, as JSON has it. */
+export interface NetAllotmentView {
+  readonly shares: number;
+  /** Bytes a second. */
+  readonly send: RateView;
+  /** Bytes a second. */
+  readonly receive: RateView;
+}
+
 /** CPU accounts in seconds. */
 export interface AccountsView {
   readonly used: number;
@@ -45,6 +54,19 @@ export interface MemoryView extends GuestMemoryUsage {
   readonly target: number;
   /** What it seems to use, by samples of its pages. */
   readonly active: number;
+}
+
+/** A network card. */
+export interface NicView {
+  /** Missing for a cable that leads nowhere. */
+  readonly network?: string;
+  readonly mac: string;
+  /** Missing where nobody knows. */
+  readonly address?: string;
+  /** As they are written, with the ports that they have. */
+  readonly forwards: readonly string[];
+  /** Frames and bytes that it sent and received, what was dropped, and what the policy refused. */
+  readonly counters: Readonly<Record<string, number>>;
 }
 
 /** A VM. What only a running one has is undefined otherwise. */
@@ -66,6 +88,7 @@ export interface VmView {
   readonly cpu: AllotmentView;
   readonly memoryAllotment: AllotmentView;
   readonly disk: DiskAllotmentView;
+  readonly net: NetAllotmentView;
   readonly accounts?: AccountsView;
   readonly activity?: CpuState;
   /** Milliseconds for which its thread has not answered: what follows is what it told last. */
@@ -74,6 +97,7 @@ export interface VmView {
   readonly instructions?: number;
   readonly memory?: MemoryView;
   readonly counters?: Readonly<Record<string, number>>;
+  readonly nics: readonly NicView[];
   readonly snapshots: readonly { readonly name: string; readonly bytes: number; readonly at: number }[];
 }
 
@@ -84,6 +108,7 @@ export interface PoolView {
   readonly cpu: AllotmentView;
   readonly memory: AllotmentView;
   readonly disk: DiskAllotmentView;
+  readonly net: NetAllotmentView;
   /** What it takes of its parent's reservation, in cores. */
   readonly claim: number;
   /** What a new VM in it could reserve. */
@@ -108,6 +133,12 @@ export interface VmSample extends MemoryView {
   /** Milliseconds within which half, and 99 of 100, of its disks' operations since the sample before were answered. */
   readonly diskP50: number;
   readonly diskP99: number;
+  /** Bytes that its network cards sent and received. */
+  readonly netSent: number;
+  readonly netReceived: number;
+  /** Frames of theirs that were lost, and connections and datagrams that a policy refused. */
+  readonly netDropped: number;
+  readonly netRefused: number;
 }
 
 /** All running VMs at one moment. */

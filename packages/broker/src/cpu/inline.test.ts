@@ -73,3 +73,24 @@ describe("inline execution", () => {
     expect(retired.b).toBeGreaterThanOrEqual(2_900_000);
   });
 });
+
+it("lets a VM under a limit go on whose time comes while it is looked for", async () => {
+  const tree = new ResourceTree(1, "cores");
+  tree.addClient("a", { limit: 0.5 });
+  const scheduler = new CpuScheduler({ tree, cores: 1, quantum: 1 });
+  // Every look at the clock finds it a little later.
+  let time = 0;
+  const now = () => (time += 0.05);
+  let used = 0;
+  const executor = new InlineExecutor({ scheduler, now, used: () => used });
+  scheduler.add("a", 0);
+  const gate = executor.gate("a");
+  for (let turn = 0; turn < 200; turn++) {
+    await gate.acquire();
+    used += 0.3 + 0.001 * (turn % 50);
+    gate.release("ready");
+  }
+  gate.release("stopped");
+  // A limit of a half, but for what may be caught up.
+  expect(used / time).toBeLessThan(0.55);
+});

@@ -72,9 +72,10 @@ export class InlineExecutor {
   private dispatch(): void {
     const { scheduler, now, used } = this.options;
     if (this.current !== undefined) return;
-    const grant = scheduler.next(now());
+    const time = now();
+    const grant = scheduler.next(time);
     if (grant === undefined) {
-      this.waitForRefill();
+      this.waitForRefill(time);
       return;
     }
     const resolve = this.waiting.get(grant.client);
@@ -87,10 +88,12 @@ export class InlineExecutor {
     }
   }
 
-  /** A VM that a limit holds back goes on when time has passed, which in this thread nothing else announces. */
-  private waitForRefill(): void {
-    const { scheduler, now } = this.options;
-    const at = scheduler.nextRefill(now());
+  /**
+   * A VM that a limit holds back goes on when time has passed, which in this thread nothing else announces.
+   * @param time at which none could run: one that can since must not be left out
+   */
+  private waitForRefill(time: number): void {
+    const at = this.options.scheduler.nextRefill(time);
     if (at === Infinity || this.timer !== undefined) return;
     this.timer = setTimeout(() => {
       this.timer = undefined;

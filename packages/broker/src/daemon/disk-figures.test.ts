@@ -56,8 +56,9 @@ it("are a histogram of Prometheus's, whose classes hold those below them", () =>
     vms: [
       {
         ...{ name: "a", project: "p", pool: "p", state: "running", restarts: 0, restart: "never" },
-        ...{ memoryBytes: 1, cpu: allotment, memoryAllotment: allotment, snapshots: [], counters },
+        ...{ memoryBytes: 1, cpu: allotment, memoryAllotment: allotment, nics: [], snapshots: [], counters },
         disk: { shares: 1, iops: rate, bandwidth: rate },
+        net: { shares: 1, send: rate, receive: rate },
       },
     ],
     pools: [],

@@ -101,6 +101,18 @@ export function renderMetrics(source: MetricsSource): string {
       ),
     ),
     family(
+      "hyperfile_vm_network_total",
+      "counter",
+      "Frames and bytes of a VM's network cards, and what a policy refused.",
+      perVm(({ nics }) =>
+        nics.flatMap(({ network = "", counters }, card) =>
+          Object.entries(counters).map(
+            ([counter, value]): Line => [{ card: String(card), network, counter }, value],
+          ),
+        ),
+      ),
+    ),
+    family(
       "hyperfile_vm_restarts_total",
       "counter",
       "Times that a VM was started again because it had ended.",

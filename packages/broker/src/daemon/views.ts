@@ -3,6 +3,8 @@ import type {
   AccountsView,
   AllotmentView,
   DiskAllotmentView,
+  NetAllotmentView,
+  NicView,
   RateView,
   VmSample,
   VmView,
@@ -10,8 +12,11 @@ import type {
 import { type CpuAccounts, stealOf } from "../cpu/accounts.js";
 import type { Allotment } from "../cpu/resource-tree.js";
 import type { DiskAllotment, RateBounds } from "../disk/allotment.js";
-
+import { formatForward } from "../hyperfile/net-text.js";
+import type { NicReport } from "../lifecycle/host-claim.js";
+import type { NetAllotment } from "../net/allotment.js";
 import { diskLatencies, diskSums, latenciesSince, latencyWithin } from "./disk-figures.js";
+import { netSums } from "./net-figures.js";
 
 const SECOND = 1e9;
 
@@ -29,9 +34,25 @@ export const diskView = ({ shares, iops, bandwidth }: DiskAllotment): DiskAllotm
   bandwidth: rateView(bandwidth),
 });
 
+/** The same of networks. */
+export const netView = ({ shares, send, receive }: NetAllotment): NetAllotmentView => ({
+  shares,
+  send: rateView(send),
+  receive: rateView(receive),
+});
+
 const rateView = ({ reservation, limit }: RateBounds): RateView => ({
   reservation,
   limit: limit === Infinity ? null : limit,
+});
+
+/** A network card. */
+export const nicView = ({ network, mac, address, forwards, counters }: NicReport): NicView => ({
+  ...(network === undefined ? {} : { network }),
+  mac,
+  ...(address === undefined ? {} : { address }),
+  forwards: forwards.map(formatForward),
+  counters,
 });
 
 /** Accounts of nanoseconds in seconds, with their steal. */
@@ -42,12 +63,13 @@ export function accountsView(accounts: CpuAccounts): AccountsView {
   return { ...seconds, steal: stealOf(accounts) / SECOND };
 }
 
-/** Counters of devices that count bytes. */
-const BYTES = /\.(sent|received|bytes)$/;
+/** Counters of devices that count bytes; those of network cards count frames. */
+const BYTES = /^(?!net\d*\.).*\.(sent|received|bytes)$/;
 
 /**
  * A running VM's sample; undefined for one that is off.
  * @param before counters of the sample before, if there was one
+ * @param nics its network cards
  */
 export function sampleOf(
   {
@@ -57,15 +79,17 @@ export function sampleOf(
     instructions = 0,
   }: Pick<VmView, "accounts" | "memory" | "counters" | "instructions">,
   before: Readonly<Record<string, number>> = {},
+  nics: readonly NicReport[] = [],
 ): VmSample | undefined {
   if (accounts === undefined || memory === undefined) return undefined;
   const { used, ready, waiting, idle, steal } = accounts;
-  let io = 0;
+  const net = netSums(nics);
+  let io = net.netSent + net.netReceived;
   for (const [name, value] of Object.entries(counters)) if (BYTES.test(name)) io += value;
   const { operations: diskOperations, bytes: diskBytes, throttled } = diskSums(counters);
   const latencies = diskLatencies(counters);
   const recent = latencies === undefined ? undefined : latenciesSince(diskLatencies(before), latencies);
   const within = (part: number): number => (recent === undefined ? 0 : latencyWithin(recent, part));
   const disks = { diskOperations, diskBytes, throttled, diskP50: within(0.5), diskP99: within(0.99) };
-  return { used, ready, waiting, idle, steal, instructions, io, ...disks, ...memory };
+  return { used, ready, waiting, idle, steal, instructions, io, ...disks, ...net, ...memory };
 }

@@ -33,7 +33,8 @@ export interface DiskChange {
   readonly expandable?: boolean;
 }
 
-const UNBOUNDED: RateBounds = { reservation: 0, limit: Infinity };
+/** No reservation and no limit. */
+export const UNBOUNDED: RateBounds = { reservation: 0, limit: Infinity };
 /** No reservation, no limit, normal shares. */
 export const DEFAULT_DISK: DiskAllotment = { shares: NORMAL_SHARES, iops: UNBOUNDED, bandwidth: UNBOUNDED };
 /** The same for a pool, which may borrow. */

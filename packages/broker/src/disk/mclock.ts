@@ -95,8 +95,14 @@ export class MClock {
   private readonly clients = new Map<string, Node>();
   private readonly root: Node;
 
-  /** @param rootName name of the pool that holds everything */
-  constructor(rootName = "root") {
+  /**
+   * @param rootName name of the pool that holds everything
+   * @param requestCost what a request costs beside its bytes, for the shares
+   */
+  constructor(
+    rootName = "root",
+    private readonly requestCost = 1,
+  ) {
     this.root = makeNode(rootName, true, undefined, DEFAULT_DISK);
     this.pools.set(rootName, this.root);
   }
@@ -181,7 +187,7 @@ export class MClock {
     if (client === undefined || from === undefined) return undefined;
     const bytes = takeFirst(client);
     this.charge(client.name, { operations: 1, bytes }, now);
-    this.chargeShares(client, from, 1 + bytes / COST_BYTES);
+    this.chargeShares(client, from, this.requestCost + bytes / COST_BYTES);
     for (let node = due; node?.parent !== undefined; node = node.parent) chargeReservation(node, bytes, now);
     this.leave(client, 1);
     return { client: client.name, bytes };

@@ -1,4 +1,5 @@
 export * from "./guest-kinds.js";
+export * from "./net-text.js";
 export * from "./order.js";
 export * from "./project-name.js";
 export * from "./read.js";

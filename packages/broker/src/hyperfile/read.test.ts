@@ -749,15 +749,15 @@ describe("mistakes", () => {
     [
       "names of JavaScript as fields",
       `${vm("constructor: 1", "__proto__: { kernel: embedded }", "cpu: { __proto__: { shares: 5 } }")}\n__proto__: { vms: 1 }\n`,
-      "7 __proto__: unknown field; valid fields: name, host, pools, images, kernels, vms",
-      "4 vms.web.constructor: unknown field; valid fields: kernel, program, firmware, initrd, append, isa, memory, cpu, disk, pool, console, disks and 14 more",
-      "5 vms.web.__proto__: unknown field; valid fields: kernel, program, firmware, initrd, append, isa, memory, cpu, disk, pool, console, disks and 14 more",
+      "7 __proto__: unknown field; valid fields: name, host, pools, images, networks, kernels, vms",
+      "4 vms.web.constructor: unknown field; valid fields: kernel, program, firmware, initrd, append, isa, memory, cpu, disk, net, pool, console and 16 more",
+      "5 vms.web.__proto__: unknown field; valid fields: kernel, program, firmware, initrd, append, isa, memory, cpu, disk, net, pool, console and 16 more",
       "6 vms.web.cpu.__proto__: unknown field; valid fields: shares, reservation, limit",
     ],
     [
       "a merge of names of JavaScript",
       "vms:\n  web: { kernel: embedded, <<: { __proto__: { memory: 1G } } }\n",
-      "2 vms.web.__proto__: unknown field; valid fields: kernel, program, firmware, initrd, append, isa, memory, cpu, disk, pool, console, disks and 14 more",
+      "2 vms.web.__proto__: unknown field; valid fields: kernel, program, firmware, initrd, append, isa, memory, cpu, disk, net, pool, console and 16 more",
     ],
   ];
   it.each(cases)("%s", async (_what, text, ...expected) => {

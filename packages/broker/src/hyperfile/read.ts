@@ -15,12 +15,15 @@ import {
 } from "../cpu/resource-tree.js";
 import { DEFAULT_DISK, DEFAULT_DISK_POOL, type DiskAllotment } from "../disk/allotment.js";
 import { DiskAdmission } from "../disk/disk-admission.js";
+import { DEFAULT_NET, DEFAULT_NET_POOL, type NetAllotment } from "../net/allotment.js";
+import { NetAdmission } from "../net/host-nets.js";
 import { DiskReader } from "./disks.js";
 import type { FieldPath, HyperfileDocument } from "./document.js";
 import type { GuestKinds } from "./guest-kinds.js";
 import { shortened } from "./message-text.js";
+import { NetworkReader } from "./networks.js";
 import { startOrder } from "./order.js";
-import { readShares } from "./shares.js";
+import { MOST_DEVICES, readShares } from "./shares.js";
 import { hint } from "./suggest.js";
 import {
   type BootSpec,
@@ -61,7 +64,7 @@ export interface HostSize {
   readonly cores: number;
   readonly memoryBytes: number;
   /** Fields of VMs for which its machines have no device. */
-  readonly lacks?: readonly "disks"[];
+  readonly lacks?: readonly ("disks" | "nics")[];
   /** The guests that its program knows. */
   readonly guests: GuestKinds;
 }
@@ -101,6 +104,7 @@ class Reader {
   /** Names that others refer to. */
   private names = { pools: new Set<string>(), vms: new Set<string>() };
   private disks!: DiskReader;
+  private networks!: NetworkReader;
   private lacks: readonly string[] = [];
 
   constructor(
@@ -119,6 +123,7 @@ class Reader {
     const host = raw(top.host);
     this.disks = new DiskReader({ document: this.document, images: raw(top.images), isFile: this.isFile });
     for (const [name, image] of Object.entries(raw(top.images))) this.disks.image(name, raw(image));
+    this.networks = new NetworkReader(this.document, raw(top.networks), raw(top.vms));
     const pools = this.pools();
     const vms = Object.entries(raw(top.vms)).map(([name, value]) => this.vm(name, raw(value)));
     for (const [name, kernel] of Object.entries(raw(top.kernels)))
@@ -161,6 +166,10 @@ class Reader {
         disk: {
           ...this.diskAllotment(raw(fields.disk), [...path, "disk"], DEFAULT_DISK_POOL.shares),
           expandable: (raw(fields.disk).expandable as boolean | undefined) ?? DEFAULT_DISK_POOL.expandable,
+        },
+        net: {
+          ...this.netAllotment(raw(fields.net), [...path, "net"], DEFAULT_NET_POOL.shares),
+          expandable: (raw(fields.net).expandable as boolean | undefined) ?? DEFAULT_NET_POOL.expandable,
         },
       };
     });
@@ -239,6 +248,22 @@ class Reader {
         "name",
       );
     }
+    const deterministic = (fields.deterministic as boolean | undefined) ?? false;
+    const disks = (fields.disks as unknown[] | undefined) ?? [];
+    const folders = (fields.shares as unknown[] | undefined) ?? [];
+    const cards = Array.isArray(fields.nics) ? (fields.nics as unknown[]) : [];
+    if (deterministic && cards.length > 0)
+      document.add(
+        [...path, "nics"],
+        "a deterministic VM has no network, since what comes in has the host's time: leave nics out, or deterministic",
+        "name",
+      );
+    const devices = disks.length + folders.length + cards.length;
+    if (cards.length > 0 && devices > MOST_DEVICES)
+      document.add(
+        [...path, "nics"],
+        `${devices} disks, folders and network cards: a VM takes ${MOST_DEVICES} together`,
+      );
     return {
       name,
       boot,
@@ -247,6 +272,7 @@ class Reader {
       memory,
       cpu: this.allotment(raw(fields.cpu), [...path, "cpu"], readCores),
       disk: this.diskAllotment(raw(fields.disk), [...path, "disk"], DEFAULT_DISK.shares),
+      net: this.netAllotment(raw(fields.net), [...path, "net"], DEFAULT_NET.shares),
       pool,
       group: fields.group as string | undefined,
       console: {
@@ -254,15 +280,9 @@ class Reader {
         rows: (console.rows as number | undefined) ?? 24,
         logBytes: this.size(console.log, [...path, "console", "log"], LEAST_LOG) ?? DEFAULT_LOG_BYTES,
       },
-      disks: ((fields.disks as unknown[] | undefined) ?? []).map((disk, at) =>
-        this.disks.disk(name, disk, [...path, "disks", at]),
-      ),
-      shares: readShares(
-        document,
-        (fields.shares as unknown[] | undefined) ?? [],
-        ((fields.disks as unknown[] | undefined) ?? []).length,
-        [...path, "shares"],
-      ),
+      disks: disks.map((disk, at) => this.disks.disk(name, disk, [...path, "disks", at])),
+      shares: readShares(document, folders, disks.length, [...path, "shares"]),
+      nics: this.networks.nics(name, cards, [...path, "nics"]),
       provision,
       after,
       restart,
@@ -274,7 +294,7 @@ class Reader {
         (boot.program === undefined ? shells[shell]?.shutdown : undefined),
       timeLimitMs: this.duration(fields.time, [...path, "time"]),
       drainMs: this.duration(fields.drain, [...path, "drain"]),
-      deterministic: (fields.deterministic as boolean | undefined) ?? false,
+      deterministic,
       clock: (fields.clock as VmSpec["clock"] | undefined) ?? "host",
       tier: (fields.tier as VmSpec["tier"] | undefined) ?? "auto",
     };
@@ -403,6 +423,14 @@ class Reader {
     };
   }
 
+  private netAllotment(fields: Raw, path: FieldPath, normal: number): NetAllotment {
+    return {
+      shares: fields.shares === undefined ? normal : parseShares(fields.shares as string)!,
+      send: this.bounds(raw(fields.send), [...path, "send"], readSize),
+      receive: this.bounds(raw(fields.receive), [...path, "receive"], readSize),
+    };
+  }
+
   private bounds(fields: Raw, path: FieldPath, read: (value: unknown) => number) {
     const reservation = fields.reservation === undefined ? 0 : read(fields.reservation);
     const limit = fields.limit === undefined ? Infinity : read(fields.limit);
@@ -508,6 +536,11 @@ class Reader {
     if (this.document.problems.length > 0) return;
     for (const { name, disk, pool, autostart } of vms)
       if (autostart) attempt(["vms", name, "disk"], () => disks.admit(name, disk, pool));
+    const nets = new NetAdmission(ROOT_POOL);
+    for (const { name, net, parent } of pools)
+      attempt(["pools", name, "net"], () => nets.addPool(name, net, parent));
+    for (const { name, net, pool, autostart } of vms)
+      if (autostart) attempt(["vms", name, "net"], () => nets.admit(name, net, pool));
   }
 }
 

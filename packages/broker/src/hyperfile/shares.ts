@@ -2,8 +2,8 @@
 import type { FieldPath, HyperfileDocument } from "./document.js";
 import type { ShareSpec } from "./types.js";
 
-/** Disks and folders of a VM together: the slots that console, entropy and balloon leave. */
-const MOST_DEVICES = 5;
+/** Disks, folders and network cards of a VM together: the slots that console, entropy and balloon leave. */
+export const MOST_DEVICES = 5;
 
 /** Reads the folders of one VM. @param disks how many disks it has */
 export function readShares(

@@ -1,6 +1,8 @@
 /** A Hyperfile after it was read: every default filled in, every quantity in one unit. */
 import type { Allotment, PoolAllotment } from "../cpu/resource-tree.js";
 import type { DiskAllotment, DiskPoolAllotment } from "../disk/allotment.js";
+import type { NetAllotment, NetPoolAllotment } from "../net/allotment.js";
+import type { ForwardSpec, NetRuleSpec } from "./net-text.js";
 
 /** What a VM boots; files are as written, relative to the Hyperfile's folder. */
 export interface BootSpec {
@@ -42,6 +44,44 @@ export interface ShareSpec {
   readonly gid: number;
 }
 
+/**
+ * What the guests of a network, or behind a card, may reach, and who may use forwards to them: everybody, or where `allow`
+ * has rules for that, those.
+ */
+export interface NetPolicySpec {
+  readonly allow: readonly NetRuleSpec[];
+  /** Stronger than `allow`. */
+  readonly deny: readonly NetRuleSpec[];
+  /** Whether nothing is reached but what is allowed; else what is public is. */
+  readonly restrict: boolean;
+}
+
+/** A network. */
+export interface NetworkSpec {
+  readonly name: string;
+  /** `nat`: with a way out through the host's sockets; `isolated`: among its VMs only. */
+  readonly kind: "nat" | "isolated";
+  /** Its IPv4 range; the gateway has its second address, the name server its third. */
+  readonly subnet: string;
+  /** Its IPv6 range. */
+  readonly subnet6: string;
+  /** Whether it gives addresses. */
+  readonly dhcp: boolean;
+  readonly policy: NetPolicySpec;
+}
+
+/** A network card. */
+export interface NicSpec {
+  /** Undefined for a cable that leads nowhere. */
+  readonly network: NetworkSpec | undefined;
+  readonly mac: string;
+  /** The address that it is given, or has by itself; undefined where nobody knows. */
+  readonly address: string | undefined;
+  readonly forwards: readonly ForwardSpec[];
+  /** Beside that of its network: what either denies is denied. */
+  readonly policy: NetPolicySpec;
+}
+
 /** One command that is run in a guest when it first starts. */
 export interface ProvisionStep {
   readonly run: string;
@@ -63,6 +103,8 @@ export interface VmSpec {
   readonly cpu: Allotment;
   /** Of the store under all disks, for all of its disks together. */
   readonly disk: DiskAllotment;
+  /** Of networks, for all of its cards together. */
+  readonly net: NetAllotment;
   /** Pool by name. */
   readonly pool: string;
   /** VMs of one group run in one thread of the host, where they keep equal pages once; undefined for a thread alone. */
@@ -70,6 +112,7 @@ export interface VmSpec {
   readonly console: { readonly columns: number; readonly rows: number; readonly logBytes: number };
   readonly disks: readonly DiskSpec[];
   readonly shares: readonly ShareSpec[];
+  readonly nics: readonly NicSpec[];
   readonly provision: readonly ProvisionStep[];
   /** VMs that must have started, and been provisioned, before. */
   readonly after: readonly string[];
@@ -98,6 +141,7 @@ export interface PoolSpec {
   readonly cpu: PoolAllotment;
   readonly memory: PoolAllotment;
   readonly disk: DiskPoolAllotment;
+  readonly net: NetPoolAllotment;
 }
 
 /** The whole file. */

@@ -9,6 +9,7 @@ export type LifecycleErrorCode =
   | "E_EXEC"
   | "E_EXEC_TIMEOUT"
   | "E_PROVISION"
+  | "E_NETWORK_UNKNOWN"
   | "E_SNAPSHOT_UNKNOWN"
   | "E_SNAPSHOT_FOLDER"
   | "E_SETTING"

@@ -22,6 +22,8 @@ export interface FleetEvent {
     | "vm.backup"
     | "vm.restored"
     | "vm.cloned"
+    /** Its guest may not reach something; told once for each place, and not for very many. */
+    | "vm.refused"
     | "vm.removed"
     | "pool.defined"
     | "pool.changed"

@@ -34,8 +34,8 @@ export interface GuestMemoryUsage {
 export interface GuestMemoryParts {
   /** The frames of its thread, the same for all guests there. */
   readonly frames: BrokeredFrames;
-  /** The side of them that other threads are behind. */
-  readonly common: CommonFrames;
+  /** The side of them that other threads are behind; undefined where none are. */
+  readonly common?: CommonFrames;
   readonly memory: BrokeredMemory;
   readonly balloon: BalloonPort;
   /** The frame that must stay as it is now, because the hart holds a reservation in it; -1 if none must. */
@@ -52,6 +52,8 @@ export interface GuestSurroundings {
   readonly steal: () => number;
   /** Where requests to its disks wait for their turns. */
   readonly disk: DiskGate;
+  /** What its network cards are connected with, as its program's daemon gave it; undefined if it has none. */
+  readonly cables: unknown;
 }
 
 /** Where a disk is backed up to. */
@@ -70,6 +72,33 @@ export interface BackupReport {
   readonly bytes: number;
   /** Whether all of the disk was looked at, and not only what had changed since an earlier backup. */
   readonly isWhole: boolean;
+}
+
+/** A stream to a program in a guest, open or about to be; bytes both ways, in order, each way with its own back-pressure. */
+export interface GuestStream {
+  /** Sends bytes, which are the callee's from then on; false if it would rather have no more before `drained`. */
+  write(data: Uint8Array): boolean;
+  /** Nothing more will be written. */
+  end(): void;
+  /** Breaks it off. No event comes afterwards. */
+  reset(): void;
+  /** Whether it gives data: it does unless told not to. What comes meanwhile waits, and holds the guest back. */
+  setReading(isReading: boolean): void;
+}
+
+/** What becomes of a stream. Who takes these may be in the middle of what the guest does: neither throws nor waits. */
+export interface GuestStreamEvents {
+  opened(): void;
+  /** It was not opened: `refused` where nobody listens, `no-driver` where the guest has none at work, `too-many`, or a sentence. */
+  failed(why: string): void;
+  /** Bytes came; the array is the callee's. */
+  data(data: Uint8Array): void;
+  /** The guest sends nothing more. */
+  ended(): void;
+  /** There is room to write again. */
+  drained(): void;
+  /** It is over: in both directions, or broken off. */
+  closed(isBroken: boolean): void;
 }
 
 /** A virtual machine in a thread of its own or with others. */
@@ -95,6 +124,13 @@ export interface Guest {
   /** What it printed has not been taken: it runs no further slice until it is released, or told to stop. */
   hold(): void;
   release(): void;
+  /** Opens a stream to a program that listens in the guest; missing where the machine has no way there. */
+  connect?(port: number, events: GuestStreamEvents): GuestStream;
+  /**
+   * Asks a program in the guest to end it by its own means; resolves when that begins. Rejects where there is none that
+   * answers in time; missing where there never is.
+   */
+  powerOff?(timeoutMs: number): Promise<void>;
   /** Ends the run, whoever lets it stand still or holds it. */
   stop(reason: string): void;
   /** Power off and on. */

@@ -43,6 +43,29 @@ const embedded = (results: Readonly<Record<string, string>>) => (line: string) =
   return `+${mark}\n${results[command!]}-${mark}\n`;
 };
 
+it("types a second empty line at a copy that took the first one for the rest of a line's end", async () => {
+  vi.useFakeTimers();
+  try {
+    const typed: string[] = [];
+    const shell = new GuestShell(
+      "web",
+      guestKinds.shells.embedded,
+      (bytes) => {
+        typed.push(new TextDecoder().decode(bytes));
+        if (typed.length === 2) shell.feed(new TextEncoder().encode("\r\nguest# "));
+      },
+      true,
+    );
+    const ready = shell.untilPrompt(60_000);
+    await vi.advanceTimersByTimeAsync(1500);
+    await ready;
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(typed).toEqual(["\n", "\n"]);
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
 describe("a command that is given up", () => {
   const never = () => "";
   const ended = async (promise: Promise<unknown>) =>

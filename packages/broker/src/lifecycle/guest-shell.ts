@@ -14,10 +14,14 @@ import { LongTimer } from "./waiting.js";
 /** What a command left. */
 export interface ExecResult {
   readonly status: number;
-  /** What it printed, with line ends as `\n`: the last 4 Mi characters. */
+  /** What it printed, on a console with line ends as `\n`: the last 4 Mi characters. */
   readonly output: string;
   /** How many characters it printed before those; missing if there are none. */
   readonly omitted?: number;
+  /** What it printed as errors, as far as those come apart, else missing: the last 4 Mi characters. */
+  readonly errors?: string;
+  /** How many characters of errors it printed before those; missing if there are none. */
+  readonly errorsOmitted?: number;
 }
 
 /** Characters of output that are kept for a command; more is cut from the front. */
@@ -25,6 +29,8 @@ const MOST_OUTPUT = 4 * 2 ** 20;
 /** Characters at the end of the output in which a prompt is looked for. */
 const LONGEST_PROMPT = 64;
 const NEWLINE = 0x0a;
+/** Milliseconds after which an empty line is typed again: a guest may take the first one for the rest of `\r\n`. */
+const ASK_AGAIN_MS = 1000;
 
 interface Waiting {
   /** Looks at what is new; true when it has what it waits for. */
@@ -76,13 +82,31 @@ export class GuestShell {
     this.waiting?.resolve();
   }
 
-  /** Waits until the guest reads commands. @throws LifecycleError `E_EXEC_TIMEOUT`, `E_EXEC` */
-  async ready(timeoutMs: number, signal?: AbortSignal): Promise<void> {
+  /** Whether the guest has read commands. */
+  get hasPrompt(): boolean {
+    return this.isReady;
+  }
+
+  /** Waits for its turn, and until the guest reads commands. @throws LifecycleError `E_EXEC_TIMEOUT`, `E_EXEC` */
+  untilPrompt(timeoutMs: number, signal?: AbortSignal): Promise<void> {
+    return this.inTurn(() => this.ready(timeoutMs, signal), "what waits for it", signal);
+  }
+
+  private async ready(timeoutMs: number, signal?: AbortSignal): Promise<void> {
     if (this.isReady) return;
     const { prompt } = this.shell;
-    if (this.isCopy && !prompt.test(this.recent)) this.send(Uint8Array.of(NEWLINE));
     const hasPrompt = () => prompt.test(this.recent);
-    await this.until(hasPrompt, timeoutMs, "the guest shows no prompt", signal);
+    const ask = () => this.send(Uint8Array.of(NEWLINE));
+    let again: ReturnType<typeof setTimeout> | undefined;
+    if (this.isCopy && !hasPrompt()) {
+      ask();
+      again = setTimeout(ask, ASK_AGAIN_MS);
+    }
+    try {
+      await this.until(hasPrompt, timeoutMs, "the guest shows no prompt", signal);
+    } finally {
+      clearTimeout(again);
+    }
     this.isReady = hasPrompt();
   }
 
@@ -93,7 +117,15 @@ export class GuestShell {
    *   is given up, or the VM ends
    */
   run(command: string, timeoutMs: number, signal?: AbortSignal): Promise<ExecResult> {
-    const result = this.last.then(() => this.runNow(command, timeoutMs, signal));
+    return this.inTurn(() => this.runNow(command, timeoutMs, signal), command, signal);
+  }
+
+  private inTurn<Result>(
+    act: () => Promise<Result>,
+    command: string,
+    signal: AbortSignal | undefined,
+  ): Promise<Result> {
+    const result = this.last.then(act);
     this.last = result.catch(() => {});
     if (signal === undefined) return result;
     // Who gives up waits for nobody's turn.

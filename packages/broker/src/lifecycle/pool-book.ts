@@ -6,6 +6,7 @@ import { ResourceError } from "../cpu/errors.js";
 import { DEFAULT_POOL, type PoolAllotment } from "../cpu/resource-tree.js";
 import { changeDisk, DEFAULT_DISK_POOL, type DiskChange } from "../disk/allotment.js";
 import { type HyperfileSpec, ROOT_POOL } from "../hyperfile/types.js";
+import { changeNet, DEFAULT_NET_POOL, type NetChange } from "../net/allotment.js";
 import type { EventLog } from "./events.js";
 
 /** What a pool may have. */
@@ -16,9 +17,11 @@ export interface PoolResources {
   readonly memory: Partial<PoolAllotment>;
   /** In operations and bytes a second. */
   readonly disk: DiskChange;
+  /** In bytes a second. */
+  readonly net: NetChange;
 }
 
-/** Where pools of one resource are kept: the scheduler, the memory's broker, the disks. */
+/** Where pools of one resource are kept: the scheduler, the memory's broker, the disks, the networks. */
 export interface PoolKeeper<Resource extends keyof PoolResources = keyof PoolResources> {
   addPool(name: string, allotment: PoolResources[Resource], parent: string): void;
   removePool(name: string): void;
@@ -28,7 +31,7 @@ export interface PoolKeeper<Resource extends keyof PoolResources = keyof PoolRes
 /** All of them. */
 export type PoolKeepers = { readonly [Resource in keyof PoolResources]: PoolKeeper<Resource> };
 
-const resources = ["cpu", "memory", "disk"] as const satisfies readonly (keyof PoolResources)[];
+const resources = ["cpu", "memory", "disk", "net"] as const satisfies readonly (keyof PoolResources)[];
 
 /** A pool's name on the host. */
 export const fullPool = (project: string, pool: string): string =>
@@ -68,6 +71,7 @@ export class PoolBook {
         cpu: { ...before.cpu, ...change.cpu },
         memory: { ...before.memory, ...change.memory },
         disk: changeDisk(before.disk, change.disk ?? {}),
+        net: changeNet(before.net, change.net ?? {}),
       });
     this.events.add("pool.changed", name);
   }
@@ -78,6 +82,7 @@ export class PoolBook {
       cpu: { ...DEFAULT_POOL, limit: host.cores ?? Infinity },
       memory: { ...DEFAULT_POOL, limit: host.memoryBytes ?? Infinity },
       disk: DEFAULT_DISK_POOL,
+      net: DEFAULT_NET_POOL,
     };
     const changed = this.defineOne(project, ROOT_POOL, whole) ? [project] : [];
     for (const pool of pools) {
@@ -94,8 +99,8 @@ export class PoolBook {
   }
 
   /** Whether it was there already and has changed. */
-  private defineOne(name: string, parent: string, { cpu, memory, disk }: PoolResources): boolean {
-    const wanted: PoolResources = { cpu, memory, disk };
+  private defineOne(name: string, parent: string, { cpu, memory, disk, net }: PoolResources): boolean {
+    const wanted: PoolResources = { cpu, memory, disk, net };
     const before = this.pools.get(name);
     if (before !== undefined) {
       if (!differ(before, wanted)) return false;

@@ -3,6 +3,7 @@ import type { VmSpec } from "../hyperfile/types.js";
 import type { MemoryTarget } from "../memory/division.js";
 import type { MemoryFigures } from "../memory/host-memory-broker.js";
 import type { BackupReport, BackupTarget, GuestEnd, GuestMemoryUsage } from "./guest-port.js";
+import type { StreamMessage } from "./guest-streams.js";
 import type { VmState } from "./vm-states.js";
 
 /** What a thread is started with. */
@@ -30,13 +31,15 @@ export interface GuestRequests {
       readonly spec: VmSpec;
       readonly folder: string;
       readonly slot: number;
+      /** What its network cards are connected with. */
+      readonly cables: unknown;
       readonly restore?: string;
     };
     readonly result: undefined;
   };
   /** Makes a copy of a VM of the thread, and lets it run. */
   clone: {
-    readonly args: { readonly name: string; readonly slot: number };
+    readonly args: { readonly name: string; readonly slot: number; readonly cables: unknown };
     readonly result: { readonly milliseconds: number };
   };
   /** Puts a machine with the state of a snapshot in the place of the VM's, with a console of this size; see `VmLife.restore`. */
@@ -49,6 +52,8 @@ export interface GuestRequests {
   reset: { readonly args: undefined; readonly result: undefined };
   /** The guest is about to be asked to end. */
   shutdown: { readonly args: undefined; readonly result: undefined };
+  /** Asks a program in the guest to end it; whether one answered in time. */
+  powerOff: { readonly args: { readonly timeoutMs: number }; readonly result: boolean };
   /** Ends a VM; the reply comes when it is over. `patience`: milliseconds for a snapshot that is under way. */
   stop: {
     readonly args: { readonly reason: string; readonly patience: number };
@@ -74,20 +79,28 @@ export interface GuestRequest<Method extends keyof GuestRequests = keyof GuestRe
 }
 
 /**
- * Console input, how much console output has been taken, what a VM's memory may be, and before the first VM the
- * thread's place, without a reply.
+ * Console input, how much console output has been taken, what a VM's memory may be, streams to its guest, and before the
+ * first VM the thread's place, without a reply.
  */
 export type GuestInput =
   | { readonly kind: "place"; readonly place: unknown }
   | { readonly kind: "input"; readonly vm: string; readonly bytes: Uint8Array }
   | { readonly kind: "heard"; readonly vm: string; readonly bytes: number }
   | { readonly kind: "resize"; readonly vm: string; readonly columns: number; readonly rows: number }
-  | { readonly kind: "memory"; readonly vm: string; readonly target: MemoryTarget };
+  | { readonly kind: "memory"; readonly vm: string; readonly target: MemoryTarget }
+  | StreamNews;
+
+/** What is said of a stream to a program in a VM's guest, both ways. */
+export interface StreamNews {
+  readonly kind: "stream";
+  readonly vm: string;
+  /** Number that the daemon has given it. */
+  readonly stream: number;
+  readonly message: StreamMessage;
+}
 
 /** What a thread says. */
 export type GuestNews =
-  /** It has loaded its program, and hears what is asked. */
-  | { readonly kind: "ready" }
   | { readonly kind: "reply"; readonly id: number; readonly result: unknown }
   | {
       readonly kind: "refusal";
@@ -99,6 +112,7 @@ export type GuestNews =
   /** So much of the console input has been taken by the guest. */
   | { readonly kind: "taken"; readonly vm: string; readonly bytes: number }
   | { readonly kind: "memory"; readonly vm: string; readonly figures: MemoryFigures }
+  | StreamNews
   | { readonly kind: "state"; readonly vm: string; readonly state: VmState }
   /** A VM's life is over; the last that is said of it. */
   | { readonly kind: "ended"; readonly vm: string; readonly state: VmState; readonly end: GuestEnd };

@@ -14,9 +14,13 @@ describe("settings", () => {
         "disk.iops.limit=none",
         "disk.iops.reservation=100",
         "disk.bandwidth.limit=20M",
+        "net.send.limit=1M",
+        "net.send.reservation=512K",
+        "net.receive.limit=none",
         "restart=always",
       ]),
     ).toEqual({
+      net: { send: { limit: 1_048_576, reservation: 524_288 }, receive: { limit: Infinity } },
       disk: {
         shares: 500,
         iops: { limit: Infinity, reservation: 100 },
@@ -46,6 +50,8 @@ describe("settings", () => {
       "disk.bandwidth.limit=20",
       "disk.bandwidth.limit=20 is impossible: give bytes a second such as 20M, or none",
     ],
+    ["net.limit=5M", "there is no setting net.limit; "],
+    ["net.send.limit=5", "net.send.limit=5 is impossible: give bytes a second such as 20M, or none"],
     ["disk.iops=5", "there is no setting disk.iops; did you mean"],
     ["cpu.shars=1", "there is no setting cpu.shars; did you mean cpu.shares?"],
     ["cpu.shares=constructor", "cpu.shares=constructor is impossible: give a whole number from 1 to 1000000"],

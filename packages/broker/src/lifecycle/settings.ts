@@ -8,13 +8,16 @@ import { shortened } from "../hyperfile/message-text.js";
 import { hint } from "../hyperfile/suggest.js";
 import type { VmSpec } from "../hyperfile/types.js";
 import { parseCores, parseIops, parseShares, parseSize } from "../hyperfile/units.js";
+import { changeNet, type NetChange } from "../net/allotment.js";
 import { LifecycleError } from "./errors.js";
+import { bareNics } from "./forwards.js";
 
 /** A change of a VM's settings. */
 export interface VmChange {
   readonly cpu?: Partial<Allotment>;
   readonly memory?: Partial<Allotment>;
   readonly disk?: DiskChange;
+  readonly net?: NetChange;
   readonly restart?: VmSpec["restart"];
 }
 
@@ -37,6 +40,11 @@ const quantities = new Map<string, Parse>([
   ["disk.iops.limit", orNone(parseIops)],
   ["disk.bandwidth.reservation", parseSize],
   ["disk.bandwidth.limit", orNone(parseSize)],
+  ["net.shares", parseShares],
+  ["net.send.reservation", parseSize],
+  ["net.send.limit", orNone(parseSize)],
+  ["net.receive.reservation", parseSize],
+  ["net.receive.limit", orNone(parseSize)],
 ]);
 const restarts = ["never", "on-failure", "always"] as const;
 
@@ -52,6 +60,7 @@ export function parseSettings(assignments: readonly string[]): VmChange {
     cpu?: Record<string, number>;
     memory?: Record<string, number>;
     disk?: Record<string, unknown>;
+    net?: Record<string, unknown>;
     restart?: VmSpec["restart"];
   } = {};
   for (const assignment of assignments) {
@@ -84,11 +93,11 @@ export function parseSettings(assignments: readonly string[]): VmChange {
         "E_SETTING",
         `${name}=${shortened(text)} is impossible: give ${example(name)}`,
       );
-    const [resource, figure, bound] = name.split(".") as ["cpu" | "memory" | "disk", string, string?];
+    const [resource, figure, bound] = name.split(".") as ["cpu" | "memory" | "disk" | "net", string, string?];
     if (bound === undefined) (change[resource] as object) = { ...change[resource], [figure]: value };
     else {
-      const bounds = change.disk?.[figure] as object | undefined;
-      change.disk = { ...change.disk, [figure]: { ...bounds, [bound]: value } };
+      const bounds = (change[resource] as Readonly<Record<string, object>> | undefined)?.[figure];
+      (change[resource] as object) = { ...change[resource], [figure]: { ...bounds, [bound]: value } };
     }
   }
   return change as VmChange;
@@ -98,7 +107,7 @@ function example(name: string): string {
   if (name.endsWith("shares")) return "a whole number from 1 to 1000000, or low, normal or high";
   const none = name.endsWith("limit") ? ", or none" : "";
   if (name.startsWith("disk.iops")) return `a whole number of operations a second such as 500${none}`;
-  if (name.startsWith("disk.bandwidth")) return `bytes a second such as 20M${none}`;
+  if (/^disk\.bandwidth|^net\./.test(name)) return `bytes a second such as 20M${none}`;
   return name.startsWith("cpu")
     ? `a number of cores such as 0.5, or 50%${none}`
     : `a size such as 256M${none}`;
@@ -111,6 +120,7 @@ export function applyChange(spec: VmSpec, change: VmChange): VmSpec {
     cpu: { ...spec.cpu, ...change.cpu },
     memory: { ...spec.memory, ...change.memory },
     disk: changeDisk(spec.disk, change.disk ?? {}),
+    net: changeNet(spec.net, change.net ?? {}),
     ...(change.restart === undefined ? {} : { restart: change.restart }),
   };
 }
@@ -120,6 +130,7 @@ const liveFields = new Set<keyof VmSpec>([
   "cpu",
   "memory",
   "disk",
+  "net",
   "restart",
   "after",
   "autostart",
@@ -128,17 +139,21 @@ const liveFields = new Set<keyof VmSpec>([
   "provision",
 ]);
 
-/** The fields in which two specifications differ, by whether a running VM can follow. */
+/** The fields in which two specifications differ, by whether a running VM can follow; of cards it can follow in forwards. */
 export function compareSpecs(
   before: VmSpec,
   after: VmSpec,
-): { readonly live: (keyof VmSpec)[]; readonly needStart: (keyof VmSpec)[] } {
+): { readonly live: (keyof VmSpec | "forwards")[]; readonly needStart: (keyof VmSpec)[] } {
   const fields = (Object.keys(after) as (keyof VmSpec)[]).filter(
     (field) => !same(before[field], after[field]),
   );
+  const isOfForwards = fields.includes("nics") && same(bareNics(before.nics), bareNics(after.nics));
   return {
-    live: fields.filter((field) => liveFields.has(field)),
-    needStart: fields.filter((field) => !liveFields.has(field)),
+    live: [
+      ...fields.filter((field) => liveFields.has(field)),
+      ...(isOfForwards ? ["forwards" as const] : []),
+    ],
+    needStart: fields.filter((field) => !liveFields.has(field) && !(field === "nics" && isOfForwards)),
   };
 }
 

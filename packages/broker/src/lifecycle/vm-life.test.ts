@@ -17,12 +17,16 @@ class Trial {
   readonly script = new Script();
   readonly told: VmState[] = ["starting"];
   readonly ends: GuestEnd[] = [];
+  /** Guests that still had what is theirs when the end was told. */
+  readonly aliveAtEnd: number[] = [];
   readonly broken: unknown[] = [];
   readonly twins: ScriptedGuest[] = [];
   guest: ScriptedGuest | undefined;
   readonly life = new VmLife("vm", {
     state: (state) => void this.told.push(state),
+    left: () => {},
     ended: (state, end) => {
+      this.aliveAtEnd.push(this.script.alive);
       this.told.push(state);
       this.ends.push(end);
     },
@@ -284,6 +288,7 @@ describe("a life", () => {
       trial.guest!.finish(end);
       for (let turn = 0; turn < 3; turn++) await nextTurn();
       expect(trial.ends).toEqual([end]);
+      expect(trial.aliveAtEnd, "what it had is free when its end is told").toEqual([0]);
       expect(trial.life.state).toBe(state);
       expect(await trial.give("pause")).toBe("E_VM_STATE");
       expect(await trial.give("stop")).toBe("done");

@@ -19,7 +19,9 @@ import { hostTurn } from "./waiting.js";
 export interface LifeListener {
   /** The state has changed. */
   state(state: VmState): void;
-  /** The life is over. The guest's memory is given back after this call. */
+  /** The life is over: nobody may ask of the guest any more, what it has is about to be given back. */
+  left(): void;
+  /** Told once a life, after `left`: what the guest had is free, but for what a step reads that is still under way. */
   ended(state: VmState, end: GuestEnd): void;
   /** The guest's run has ended with an exception that nobody meant to throw. */
   broke(error: unknown): void;
@@ -299,16 +301,18 @@ export class VmLife {
     if (how === "ended" && end.kind === "off") this.enter("begun");
     this.now = nextVmState(this.now, how) ?? this.now;
     this.isOver = true;
-    this.listener.ended(this.now, end);
-    const refusal = cause ?? this.endedMeanwhile(end.message);
-    for (const refuse of this.unanswered) refuse(refusal);
-    this.unanswered.clear();
+    this.listener.left();
     const { guest, reading } = this;
+    // Who is told of the end may take what the guest had: it is free by then.
     if (guest !== undefined) {
       const free = () => this.giveBack(guest);
       if (reading === undefined) free();
       else reading.then(free, free);
     }
+    this.listener.ended(this.now, end);
+    const refusal = cause ?? this.endedMeanwhile(end.message);
+    for (const refuse of this.unanswered) refuse(refusal);
+    this.unanswered.clear();
     this.noteOver();
   }
 

@@ -1,12 +1,15 @@
 /** A client of the daemon, over its Unix socket. */
 import { type IncomingMessage, request } from "node:http";
+import type { WebSocket } from "ws";
 import type { Activity } from "../../lifecycle/activities.js";
 import type { FleetEvent } from "../../lifecycle/events.js";
-import type { BackupReport } from "../../lifecycle/guest-port.js";
+import type { BackupReport, GuestStream, GuestStreamEvents } from "../../lifecycle/guest-port.js";
 import type { ExecResult } from "../../lifecycle/guest-shell.js";
 import type { UpReport } from "../../lifecycle/node/fleet.js";
 import type { SnapshotInfo } from "../../lifecycle/node/snapshot-folder.js";
 import type { DaemonView, PoolView, Sample, VmView } from "../types.js";
+import { CaptureConnection, type CaptureLimits } from "./capture.js";
+import { SocketStream } from "./guest-stream.js";
 
 /** The daemon refused, could not be reached (`E_DAEMON_UNREACHABLE`), or ended the connection (`E_DAEMON_SILENT`). */
 export class ApiError extends Error {
@@ -108,6 +111,16 @@ export class DaemonClient {
 
   clone(name: string, copy: string, settings: readonly string[] = []): Promise<{ milliseconds: number }> {
     return this.ask("POST", `${place(name)}/clone`, { name: copy, settings });
+  }
+
+  /** Lets a port of the host lead to a VM; gives the forward with the port that it has. */
+  forward(name: string, forward: string, card?: number): Promise<{ readonly forward: string }> {
+    return this.ask("POST", `${place(name)}/forwards`, { forward, ...(card === undefined ? {} : { card }) });
+  }
+
+  /** Ends a forward, by the port that it has. */
+  unforward(name: string, forward: string): Promise<void> {
+    return this.ask("DELETE", `${place(name)}/forwards?forward=${encodeURIComponent(forward)}`);
   }
 
   exec(name: string, command: string, timeoutMs?: number): Promise<ExecResult> {
@@ -214,6 +227,53 @@ export class DaemonClient {
           closed,
         }),
       );
+    });
+  }
+
+  /**
+   * Opens a stream to a program that listens at a port in a VM's guest.
+   * @param refused takes why the daemon has refused it, before `failed`
+   */
+  connect(
+    name: string,
+    port: number,
+    events: GuestStreamEvents,
+    refused: (error: ApiError) => void = () => {},
+  ): GuestStream {
+    return new SocketStream(this.openSocket(`${place(name)}/ports/${port}`), events, (error) => {
+      if (error instanceof ApiError) refused(error);
+      return error.message;
+    });
+  }
+
+  /**
+   * Captures a network of VMs that are up.
+   * @param network `NETWORK` or `PROJECT/NETWORK`
+   * @returns a capture that waits to be taken; what the daemon keeps for it is bounded
+   */
+  async capture(network: string, limits: CaptureLimits = {}): Promise<CaptureConnection> {
+    const given = Object.entries(limits).filter(([, value]) => value !== undefined);
+    const query = new URLSearchParams(given.map(([key, value]) => [key, String(value)]));
+    const path = `/v1/networks/${encodeURIComponent(network)}/capture?${query}`;
+    return new CaptureConnection(await this.openSocket(path));
+  }
+
+  /** A WebSocket that is open, and paused. @throws ApiError (the promise rejects) */
+  private async openSocket(path: string): Promise<WebSocket> {
+    // Most programs need none, and would load the library for nothing.
+    const { WebSocket } = await import("ws");
+    const socket = new WebSocket(`ws+unix:${this.socket}:${path}`, { perMessageDeflate: false });
+    socket.binaryType = "nodebuffer";
+    return new Promise((resolve, reject) => {
+      socket.on("unexpected-response", (_request, response) => {
+        void refusal(response).then(reject);
+      });
+      socket.on("error", (error) => reject(this.failed(error)));
+      // What comes before somebody listens would be lost.
+      socket.on("open", () => {
+        socket.pause();
+        resolve(socket);
+      });
     });
   }
 

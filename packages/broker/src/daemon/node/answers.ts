@@ -24,6 +24,7 @@ const statuses = new Map([
   ["E_VM_UNKNOWN", 404],
   ["E_SNAPSHOT_UNKNOWN", 404],
   ["E_POOL_UNKNOWN", 404],
+  ["E_NETWORK_UNKNOWN", 404],
   ["E_NOT_FOUND", 404],
   ["E_BUSY", 503],
   ["E_EXEC_TIMEOUT", 504],

@@ -9,10 +9,10 @@ import type { Socket } from "node:net";
 import { hasDescriptors } from "../../lifecycle/node/file-descriptors.js";
 
 /**
- * Connections at a time. Those that may last (consoles, streams of events, requests that take long) have limits of their
- * own, 512 together, which leaves some for all others.
+ * Connections at a time. Those that may last (consoles, streams to guests and of events, captures, requests that take long) have limits
+ * of their own, 784 together, which leaves some for all others.
  */
-const MOST_CONNECTIONS = 768;
+const MOST_CONNECTIONS = 1024;
 /** Descriptors that connections leave free, and a number of connections at which there is no need to look. */
 const [SPARE_DESCRIPTORS, FEW_CONNECTIONS] = [16, 16];
 

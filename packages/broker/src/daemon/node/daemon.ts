@@ -12,16 +12,22 @@ import type { Socket } from "node:net";
 import { HostScheduler } from "../../cpu/node/host-scheduler.js";
 import { fileErrorReason } from "../../files/file-reason.js";
 import type { HostSize } from "../../hyperfile/read.js";
+import type { RunByAgent } from "../../lifecycle/guest-command.js";
 import type { TakeClaim } from "../../lifecycle/host-claim.js";
 import { Fleet } from "../../lifecycle/node/fleet.js";
 import { HostMemoryBroker, type HostMemoryOptions } from "../../memory/host-memory-broker.js";
+import type { CaptureHandle, CaptureListener, CaptureRequest, OpenCapture } from "../../net/capture.js";
+import type { HostNets } from "../../net/host-nets.js";
 import { History } from "../history.js";
 import { renderMetrics } from "../metrics.js";
 import { errorAnswer, jsonList, STALL_MS, send, sendParts, withBody } from "./answers.js";
+import { captureRequest } from "./capture-request.js";
+import { CaptureSockets } from "./capture-sockets.js";
 import { Connections } from "./connections.js";
 import { ConsoleSockets } from "./console-sockets.js";
 import { DaemonError } from "./daemon-error.js";
 import { streamEvents } from "./event-stream.js";
+import { GuestSockets } from "./guest-sockets.js";
 import { allVms, type DaemonParts, handlers, poolViews } from "./handlers.js";
 import { IdleExit } from "./idle-exit.js";
 import { Presence } from "./presence.js";
@@ -44,6 +50,12 @@ export interface DaemonOptions {
   readonly lacks?: HostSize["lacks"];
   /** Takes what VMs need of the host beside cores and memory. */
   readonly claim?: TakeClaim;
+  /** Runs commands in guests that have an agent; on their consoles unless given. */
+  readonly runByAgent?: RunByAgent;
+  /** The bandwidth of the networks that claims lead to. */
+  readonly nets?: HostNets;
+  /** Captures these networks; they can't be unless given. */
+  readonly capture?: OpenCapture;
   /** The guests that its machines can be. */
   readonly guests: HostSize["guests"];
   /** Longest turn in milliseconds of CPU time. */
@@ -104,6 +116,8 @@ export class Daemon {
   readonly fleet: Fleet;
   private readonly server: Server;
   private readonly consoles: ConsoleSockets;
+  private readonly guestSockets = new GuestSockets();
+  private readonly captures = new CaptureSockets();
   private readonly stallMs: number;
   private readonly parts: DaemonParts;
   private readonly history = new History();
@@ -138,6 +152,8 @@ export class Daemon {
       folder: options.folder,
       threadProgram: options.threadProgram,
       ...(options.claim === undefined ? {} : { claim: options.claim }),
+      ...(options.runByAgent === undefined ? {} : { runByAgent: options.runByAgent }),
+      ...(options.nets === undefined ? {} : { nets: options.nets }),
     });
     this.sampler = new Sampler(this.fleet, this.history, options.sampleMs ?? DEFAULT_SAMPLE_MS, () =>
       presence.look(),
@@ -212,6 +228,8 @@ export class Daemon {
     this.sampler.stop();
     await within(STOP_MS, this.fleet.close());
     this.consoles.close();
+    this.guestSockets.close();
+    this.captures.close();
     this.presence.hide();
     await new Promise<void>((resolve) => {
       this.server.close(() => resolve());
@@ -287,7 +305,12 @@ export class Daemon {
         return sendParts(response, tail.parts(), "application/octet-stream", this.stallMs);
       }
       case "consoleVm":
-        throw new RequestError("E_REQUEST", "a console is a WebSocket: ask for an upgrade of the connection");
+      case "connectVm":
+      case "captureNetwork":
+        throw new RequestError(
+          "E_REQUEST",
+          `${webSockets[id]} is a WebSocket: ask for an upgrade of the connection`,
+        );
     }
     const gone = new AbortController();
     const { signal } = gone;
@@ -337,14 +360,31 @@ export class Daemon {
     streamEvents(response, this.fleet.events, from);
   }
 
+  private capture(wanted: CaptureRequest, listener: CaptureListener): CaptureHandle {
+    const { capture } = this.options;
+    if (capture === undefined)
+      throw new RequestError("E_REQUEST", "this daemon's networks can't be captured");
+    return capture(wanted, listener);
+  }
+
   private upgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
     // Node has taken its own listener away.
     socket.on("error", () => socket.destroy());
     this.connections.upgraded(socket);
     try {
       const { operation, path, query } = route(request.method ?? "GET", request.url ?? "/");
-      if (operation.id !== "consoleVm") throw new RequestError("E_REQUEST", "only consoles are WebSockets");
+      if (!Object.hasOwn(webSockets, operation.id))
+        throw new RequestError("E_REQUEST", "only consoles, streams to guests and captures are WebSockets");
+      if (operation.id === "captureNetwork") {
+        const wanted = captureRequest(this.fleet, path.network!, query);
+        this.captures.serve(request, socket, head, (listener) => this.capture(wanted, listener));
+        return;
+      }
       const vm = this.fleet.vm(path.vm!);
+      if (operation.id === "connectVm") {
+        this.guestSockets.serve(request, socket, head, vm, path.port!);
+        return;
+      }
       const tail = countIn(query, "tail", 0, Number.MAX_SAFE_INTEGER);
       this.consoles.serve(request, socket, head, vm, this.fleet.events, tail);
     } catch (error) {
@@ -353,6 +393,13 @@ export class Daemon {
     }
   }
 }
+
+/** What the operations are that need a WebSocket. */
+const webSockets = {
+  consoleVm: "a console",
+  connectVm: "a stream to a guest",
+  captureNetwork: "a capture",
+} as const;
 
 /** Ends a connection where there are too many; one that was never answered is told. */
 function refuseTooMany(socket: Socket, open: number): void {

@@ -3,12 +3,14 @@ import { isAbsolute } from "node:path";
 import type { OperationId } from "../../api/operations.js";
 import { openApiDocument } from "../../api/operations.js";
 import type { DaemonView, PoolView, VmView } from "../../api/types.js";
+import { shortened } from "../../hyperfile/message-text.js";
+import { type ForwardSpec, formatForward, forwardUsage, parseForward } from "../../hyperfile/net-text.js";
 import { LifecycleError } from "../../lifecycle/errors.js";
 import type { Fleet } from "../../lifecycle/node/fleet.js";
 import type { ManagedVm } from "../../lifecycle/node/managed-vm.js";
 import { parseSettings } from "../../lifecycle/settings.js";
 import { PAGE_SIZE } from "../../memory/ports.js";
-import { accountsView, allotmentView, diskView } from "../views.js";
+import { accountsView, allotmentView, diskView, netView, nicView } from "../views.js";
 
 /** A request, taken apart. */
 export interface ApiRequest {
@@ -28,7 +30,14 @@ export interface DaemonParts {
 }
 
 /** Operations that don't answer with JSON; the server has them. */
-export type StreamOperation = "events" | "metrics" | "logsVm" | "consoleVm" | "history";
+export type StreamOperation =
+  | "events"
+  | "metrics"
+  | "logsVm"
+  | "consoleVm"
+  | "connectVm"
+  | "captureNetwork"
+  | "history";
 
 const DEFAULT_EXEC_MS = 60_000;
 /** Longest time that a timer holds, in milliseconds. */
@@ -63,7 +72,7 @@ export const handlers: {
     if (restart !== undefined)
       throw new LifecycleError(
         "E_SETTING",
-        "of a pool only shares, reservation and limit of cpu, memory and disk can be set",
+        "of a pool only shares, reservation and limit of cpu, memory, disk and net can be set",
       );
     fleet.setPool(path.pool!, resources);
     return {};
@@ -92,6 +101,20 @@ export const handlers: {
   },
   cloneVm: ({ path, body }, { fleet }) =>
     fleet.clone(path.vm!, textOf(body, "name"), parseSettings(textsOf(body, "settings", []))),
+  forwardVm: async ({ path, body }, { fleet }) => {
+    const { card } = body;
+    if (card !== undefined && !(typeof card === "number" && Number.isInteger(card) && card >= 0))
+      throw new LifecycleError("E_SETTING", "the request's card must be a whole number");
+    const forward = forwardOf(textOf(body, "forward"));
+    return {
+      forward: formatForward(await fleet.vm(path.vm!).addForward(forward, card as number | undefined)),
+    };
+  },
+  unforwardVm: ({ path, query }, { fleet }) =>
+    fleet
+      .vm(path.vm!)
+      .removeForward(forwardOf(query.get("forward") ?? ""))
+      .then(nothing),
   execVm: ({ path, body, signal }, { fleet }) =>
     fleet.vm(path.vm!).exec(textOf(body, "command"), timeOf(body, DEFAULT_EXEC_MS), { signal }),
   activities: (_, { fleet }) => fleet.activities.list(),
@@ -110,6 +133,12 @@ function textOf(body: Readonly<Record<string, unknown>>, name: string): string {
   if (typeof value !== "string")
     throw new LifecycleError("E_SETTING", `the request's ${name} must be a text`);
   return value;
+}
+
+function forwardOf(text: string): ForwardSpec {
+  const forward = parseForward(text);
+  if (forward !== undefined) return forward;
+  throw new LifecycleError("E_SETTING", `${shortened(text)} leads nowhere: write it like ${forwardUsage}`);
 }
 
 function textsOf(body: Readonly<Record<string, unknown>>, name: string, otherwise?: string[]): string[] {
@@ -151,8 +180,10 @@ async function viewOf(fleet: Fleet, vm: ManagedVm): Promise<VmView> {
     cpu: allotmentView(spec.cpu),
     memoryAllotment: allotmentView(spec.memory),
     disk: diskView(spec.disk),
+    net: netView(spec.net),
     ...(accounts === undefined ? {} : { accounts, activity }),
     ...figures,
+    nics: vm.nics().map(nicView),
     snapshots: vm.snapshots(),
   };
 }
@@ -197,6 +228,7 @@ export function poolViews(fleet: Fleet): PoolView[] {
     fleet.memory.list().flatMap((node) => (node.isPool ? [[node.name, node.allotment] as const] : [])),
   );
   const disks = fleet.scheduler.disks.pools();
+  const nets = fleet.nets.pools();
   return fleet.scheduler
     .nodes()
     .filter(({ isPool }) => isPool)
@@ -206,6 +238,7 @@ export function poolViews(fleet: Fleet): PoolView[] {
       cpu: allotmentView(allotment),
       memory: allotmentView(memory.get(name)!),
       disk: diskView(disks.get(name)!),
+      net: netView(nets.get(name)!),
       claim,
       available: fleet.scheduler.available(name),
     }));

@@ -106,7 +106,7 @@ export class Sampler {
   }
 
   private keep(vm: ManagedVm, figures: RunningFigures): void {
-    const sample = sampleOf(figures, this.counters.get(vm.name));
+    const sample = sampleOf(figures, this.counters.get(vm.name), vm.nics());
     if (sample === undefined || !vm.isUp) return;
     this.samples.set(vm.name, sample);
     if (figures.counters !== undefined) this.counters.set(vm.name, figures.counters);

@@ -107,7 +107,8 @@ export async function provision(vm: ManagedVm, events: EventLog, signal?: AbortS
   for (const { run, timeoutMs, status } of steps) {
     const result = await vm.exec(run, timeoutMs, { signal, as: "provisioning" });
     if (result.status === status) continue;
-    const last = result.output.trim().split("\n").at(-1) ?? "";
+    const { output, errors = "" } = result;
+    const last = (errors.trim() || output.trim()).split("\n").at(-1)!;
     throw new LifecycleError(
       "E_PROVISION",
       `provisioning of VM ${vm.name} failed: "${run}" ended with status ${result.status}, not ${status}${last === "" ? "" : `: ${last}`}`,
@@ -124,20 +125,32 @@ function plan(host: BringUpHost, project: Project, spec: VmSpec): () => Promise<
   if (existing?.isUp)
     return () => {
       if (existing.isUp) return changeRunning(host, project, existing, spec);
-      existing.spec = spec;
+      existing.declare(spec);
       return startOne(host, name, project.signal);
     };
   if (existing === undefined || existing.pool !== pool) {
-    if (existing !== undefined) host.forget(existing);
-    host.define(spec, project.name, project.folder, pool);
+    define(host, existing, spec, project, pool);
     return spec.autostart
       ? () => startOne(host, name, project.signal)
       : async () => [{ name, action: "defined" }];
   }
-  existing.spec = spec;
+  existing.declare(spec);
   return spec.autostart
     ? () => startOne(host, name, project.signal)
     : async () => [{ name, action: "unchanged" }];
+}
+
+/** Defines a VM in the place of another one, if there is one, which is off. */
+function define(
+  host: BringUpHost,
+  existing: ManagedVm | undefined,
+  spec: VmSpec,
+  { name, folder }: Pick<Project, "name" | "folder">,
+  pool: string,
+): void {
+  if (existing !== undefined) host.forget(existing);
+  const vm = host.define(spec, name, folder, pool);
+  existing?.declare(spec, vm);
 }
 
 /** Applies to a VM that runs what can be applied. */
@@ -149,25 +162,26 @@ async function changeRunning(
 ): Promise<UpAction[]> {
   const { name, project } = existing;
   const pool = fullPool(project, spec.pool);
-  const { live, needStart } = compareSpecs(existing.spec, spec);
+  const { live, needStart } = compareSpecs(existing.declared, spec);
   const actions: UpAction[] = [];
   if (live.length > 0) {
     host.applyResources(existing, {
       ...(live.includes("cpu") ? { cpu: spec.cpu } : {}),
       ...(live.includes("memory") ? { memory: spec.memory } : {}),
       ...(live.includes("disk") ? { disk: spec.disk } : {}),
+      ...(live.includes("net") ? { net: spec.net } : {}),
     });
-    const changed = Object.fromEntries(live.map((field) => [field, spec[field]]));
+    const fields = live.filter((field) => field !== "forwards");
+    const changed = Object.fromEntries(fields.map((field) => [field, spec[field]]));
     existing.spec = { ...existing.spec, ...changed };
+    if (live.includes("forwards")) await existing.followForwards(spec.nics);
     host.events.add("vm.changed", name, live.join(", "));
     actions.push({ name, action: "changed", detail: live.join(", ") });
   }
   if (needStart.length > 0 && restart) {
     await existing.stop(false);
-    if (existing.pool !== pool) {
-      host.forget(existing);
-      host.define(spec, project, folder, pool);
-    } else existing.spec = spec;
+    if (existing.pool !== pool) define(host, existing, spec, { name: project, folder }, pool);
+    else existing.declare(spec);
     const vm = host.vm(name);
     await vm.start();
     await provision(vm, host.events, signal);

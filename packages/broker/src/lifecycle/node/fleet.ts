@@ -9,14 +9,17 @@ import { existsSync, readdirSync } from "node:fs";
 import { join, resolve } from "node:path";
 import type { HostScheduler, VmCpuReport } from "../../cpu/node/host-scheduler.js";
 import { makeFoldersSync, OWNER_ONLY } from "../../files/node/make-folders.js";
+import { nicsOfClone } from "../../hyperfile/networks.js";
 import { projectNameOf } from "../../hyperfile/project-name.js";
 import { type HostSize, readHyperfile } from "../../hyperfile/read.js";
 import { hint } from "../../hyperfile/suggest.js";
 import type { HyperfileSpec, VmSpec } from "../../hyperfile/types.js";
 import type { HostMemoryBroker } from "../../memory/host-memory-broker.js";
+import { HostNets } from "../../net/host-nets.js";
 import { Activities } from "../activities.js";
 import { LifecycleError } from "../errors.js";
 import { EventLog } from "../events.js";
+import type { RunByAgent } from "../guest-command.js";
 import type { TakeClaim } from "../host-claim.js";
 import { fullPool, PoolBook, type PoolResources } from "../pool-book.js";
 import type { GuestThreadData } from "../protocol.js";
@@ -43,6 +46,10 @@ export interface FleetOptions {
   readonly threadProgram: URL;
   /** Takes what a VM needs of the host beside cores and memory; nothing unless given. */
   readonly claim?: TakeClaim;
+  /** Runs commands in guests that have an agent; on their consoles unless given. */
+  readonly runByAgent?: RunByAgent;
+  /** The bandwidth of the networks that claims lead to. */
+  readonly nets?: HostNets;
   /** Starts a thread with that module; a worker of Node unless given. */
   readonly startWorker?: (program: URL, data: GuestThreadData) => ThreadHandle;
   /** Milliseconds without any VM after which the fleet rests: it gives back what it kept for the next one. */
@@ -81,13 +88,17 @@ export class Fleet {
     applyResources: (vm, change) => this.applyResources(vm, change),
   };
   private readonly threads: GuestThreads;
+  /** The bandwidth of networks. */
+  readonly nets: HostNets;
   private balancing: NodeJS.Timeout | undefined;
 
   constructor(private readonly options: FleetOptions) {
     makeFoldersSync(options.folder, OWNER_ONLY);
     const { scheduler, memory, threadProgram, folder } = options;
     this.files = new ProjectFiles(join(folder, "projects"));
-    this.pools = new PoolBook({ cpu: scheduler, memory, disk: scheduler.disks }, this.events);
+    this.nets = options.nets ?? new HostNets();
+    const { disks: disk } = scheduler;
+    this.pools = new PoolBook({ cpu: scheduler, memory, disk, net: this.nets }, this.events);
     memory.onChange = () => this.balanceSoon();
     scheduler.onFailure = (error) => this.trouble("scheduler", error);
     const start = options.startWorker ?? startWorker;
@@ -104,6 +115,7 @@ export class Fleet {
         },
         console: (thread, vm, bytes) => this.vms.get(vm)?.hearConsole(thread, bytes),
         taken: (thread, vm, bytes) => this.vms.get(vm)?.hearTaken(thread, bytes),
+        stream: (thread, vm, stream, message) => this.vms.get(vm)?.hearStream(thread, stream, message),
         state: (thread, vm, state) => this.vms.get(vm)?.hearState(thread, state),
         ended: (thread, vm, state, end) => this.vms.get(vm)?.hearEnd(thread, state, end),
         lost: (thread, error) => this.threadLost(thread, error),
@@ -260,8 +272,10 @@ export class Fleet {
     const disks = original.spec.disks.map((disk) =>
       disk.readonly ? disk : { ...disk, ephemeral: true, sizeBytes: undefined },
     );
+    const others = this.vmsOf(original.project).flatMap((vm) => vm.spec.nics);
+    const nics = nicsOfClone(original.spec.nics, name, others);
     const spec = applyChange(
-      { ...original.spec, name, disks, provision: [], after: [], restart: "never" },
+      { ...original.spec, name, disks, nics, provision: [], after: [], restart: "never" },
       change,
     );
     const vm = this.define(spec, original.project, original.folderOfFiles, original.pool);
@@ -369,11 +383,13 @@ export class Fleet {
       scheduler: this.options.scheduler,
       memory: this.options.memory,
       disks: this.options.scheduler.disks,
+      nets: this.nets,
       events: this.events,
       activities: this.activities,
       folder: join(this.options.folder, "vms", spec.name),
       shells: this.options.size.guests.shells,
       ...(this.options.claim === undefined ? {} : { claim: this.options.claim }),
+      ...(this.options.runByAgent === undefined ? {} : { runByAgent: this.options.runByAgent }),
       companion: (asking) => this.companionOf(asking),
       startThread: (number, place) => this.threads.take(number, place),
       allAreToEnd: (thread) => thread.vms.every((name) => this.vms.get(name)?.isToEnd !== false),
@@ -457,7 +473,7 @@ export class Fleet {
   }
 
   /** Changes what a running VM may have of the host; all of it or, where something is refused, nothing. */
-  private applyResources({ isUp, name, spec }: ManagedVm, { cpu, memory, disk }: VmChange): void {
+  private applyResources({ isUp, name, spec }: ManagedVm, { cpu, memory, disk, net }: VmChange): void {
     if (!isUp) return;
     const { scheduler, memory: broker } = this.options;
     const undo: (() => void)[] = [];
@@ -470,7 +486,11 @@ export class Fleet {
         broker.configure(name, memory, "client");
         undo.push(() => broker.configure(name, spec.memory, "client"));
       }
-      if (disk !== undefined) scheduler.disks.configure(name, disk, "client");
+      if (disk !== undefined) {
+        scheduler.disks.configure(name, disk, "client");
+        undo.push(() => scheduler.disks.configure(name, spec.disk, "client"));
+      }
+      if (net !== undefined) this.nets.configure(name, net, "client");
     } catch (error) {
       for (const back of undo) back();
       throw error;

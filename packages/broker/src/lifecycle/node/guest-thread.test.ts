@@ -1,13 +1,41 @@
-/** Threads whose program can't be loaded. */
+/** Threads whose program can't be loaded, and threads that end while they load it. */
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { expect, it } from "vitest";
-import { startWorker } from "./guest-thread.js";
+import { afterEach, beforeEach, expect, it } from "vitest";
+import { startWorker, type ThreadHandle } from "./guest-thread.js";
 
 const MODULES = 40;
+const MODULE_BYTES = 200_000;
 const THREADS = 8;
+
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "hyperfile-thread-"));
+});
+afterEach(() => rmSync(folder, { recursive: true }));
+
+const open = () => readdirSync("/proc/self/fd").length;
+
+/** A program of so many modules that it takes its time to load. */
+function writeProgram(last: string): URL {
+  let text = "";
+  for (let at = 0; at < MODULES; at++) {
+    writeFileSync(join(folder, `m${at}.mjs`), `export {};\n//${"-".repeat(MODULE_BYTES)}\n`);
+    text += `import "./m${at}.mjs";\n`;
+  }
+  const path = join(folder, "program.mjs");
+  writeFileSync(path, text + last);
+  return pathToFileURL(path);
+}
+
+const start = (program: URL) =>
+  startWorker(program, {
+    table: new SharedArrayBuffer(8),
+    disks: new SharedArrayBuffer(8),
+    swapFolder: folder,
+  });
 
 it.each([
   ["a package that is not there", 'import "no-such-package";\n', /no-such-package/],
@@ -16,37 +44,53 @@ it.each([
 ])(
   "a thread whose program has %s ends with that error, and leaves no file open",
   async (_, last, message) => {
-    const folder = mkdtempSync(join(tmpdir(), "hyperfile-thread-"));
-    try {
-      let text = "";
-      for (let at = 0; at < MODULES; at++) {
-        writeFileSync(join(folder, `m${at}.mjs`), "export {};\n");
-        text += `import "./m${at}.mjs";\n`;
-      }
-      const path = join(folder, "program.mjs");
-      writeFileSync(path, text + last);
-      const open = () => readdirSync("/proc/self/fd").length;
-      const fails = () =>
-        new Promise<Error | undefined>((resolve) => {
-          let error: Error | undefined;
-          const data = {
-            table: new SharedArrayBuffer(8),
-            disks: new SharedArrayBuffer(8),
-            swapFolder: folder,
-          };
-          const thread = startWorker(pathToFileURL(path), data);
-          thread.on("error", (its) => {
-            error = its;
-          });
-          thread.on("exit", () => resolve(error));
+    const program = writeProgram(last);
+    const fails = () =>
+      new Promise<Error | undefined>((resolve) => {
+        let error: Error | undefined;
+        const thread = start(program);
+        thread.on("error", (its) => {
+          error = its;
         });
-      await fails();
-      const before = open();
-      for (let thread = 0; thread < THREADS; thread++) expect((await fails())?.message).toMatch(message);
-      expect(open()).toBeLessThan(before + THREADS);
-    } finally {
-      rmSync(folder, { recursive: true });
-    }
+        thread.on("exit", () => resolve(error));
+      });
+    await fails();
+    const before = open();
+    for (let thread = 0; thread < THREADS; thread++) expect((await fails())?.message).toMatch(message);
+    expect(open()).toBeLessThan(before + THREADS);
   },
   60_000,
 );
+
+const HELLO = 'import { parentPort } from "node:worker_threads";\nparentPort.postMessage("hello");\n';
+
+it("threads that are ended while they load their program leave no file open", async () => {
+  const program = writeProgram(HELLO);
+  const begin = () => {
+    const thread = start(program);
+    return new Promise<ThreadHandle>((resolve) => thread.on("message", () => resolve(thread)));
+  };
+  const asked = performance.now();
+  await (await begin()).terminate();
+  const loading = performance.now() - asked;
+  const before = open();
+  let unheard = 0;
+  for (let at = 1; at <= 3 * THREADS; at++) {
+    const thread = start(program);
+    let heard = false;
+    thread.on("message", () => {
+      heard = true;
+    });
+    await new Promise((resolve) => setTimeout(resolve, (loading * at) / (3 * THREADS)));
+    await thread.terminate();
+    if (!heard) unheard++;
+  }
+  expect(unheard).toBeGreaterThan(THREADS / 2);
+  expect(open()).toBeLessThan(before + THREADS);
+}, 60_000);
+
+it("a program that waits at its top level is loaded, too", async () => {
+  const thread = start(writeProgram(`${HELLO}await null;\n`));
+  expect(await new Promise((resolve) => thread.on("message", resolve))).toBe("hello");
+  await thread.terminate();
+});

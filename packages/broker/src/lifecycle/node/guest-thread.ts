@@ -8,6 +8,7 @@ import { Worker } from "node:worker_threads";
 import type { MemoryFigures, NodePlace } from "../../memory/host-memory-broker.js";
 import { LifecycleError } from "../errors.js";
 import type { GuestEnd } from "../guest-port.js";
+import type { StreamMessage } from "../guest-streams.js";
 import type { GuestInput, GuestNews, GuestRequest, GuestRequests, GuestThreadData } from "../protocol.js";
 import type { VmState } from "../vm-states.js";
 import { settlesWithin } from "../waiting.js";
@@ -17,6 +18,8 @@ export interface GuestThreadListener {
   console(thread: GuestThread, vm: string, bytes: Uint8Array): void;
   /** A VM's guest has taken so much of its console input. */
   taken(thread: GuestThread, vm: string, bytes: number): void;
+  /** A stream to a program in a VM's guest. */
+  stream(thread: GuestThread, vm: string, stream: number, message: StreamMessage): void;
   /** A VM's memory has changed. */
   memory(thread: GuestThread, vm: string, figures: MemoryFigures): void;
   state(thread: GuestThread, vm: string, state: VmState): void;
@@ -50,27 +53,27 @@ const EXIT_MS = 5000;
  * Milliseconds for the last words of a thread whose VMs are gone: one that waits its turn on a host with too much to do answers
  * late, and would leave open what it reads.
  */
-const LAST_WORDS_MS = 2000;
+const LAST_WORDS_MS = 10_000;
 
 /** Milliseconds for a thread that answers to close the files that it has in hand. */
-const FILES_MS = 2000;
-
-/** Milliseconds for a thread to load its program that is not needed any more. */
-const LOAD_MS = 5000;
+const FILES_MS = 10_000;
 
 /**
- * What a thread runs first. Node 20 reads all modules of a program at once, and loses the files that it still has open
- * where the thread ends meanwhile, some thirty for a program that can't be loaded: so its end waits until they are read.
+ * What a thread runs first. `import` has all modules of a program open at once, and those that are open when the thread
+ * ends stay so for as long as the process lives (Node 20); `require` reads one after the other, each in one go. It can't
+ * load a program that waits at its top level.
  */
 const LOADER = `
+const { fileURLToPath } = require("node:url");
 const { workerData } = require("node:worker_threads");
-const isReading = () => process.getActiveResourcesInfo().some((resource) => resource.startsWith("FSReq"));
-import(workerData.program).catch(async (error) => {
-  for (let looks = 0; looks < 200 && isReading(); looks++) await new Promise((resolve) => setTimeout(resolve, 5));
-  throw error;
-});`;
+try {
+  require(fileURLToPath(workerData.program));
+} catch (error) {
+  if (error.code !== "ERR_REQUIRE_ASYNC_MODULE") throw error;
+  import(workerData.program);
+}`;
 
-/** Starts a thread. @param program module that calls `serveGuests` */
+/** Starts a thread. @param program file of a module that calls `serveGuests` */
 export function startWorker(program: URL, data: GuestThreadData): ThreadHandle {
   return new Worker(LOADER, {
     eval: true,
@@ -96,11 +99,6 @@ export class GuestThread {
   private isEnding = false;
   private isLost = false;
   private noteExit: () => void = () => {};
-  private noteReady: () => void = () => {};
-  /** Resolves when it has loaded its program, or will not. */
-  private readonly ready = new Promise<void>((resolve) => {
-    this.noteReady = resolve;
-  });
   /** Resolves when it is gone: nothing of it runs any more, and what it had is free. */
   readonly gone = new Promise<void>((resolve) => {
     this.noteExit = resolve;
@@ -175,8 +173,6 @@ export class GuestThread {
     this.tenants.delete(vm);
     if (this.tenants.size > 0) return;
     this.isEnding = true;
-    // What is being read when a thread is ended stays open for as long as the process lives (Node 20 and 24).
-    await settlesWithin(this.ready, LOAD_MS);
     // What it has said is heard first: why a start has failed, for one.
     if (await settlesWithin(this.call("ping", vm, undefined), LAST_WORDS_MS))
       await settlesWithin(this.call("farewell", vm, undefined), FILES_MS);
@@ -232,14 +228,14 @@ export class GuestThread {
 
   private hear(news: GuestNews): void {
     switch (news.kind) {
-      case "ready":
-        this.noteReady();
-        return;
       case "console":
         this.listener.console(this, news.vm, news.bytes);
         return;
       case "taken":
         this.listener.taken(this, news.vm, news.bytes);
+        return;
+      case "stream":
+        this.listener.stream(this, news.vm, news.stream, news.message);
         return;
       case "memory":
         this.listener.memory(this, news.vm, news.figures);
@@ -266,7 +262,6 @@ export class GuestThread {
     if (this.isLost) return;
     this.isLost = true;
     this.isEnding = true;
-    this.noteReady();
     this.listener.lost(this, this.failure);
     const refused = [...this.replies.values()];
     this.replies.clear();

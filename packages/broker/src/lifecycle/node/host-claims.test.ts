@@ -16,7 +16,7 @@ const claimOf = (name: string): HostClaim => {
   held.push(name);
   let isHeld = true;
   return {
-    share: (other) => claimOf(other),
+    share: async ({ name: other }) => claimOf(other),
     release: () => {
       if (isHeld) held.splice(held.indexOf(name), 1);
       isHeld = false;

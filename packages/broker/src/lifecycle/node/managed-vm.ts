@@ -12,16 +12,21 @@ import type { HostScheduler } from "../../cpu/node/host-scheduler.js";
 import type { HostDisks } from "../../disk/host-disks.js";
 import type { GuestKinds } from "../../hyperfile/guest-kinds.js";
 import { shortened } from "../../hyperfile/message-text.js";
+import type { ForwardSpec } from "../../hyperfile/net-text.js";
 import type { VmSpec } from "../../hyperfile/types.js";
 import type { MemoryTarget } from "../../memory/division.js";
 import type { HostMemoryBroker, NodePlace } from "../../memory/host-memory-broker.js";
+import type { HostNets } from "../../net/host-nets.js";
 import type { Activities } from "../activities.js";
 import { ConsoleInput } from "../console-input.js";
 import { LifecycleError } from "../errors.js";
 import type { EventLog } from "../events.js";
-import type { BackupReport, BackupTarget, GuestEnd } from "../guest-port.js";
+import { VmForwards } from "../forwards.js";
+import { type RunByAgent, runByAgent } from "../guest-command.js";
+import type { BackupReport, BackupTarget, GuestEnd, GuestStream, GuestStreamEvents } from "../guest-port.js";
 import { type ExecResult, GuestShell } from "../guest-shell.js";
-import type { HostClaim, TakeClaim } from "../host-claim.js";
+import { GuestStreams, type StreamMessage } from "../guest-streams.js";
+import type { HostClaim, NicReport, TakeClaim } from "../host-claim.js";
 import type { GuestFigures, GuestRequests } from "../protocol.js";
 import { RestartPolicy } from "../restart-policy.js";
 import { nextVmState, type VmCommand, type VmState } from "../vm-states.js";
@@ -34,9 +39,12 @@ import { SnapshotFolder, type SnapshotInfo } from "./snapshot-folder.js";
 export interface VmHost {
   /** What reads commands in guests, by the names that specifications have. */
   readonly shells: GuestKinds["shells"];
+  /** Runs commands in guests that have an agent. */
+  readonly runByAgent?: RunByAgent;
   readonly scheduler: Pick<HostScheduler, "admit" | "retire">;
   readonly memory: Pick<HostMemoryBroker, "admit" | "admitBeside" | "retire">;
   readonly disks: Pick<HostDisks, "admit" | "retire">;
+  readonly nets: Pick<HostNets, "admit" | "retire">;
   readonly events: EventLog;
   readonly activities: Activities;
   /** Folder for this VM's log and snapshots. */
@@ -65,6 +73,8 @@ export interface VmFigures {
 
 /** Milliseconds that a guest has for its shutdown command. */
 const STOP_TIMEOUT_MS = 10_000;
+/** Milliseconds for a program in the guest to answer that it ends it. */
+const AGENT_MS = 2000;
 /** Milliseconds until a thread is ended that does not stop its VMs: told to at once, or with time for a snapshot. */
 const [FORCE_MS, STOP_MS] = [2000, 10_000];
 /** The part of them that a snapshot or clone under way may take. */
@@ -80,11 +90,14 @@ const FIGURES_MS = 100;
 interface Life {
   readonly thread: GuestThread;
   shell: GuestShell;
+  readonly streams: GuestStreams;
   /** Its run is over, and its figures are final. */
   readonly over: Promise<void>;
   readonly noteOver: () => void;
   /** What it has of the host beside cores and memory. */
   claim: HostClaim | undefined;
+  /** Is over when it has that, or does not get it. */
+  claiming: Promise<void>;
   /** What it had is free. */
   readonly gone: Promise<void>;
   readonly noteGone: () => void;
@@ -123,6 +136,7 @@ export class ManagedVm {
   /** What its last life had is free. */
   private lastGone: Promise<void> = Promise.resolve();
   private readonly policy = new RestartPolicy();
+  private readonly forwards: VmForwards;
   /** It is about to be started again. */
   private again: LongTimer | undefined;
   private readonly input = new ConsoleInput((bytes) =>
@@ -149,10 +163,29 @@ export class ManagedVm {
       host.events.add("vm.log", this.name, message),
     );
     this.snapshotFolder = new SnapshotFolder(join(host.folder, "snapshots"), spec.name);
+    this.forwards = this.makeForwards();
   }
 
   get name(): string {
     return this.spec.name;
+  }
+
+  /** The specification without what was changed of forwards at run time. */
+  get declared(): VmSpec {
+    return { ...this.spec, nics: this.forwards.declared };
+  }
+
+  /**
+   * Its Hyperfile says this of it now, while it is off; forwards that were changed at run time stay so.
+   * @param successor who is to be as it is said, in its place; itself unless given
+   */
+  declare(spec: VmSpec, successor: ManagedVm = this): void {
+    const { nics } = this.spec;
+    if (successor !== this) {
+      successor.forwards.declared = this.forwards.declared;
+      successor.spec = { ...spec, nics };
+    } else this.spec = { ...spec, nics };
+    successor.forwards.declareAnew(spec.nics);
   }
 
   /** What its thread said last; `off`, `crashed`, or `starting` while it has none. */
@@ -195,8 +228,10 @@ export class ManagedVm {
     try {
       await this.doing("start", () =>
         this.live(life.life, async () => {
-          await this.claim(life.life);
-          await life.life.thread.call("start", this.name, { spec, folder, slot: life.slot, ...path });
+          life.life.claiming = this.claim(life.life);
+          await life.life.claiming;
+          const cables = life.life.claim?.network?.cables;
+          await life.life.thread.call("start", this.name, { spec, folder, slot: life.slot, cables, ...path });
         }),
       );
     } catch (error) {
@@ -237,10 +272,11 @@ export class ManagedVm {
     source.require("clone");
     if (source.thread?.isOpen !== true) throw source.wrongState("clone");
     const { life, slot } = this.moveIn(source, `as a clone of ${source.name}`, true);
-    life.claim = source.life?.claim?.share(this.name);
-    const report = await this.live(life, () =>
-      life.thread.call("clone", source.name, { name: this.name, slot }),
-    );
+    const report = await this.live(life, async () => {
+      this.keep(life, await source.life?.claim?.share(this.spec));
+      const cables = life.claim?.network?.cables;
+      return life.thread.call("clone", source.name, { name: this.name, slot, cables });
+    });
     this.host.events.add("vm.cloned", source.name, `to ${this.name}`);
     return report;
   }
@@ -285,10 +321,10 @@ export class ManagedVm {
   }
 
   /**
-   * Runs a command in the guest.
+   * Runs a line of the guest's shell: through its agent, or where none answers when the guest reads commands, on its console.
    * @param options.signal gives it up
    * @param options.as what it is for those who wait for it
-   * @throws LifecycleError as `GuestShell.run`, or `E_VM_STATE`
+   * @throws LifecycleError as `runByAgent` and `GuestShell.run`, or `E_VM_STATE`
    */
   async exec(
     command: string,
@@ -297,7 +333,41 @@ export class ManagedVm {
   ): Promise<ExecResult> {
     const { life } = this;
     if (life === undefined || this.shown !== "running") throw this.wrongState("exec");
-    return this.doing(`${as}: "${shortened(command)}"`, () => life.shell.run(command, timeoutMs, signal));
+    return this.doing(`${as}: "${shortened(command)}"`, () => this.run(life, command, timeoutMs, signal));
+  }
+
+  private async run(
+    life: Life,
+    command: string,
+    timeoutMs: number,
+    signal: AbortSignal | undefined,
+  ): Promise<ExecResult> {
+    const until = performance.now() + timeoutMs;
+    const left = () => Math.max(0, until - performance.now());
+    const { runByAgent: run } = this.host;
+    const connect: Parameters<RunByAgent>[0] = (port, events) => life.streams.connect(port, events);
+    const byAgent = async () =>
+      run === undefined || this.life !== life
+        ? undefined
+        : runByAgent(run, connect, command, { name: this.name, timeoutMs: left(), signal });
+    const { shell } = life;
+    const wasUp = shell.hasPrompt;
+    const early = await byAgent();
+    if (early !== undefined || wasUp) return early ?? shell.run(command, left(), signal);
+    // A guest that comes up has its agent when it reads commands, if it ever has one.
+    await shell.untilPrompt(left(), signal);
+    return (await byAgent()) ?? shell.run(command, left(), signal);
+  }
+
+  /**
+   * Opens a stream to a program in its guest.
+   * @param port an unsigned number of 32 bits
+   * @throws LifecycleError `E_VM_STATE` at once if it does not run
+   */
+  connect(port: number, events: GuestStreamEvents): GuestStream {
+    const { life } = this;
+    if (life === undefined || this.shown !== "running") throw this.wrongState("connect to");
+    return life.streams.connect(port, events);
   }
 
   /** Saves it; it goes on afterwards if it was running. */
@@ -324,6 +394,31 @@ export class ManagedVm {
       `disk ${target.disk} to ${target.name}, ${report.bytes} bytes`,
     );
     return report;
+  }
+
+  /** Its network cards; what is declared where it is off. */
+  nics(): readonly NicReport[] {
+    const { network } = this.life?.claim ?? {};
+    if (network !== undefined) return network.report();
+    return this.spec.nics.map(({ network, mac, address, forwards }) => ({
+      ...{ network: network?.name, mac, address, forwards },
+      counters: {},
+    }));
+  }
+
+  /** Adds a forward; as {@link VmForwards.add}. */
+  addForward(forward: ForwardSpec, card?: number): Promise<ForwardSpec> {
+    return this.forwards.add(forward, card);
+  }
+
+  /** Ends a forward; as {@link VmForwards.remove}. */
+  removeForward(forward: ForwardSpec): Promise<void> {
+    return this.forwards.remove(forward);
+  }
+
+  /** Makes its forwards as its Hyperfile says them now; as {@link VmForwards.follow}. */
+  followForwards(nics: VmSpec["nics"]): Promise<void> {
+    return this.forwards.follow(nics);
   }
 
   /** Its snapshots, the oldest first. */
@@ -390,6 +485,11 @@ export class ManagedVm {
     for (const watcher of this.watchers) watcher(bytes);
   }
 
+  /** Something of a stream to a program in its guest. */
+  hearStream(thread: GuestThread, stream: number, message: StreamMessage): void {
+    if (this.life?.thread === thread) this.life.streams.hear(stream, message);
+  }
+
   /** Its guest has taken so much input. */
   hearTaken(thread: GuestThread, bytes: number): void {
     if (this.life?.thread === thread) this.input.taken(bytes);
@@ -449,17 +549,19 @@ export class ManagedVm {
       throw new LifecycleError("E_VM_STATE", `can't start VM ${this.name}: it is being removed`);
     this.again?.clear();
     this.again = undefined;
-    const { scheduler, memory, disks, events } = this.host;
-    const { cpu, memory: allotment, memoryBytes, disk } = this.spec;
+    const { scheduler, memory, disks, nets, events } = this.host;
+    const { cpu, memory: allotment, memoryBytes, disk, net } = this.spec;
     let { thread } = companion ?? {};
     const number = thread?.number ?? nextThreadNumber();
     const slot = scheduler.admit(this.name, this.pool, cpu, number);
     try {
       disks.admit(this.name, this.pool, disk, slot);
+      nets.admit(this.name, this.pool, net);
       if (companion !== undefined && thread !== undefined)
         memory.admitBeside(this.name, this.pool, allotment, memoryBytes, companion.name);
       else thread = this.host.startThread(number, memory.admit(this.name, this.pool, allotment, memoryBytes));
     } catch (error) {
+      nets.retire(this.name);
       disks.retire(this.name);
       scheduler.retire(this.name);
       memory.retire(this.name);
@@ -470,6 +572,9 @@ export class ManagedVm {
     const life: Life = {
       thread,
       shell: this.makeShell(isCopy),
+      streams: new GuestStreams((stream, message) =>
+        life.thread.send({ kind: "stream", vm: this.name, stream, message }),
+      ),
       over: new Promise((resolve) => {
         noteOver = resolve;
       }),
@@ -480,6 +585,7 @@ export class ManagedVm {
       noteGone: () => noteGone(),
       before: this.lastGone,
       claim: undefined,
+      claiming: Promise.resolve(),
       begunAt: undefined,
       isUnwanted: false,
       isToEnd: false,
@@ -499,7 +605,10 @@ export class ManagedVm {
   /** Takes what it needs of the host for a life, when the last one has given it back. */
   private async claim(life: Life): Promise<void> {
     await life.before;
-    const claim = await this.host.claim?.(this.spec, this.folderOfFiles);
+    this.keep(life, await this.host.claim?.(this.spec, this.folderOfFiles, this.project));
+  }
+
+  private keep(life: Life, claim: HostClaim | undefined): void {
     if (this.life === life) life.claim = claim;
     else {
       claim?.release();
@@ -526,7 +635,9 @@ export class ManagedVm {
     this.shown = state;
     life.timeLimit?.clear();
     this.input.clear();
+    life.streams.close();
     life.shell.close(state === "crashed" ? `has crashed: ${message}` : "is off");
+    this.host.nets.retire(this.name);
     this.host.disks.retire(this.name);
     this.host.scheduler.retire(this.name);
     this.host.memory.retire(this.name);
@@ -567,9 +678,9 @@ export class ManagedVm {
     life.timeLimit = new LongTimer(timeLimitMs, () => void this.makeEnd(life, STOP_MS, "its time is over"));
   }
 
-  /** Has the guest end by its own shutdown command, if it has one and can be asked. */
+  /** Has the guest end by itself, if it can be asked: by a program in it that is there for this, else its shutdown command. */
   private async askToEnd(life: Life, timeoutMs: number): Promise<void> {
-    const { shutdown } = this.spec;
+    const { shutdown, shell } = this.spec;
     if (shutdown === undefined || nextVmState(this.shown, "snapshot") === undefined) return;
     const until = performance.now() + timeoutMs;
     const left = () => Math.max(0, until - performance.now());
@@ -582,9 +693,22 @@ export class ManagedVm {
     };
     await settlesWithin(announce(), left());
     if (!isAnnounced || this.life !== life) return;
-    // The command never returns: the VM's end is the answer.
-    life.shell.run(shutdown, left()).catch(() => {});
+    // A command that somebody has chosen is the one to use.
+    const isUsual = shutdown === this.host.shells[shell]?.shutdown;
+    if (!isUsual || !(await this.askAgent(life, left()))) {
+      if (this.life !== life) return;
+      // The command never returns: the VM's end is the answer.
+      life.shell.run(shutdown, left()).catch(() => {});
+    }
     await settlesWithin(life.over, left());
+  }
+
+  /** Whether a program in the guest has been asked to end it, and answered. */
+  private async askAgent(life: Life, timeoutMs: number): Promise<boolean> {
+    const patience = Math.min(AGENT_MS, timeoutMs / 2);
+    const asked = life.thread.call("powerOff", this.name, { timeoutMs: patience });
+    if (!(await settlesWithin(asked, 2 * patience))) return false;
+    return asked.catch(() => false);
   }
 
   /**
@@ -613,6 +737,28 @@ export class ManagedVm {
     } finally {
       life.asking = undefined;
     }
+  }
+
+  private makeForwards(): VmForwards {
+    const vm = this;
+    return new VmForwards(
+      {
+        name: this.name,
+        get nics() {
+          return vm.spec.nics;
+        },
+        set nics(nics) {
+          vm.spec = { ...vm.spec, nics };
+        },
+        network: async () => {
+          await this.life?.claiming.catch(() => {});
+          return this.life?.claim?.network;
+        },
+        report: () => this.nics(),
+        changed: (what) => this.host.events.add("vm.changed", this.name, what),
+      },
+      this.spec.nics,
+    );
   }
 
   private makeShell(isCopy: boolean): GuestShell {

@@ -1,9 +1,16 @@
 /**
  * Reads files that somebody names: regular ones only, opened once, to a limit. A fifo, a terminal or a device would
  * make its reader wait for ever, and a thread that waits so can't even be ended.
+ *
+ * They are opened and closed in the thread that reads: Node closes what a thread has open when it is ended, but not what was
+ * opened for it by another one and not yet handed over, which on a host with too much to do takes a while.
  */
-import { constants } from "node:fs";
-import { open } from "node:fs/promises";
+import { closeSync, constants, fstatSync, openSync, read } from "node:fs";
+import { promisify } from "node:util";
+
+const readAt = promisify(read);
+/** Bytes that one read takes at most. */
+const MOST_AT_ONCE = 2 ** 30;
 
 /**
  * The bytes of a file.
@@ -12,9 +19,9 @@ import { open } from "node:fs/promises";
  *   that is too large
  */
 export async function readRegularFile(path: string, most: number): Promise<Uint8Array> {
-  const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  const file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
-    const stats = await file.stat();
+    const stats = fstatSync(file);
     if (stats.isDirectory()) throw problem("EISDIR", "it is a folder");
     if (!stats.isFile()) throw problem("ENOTREG", "it is no regular file");
     // A file of /proc has no size, and one that grows is read as it was.
@@ -23,13 +30,13 @@ export async function readRegularFile(path: string, most: number): Promise<Uint8
     const bytes = new Uint8Array(stats.size);
     let at = 0;
     while (at < bytes.length) {
-      const { bytesRead } = await file.read(bytes, at, Math.min(bytes.length - at, 2 ** 30), at);
+      const { bytesRead } = await readAt(file, bytes, at, Math.min(bytes.length - at, MOST_AT_ONCE), at);
       if (bytesRead === 0) break;
       at += bytesRead;
     }
     return bytes.subarray(0, at);
   } finally {
-    await file.close();
+    closeSync(file);
   }
 }
 

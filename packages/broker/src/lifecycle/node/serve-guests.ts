@@ -7,6 +7,7 @@
  * and their original, a group) go on. Any other exception is a broken invariant somewhere below, and then the engine
  * and the memory that they have in common can't be trusted: the thread ends, and all its VMs have crashed.
  */
+import { join } from "node:path";
 import { parentPort, workerData } from "node:worker_threads";
 import { ControlTable, SharedGate } from "../../cpu/control-table.js";
 import { stealIn } from "../../cpu/dispatcher.js";
@@ -14,24 +15,24 @@ import { standBehind } from "../../cpu/node/thread-priority.js";
 import { currentThread, monotonicNanoseconds } from "../../cpu/node/thread-time.js";
 import { SharedDiskGate } from "../../disk/disk-gate.js";
 import { DiskTable } from "../../disk/disk-table.js";
+import { SwapFile } from "../../memory/node/swap-file.js";
 import { ConsoleOutput } from "../console-output.js";
 import { LifecycleError } from "../errors.js";
 import type { Guest, GuestSurroundings, MakeGuest } from "../guest-port.js";
+import { ServedStreams } from "../guest-streams.js";
+import { OfferedInput } from "../offered-input.js";
 import type { GuestFigures, GuestInput, GuestNews, GuestRequest, GuestThreadData } from "../protocol.js";
+import { ThreadMemory } from "../thread-memory.js";
 import { VmLife } from "../vm-life.js";
-import { ThreadMemory } from "./thread-memory.js";
-
-/** Milliseconds between two offers of input that the guest did not take: the pause doubles from the least to the most. */
-const [LEAST_RETRY, MOST_RETRY] = [2, 64];
 
 /** A VM of the thread, with what surrounds its guest. */
 interface Served {
   readonly life: VmLife;
   readonly console: ConsoleOutput;
   readonly surroundings: GuestSurroundings;
+  readonly streams: ServedStreams;
   /** Bounded by the daemon, which is told what has been taken. */
-  readonly input: Uint8Array[];
-  retry: NodeJS.Timeout | undefined;
+  readonly input: OfferedInput;
 }
 
 /** Milliseconds after which a thread for which there is nothing to do prepares for what will come. */
@@ -90,14 +91,14 @@ export class GuestServer {
   ) {
     this.table = new ControlTable(data.table);
     this.disks = new DiskTable(data.disks);
-    this.memory = new ThreadMemory(data.swapFolder, (vm, figures) =>
-      this.tell({ kind: "memory", vm, figures }),
+    this.memory = new ThreadMemory(
+      () => new SwapFile(join(data.swapFolder, `swap-${process.pid}-${crypto.randomUUID()}`)),
+      (vm, figures) => this.tell({ kind: "memory", vm, figures }),
     );
     port.on("message", (message) => {
       if (message.kind === "request") void this.answer(message);
       else this.take(message);
     });
-    this.tell({ kind: "ready" });
   }
 
   /** Whether it has no VM yet, and will have none at once. */
@@ -137,6 +138,8 @@ export class GuestServer {
         return this.reset(served());
       case "shutdown":
         return served().life.shutdown();
+      case "powerOff":
+        return powerOff(this.present(vm), (request as GuestRequest<"powerOff">).args.timeoutMs);
       case "stop": {
         const { reason, patience } = (request as GuestRequest<"stop">).args;
         return served().life.stop(reason, patience);
@@ -155,8 +158,8 @@ export class GuestServer {
   }
 
   private async start(vm: string, args: GuestRequest<"start">["args"]): Promise<void> {
-    const { spec, folder, slot, restore } = args;
-    const { life, surroundings } = this.admit(vm, slot);
+    const { spec, folder, slot, cables, restore } = args;
+    const { life, surroundings } = this.admit(vm, slot, cables);
     await life.start(async () => {
       const guest = await this.make(spec, surroundings, { folder, place: this.place });
       try {
@@ -172,7 +175,7 @@ export class GuestServer {
 
   private async clone(vm: string, args: GuestRequest<"clone">["args"]): Promise<unknown> {
     const source = this.served(vm, "clone").life;
-    const { life, surroundings } = this.admit(args.name, args.slot);
+    const { life, surroundings } = this.admit(args.name, args.slot, args.cables);
     let milliseconds = 0;
     await life.start(async () => {
       const twin = await source.clone(async (guest) => {
@@ -201,7 +204,8 @@ export class GuestServer {
         return next;
       },
       (next) => {
-        this.dropInput(vm, served);
+        served.input.drop();
+        served.streams.close();
         served.console.holds(next);
         this.memory.replace(vm, next.memory);
       },
@@ -227,19 +231,24 @@ export class GuestServer {
   }
 
   /** A life that begins. */
-  private admit(vm: string, slot: number): { life: VmLife; surroundings: GuestSurroundings } {
+  private admit(
+    vm: string,
+    slot: number,
+    cables: unknown,
+  ): { life: VmLife; surroundings: GuestSurroundings } {
     if (this.vms.has(vm)) throw new LifecycleError("E_VM_STATE", `this thread has a VM ${vm} already`);
     const console = new ConsoleOutput((bytes) => this.tell({ kind: "console", vm, bytes }));
     const life = new VmLife(vm, {
       state: (state) => this.tell({ kind: "state", vm, state }),
-      ended: (state, end) => {
+      left: () => {
         const served = this.vms.get(vm);
         this.vms.delete(vm);
-        clearTimeout(served?.retry);
+        served?.input.end();
+        served?.streams.close();
         this.memory.remove(vm);
         console.flush();
-        this.tell({ kind: "ended", vm, state, end });
       },
+      ended: (state, end) => this.tell({ kind: "ended", vm, state, end }),
       broke: (error) => this.distrust(vm, error),
     });
     const surroundings = {
@@ -252,8 +261,16 @@ export class GuestServer {
         () => this.table.ring(),
         () => monotonicNanoseconds() / 1e6,
       ),
+      cables,
     };
-    this.vms.set(vm, { life, console, surroundings, input: [], retry: undefined });
+    const streams = new ServedStreams((stream, message) =>
+      this.tell({ kind: "stream", vm, stream, message }),
+    );
+    const input = new OfferedInput(
+      () => life.present,
+      (bytes) => this.tell({ kind: "taken", vm, bytes }),
+    );
+    this.vms.set(vm, { life, console, surroundings, streams, input });
     this.table.setThread(slot, currentThread());
     return { life, surroundings };
   }
@@ -295,6 +312,11 @@ export class GuestServer {
       this.memory.setTarget(message.vm, message.target);
       return;
     }
+    if (message.kind === "stream") {
+      const { present } = served.life;
+      served.streams.hear(present?.connect?.bind(present), message.stream, message.message);
+      return;
+    }
     if (message.kind === "resize") {
       served.life.present?.resize(message.columns, message.rows);
       return;
@@ -304,31 +326,17 @@ export class GuestServer {
       return;
     }
     served.input.push(message.bytes);
-    if (served.retry === undefined) this.offer(message.vm, served);
   }
+}
 
-  /** What was typed at a guest that is gone is for nobody. */
-  private dropInput(vm: string, served: Served): void {
-    clearTimeout(served.retry);
-    served.retry = undefined;
-    const bytes = served.input.splice(0).reduce((sum, part) => sum + part.length, 0);
-    if (bytes > 0) this.tell({ kind: "taken", vm, bytes });
-  }
-
-  private offer(vm: string, served: Served, pause = LEAST_RETRY): void {
-    served.retry = undefined;
-    let all = 0;
-    for (let first = served.input[0]; first !== undefined; first = served.input[0]) {
-      const taken = served.life.present?.receive(first) ?? 0;
-      all += taken;
-      if (taken < first.length) {
-        served.input[0] = first.subarray(taken);
-        const next = all > 0 ? LEAST_RETRY : Math.min(2 * pause, MOST_RETRY);
-        served.retry = setTimeout(() => this.offer(vm, served, next), next);
-        break;
-      }
-      served.input.shift();
-    }
-    if (all > 0) this.tell({ kind: "taken", vm, bytes: all });
+/** Asks a program in the guest to end it; whether one answered. */
+async function powerOff(guest: Guest, timeoutMs: number): Promise<boolean> {
+  if (guest.powerOff === undefined) return false;
+  try {
+    await guest.powerOff(timeoutMs);
+    return true;
+  } catch {
+    // Who asked has other means.
+    return false;
   }
 }

@@ -2,15 +2,13 @@
  * The memory of one thread's VMs, between the host's broker, which says what each may have, and their pages: a few times
  * a second the thread's own broker samples, shares, balloons and swaps, and the host hears what came of it.
  */
-import { join } from "node:path";
-import type { CpuGate } from "../../cpu/cpu-gate.js";
-import type { MemoryTarget } from "../../memory/division.js";
-import type { MemoryFigures } from "../../memory/host-memory-broker.js";
-import { MemoryBroker } from "../../memory/memory-broker.js";
-import { SwapFile } from "../../memory/node/swap-file.js";
-import { PAGE_SIZE } from "../../memory/ports.js";
-import { SwapStore } from "../../memory/swap-store.js";
-import type { GuestMemoryParts } from "../guest-port.js";
+import type { CpuGate } from "../cpu/cpu-gate.js";
+import type { MemoryTarget } from "../memory/division.js";
+import type { MemoryFigures } from "../memory/host-memory-broker.js";
+import { MemoryBroker, type MemorySettings } from "../memory/memory-broker.js";
+import { PAGE_SIZE } from "../memory/ports.js";
+import { type SwapBackend, SwapStore } from "../memory/swap-store.js";
+import type { GuestMemoryParts } from "./guest-port.js";
 
 /** Milliseconds between two looks at the memory, and while it is at rest: then only working sets are sampled. */
 const [TICK_MS, REST_MS] = [250, 30_000];
@@ -26,32 +24,42 @@ export class ThreadMemory {
   /** What the host lets each VM have, as it said last. */
   private readonly targets = new Map<string, MemoryTarget>();
   private readonly waiting = new Set<() => void>();
-  private timer: NodeJS.Timeout | undefined;
+  private timer: ReturnType<typeof setTimeout> | undefined;
   private isResting = false;
   /** A VM has run, or something else has changed, since the last look. */
   private isStirred = false;
 
   /**
-   * @param swapFolder folder for the swap file, which is made when the first page goes out
+   * @param openSwap makes the place for pages that go out, when the first one does; without it none do
    * @param tell takes a VM's figures when they have changed
    */
   constructor(
-    private readonly swapFolder: string,
+    private readonly openSwap: (() => SwapBackend) | undefined,
     private readonly tell: (vm: string, figures: MemoryFigures) => void,
   ) {}
 
-  /** Looks after a VM's memory from now on. */
-  add(vm: string, { frames, common, memory, balloon, reservedFrame }: GuestMemoryParts): void {
+  /** Looks after a VM's memory from now on. @param settings where no host has targets for it */
+  add(
+    vm: string,
+    { frames, common, memory, balloon, reservedFrame }: GuestMemoryParts,
+    settings: MemorySettings = {},
+  ): void {
     this.broker ??= this.start(frames, common);
-    this.broker.add({ name: vm, memory, balloon, reservedFrame, group: GROUP, settings: {} });
+    this.broker.add({ name: vm, memory, balloon, reservedFrame, group: GROUP, settings });
     this.told.delete(vm);
     this.stir();
   }
 
+  /** Changes what a VM may have, where no host has targets for it. @throws MemoryAdmissionError as the broker does */
+  configure(vm: string, settings: MemorySettings): void {
+    this.broker?.set(vm, settings);
+    this.stir();
+  }
+
   /** Looks after another memory in the place of a VM's, under the target that the host has told. */
-  replace(vm: string, parts: GuestMemoryParts): void {
+  replace(vm: string, parts: GuestMemoryParts, settings: MemorySettings = {}): void {
     this.broker?.remove(vm);
-    this.add(vm, parts);
+    this.add(vm, parts, settings);
     const target = this.targets.get(vm);
     if (target !== undefined) this.broker?.setTarget(vm, target);
   }
@@ -101,16 +109,20 @@ export class ThreadMemory {
   }
 
   private start(frames: GuestMemoryParts["frames"], common: GuestMemoryParts["common"]): MemoryBroker {
-    const { swapFolder } = this;
-    let file: SwapFile | undefined;
-    const backend = {
+    const { openSwap } = this;
+    let swap: SwapBackend | undefined;
+    const backend = openSwap && {
       write: (slot: number, page: Uint8Array): boolean => {
-        file ??= new SwapFile(join(swapFolder, `swap-${process.pid}-${crypto.randomUUID()}`));
-        return file.write(slot, page);
+        swap ??= openSwap();
+        return swap.write(slot, page);
       },
-      read: (slot: number, target: Uint8Array) => file!.read(slot, target),
+      read: (slot: number, target: Uint8Array) => swap!.read(slot, target),
     };
-    return new MemoryBroker({ frames, common, swap: new SwapStore(backend, SWAP_PAGES) });
+    return new MemoryBroker({
+      frames,
+      ...(common === undefined ? {} : { common }),
+      ...(backend === undefined ? {} : { swap: new SwapStore(backend, SWAP_PAGES) }),
+    });
   }
 
   /** Something has happened that the memory's next look is for. */
@@ -122,7 +134,7 @@ export class ThreadMemory {
   private arm(milliseconds: number): void {
     clearTimeout(this.timer);
     this.isResting = milliseconds === REST_MS;
-    this.timer = setTimeout(() => {
+    const timer = setTimeout(() => {
       const { broker } = this;
       this.timer = undefined;
       if (broker === undefined || broker.names().length === 0) return;
@@ -131,7 +143,10 @@ export class ThreadMemory {
       if (wasStirred) broker.stir();
       this.tick(broker);
       this.arm(wasStirred || !broker.isAtRest ? TICK_MS : REST_MS);
-    }, milliseconds).unref();
+    }, milliseconds);
+    this.timer = timer;
+    // Where timers keep a process alive, this one does not.
+    (timer as { unref?: () => void }).unref?.();
   }
 
   private tick(broker: MemoryBroker): void {

@@ -1,0 +1,4 @@
+export * from "./allotment.js";
+export * from "./capture.js";
+export * from "./host-nets.js";
+export * from "./net-scheduler.js";
