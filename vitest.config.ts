@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
+import { BaseSequencer, type TestSpecification } from "vitest/node";
 
 /** Packages are taken from their sources, by the paths of tsconfig.json: the longest first, since a name is also a prefix. */
 const { compilerOptions } = JSON.parse(
@@ -12,6 +13,34 @@ const alias = Object.fromEntries(
     .map(([name, [path]]) => [name, fileURLToPath(new URL(path, import.meta.url))]),
 );
 
+/** Files that take longest. They begin first: one that begins last is waited for with the other cores idle. */
+const longest = [
+  "bench/test/guest-programs",
+  "cli/test/fleet-disks",
+  "soak/test/soak",
+  "cli/test/environment",
+  "cli/test/fleet-nets",
+  "cli/test/agent",
+  "cli/test/readme",
+  "daemon/node/daemon",
+  "own-cpu/src/pack-check",
+  "jit/test/lockstep",
+  "cli/test/bad-input",
+  "lifecycle/node/fleet",
+  "test/debian-vsock",
+  "test/debian-disk",
+];
+
+class LongestFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const rank = ({ moduleId }: TestSpecification) => {
+      const at = longest.findIndex((part) => moduleId.endsWith(`${part}.test.ts`));
+      return at < 0 ? longest.length : at;
+    };
+    return (await super.sort(files)).sort((one, other) => rank(one) - rank(other));
+  }
+}
+
 export default defineConfig({
   resolve: {
     alias,
@@ -20,6 +49,8 @@ export default defineConfig({
     include: ["packages/*/{src,test}/**/*.test.ts", "examples/*/{src,test}/**/*.test.ts"],
     testTimeout: 120_000,
     hookTimeout: 120_000,
+    globalSetup: "packages/machine/test/fetch-debian.ts",
+    sequence: { sequencer: LongestFirst },
     maxWorkers: 2,
     minWorkers: 1,
   },

@@ -1,0 +1,166 @@
+/** The worker that runs all VMs of a page: the broker's fleet, and the machines that it divides the thread among. */
+import { InlineFleet } from "@hyperfile/broker/inline";
+import { listOpfs, readOpfs, removeOpfs, writeOpfs } from "@hyperfile/devices/web";
+import { SnapshotFile, zstdCodec } from "@hyperfile/machine/snapshot";
+import { GuestMaker } from "./page-guest.js";
+import type { HostInput, HostMethod, HostNews, HostRequest, HostRequests, VmRecipe } from "./protocol.js";
+import { recipeOf } from "./snapshot-recipe.js";
+
+/** Folder of the browser's private file system for snapshots. */
+const KEPT = "snapshots";
+/** Milliseconds between two tellings of figures. */
+const FIGURES_MS = 250;
+
+const scope = globalThis as unknown as {
+  postMessage(news: HostNews, transfer?: Transferable[]): void;
+  onmessage: ((event: MessageEvent<HostRequest | HostInput>) => void) | null;
+  readonly crossOriginIsolated?: boolean;
+};
+
+const maker = new GuestMaker();
+const fleet = new InlineFleet({
+  listener: {
+    state: (vm, state, end) => tell({ kind: "state", vm, state, ...(end === undefined ? {} : { end }) }),
+    console: (vm, bytes) => tell({ kind: "console", vm, bytes }, [bytes.buffer as ArrayBuffer]),
+  },
+});
+let shelved = 0;
+
+function tell(news: HostNews, transfer: Transferable[] = []): void {
+  scope.postMessage(news, transfer);
+}
+
+/** Puts a snapshot where a guest finds it, while `use` lasts. */
+async function shelve<T>(snapshot: Uint8Array, use: (path: string) => Promise<T>): Promise<T> {
+  const path = `shelf ${shelved++}`;
+  maker.shelf.set(path, snapshot);
+  try {
+    return await use(path);
+  } finally {
+    maker.shelf.delete(path);
+  }
+}
+
+async function saved(vm: string): Promise<Uint8Array> {
+  const path = `shelf ${shelved++}`;
+  try {
+    await fleet.snapshot(vm, path);
+    return maker.shelf.get(path)!;
+  } finally {
+    maker.shelf.delete(path);
+  }
+}
+
+const methods: {
+  readonly [Method in HostMethod]: (
+    args: HostRequests[Method]["args"],
+  ) => HostRequests[Method]["result"] | Promise<HostRequests[Method]["result"]>;
+} = {
+  add({ vm, recipe }) {
+    const { pool, cpu, memory } = recipe;
+    fleet.add(vm, {
+      make: (name, surroundings) => maker.make(recipe, name, surroundings),
+      ...(pool === undefined ? {} : { pool }),
+      ...(cpu === undefined ? {} : { cpu }),
+      ...(memory === undefined ? {} : { memory }),
+    });
+    return undefined;
+  },
+  async start({ vm, snapshot }) {
+    await (snapshot === undefined ? fleet.start(vm) : shelve(snapshot, (path) => fleet.start(vm, path)));
+    return undefined;
+  },
+  pause: ({ vm }) => fleet.pause(vm).then(() => undefined),
+  resume: ({ vm }) => fleet.resume(vm).then(() => undefined),
+  reset: ({ vm }) => fleet.reset(vm).then(() => undefined),
+  stop: ({ vm }) => fleet.stop(vm).then(() => undefined),
+  remove: ({ vm }) => fleet.remove(vm).then(() => undefined),
+  save: ({ vm }) => saved(vm),
+  async keep({ vm, name }) {
+    const bytes = await saved(vm);
+    await writeOpfs(`${KEPT}/${name}`, [bytes]);
+    return bytes.length;
+  },
+  kept: async () =>
+    (await listOpfs(KEPT)).map(({ name, bytes }) => ({ name: name.slice(KEPT.length + 1), bytes })),
+  take: ({ name }) => readOpfs(`${KEPT}/${name}`),
+  async dropKept({ name }) {
+    await removeOpfs(`${KEPT}/${name}`);
+    return undefined;
+  },
+  async restore({ vm, snapshot }) {
+    await shelve(snapshot, (path) => fleet.restore(vm, path));
+    return undefined;
+  },
+  clone: ({ vm, name }) => fleet.clone(vm, name),
+  configure({ vm, cpu, memory }) {
+    fleet.configure(vm, {
+      ...(cpu === undefined ? {} : { cpu }),
+      ...(memory === undefined ? {} : { memory }),
+    });
+    return undefined;
+  },
+  addPool({ pool, cpu }) {
+    fleet.addPool(pool, cpu);
+    return undefined;
+  },
+  removePool({ pool }) {
+    fleet.removePool(pool);
+    return undefined;
+  },
+  configurePool({ pool, cpu }) {
+    fleet.configurePool(pool, cpu);
+    return undefined;
+  },
+  async describe({ snapshot }): Promise<VmRecipe> {
+    return recipeOf(new SnapshotFile(snapshot, await zstdCodec()));
+  },
+};
+
+async function answer({ id, method, args }: HostRequest): Promise<void> {
+  try {
+    const result = await methods[method](args as never);
+    tell({ kind: "reply", id, result }, result instanceof Uint8Array ? [result.buffer as ArrayBuffer] : []);
+  } catch (error) {
+    const { message, code } = error as { message?: string; code?: string };
+    tell({ kind: "refusal", id, message: message ?? String(error), code: code ?? "E_HOST" });
+  }
+}
+
+function type(vm: string, bytes: Uint8Array): void {
+  try {
+    fleet.type(vm, bytes);
+  } catch (error) {
+    tell({ kind: "problem", message: (error as Error).message });
+  }
+}
+
+scope.onmessage = ({ data }) => {
+  switch (data.kind) {
+    case "request":
+      void answer(data);
+      break;
+    case "heard":
+      fleet.heard(data.vm, data.bytes);
+      break;
+    // Keys typed at a VM that has just been removed are for nobody.
+    case "type":
+      if (fleet.has(data.vm)) type(data.vm, data.bytes);
+      break;
+    case "resize":
+      if (fleet.has(data.vm)) fleet.resize(data.vm, data.columns, data.rows);
+      break;
+  }
+};
+
+maker.reserve();
+tell({ kind: "ready", isIsolated: scope.crossOriginIsolated === true, memoryBytes: maker.memory.all });
+maker.prepare();
+setInterval(
+  () =>
+    tell({
+      kind: "figures",
+      figures: { vms: fleet.figures(), pools: fleet.pools(), at: performance.now(), memory: maker.memory },
+    }),
+  FIGURES_MS,
+);
