@@ -39,6 +39,18 @@ export class ByteQueue {
     return found;
   }
 
+  /** A copy of so many bytes from a place on, fewer at the end. */
+  bytes(from: number, length: number): Uint8Array {
+    const pieces = this.slice(from, length);
+    const bytes = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
+    let at = 0;
+    for (const piece of pieces) {
+      bytes.set(piece, at);
+      at += piece.length;
+    }
+    return bytes;
+  }
+
   /** Gives up so many bytes from the front. */
   drop(count: number): void {
     let left = Math.min(count, this.held);

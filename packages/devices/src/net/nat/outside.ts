@@ -102,6 +102,11 @@ export interface Outside {
    * @throws NetworkError by a rejection: `E_NETWORK_IN_USE`, `E_NETWORK_HOST`
    */
   listenTcp(address: string, port: number, called: (caller: OutsideCaller) => void): Promise<OutsideListener>;
+  /**
+   * A range whose addresses stand for names: it has given them out in answers, and knows by them what is meant. A policy asks
+   * by the names, since such an address is nowhere. None unless given.
+   */
+  readonly standIns?: string;
   /** The addresses of the host, as ranges like `192.168.1.7/24`, as they are now. */
   hostRanges(): readonly string[];
 }

@@ -24,6 +24,8 @@ export interface PolicyQuestion {
   readonly port: number;
   /** Names whose resolution gave the guest this address lately. They prove nothing. */
   readonly names: readonly string[];
+  /** Whether the address is nowhere, and only stands for a name; no unless given. */
+  readonly isStandIn?: boolean;
 }
 
 /** Decides. */
@@ -75,7 +77,7 @@ export function isPublic(address: string, hostRanges: readonly string[]): boolea
 
 /**
  * A policy of rules: the first one that fits decides, and what is usual where none does (outwards to what is public,
- * inwards for every forward that somebody made).
+ * inwards for every forward that somebody made). Addresses that stand for names count as public.
  * @param hostRanges the host's addresses and networks, asked for each time
  * @throws NetworkError (`E_NETWORK_OPTION`) for a rule with a range, ports or a name that can't be
  */
@@ -85,7 +87,8 @@ export function policyOf(rules: readonly PolicyRule[], hostRanges: () => readonl
     const bytes = meant(question.address);
     const rule = judged.find(({ fits }) => fits(question, bytes));
     if (rule !== undefined) return rule.allow;
-    return question.direction === "in" || isPublic(question.address, hostRanges());
+    const isOpen = question.direction === "in" || question.isStandIn === true;
+    return isOpen || isPublic(question.address, hostRanges());
   };
 }
 

@@ -480,8 +480,7 @@ export class UserNetwork {
     if (packet.hops <= 1 && !isToUs) return this.guests.complain(packet, "hops");
     const address = isToUs ? loopback[family] : unmapped(destination);
     const isKnown = this.mappings.hasPartner(source, sourcePort, address, port);
-    const names = this.names.namesOf(source, address);
-    const question = { protocol: "udp", direction: "out", guest: source, mac, address, port, names } as const;
+    const question = this.questionOf("udp", source, mac, address, port);
     if (!isKnown && !this.policy(question)) {
       this.refused(question);
       return this.guests.complain(packet, isToUs ? "port" : "prohibited");
@@ -511,8 +510,7 @@ export class UserNetwork {
     const address = isToUs ? loopback[family] : unmapped(destination);
     this.connections.receive(packet, segment, {
       mayOpen: () => {
-        const names = this.names.namesOf(guest, address);
-        const question = { protocol: "tcp", direction: "out", guest, mac, address, port, names } as const;
+        const question = this.questionOf("tcp", guest, mac, address, port);
         if (this.policy(question)) return true;
         this.refused(question);
         if (isToUs) this.connections.refuse(packet, segment);
@@ -521,6 +519,22 @@ export class UserNetwork {
       },
       open: (events) => this.options.outside.connectTcp(address, port, events),
     });
+  }
+
+  private questionOf(
+    protocol: "tcp" | "udp",
+    guest: string,
+    mac: number,
+    address: string,
+    port: number,
+  ): PolicyQuestion {
+    const { standIns } = this.options.outside;
+    const range = standIns === undefined ? undefined : parseRange(standIns);
+    return {
+      ...{ protocol, direction: "out", guest, mac, address, port },
+      names: this.names.namesOf(guest, address),
+      ...(range !== undefined && inRange(ipBytes(address), range) ? { isStandIn: true } : {}),
+    };
   }
 
   private lease(data: Uint8Array, mac: number): void {

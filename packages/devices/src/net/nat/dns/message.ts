@@ -22,6 +22,8 @@ const MOST_LABELS = 128;
 const MOST_NAME_BYTES = 255;
 const CLASS_INTERNET = 1;
 const ANSWER_FLAGS = 0x8080;
+/** Flags of a query that wants the whole answer (RFC 1035, section 4.1.1, RD). */
+const RECURSION = [1, 0] as const;
 const TRUNCATED = 0x0200;
 /** Records of an answer that are looked at. */
 const MOST_RECORDS = 256;
@@ -61,6 +63,15 @@ export function parseQuery(bytes: Uint8Array): DnsQuestion | undefined {
     mostBytes: Math.max(PLAIN_UDP_BYTES, Math.min(MOST_UDP_BYTES, opt?.payload ?? 0)),
     edns: opt?.version,
   };
+}
+
+/** A query for records of a name, with the identifier 0; undefined for text that is no name. */
+export function nameQuery(name: string, type: number): Uint8Array | undefined {
+  const labels = name.replace(/\.$/, "").split(".");
+  const isName = labels.every((label) => /^[a-z0-9_-]{1,63}$/i.test(label));
+  if (!isName || name.length > MOST_NAME_BYTES - 2) return undefined;
+  const bytes = labels.flatMap((label) => [label.length, ...new TextEncoder().encode(label)]);
+  return Uint8Array.of(0, 0, ...RECURSION, 0, 1, 0, 0, 0, 0, 0, 0, ...bytes, 0, 0, type, 0, CLASS_INTERNET);
 }
 
 /** What an OPT record among those behind the question says (RFC 6891, section 6.1.2). */

@@ -166,13 +166,13 @@ class DnsStream implements OutsideTcp {
   private takeOne(): boolean {
     const { input } = this;
     if (input.length < LENGTH_BYTES) return false;
-    const length = read16(joined(input.slice(0, LENGTH_BYTES)), 0);
+    const length = read16(input.bytes(0, LENGTH_BYTES), 0);
     if (length < HEADER_BYTES || length > MOST_QUERY_BYTES) {
       this.breakOff();
       return false;
     }
     if (input.length < LENGTH_BYTES + length) return false;
-    const message = joined(input.slice(LENGTH_BYTES, length));
+    const message = input.bytes(LENGTH_BYTES, length);
     input.drop(LENGTH_BYTES + length);
     this.used();
     this.underWay++;
@@ -232,16 +232,6 @@ class DnsStream implements OutsideTcp {
     this.host.brokenOff();
     this.events.closed(true);
   }
-}
-
-function joined(pieces: readonly Uint8Array[]): Uint8Array {
-  const bytes = new Uint8Array(pieces.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const piece of pieces) {
-    bytes.set(piece, at);
-    at += piece.length;
-  }
-  return bytes;
 }
 
 function firstOf<Item>(set: ReadonlySet<Item>): Item | undefined {
