@@ -5,6 +5,7 @@ export default defineConfig({
     main: "src/main.ts",
     "vm-thread": "src/vm-thread.ts",
     "net-thread": "src/net-thread.ts",
+    "web-thread": "src/web-thread.ts",
     // The broker looks for it beside the file that its code is in.
     "scheduler-thread": "../../packages/broker/src/cpu/node/scheduler-thread.ts",
   },

@@ -82,11 +82,12 @@ function forwardOf(text: string): NetForward {
   };
 }
 
-function ruleOf(allow: boolean, text: string): NetRule {
+/** Reads TO[:PORT[-PORT]] of a rule. @throws InvalidArgumentError */
+export function ruleOf(allow: boolean, text: string, usage = netUsage): NetRule {
   const bracketed = /^\[([^\]]+)\](?::(.*))?$/s.exec(text);
   const plain = text.split(":").length > 2 ? [text, text, undefined] : /^([^:]+)(?::(.*))?$/s.exec(text);
   const [, to, ports] = bracketed ?? plain ?? [];
-  if (to === undefined) throw new InvalidArgumentError(`"${text}" is nowhere; write ${netUsage}.`);
+  if (to === undefined) throw new InvalidArgumentError(`"${text}" is nowhere; write ${usage}.`);
   if (ports === undefined) return { allow, to };
   const [, first, last = first] = /^(\d{1,5})(?:-(\d{1,5}))?$/.exec(ports) ?? [];
   const [from, end] = [Number(first), Number(last)];

@@ -31,8 +31,11 @@ export async function withNet<T>(
     network,
     outside,
     dhcp: { reservations: [{ mac: parseMac(mac)!, ip: GUEST }] },
-    policy: policyFor(rules, outside.hostRanges),
-    onRefused: tellOnce(error),
+    policy: policyFor("--net", rules, outside.hostRanges),
+    onRefused: tellOnce(
+      (place) => `the guest may not reach ${place.name}: --net user,allow=${place.place} lets it`,
+      error,
+    ),
   });
   try {
     for (const forward of forwards) {
@@ -48,7 +51,16 @@ export async function withNet<T>(
   }
 }
 
-function policyFor(rules: readonly NetRule[], hostRanges: () => readonly string[]): Policy {
+/**
+ * The policy of an option's rules.
+ * @param option is named where they can't be
+ * @throws CliError `E_USAGE`
+ */
+export function policyFor(
+  option: string,
+  rules: readonly NetRule[],
+  hostRanges: () => readonly string[],
+): Policy {
   try {
     return policyOf(
       rules.map(({ allow, to, ports }) => ({
@@ -60,23 +72,27 @@ function policyFor(rules: readonly NetRule[], hostRanges: () => readonly string[
     );
   } catch (cause) {
     if (!(cause instanceof NetworkError)) throw cause;
-    throw new CliError("E_USAGE", `--net: ${cause.message}`, { cause });
+    throw new CliError("E_USAGE", `${option}: ${cause.message}`, { cause });
   }
 }
 
 /** Whether it is meant as addresses: names have a letter, and no colon. */
 const isRange = (to: string): boolean => to.includes(":") || /^[\d./]+$/.test(to);
 
-/** Tells of each place that the guest may not reach, once. */
-function tellOnce(error: (text: string) => void) {
+/**
+ * Tells of each place that may not be reached, once.
+ * @param say the words for a place, with its protocol as a name, and without as an option has it
+ */
+export function tellOnce(
+  say: (place: { readonly name: string; readonly place: string }) => string,
+  error: (text: string) => void,
+) {
   const told = new Set<string>();
   return ({ protocol, address, port }: { protocol: string; address: string; port: number }): void => {
     const place = `${address.includes(":") ? `[${address}]` : address}:${port}`;
     if (told.has(place) || told.size === MOST_TOLD) return;
     told.add(place);
     const last = told.size === MOST_TOLD ? "; more of these are not told" : "";
-    error(
-      `hyperfile: ${printableLine(`the guest may not reach ${protocol} ${place}: --net user,allow=${place} lets it${last}`)}\n`,
-    );
+    error(`hyperfile: ${printableLine(`${say({ name: `${protocol} ${place}`, place })}${last}`)}\n`);
   };
 }

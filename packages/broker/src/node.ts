@@ -5,6 +5,13 @@ export * from "./cpu/node/host-scheduler.js";
 export * from "./cpu/node/thread-time.js";
 export * from "./daemon/node/daemon.js";
 export { DaemonError } from "./daemon/node/daemon-error.js";
+export {
+  type RelayClient,
+  type RelayEnd,
+  type RelayPort,
+  RelayServer,
+  type RelayServerOptions,
+} from "./daemon/node/relay-server.js";
 export { holderOf, type StateHolder, StateLock } from "./daemon/node/state-lock.js";
 export * from "./lifecycle/node/fleet.js";
 export { ManagedVm, type VmFigures } from "./lifecycle/node/managed-vm.js";

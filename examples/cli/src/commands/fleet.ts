@@ -10,6 +10,7 @@ import type { CaptureFlags } from "../fleet/capture.js";
 import type { ExecFlags } from "../fleet/exec.js";
 import type { DaemonFlags } from "../fleet/run-daemon.js";
 import type { Streams } from "../session.js";
+import { addAllowed, addOrigin, parseWeb, webHelp } from "../web-flags.js";
 import { parseMemorySize, parseSeconds } from "./options.js";
 
 /** What the commands need from outside. */
@@ -133,7 +134,14 @@ export function addFleetCommands(
       "end after this time without any VM that is up, and any client",
       parseSeconds,
     )
-    .addHelpText("after", placesHelp)
+    .option("--web [place]", "lead web pages out through this computer, at ADDRESS:PORT", parseWeb)
+    .option(
+      "--web-origin <origin>",
+      "let pages of this site use it, beside those of this computer",
+      addOrigin,
+    )
+    .option("--web-allow <place>", "let pages reach TO[:PORT[-PORT]], which is not public", addAllowed)
+    .addHelpText("after", webHelp + placesHelp)
     .action(act((actions, flags: DaemonFlags) => actions.daemon(flags)));
 
   program

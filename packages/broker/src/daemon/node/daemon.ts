@@ -31,6 +31,7 @@ import { GuestSockets } from "./guest-sockets.js";
 import { allVms, type DaemonParts, handlers, poolViews } from "./handlers.js";
 import { IdleExit } from "./idle-exit.js";
 import { Presence } from "./presence.js";
+import { refuseRaw } from "./raw-refusal.js";
 import { countIn, type Place, RequestError, route } from "./routes.js";
 import { Sampler } from "./sampler.js";
 
@@ -64,6 +65,8 @@ export interface DaemonOptions {
   readonly sampleMs?: number;
   /** Milliseconds without any VM and client after which the daemon ends by itself; never unless given. */
   readonly idleExitMs?: number;
+  /** Whether somebody else needs the daemon, which does not end by itself then; nobody unless given. */
+  readonly isUsed?: () => boolean;
   /** Is told, once, why the daemon ends, when that begins. */
   readonly ending?: (reason: string) => void;
   /** What clients have of time; tests have less. */
@@ -95,8 +98,6 @@ const TIMES: Omit<RequestTimes, "heldMs"> = {
   connectionsCheckingInterval: 5000,
   stallMs: STALL_MS,
 };
-/** Milliseconds in which a client must take the refusal of its upgrade. */
-const REFUSAL_MS = 5000;
 /** Milliseconds that the end waits for VMs, and then for answers on their way. */
 const [STOP_MS, LINGER_MS] = [5000, 50];
 
@@ -179,7 +180,10 @@ export class Daemon {
     if (options.idleExitMs !== undefined)
       this.idleExit = new IdleExit(
         options.idleExitMs,
-        () => this.connections.count === 0 && this.fleet.list().every((vm) => !vm.isWanted),
+        () => {
+          const isUsed = this.connections.count > 0 || options.isUsed?.() === true;
+          return !isUsed && this.fleet.list().every((vm) => !vm.isWanted);
+        },
         () => void this.close(`no VM was up and no client there for ${options.idleExitMs! / 1000} s`),
       );
     this.server.on("connection", (socket) => this.connections.add(socket));
@@ -239,6 +243,11 @@ export class Daemon {
     await within(STOP_MS, this.scheduler.close());
     await this.presence.close();
     this.noteClosed();
+  }
+
+  /** What {@link DaemonOptions.isUsed} says may be otherwise now. */
+  usageChanged(): void {
+    if (!this.closing) this.idleExit?.look();
   }
 
   private watchIdleness(): void {
@@ -405,21 +414,6 @@ const webSockets = {
 function refuseTooMany(socket: Socket, open: number): void {
   const message = `the daemon has too many connections (${open}): end some, or try again`;
   refuseRaw(socket, 503, "Busy", JSON.stringify({ code: "E_BUSY", message }));
-}
-
-/** Answers on a socket that HTTP has let go, and ends it. */
-function refuseRaw(socket: Socket, status: number, reason: string, text: string): void {
-  socket.on("error", () => socket.destroy());
-  // After an answer, another one would be taken for a part of it.
-  if (!socket.writable || socket.bytesWritten > 0) {
-    socket.destroySoon();
-    return;
-  }
-  socket.setTimeout(REFUSAL_MS, () => socket.destroy());
-  socket.end(
-    `HTTP/1.1 ${status} ${reason}\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(text)}\r\nconnection: close\r\n\r\n${text}`,
-    () => socket.destroySoon(),
-  );
 }
 
 /** Waits for a promise, but not longer than so many milliseconds. */

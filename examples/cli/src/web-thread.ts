@@ -1,0 +1,4 @@
+/** Program of the daemon's thread that leads pages out. */
+import { serveWeb } from "./fleet/web/web-server.js";
+
+serveWeb();
