@@ -312,7 +312,7 @@ it("a daemon that is killed leaves no lock that holds", async () => {
   await hyperfile(vm("a", "./a.qcow2"));
   await again("a", 20, "up");
   daemon.signal("SIGKILL");
-  expect(await daemon.ended).toBe("SIGKILL");
+  expect(await daemon.ended, daemon.told).toBe("SIGKILL");
   daemon = await OwnDaemon.start(folder, at("state"));
   const last = await printed("a");
   expect(await faults("a.qcow2", last)).toEqual([]);

@@ -26,11 +26,12 @@ import type { GuestThreadData } from "../protocol.js";
 import { applyChange, type VmChange } from "../settings.js";
 import { settlesWithin } from "../waiting.js";
 import { type BringUpHost, bringUp, provision, type UpAction, type UpReport } from "./bring-up.js";
-import { type GuestThread, startWorker, type ThreadHandle } from "./guest-thread.js";
+import type { GuestThread, ThreadHandle } from "./guest-thread.js";
 import { GuestThreads } from "./guest-threads.js";
 import { ManagedVm } from "./managed-vm.js";
 import { type HyperfileSource, ProjectFiles } from "./project-files.js";
 import { SnapshotFolder } from "./snapshot-folder.js";
+import { startWorker } from "./start-worker.js";
 
 export type { UpReport } from "./bring-up.js";
 export type { HyperfileSource } from "./project-files.js";

@@ -4,12 +4,11 @@
  *
  * It keeps account of its tenants: it ends when the last of them leaves, and takes no new one from then on.
  */
-import { Worker } from "node:worker_threads";
 import type { MemoryFigures, NodePlace } from "../../memory/host-memory-broker.js";
 import { LifecycleError } from "../errors.js";
 import type { GuestEnd } from "../guest-port.js";
 import type { StreamMessage } from "../guest-streams.js";
-import type { GuestInput, GuestNews, GuestRequest, GuestRequests, GuestThreadData } from "../protocol.js";
+import type { GuestInput, GuestNews, GuestRequest, GuestRequests } from "../protocol.js";
 import type { VmState } from "../vm-states.js";
 import { settlesWithin } from "../waiting.js";
 
@@ -35,7 +34,7 @@ export interface GuestThreadListener {
   trouble(error: Error): void;
 }
 
-/** The thread itself: a `Worker` of Node, or what a test has in its place. */
+/** The thread itself: a worker of Node (`start-worker.ts`), or what a test has in its place. */
 export interface ThreadHandle {
   on(event: "message", listener: (news: GuestNews) => void): unknown;
   on(event: "error", listener: (error: Error) => void): unknown;
@@ -44,8 +43,6 @@ export interface ThreadHandle {
   terminate(): Promise<unknown>;
 }
 
-/** JavaScript heap of one thread in MiB: a VM that makes the engine's data grow without end harms only itself. */
-const HEAP_MEBIBYTES = 1024;
 /** Milliseconds for a thread to be gone that was told to end: an operation of the host's may keep it. */
 const EXIT_MS = 5000;
 
@@ -57,30 +54,6 @@ const LAST_WORDS_MS = 10_000;
 
 /** Milliseconds for a thread that answers to close the files that it has in hand. */
 const FILES_MS = 10_000;
-
-/**
- * What a thread runs first. `import` has all modules of a program open at once, and those that are open when the thread
- * ends stay so for as long as the process lives (Node 20); `require` reads one after the other, each in one go. It can't
- * load a program that waits at its top level.
- */
-const LOADER = `
-const { fileURLToPath } = require("node:url");
-const { workerData } = require("node:worker_threads");
-try {
-  require(fileURLToPath(workerData.program));
-} catch (error) {
-  if (error.code !== "ERR_REQUIRE_ASYNC_MODULE") throw error;
-  import(workerData.program);
-}`;
-
-/** Starts a thread. @param program file of a module that calls `serveGuests` */
-export function startWorker(program: URL, data: GuestThreadData): ThreadHandle {
-  return new Worker(LOADER, {
-    eval: true,
-    workerData: { ...data, program: program.href },
-    resourceLimits: { maxOldGenerationSizeMb: HEAP_MEBIBYTES },
-  });
-}
 
 let threads = 0;
 /** A number for a thread to come, so that its VM can be admitted before it is started. */
