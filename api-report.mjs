@@ -64,6 +64,7 @@ function describe(symbol) {
   const shown = [];
   for (const file of new Set(target.declarations.map((node) => node.getSourceFile())))
     shown.push(...(declarationsOf(file).get(target.name) ?? [`${target.name} of ${file.fileName}`]));
+  if (symbol.name !== target.name) shown.unshift(`export { ${target.name} as ${symbol.name} };`);
   return [...new Set(shown)].join("\n");
 }
 

@@ -11,10 +11,11 @@ import {
   verifyBlock,
 } from "@hyperfile/decoder";
 import { RAM_BASE } from "@hyperfile/devices";
-import { EmissionVerifier, type Tier } from "@hyperfile/jit";
+import type { Tier } from "@hyperfile/jit";
 import {
   AccessKind,
   type Bindings,
+  EmissionVerifier,
   emitJsRegion,
   evaluate,
   optimise,

@@ -30,7 +30,7 @@ import type { EngineOptions } from "./engine-options.js";
 import { guardedFrontEnd, helperName } from "./guarded-front-end.js";
 
 /** Why an instruction could not be carried out. The program counter is its address. */
-export interface Fault {
+export interface CpuFault {
   /** `trap`: the front end's own, with its exception number as cause; others: an access where nothing answers. */
   readonly kind: "trap" | "read" | "write" | "fetch";
   /** Exception number of a trap; 0 for others. */
@@ -71,7 +71,7 @@ export interface FlatCpuOptions
   /** What the front end's helpers do, by name. */
   readonly helpers?: Readonly<Record<string, CpuHelper>>;
   /** What a fault does: usually it saves state and sets `pc`. Unless given, `run` ends. */
-  readonly onFault?: (cpu: FlatCpu, fault: Fault) => void;
+  readonly onFault?: (cpu: FlatCpu, fault: CpuFault) => void;
   /** Whether an interrupt would be taken before the next instruction. */
   readonly interruptReady?: (cpu: FlatCpu) => boolean;
   /** Enters the interrupt's handler: saves state and sets `pc`. Called where `interruptReady` says so. */
@@ -101,7 +101,7 @@ export class FlatCpu {
   readonly engine: Engine;
   readonly access: MemoryAccess;
   /** The fault that ended the last run, if one did. */
-  fault: Fault | undefined;
+  fault: CpuFault | undefined;
   private readonly words: Int32Array;
   private readonly tlb: Tlb;
   private readonly wide: boolean;
@@ -464,7 +464,7 @@ export class FlatCpu {
    * Notes a fault: translated code may still have registers in its locals, and writes them back when it leaves. A fault
    * costs one unit, so that a handler that faults itself ends with the budget.
    */
-  private raise(fault: Fault): void {
+  private raise(fault: CpuFault): void {
     if (this.isTraining) return this.requestExit(Exit.redirect);
     this.fault = fault;
     if (this.options.onFault === undefined) return this.requestExit(Exit.stop);

@@ -7,6 +7,7 @@ export * from "./guest-memory.js";
 export * from "./host-memory.js";
 export * from "./lent-frames.js";
 export * from "./lent-window.js";
+export * from "./linear-memory.js";
 export * from "./machine-memory.js";
 export * from "./observers.js";
 export * from "./ram-pages.js";

@@ -9,7 +9,7 @@ import type { RiscvCpu } from "./cpu.js";
 import { WalkResult } from "./page-walk.js";
 import { RiscvMode } from "./privilege.js";
 import { exceptionNames, modeLetters } from "./trap-names.js";
-import { type WatchKind, type Watchpoint, Watchpoints } from "./watchpoints.js";
+import { type RiscvWatchKind, type Watchpoint, Watchpoints } from "./watchpoints.js";
 
 const PC = 32;
 const FIRST_FLOAT = 33;
@@ -24,7 +24,7 @@ const MOST_POINTS = 256;
 const MOST_WATCHED = 0x10000;
 
 /** Why a hart under a debugger has stopped by itself. */
-export type RiscvStop = "breakpoint" | { readonly watch: WatchKind; readonly address: bigint };
+export type RiscvStop = "breakpoint" | { readonly watch: RiscvWatchKind; readonly address: bigint };
 
 /** A register as a debugger is told of it; the number is GDB's. */
 export interface RiscvRegister {
@@ -146,7 +146,7 @@ export class RiscvDebug {
   }
 
   /** Sets or clears a watchpoint; false if there are too many, or it watches nothing or too much. */
-  setWatchpoint(kind: WatchKind, address: bigint, length: number, enabled: boolean): boolean {
+  setWatchpoint(kind: RiscvWatchKind, address: bigint, length: number, enabled: boolean): boolean {
     const point: Watchpoint = { kind, address, length };
     const { watchpoints } = this;
     if (enabled) {

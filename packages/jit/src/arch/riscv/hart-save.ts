@@ -6,7 +6,7 @@
  * the coming of new ones; one that the hart has not is refused, since the guest counts on it.
  */
 import { PAGE_SIZE, STATE_OFFSET } from "../../memory/layout.js";
-import type { Pair } from "./csrs/csr-file.js";
+import type { CsrPair } from "./csrs/csr-file.js";
 import type { SavedRegister } from "./csrs/csr-table.js";
 import { MACHINE_INTERRUPTS } from "./csrs/traps.js";
 import type { RiscvHart } from "./hart.js";
@@ -137,7 +137,7 @@ function savedSlots(value: unknown, slots: readonly SlotWords[], xlen: 32 | 64):
 }
 
 /** The words of all CSRs; those of power-on for one that the state has not. */
-function savedCsrs(value: unknown, hart: RiscvHart, registers: readonly SavedRegister[]): Pair[] {
+function savedCsrs(value: unknown, hart: RiscvHart, registers: readonly SavedRegister[]): CsrPair[] {
   const saved = recordOf(value, "csrs", registers);
   return registers.map((register) => {
     const { name, reset } = register;

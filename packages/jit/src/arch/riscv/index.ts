@@ -3,8 +3,8 @@ export {
   type CsrFile,
   CsrOutcome,
   type CsrOwner,
+  type CsrPair,
   type CsrRow,
-  type Pair,
   type SavedCsr,
 } from "./csrs/csr-file.js";
 export { storage as csrStorage } from "./csrs/row.js";
@@ -19,10 +19,10 @@ export {
 } from "./extensions.js";
 export * from "./hart.js";
 export * from "./hart-save.js";
-export * from "./privilege.js";
+export { RiscvCause, RiscvInterrupt, RiscvMode, RiscvStatus } from "./privilege.js";
 export * from "./sbi.js";
 export * from "./slot-names.js";
 export * from "./steal-time.js";
 export type { HartHelpers } from "./system-instructions.js";
 export * from "./trap-names.js";
-export type { WatchKind, Watchpoint } from "./watchpoints.js";
+export type { RiscvWatchKind, Watchpoint } from "./watchpoints.js";

@@ -9,11 +9,11 @@ import { PAGE_SIZE } from "../../memory/layout.js";
 import { AccessKind } from "../../mmu/ports.js";
 
 /** What a watchpoint waits for. */
-export type WatchKind = "write" | "read" | "access";
+export type RiscvWatchKind = "write" | "read" | "access";
 
 /** A watchpoint. */
 export interface Watchpoint {
-  readonly kind: WatchKind;
+  readonly kind: RiscvWatchKind;
   /** First guest-virtual address, and how many bytes: at least 1. */
   readonly address: bigint;
   readonly length: number;

@@ -23,7 +23,7 @@ export const CsrOutcome = {
 export type CsrOutcome = (typeof CsrOutcome)[keyof typeof CsrOutcome];
 
 /** 64 bits as two words, low half first. */
-export type Pair = readonly [lo: number, hi: number];
+export type CsrPair = readonly [lo: number, hi: number];
 
 /** The hart around a CSR file, as far as CSRs reach into it. */
 export interface CsrOwner {
@@ -53,11 +53,11 @@ export interface SavedCsr {
   readonly name?: string;
   /** Where it is kept; in a pair of words of its own unless given. */
   readonly at?: {
-    readonly load: (hart: CsrOwner) => Pair;
+    readonly load: (hart: CsrOwner) => CsrPair;
     readonly store: (hart: CsrOwner, lo: number, hi: number) => void;
   };
   /** Value at power-on, and of states saved before there was the CSR; 0 unless given. */
-  readonly reset?: Pair;
+  readonly reset?: CsrPair;
   /** Whether it has 64 bits where registers have 32. */
   readonly isDouble?: boolean;
   /** Which values it can hold, and how that is said; any unless given. */

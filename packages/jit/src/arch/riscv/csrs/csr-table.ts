@@ -1,6 +1,6 @@
 /** The CSRs of one kind of hart: rows by number, places of their words, and what is saved of them. */
 import { Wide } from "../hart-state.js";
-import type { CsrOwner, CsrRow, Pair, PlacedCsr, SavedCsr } from "./csr-file.js";
+import type { CsrOwner, CsrPair, CsrRow, PlacedCsr, SavedCsr } from "./csr-file.js";
 
 const CSRS = 4096;
 /** Places that the hart itself knows. */
@@ -9,8 +9,8 @@ const ownPlaces: ReadonlyMap<string, number> = new Map(Object.entries(Wide));
 /** A register in saved states. */
 export interface SavedRegister {
   readonly name: string;
-  readonly reset: Pair;
-  load(hart: CsrOwner): Pair;
+  readonly reset: CsrPair;
+  load(hart: CsrOwner): CsrPair;
   store(hart: CsrOwner, lo: number, hi: number): void;
   /** What the register must be where it can't be this; undefined if it can. */
   problem(hart: CsrOwner, lo: number, hi: number): string | undefined;

@@ -1,6 +1,6 @@
 /** Physical memory protection (privileged manual, 3.7.1): 16 entries, four configuration bytes a word. */
 import { legalConfig, PMP_ADDRESS_HIGH, PMP_ENTRIES, type Pmp } from "../pmp.js";
-import { type CsrFile, CsrOutcome, type CsrRow, type Pair } from "./csr-file.js";
+import { type CsrFile, CsrOutcome, type CsrPair, type CsrRow } from "./csr-file.js";
 import { csr, numbered, within } from "./row.js";
 
 const BYTES = 4;
@@ -13,7 +13,7 @@ export const protectionCsrs: readonly CsrRow[] = [
 /** RV64 has those of even numbers, of 8 bytes each. */
 function configuration(name: string, index: number): CsrRow {
   const first = index * BYTES;
-  const load = ({ config }: Pmp, rv64: boolean): Pair => [
+  const load = ({ config }: Pmp, rv64: boolean): CsrPair => [
     word(config, first),
     rv64 ? word(config, first + BYTES) : 0,
   ];
