@@ -9,6 +9,7 @@ interface Memory {
   write(gpa: number, source: Uint8Array): boolean;
 }
 
+const DEVICE_SYSTEM = 0n;
 const DEVICE_CONSOLE = 1n;
 const COMMAND_WRITE = 1n;
 const BYTES = 8;
@@ -37,12 +38,13 @@ export class Htif {
     if (!this.memory.read(this.tohost, this.word)) return;
     const request = this.view.getBigUint64(0, true);
     if (request === 0n) return;
-    if ((request & 1n) === 1n) {
+    const device = request >> 56n;
+    if (device === DEVICE_SYSTEM && (request & 1n) === 1n) {
       this.exit(Number(BigInt.asIntN(31, request >> 1n)));
       return;
     }
     this.memory.write(this.tohost, new Uint8Array(BYTES));
-    if (request >> 56n !== DEVICE_CONSOLE || ((request >> 48n) & 0xffn) !== COMMAND_WRITE) return;
+    if (device !== DEVICE_CONSOLE || ((request >> 48n) & 0xffn) !== COMMAND_WRITE) return;
     this.print(Uint8Array.of(Number(request & 0xffn)));
     if (this.fromhost === undefined) return;
     this.view.setBigUint64(0, (DEVICE_CONSOLE << 56n) | (COMMAND_WRITE << 48n), true);

@@ -5,6 +5,7 @@ import { RAM_BASE } from "@hyperfile/devices";
 import { guestIn } from "@hyperfile/jit/memory";
 import { riscvPool } from "@hyperfile/jit/riscv";
 import { describe, expect, it } from "vitest";
+import { buildElf } from "../../devices/test/images.js";
 import { type MachineEnd, type RiscvVirt, type RiscvVirtOptions, riscvVirt } from "../src/index.js";
 import { encodeMachine, restoreMachine, zstdCodec } from "../src/snapshot/index.js";
 
@@ -62,6 +63,50 @@ describe("a machine", () => {
     expect(await machine.run()).toEqual({ kind: "off", status: 3 });
     expect(console.text).toBe("hello");
     expect(machine.statistics()).toMatchObject({ guestInstructions: machine.retired() });
+  });
+
+  it.each([32, 64] as const)("ends as an RV%s program of Berkeley's tools tells the host", async (xlen) => {
+    const store = xlen === 64 ? "sd" : "sw";
+    const [tohost, fromhost] = [RAM_BASE + 0x8000, RAM_BASE + 0x8008];
+    const end = (status: number) => `li a0, ${2 * status + 1}\n ${store} a0, 0(a1)\n j .\n`;
+    // Characters are written by one store of 8 bytes, which RV32 has not.
+    const hello = `
+        li   a2, 0x0101000000000000
+        la   a3, text
+1:      lbu  a0, 0(a3)
+        beqz a0, 3f
+        or   a0, a0, a2
+        sd   a0, 0(a1)
+2:      ld   a0, 8(a1)
+        beqz a0, 2b
+        sd   zero, 8(a1)
+        addi a3, a3, 1
+        j    1b
+text:   .asciz "hello, host"
+        .balign 4
+3:
+`;
+    const source = `li a1, ${tohost}\n ${xlen === 64 ? hello : ""} ${end(5)}`;
+    const bytes = buildElf({
+      xlen,
+      segments: [{ gpa: RAM_BASE, bytes: assemble(source, { xlen, origin: RAM_BASE }).bytes }],
+      symbols: [
+        { name: "tohost", value: tohost },
+        { name: "fromhost", value: fromhost },
+      ],
+    });
+    const console = new Terminal();
+    const boot = { program: { name: "told.elf", bytes } };
+    const machine = riscvVirt({ ramBytes: MEBIBYTE, boot, console, instructions: 10_000_000 });
+    expect(await machine.run()).toEqual({ kind: "off", status: 5 });
+    expect(console.text).toBe(xlen === 64 ? "hello, host" : "");
+  });
+
+  it("runs by the automatic tier unless told otherwise", () => {
+    const of = (tier?: "auto" | "js") =>
+      riscvVirt({ ramBytes: MEBIBYTE, boot: { code: code("j .\n") }, ...(tier && { tier }) }).statistics();
+    expect(of()).toEqual(of("auto"));
+    expect(of()).not.toEqual(of("js"));
   });
 
   it("ends at its limit of instructions, exactly; where it is stuck it says why", async () => {
