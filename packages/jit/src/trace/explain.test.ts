@@ -10,6 +10,7 @@ import {
   explainJsRegion,
   explainRegion,
 } from "./explain.js";
+import { regionWasmText } from "./region-text.js";
 
 const ORIGIN = 0x80000000n;
 
@@ -159,6 +160,33 @@ describe("explained code", () => {
     const shown = stage(stages, "JavaScript").filter((line) => !line.trim().startsWith("//"));
     expect(shown).toEqual(seen[0]!.trimEnd().split("\n"));
     expect(shown.join().match(/-256\b/g)!.length).toBeGreaterThan(1);
+
+    const lengths: number[] = [];
+    const emitted: string[][] = [];
+    const slotName = (slot: string, at: number) => `${slot}${at}`;
+    const inWasm = new FlatCpu({
+      frontEnd,
+      ramBytes: 0x2000,
+      tier: "wasm",
+      hotThreshold: 3,
+      trace: {
+        onRegion: ({ low, code }) => {
+          if (low !== 0x100 || code.kind !== "wasm") return;
+          const view = { frontEnd, slotName, hartOffset: 0, page: 0n, assemblyAt: () => "an instruction" };
+          emitted.push(regionWasmText(code.module, code.body, code.notes, view));
+          lengths.push(code.body.code.length);
+        },
+      },
+    });
+    inWasm.write(0x100, bytes);
+    inWasm.pc = 0x100;
+    inWasm.run(500);
+    const explained = explainRegion({ ...inWasm.code, slotName }, 0x100n)!;
+    const code = (lines: readonly string[]) => lines.filter((line) => !line.includes(";;"));
+    const wasm = code(stage(explained, "WebAssembly"));
+    expect(wasm).toEqual(code(emitted[0]!));
+    expect(explained.map(({ name }) => name)).toContain(`WebAssembly, ${lengths[0]} bytes`);
+    expect(wasm.length).toBeGreaterThan(20);
   });
 
   it("is not known past its end; a block ends before an instruction of two pages, a region does not", () => {
