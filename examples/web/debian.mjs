@@ -1,12 +1,15 @@
 // Puts Debian into the built pages: its kernel, its initial file system, and a machine that has booted to its shell.
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { noOutside, Switch, UserNetwork } from "@hyperfile/devices/net";
 import { riscvVirt } from "@hyperfile/machine";
 import { debianBoot, initReachedText } from "@hyperfile/machine/debian";
 import { saveSnapshotFile } from "@hyperfile/machine/node";
 
 const RAM_BYTES = 128 * 2 ** 20;
 const BOOT_MS = 180_000;
+/** Of its network card; who goes on from the snapshot gives it another. */
+const MAC = "52:54:00:12:34:56";
 
 /**
  * @param dist folder of the built pages
@@ -35,9 +38,13 @@ async function saveBooted(boot, path) {
   // The shell asks for the cursor's place after its prompt.
   const isReady = () =>
     text.includes(initReachedText) && ["# ", "# \x1b[6n"].some((prompt) => text.endsWith(prompt));
+  // It gets an address, so that it need not wait for one.
+  const network = new Switch();
+  const gateway = new UserNetwork({ network, outside: noOutside });
   const machine = riscvVirt({
     ramBytes: RAM_BYTES,
     boot,
+    nics: [{ network, mac: MAC }],
     vsock: {},
     console: {
       write(bytes) {
@@ -64,5 +71,6 @@ async function saveBooted(boot, path) {
     machine.stop("saved");
     await ended.catch(() => {});
     machine.free();
+    gateway.close();
   }
 }

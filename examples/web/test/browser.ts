@@ -37,14 +37,16 @@ export class TestBrowser {
 
   private constructor(
     private readonly profile: string,
+    private readonly more: readonly string[],
     private context: BrowserContext,
   ) {
     this.listen(context);
   }
 
-  static async start(): Promise<TestBrowser> {
+  /** @param more arguments of its own */
+  static async start(more: readonly string[] = []): Promise<TestBrowser> {
     const profile = await mkdtemp(join(tmpdir(), "hf-chromium-"));
-    return new TestBrowser(profile, await launch(profile));
+    return new TestBrowser(profile, more, await launch(profile, more));
   }
 
   get browser(): Browser | null {
@@ -61,7 +63,7 @@ export class TestBrowser {
   /** Ends all its processes at once, and starts it again with the same profile. */
   async restart(): Promise<void> {
     await this.context.close();
-    this.context = await launch(this.profile);
+    this.context = await launch(this.profile, this.more);
     this.listen(this.context);
   }
 
@@ -71,7 +73,7 @@ export class TestBrowser {
     // It leads a group of processes.
     process.kill(-(await processOf(this.profile)), "SIGKILL");
     await closed;
-    this.context = await launch(this.profile);
+    this.context = await launch(this.profile, this.more);
     this.listen(this.context);
   }
 
@@ -95,11 +97,11 @@ async function processOf(profile: string): Promise<number> {
   throw new Error(`no browser runs with the profile ${profile}`);
 }
 
-const launch = (profile: string): Promise<BrowserContext> =>
+const launch = (profile: string, more: readonly string[]): Promise<BrowserContext> =>
   chromium.launchPersistentContext(profile, {
     headless: true,
     chromiumSandbox: false,
     ...(executablePath === undefined ? {} : { executablePath }),
-    args,
+    args: [...args, ...more],
     viewport: { width: 1280, height: 800 },
   });

@@ -64,8 +64,12 @@ export class VmPage {
   }
 
   /** Starts another machine. */
-  async launch(guest: string, options: { readonly hasDisk?: boolean } = {}): Promise<void> {
+  async launch(
+    guest: string,
+    options: { readonly hasDisk?: boolean; readonly network?: "page" | "none" } = {},
+  ): Promise<void> {
     await this.page.selectOption("#guest", guest);
+    if (options.network !== undefined) await this.page.selectOption("#network", options.network);
     await this.page.selectOption("#disk", options.hasDisk === true ? "private" : "");
     await this.page.click("#new-vm button[type=submit]");
   }

@@ -17,7 +17,7 @@ import type {
 import { RAM_BASE } from "@hyperfile/devices";
 import { guestIn, poolAt, type SharedFrames, type ThreadPlace } from "@hyperfile/jit/memory";
 import { type MachineEnd, type Nic, type RiscvVirt, riscvVirt } from "@hyperfile/machine";
-import { AgentClient } from "@hyperfile/machine/agent";
+import { AgentClient, GuestTidings } from "@hyperfile/machine/agent";
 import { restoreSnapshotFile, saveSnapshotFile } from "@hyperfile/machine/node";
 import { drainMachine, whileDrained, zstdCodec } from "@hyperfile/machine/snapshot";
 import { CliError } from "../errors.js";
@@ -25,7 +25,6 @@ import { readBootFiles } from "./boot-files.js";
 import { GuestDisks } from "./guest-disks.js";
 import { guestNics } from "./guest-nics.js";
 import { GuestShares } from "./guest-shares.js";
-import { GuestTidings } from "./guest-tidings.js";
 
 /** Slots for virtio devices, and those devices that every machine has: console, random numbers, balloon. */
 const [VIRTIO_SLOTS, OTHER_DEVICES] = [8, 3];

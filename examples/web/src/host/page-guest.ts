@@ -9,16 +9,21 @@ import type {
   GuestMemoryParts,
   GuestMemoryUsage,
   GuestSurroundings,
+  InlineCable,
 } from "@hyperfile/broker/inline";
 import { RAM_BASE } from "@hyperfile/devices";
 import type { BlockBackend } from "@hyperfile/devices/disk";
+import { type Network, noNetwork } from "@hyperfile/devices/net";
 import { guestIn, type MemoryPool } from "@hyperfile/jit/memory";
 import { riscvPool } from "@hyperfile/jit/riscv";
-import { MachineError, type RiscvVirt, riscvVirt, type Xlen } from "@hyperfile/machine";
+import { MachineError, type Nic, type RiscvVirt, riscvVirt, type Xlen } from "@hyperfile/machine";
+import { GuestTidings, type IndividualCard } from "@hyperfile/machine/agent";
 import {
   drainMachine,
   encodeMachine,
+  plainMachineOf,
   restoreWithDisks,
+  SnapshotFile,
   settleMachine,
   whileDrained,
   zstdCodec,
@@ -45,6 +50,8 @@ interface Engine {
 export class GuestMaker {
   /** Snapshots on their way, by name. */
   readonly shelf = new Map<string, Uint8Array>();
+  /** Guests that have memory, by the addresses of their cards. */
+  readonly byCard = new Map<string, PageGuest>();
   private readonly engines = new Map<Xlen, Engine>();
 
   /** Frames of all machines, and those that are free, in bytes. */
@@ -74,18 +81,24 @@ export class GuestMaker {
     const disks: BlockBackend[] = [];
     try {
       for (const disk of recipe.disks ?? []) disks.push(await openDisk(disk));
-      return new PageGuest(this, recipe, this.compose(recipe, name, surroundings, disks), disks);
+      const machine = this.compose(recipe, name, surroundings, disks);
+      return new PageGuest(this, recipe, machine, surroundings, disks);
     } catch (error) {
       await closeAll(disks);
       throw error;
     }
   }
 
+  /** The cable of a card was put in: its guest is told, if it has an agent, and asks for an address. */
+  plugged(mac: string): void {
+    void this.byCard.get(mac)?.introduce();
+  }
+
   /** A machine of a recipe, with disks that are open. */
   compose(
     recipe: VmRecipe,
     name: string,
-    { console, gate, steal }: GuestSurroundings,
+    { console, gate, steal, cables }: GuestSurroundings,
     disks: readonly BlockBackend[],
   ): RiscvVirt {
     const xlen = recipe.xlen ?? 64;
@@ -97,6 +110,7 @@ export class GuestMaker {
         ramBytes: recipe.ramBytes,
         ...(recipe.boot === undefined ? {} : { boot: recipe.boot }),
         drives: disks.map((disk) => ({ disk })),
+        nics: nicsOf(cables),
         ...(recipe.hasSockets === true ? { vsock: {} } : {}),
         ...(engine.first === undefined ? {} : { beside: engine.first }),
       });
@@ -125,16 +139,33 @@ export class GuestMaker {
   }
 }
 
+const cablesOf = (cables: unknown): readonly InlineCable[] => (cables ?? []) as readonly InlineCable[];
+
+/** Cards for cables. What goes on with a card may be a guest that has another's addresses: a snapshot's, or an original's. */
+const nicsOf = (cables: unknown): readonly Nic[] =>
+  cablesOf(cables).map(({ mac, cable }) => ({
+    ...{ mac, isCopy: true },
+    network: (cable as unknown as Network | undefined) ?? noNetwork,
+  }));
+
 /** A machine as the broker manages it. */
 class PageGuest implements Guest {
   readonly memory: GuestMemoryParts;
+  private readonly cables: readonly InlineCable[];
+  private readonly tidings: GuestTidings;
+  /** Tells the guest what has become of it, when it runs. */
+  private tell: (tidings: GuestTidings) => Promise<void> = async () => {};
 
   constructor(
     private readonly maker: GuestMaker,
     private readonly recipe: VmRecipe,
     private readonly machine: RiscvVirt,
+    surroundings: GuestSurroundings,
     private readonly disks: readonly BlockBackend[],
   ) {
+    this.cables = cablesOf(surroundings.cables);
+    for (const { mac } of this.cables) maker.byCard.set(mac, this);
+    this.tidings = new GuestTidings(machine, true);
     this.memory = {
       frames: machine.memory.pool,
       memory: machine.memory.guest,
@@ -145,7 +176,9 @@ class PageGuest implements Guest {
 
   async run(): Promise<GuestEnd> {
     try {
-      const end = await this.machine.run();
+      const running = this.machine.run();
+      void this.tell(this.tidings);
+      const end = await running;
       switch (end.kind) {
         case "off":
           return end;
@@ -169,7 +202,12 @@ class PageGuest implements Guest {
   }
 
   standStill(): () => void {
-    return this.machine.loop.standStill();
+    const since = Date.now();
+    const goOn = this.machine.loop.standStill();
+    return () => {
+      goOn();
+      void this.tidings.stoodStill(Date.now() - since);
+    };
   }
 
   drain(): Promise<() => void> {
@@ -229,7 +267,24 @@ class PageGuest implements Guest {
     this.refuseWithDisks();
     const bytes = this.maker.shelf.get(path);
     if (bytes === undefined) throw new MachineError("E_BOOT", `there is no snapshot ${path} on the shelf`);
-    await restoreWithDisks(bytes, this.machine.state, await zstdCodec(), { lazy: true });
+    const codec = await zstdCodec();
+    await restoreWithDisks(bytes, this.machine.state, codec, { lazy: true });
+    const saved = plainMachineOf(new SnapshotFile(bytes, codec));
+    const cards = this.cardsAfter("nics" in saved ? saved.nics : []);
+    this.tell = (tidings) =>
+      cards.every(({ from, to }) => from === to)
+        ? tidings.restored()
+        : tidings.cloned(this.cables[0]!.hostName, cards);
+  }
+
+  /** Tells its guest which name and addresses it has. */
+  introduce(): Promise<void> {
+    return this.tidings.cloned(this.cables[0]!.hostName, this.cardsAfter([]));
+  }
+
+  /** What its guest's cards are to become, after it had those addresses. */
+  private cardsAfter(before: readonly string[]): IndividualCard[] {
+    return this.cables.map(({ mac }, at) => ({ from: before[at] ?? mac, to: mac }));
   }
 
   async backup(): Promise<BackupReport> {
@@ -243,8 +298,13 @@ class PageGuest implements Guest {
       const disks = this.disks.map((disk) => disk.fork!());
       try {
         const drives = disks.map((disk) => ({ disk }));
-        const twin = machine.clone({ name, console, gate, steal, drives });
-        return new PageGuest(this.maker, this.recipe, twin, disks);
+        const nics = nicsOf(surroundings.cables);
+        const twin = machine.clone({ name, console, gate, steal, drives, nics });
+        const guest = new PageGuest(this.maker, this.recipe, twin, surroundings, disks);
+        const cards = guest.cardsAfter(this.cables.map(({ mac }) => mac));
+        const hostName = guest.cables[0]?.hostName ?? name;
+        guest.tell = (tidings) => tidings.cloned(hostName, cards);
+        return guest;
       } catch (error) {
         await closeAll(disks);
         throw error;
@@ -254,7 +314,8 @@ class PageGuest implements Guest {
 
   async successor(surroundings: GuestSurroundings): Promise<Guest> {
     this.refuseWithDisks();
-    return new PageGuest(this.maker, this.recipe, this.maker.compose(this.recipe, "", surroundings, []), []);
+    const machine = this.maker.compose(this.recipe, "", surroundings, []);
+    return new PageGuest(this.maker, this.recipe, machine, surroundings, []);
   }
 
   /** What the disk holds would not be of the moment that memory is of. */
@@ -269,6 +330,7 @@ class PageGuest implements Guest {
   free(): void {
     // A guest that has not run has its disks yet.
     void closeAll(this.disks);
+    for (const { mac } of this.cables) if (this.maker.byCard.get(mac) === this) this.maker.byCard.delete(mac);
     this.machine.free();
   }
 }

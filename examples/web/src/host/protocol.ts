@@ -1,6 +1,12 @@
 /** What a page and the worker that runs its VMs say to each other. */
 import type { Allotment, PoolAllotment } from "@hyperfile/broker/cpu";
-import type { GuestEnd, InlineVmFigures, VmState } from "@hyperfile/broker/inline";
+import type {
+  GuestEnd,
+  InlineVmFigures,
+  NetChange,
+  NetPoolAllotment,
+  VmState,
+} from "@hyperfile/broker/inline";
 import type { MemorySettings } from "@hyperfile/broker/memory";
 import type { BootImages } from "@hyperfile/machine";
 import type { DiskRecipe } from "./disks.js";
@@ -16,9 +22,37 @@ export interface VmRecipe {
   readonly disks?: readonly DiskRecipe[];
   /** Whether it has a device for sockets, as Debian's machines under a daemon have: a snapshot of those needs it. */
   readonly hasSockets?: boolean;
+  /** Network cards; none unless given. The first is in the page's network, others lead nowhere. */
+  readonly nics?: number;
+  /** Whether the first card's cable is in; it is unless told not to. */
+  readonly isPlugged?: boolean;
   readonly pool?: string;
   readonly cpu?: Partial<Allotment>;
   readonly memory?: MemorySettings;
+}
+
+/** Name of the network of all VMs of a page, and of all tabs of its origin. */
+export const PAGE_NETWORK = "page";
+
+/** Where the network of the page leads. */
+export type OutsideChoice =
+  /** Nowhere. */
+  | { readonly kind: "none" }
+  /** To what the page's browser may fetch. */
+  | { readonly kind: "web" }
+  /** Where a relay connects, that speaks WISP at an address. */
+  | { readonly kind: "relay"; readonly url: string };
+
+/** The network as it is now. */
+export interface NetworkFigures {
+  /** Tabs that are in it, this one among them. */
+  readonly tabs: number;
+  /** Whether this tab has the gateway; undefined while it is not known who has. */
+  readonly isLeading: boolean | undefined;
+  /** What the gateway leads to, or why tabs are not connected: one line. */
+  readonly text: string;
+  /** Messages of other tabs that could not be used. */
+  readonly malformed: number;
 }
 
 /** What can be asked, by method. */
@@ -47,16 +81,25 @@ export interface HostRequests {
       readonly vm: string;
       readonly cpu?: Partial<Allotment>;
       readonly memory?: MemorySettings;
+      readonly net?: NetChange;
     };
     readonly result: undefined;
   };
+  /** Puts the cable of a VM's first card in, or takes it out. */
+  plug: { readonly args: { readonly vm: string; readonly isPlugged: boolean }; readonly result: undefined };
+  /** Chooses where the network leads while this tab has the gateway. */
+  lead: { readonly args: { readonly outside: OutsideChoice }; readonly result: undefined };
   addPool: {
     readonly args: { readonly pool: string; readonly cpu: Partial<PoolAllotment> };
     readonly result: undefined;
   };
   removePool: { readonly args: { readonly pool: string }; readonly result: undefined };
   configurePool: {
-    readonly args: { readonly pool: string; readonly cpu: Partial<PoolAllotment> };
+    readonly args: {
+      readonly pool: string;
+      readonly cpu?: Partial<PoolAllotment>;
+      readonly net?: NetChange;
+    };
     readonly result: undefined;
   };
   /** Keeps a VM's snapshot in the browser, by name, in place of one of that name; gives its bytes. */
@@ -96,7 +139,10 @@ export interface HostFigures {
     readonly name: string;
     readonly parent: string | undefined;
     readonly cpu: PoolAllotment;
+    readonly net: NetPoolAllotment;
   }[];
+  /** Undefined while no VM has had a card. */
+  readonly network: NetworkFigures | undefined;
   /** Milliseconds of the worker's clock. */
   readonly at: number;
   /** Bytes that all VMs share, and those of them that nobody has. */

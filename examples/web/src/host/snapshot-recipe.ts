@@ -11,5 +11,6 @@ export function recipeOf(file: SnapshotFile): VmRecipe {
       "E_BOOT",
       `the snapshot's machine ${machine.problem}: machines of a page are plain`,
     );
-  return machine;
+  const { nics, ...plain } = machine;
+  return { ...plain, nics: nics.length };
 }

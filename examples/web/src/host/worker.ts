@@ -1,9 +1,19 @@
 /** The worker that runs all VMs of a page: the broker's fleet, and the machines that it divides the thread among. */
-import { InlineFleet } from "@hyperfile/broker/inline";
+import { InlineFleet, type InlineNic } from "@hyperfile/broker/inline";
 import { listOpfs, readOpfs, removeOpfs, writeOpfs } from "@hyperfile/devices/web";
 import { SnapshotFile, zstdCodec } from "@hyperfile/machine/snapshot";
 import { GuestMaker } from "./page-guest.js";
-import type { HostInput, HostMethod, HostNews, HostRequest, HostRequests, VmRecipe } from "./protocol.js";
+import type { PageNetwork } from "./page-network.js";
+import {
+  type HostInput,
+  type HostMethod,
+  type HostNews,
+  type HostRequest,
+  type HostRequests,
+  type OutsideChoice,
+  PAGE_NETWORK,
+  type VmRecipe,
+} from "./protocol.js";
 import { recipeOf } from "./snapshot-recipe.js";
 
 /** Folder of the browser's private file system for snapshots. */
@@ -23,8 +33,50 @@ const fleet = new InlineFleet({
     state: (vm, state, end) => tell({ kind: "state", vm, state, ...(end === undefined ? {} : { end }) }),
     console: (vm, bytes) => tell({ kind: "console", vm, bytes }, [bytes.buffer as ArrayBuffer]),
   },
+  openNetwork: (spec) => network!.open(spec),
 });
 let shelved = 0;
+
+/** The page's network, which is loaded for the first card. */
+let network: PageNetwork | undefined;
+let loading: Promise<PageNetwork> | undefined;
+let outside: OutsideChoice = { kind: "none" };
+
+function networkOf(): Promise<PageNetwork> {
+  loading ??= (async () => {
+    const { PageNetwork } = await import("./page-network.js");
+    network = new PageNetwork(fleet, outside);
+    fleet.networks.add(PAGE_NETWORK);
+    await network.begin();
+    return network;
+  })();
+  return loading;
+}
+
+/** The cards of a VM, with a place in the network for the first. */
+async function nicsOf(vm: string, count: number): Promise<InlineNic[]> {
+  if (count === 0) return [];
+  const first = await (await networkOf()).claim(vm);
+  return [first, ...Array.from({ length: count - 1 }, () => ({}))];
+}
+
+/** Takes a VM in, whose claims are given back if that fails. */
+async function withNics<T>(
+  vm: string,
+  count: number,
+  take: (nics: InlineNic[]) => T | Promise<T>,
+): Promise<T> {
+  if (fleet.has(vm)) throw new Error(`there is a VM ${vm} already: use another name`);
+  const nics = await nicsOf(vm, count);
+  try {
+    return await take(nics);
+  } catch (error) {
+    network?.giveBack(vm);
+    throw error;
+  } finally {
+    network?.announce();
+  }
+}
 
 function tell(news: HostNews, transfer: Transferable[] = []): void {
   scope.postMessage(news, transfer);
@@ -56,13 +108,17 @@ const methods: {
     args: HostRequests[Method]["args"],
   ) => HostRequests[Method]["result"] | Promise<HostRequests[Method]["result"]>;
 } = {
-  add({ vm, recipe }) {
-    const { pool, cpu, memory } = recipe;
-    fleet.add(vm, {
-      make: (name, surroundings) => maker.make(recipe, name, surroundings),
-      ...(pool === undefined ? {} : { pool }),
-      ...(cpu === undefined ? {} : { cpu }),
-      ...(memory === undefined ? {} : { memory }),
+  async add({ vm, recipe }) {
+    const { pool, cpu, memory, nics: count = 0, isPlugged } = recipe;
+    await withNics(vm, count, (nics) => {
+      fleet.add(vm, {
+        make: (name, surroundings) => maker.make(recipe, name, surroundings),
+        nics,
+        ...(pool === undefined ? {} : { pool }),
+        ...(cpu === undefined ? {} : { cpu }),
+        ...(memory === undefined ? {} : { memory }),
+      });
+      if (isPlugged === false && count > 0) fleet.networks.plug(vm, 0, false);
     });
     return undefined;
   },
@@ -74,7 +130,12 @@ const methods: {
   resume: ({ vm }) => fleet.resume(vm).then(() => undefined),
   reset: ({ vm }) => fleet.reset(vm).then(() => undefined),
   stop: ({ vm }) => fleet.stop(vm).then(() => undefined),
-  remove: ({ vm }) => fleet.remove(vm).then(() => undefined),
+  async remove({ vm }) {
+    await fleet.remove(vm);
+    network?.giveBack(vm);
+    network?.announce();
+    return undefined;
+  },
   save: ({ vm }) => saved(vm),
   async keep({ vm, name }) {
     const bytes = await saved(vm);
@@ -92,9 +153,17 @@ const methods: {
     await shelve(snapshot, (path) => fleet.restore(vm, path));
     return undefined;
   },
-  clone: ({ vm, name }) => fleet.clone(vm, name),
-  configure({ vm, cpu, memory }) {
+  async clone({ vm, name }) {
+    const nics = fleet.figures().find((each) => each.name === vm)?.nics ?? [];
+    return withNics(name, nics.length, async (own) => {
+      const milliseconds = await fleet.clone(vm, name, { nics: own });
+      if (nics[0]?.isPlugged === false) fleet.networks.plug(name, 0, false);
+      return milliseconds;
+    });
+  },
+  configure({ vm, cpu, memory, net }) {
     fleet.configure(vm, {
+      ...(net === undefined ? {} : { net }),
       ...(cpu === undefined ? {} : { cpu }),
       ...(memory === undefined ? {} : { memory }),
     });
@@ -108,8 +177,20 @@ const methods: {
     fleet.removePool(pool);
     return undefined;
   },
-  configurePool({ pool, cpu }) {
-    fleet.configurePool(pool, cpu);
+  configurePool({ pool, cpu, net }) {
+    if (cpu !== undefined) fleet.configurePool(pool, cpu);
+    if (net !== undefined) fleet.networks.configurePool(pool, net);
+    return undefined;
+  },
+  plug({ vm, isPlugged }) {
+    fleet.networks.plug(vm, 0, isPlugged);
+    const [nic] = fleet.figures().find(({ name }) => name === vm)!.nics;
+    if (isPlugged) maker.plugged(nic!.mac);
+    return undefined;
+  },
+  async lead({ outside: choice }) {
+    outside = choice;
+    await network?.lead(choice);
     return undefined;
   },
   async describe({ snapshot }): Promise<VmRecipe> {
@@ -160,7 +241,13 @@ setInterval(
   () =>
     tell({
       kind: "figures",
-      figures: { vms: fleet.figures(), pools: fleet.pools(), at: performance.now(), memory: maker.memory },
+      figures: {
+        vms: fleet.figures(),
+        pools: fleet.pools(),
+        network: network?.figures,
+        at: performance.now(),
+        memory: maker.memory,
+      },
     }),
   FIGURES_MS,
 );

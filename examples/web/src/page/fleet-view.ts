@@ -8,6 +8,7 @@ import { openFiles } from "./dropped-files.js";
 import { element } from "./elements.js";
 import { FleetTable } from "./fleet-table.js";
 import { type GuestChoice, memorySizes } from "./guests.js";
+import { NetworkView } from "./network-view.js";
 import { Plots } from "./plots.js";
 import type { VmHost } from "./vm-host.js";
 import { VmTerminal } from "./vm-terminal.js";
@@ -57,17 +58,18 @@ export class FleetView {
     const plots = new Plots(element("plots", HTMLDivElement));
     const body = element("fleet", HTMLTableElement).tBodies[0]!;
     const table = new FleetTable(body, {
-      change: ({ kind, name }, cpu) =>
+      change: ({ kind, name }, change) =>
         void this.attempt(() =>
           kind === "pool"
-            ? this.host.ask("configurePool", { pool: name, cpu })
-            : this.host.ask("configure", { vm: name, cpu }),
+            ? this.host.ask("configurePool", { pool: name, ...change })
+            : this.host.ask("configure", { vm: name, ...change }),
         ),
       press: ({ kind, name }) => {
         if (kind === "machine") this.choose(name);
         else void this.attempt(() => this.removePool(name));
       },
     });
+    const network = new NetworkView(host, (work) => this.attempt(work));
     host.listen({
       state: ({ vm, state, end }) => {
         const shown = this.vms.get(vm);
@@ -85,6 +87,7 @@ export class FleetView {
       figures: (figures) => {
         table.show(figures);
         plots.add(figures);
+        network.show(figures, this.chosen?.name);
       },
       problem: (text) => this.say(text, true),
       failed: (text) => this.say(text, true),
@@ -105,8 +108,11 @@ export class FleetView {
     const memory = element("memory", HTMLSelectElement);
     guest.replaceChildren(...choices.map(({ id, title }) => new Option(title, id)));
     memory.replaceChildren(...memorySizes.map((size) => new Option(`${size} MiB`, String(size))));
+    const network = element("network", HTMLSelectElement);
     const preset = () => {
-      memory.value = String(this.choices.find(({ id }) => id === guest.value)?.memory ?? memorySizes[0]);
+      const choice = this.choices.find(({ id }) => id === guest.value);
+      memory.value = String(choice?.memory ?? memorySizes[0]);
+      network.disabled = choice?.hasNetwork === false;
     };
     element("pool", HTMLSelectElement).replaceChildren(new Option("none", ""));
     guest.addEventListener("change", preset);
@@ -144,7 +150,7 @@ export class FleetView {
     const name = this.freeName(id);
     const saved = hasDisk ? undefined : await choice.saved?.(ramBytes, tell);
     if (saved !== undefined) {
-      await this.add(name, saved.recipe, saved.snapshot);
+      await this.add(name, { ...saved.recipe, isPlugged: this.isWired }, saved.snapshot);
       this.say("");
       return;
     }
@@ -152,7 +158,7 @@ export class FleetView {
     const disks: VmRecipe["disks"] = hasDisk
       ? [{ kind: "private", name: `disks/${name}.qcow2`, format: "qcow2", size: NEW_DISK_BYTES }]
       : [];
-    await this.add(name, { ...recipe, disks });
+    await this.add(name, { ...recipe, disks, nics: choice.hasNetwork && this.isWired ? 1 : 0 });
     this.say("");
   }
 
@@ -166,9 +172,16 @@ export class FleetView {
       await this.add(name, recipe, opened.bytes);
     } else {
       const memory = Number(element("memory", HTMLSelectElement).value) * MIB;
-      await this.add(name, { ...opened.recipe, ramBytes: memory });
+      // A bare-metal program has no driver for a card.
+      const nics = opened.recipe.boot?.program === undefined && this.isWired ? 1 : 0;
+      await this.add(name, { ...opened.recipe, ramBytes: memory, nics });
     }
     this.say("");
+  }
+
+  /** Whether a new machine is to be in the page's network. */
+  private get isWired(): boolean {
+    return element("network", HTMLSelectElement).value === "page";
   }
 
   private async addPool(name: string): Promise<void> {
@@ -267,8 +280,10 @@ export class FleetView {
     link.download = `${vm}.snapshot`;
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+    // A program's machine would need a card of the same address.
+    const isPlain = (this.vms.get(vm)?.recipe.nics ?? 0) === 0;
     this.say(
-      `${vm}.snapshot: ${(bytes.length / MIB).toFixed(1)} MiB; open it here, or go on with hyperfile run --restore`,
+      `${vm}.snapshot: ${(bytes.length / MIB).toFixed(1)} MiB; open it here${isPlain ? ", or go on with hyperfile run --restore" : ""}`,
     );
   }
 

@@ -12,6 +12,8 @@ export interface GuestChoice {
   readonly title: string;
   /** MiB that it has unless something else is chosen. */
   readonly memory: number;
+  /** Whether it has a driver for network cards. */
+  readonly hasNetwork: boolean;
   /** Its machine, with what it boots; `tell` hears how far fetching is. */
   recipe(ramBytes: number, tell: (text: string) => void): Promise<VmRecipe>;
   /** A machine with so much memory that has booted already; undefined where there is none. */
@@ -27,7 +29,7 @@ interface DebianManifest {
   readonly kernel: string;
   readonly initrd: string;
   readonly append: string;
-  /** Of a machine with a device for sockets, at its shell's prompt. */
+  /** Of a machine with a network card and a device for sockets, at its shell's prompt. */
   readonly snapshot: { readonly file: string; readonly ramBytes: number };
 }
 
@@ -35,6 +37,7 @@ const embedded: GuestChoice = {
   id: "embedded",
   title: "Embedded shell",
   memory: 32,
+  hasNetwork: false,
   async recipe(ramBytes, tell) {
     // The first one is on its way since the page began.
     const kernel = await (early ?? fetched(embeddedUrl, "guest64.elf", tell));
@@ -62,6 +65,7 @@ function debian(base: URL, manifest: DebianManifest): GuestChoice {
     id: "debian",
     title: `Debian, Linux ${manifest.release}`,
     memory: 128,
+    hasNetwork: true,
     async recipe(ramBytes, tell) {
       const boot: BootImages = {
         kernel: await file(manifest.kernel, tell),
@@ -74,7 +78,7 @@ function debian(base: URL, manifest: DebianManifest): GuestChoice {
       const { snapshot } = manifest;
       if (snapshot.ramBytes !== ramBytes) return undefined;
       return {
-        recipe: { ramBytes, xlen: 64, hasSockets: true },
+        recipe: { ramBytes, xlen: 64, hasSockets: true, nics: 1 },
         snapshot: (await file(snapshot.file, tell)).bytes,
       };
     },

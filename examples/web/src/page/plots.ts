@@ -1,7 +1,8 @@
-/** Plots of what the broker divides: CPU and the time that machines stood ready, and memory; the last minute, live. */
+/** Plots of what the broker divides: CPU and the time that machines stood ready, memory and network; the last minute, live. */
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import type { HostFigures } from "../host/protocol.js";
+import { netSums } from "./net-sums.js";
 
 /** Milliseconds that are shown. */
 const SPAN = 60_000;
@@ -18,12 +19,14 @@ interface Sample {
   readonly cpu: ReadonlyMap<string, number>;
   readonly ready: ReadonlyMap<string, number>;
   readonly memory: ReadonlyMap<string, number>;
+  readonly network: ReadonlyMap<string, number>;
 }
 
 const kinds = [
   { key: "cpu", title: "CPU, % of the core", most: 100 },
   { key: "ready", title: "Ready, % of the time", most: 100 },
   { key: "memory", title: "Memory, MiB", most: undefined },
+  { key: "network", title: "Network, KiB/s", most: undefined },
 ] as const;
 
 /** The plots. */
@@ -35,7 +38,6 @@ export class Plots {
   private isDue = false;
 
   constructor(private readonly place: HTMLElement) {
-    place.role = "img";
     new ResizeObserver(() => this.resize()).observe(place);
     scheme.addEventListener("change", () => this.build());
   }
@@ -47,7 +49,8 @@ export class Plots {
     if (last === undefined || figures.at <= last.at) return;
     const before = new Map(last.vms.map((vm) => [vm.name, vm]));
     const span = figures.at - last.at;
-    const [cpu, ready, memory] = [new Map(), new Map(), new Map()] as [
+    const [cpu, ready, memory, network] = Array.from(kinds, () => new Map<string, number>()) as [
+      Map<string, number>,
       Map<string, number>,
       Map<string, number>,
       Map<string, number>,
@@ -59,8 +62,12 @@ export class Plots {
       const waited = ({ accounts }: typeof vm) => accounts.ready + accounts.limited;
       ready.set(vm.name, (100 * (waited(vm) - waited(earlier))) / span);
       memory.set(vm.name, (vm.memory?.touched ?? 0) / 2 ** 20);
+      const [now, then] = [netSums(vm), netSums(earlier)];
+      // Cards count from zero when a machine is powered on again.
+      if (now !== undefined && then !== undefined)
+        network.set(vm.name, Math.max(0, now.sent + now.received - then.sent - then.received) / 1.024 / span);
     }
-    this.samples.push({ at: figures.at, cpu, ready, memory });
+    this.samples.push({ at: figures.at, cpu, ready, memory, network });
     this.samples = this.samples.filter(({ at }) => at > figures.at - SPAN);
     const names = figures.vms.map(({ name }) => name).slice(0, MOST_LINES);
     if (names.join() !== this.names.join()) {
@@ -130,7 +137,7 @@ export class Plots {
 
   private width(): number {
     const { clientWidth } = this.place;
-    const across = clientWidth > 900 ? 3 : 1;
+    const across = clientWidth > 1100 ? 4 : clientWidth > 600 ? 2 : 1;
     return Math.max(200, Math.floor(clientWidth / across) - 12);
   }
 

@@ -3,8 +3,8 @@ import { isIPv4, isIPv6 } from "node:net";
 import { guestKinds } from "@hyperfile/machine/guests";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { nicsOfClone } from "../net/network-plan.js";
 import { formatForward, isIp6, macOf, parseForward, parseIp4, parseRule } from "./net-text.js";
-import { nicsOfClone } from "./networks.js";
 import { readHyperfile } from "./read.js";
 import { HyperfileError } from "./types.js";
 

@@ -2,13 +2,13 @@
  * The networks of a Hyperfile and the cards of its VMs. A card names the network that it is in; what the network is comes
  * with it, so that a VM knows by itself what it is connected to.
  */
+import { addressOf, freeRange, GATEWAY, NAME_SERVER, NO_POLICY, subnet6Of } from "../net/network-plan.js";
 import type { FieldPath, HyperfileDocument } from "./document.js";
 import { shortened } from "./message-text.js";
 import {
   type ForwardSpec,
   formatIp4,
   forwardUsage,
-  hashOf,
   macOf,
   type NetRuleSpec,
   overlap,
@@ -28,20 +28,10 @@ import type { NetPolicySpec, NetworkSpec, NicSpec } from "./types.js";
 const NONE = "none";
 /** Bits of the ranges that networks can have. */
 const [FEWEST_BITS, MOST_BITS] = [8, 28];
-/** The first range that a network is given which names none; the next one is another's, and so on. */
-const FIRST_RANGE: Range4 = { first: 0x0a000200, bits: 24 };
-/** Places of a range that are the gateway's and the name server's. */
-const [GATEWAY, NAME_SERVER] = [2, 3];
-/** The first place that is given to guests, where there are many. */
-const FIRST_PLACE = 15;
-/** Cards that one network can have. */
-const MOST_CARDS = 65_536;
 
 type Fields = Readonly<Record<string, unknown>>;
 const none: Fields = Object.freeze(Object.create(null));
 const fieldsOf = (value: unknown): Fields => (value ?? none) as Fields;
-
-const NO_POLICY: NetPolicySpec = { allow: [], deny: [], restrict: false };
 
 /** Reads the networks of a file, and then the cards of its VMs, one after another. */
 export class NetworkReader {
@@ -95,13 +85,11 @@ export class NetworkReader {
     const given = parseRange4((fields.subnet as string | undefined) ?? "");
     const range = given ?? freeRange(ranges);
     if (given === undefined) ranges.push(range);
-    const [high, low] = [hashOf(`${name} 1`), hashOf(`${name} 2`)];
-    const id = `${(high >>> 8).toString(16).padStart(6, "0")}${(low >>> 16).toString(16).padStart(4, "0")}`;
     return {
       name,
       kind: kind as NetworkSpec["kind"],
       subnet: `${formatIp4(range.first)}/${range.bits}`,
-      subnet6: `fd${id.slice(0, 2)}:${id.slice(2, 6)}:${id.slice(6)}::/64`,
+      subnet6: subnet6Of(name),
       dhcp: (fields.dhcp as boolean | undefined) ?? true,
       policy: this.policy(fields.policy, [...path, "policy"]),
     };
@@ -281,52 +269,9 @@ export function forwardRefusal({
   return undefined;
 }
 
-/**
- * A specification's cards for a clone: with addresses of its own, and no forwards, which lead to the original.
- * @param others all cards that it must not be mistaken for
- */
-export function nicsOfClone(nics: readonly NicSpec[], name: string, others: readonly NicSpec[]): NicSpec[] {
-  return nics.map((nic, at) => {
-    const { network } = nic;
-    const isTaken = (address: number) =>
-      others.some((other) => other.network?.name === network?.name && other.address === formatIp4(address));
-    const address = network?.dhcp === true ? addressOf(name, network, isTaken) : undefined;
-    return {
-      ...nic,
-      mac: macOf(name, at, (mac) => others.some((other) => other.mac === mac)),
-      address: address === undefined ? undefined : formatIp4(address),
-      forwards: [],
-    };
-  });
-}
-
-/** The address of a VM that was given none: the same each time as long as it is free; undefined if none is. */
-function addressOf(
-  vm: string,
-  { subnet }: NetworkSpec,
-  isTaken: (address: number) => boolean,
-): number | undefined {
-  const range = parseRange4(subnet)!;
-  const size = sizeOfRange(range);
-  const first = size > 2 * FIRST_PLACE ? FIRST_PLACE : NAME_SERVER + 1;
-  const places = size - 1 - first;
-  const begin = hashOf(vm) % places;
-  for (let step = 0; step < Math.min(places, MOST_CARDS); step++) {
-    const address = range.first + first + ((begin + step) % places);
-    if (!isTaken(address)) return address;
-  }
-  return undefined;
-}
-
 const addressKey = (network: string | undefined, address: number | undefined): string | undefined =>
   address === undefined ? undefined : `${network} ${address}`;
 const cardName = (vm: string, at: number): string => `card ${at} of ${vm}`;
 
 const sharesRange = (one: NetworkSpec, other: NetworkSpec): boolean =>
   overlap(parseRange4(one.subnet)!, parseRange4(other.subnet)!);
-
-/** A range that no network has. */
-function freeRange(taken: readonly Range4[]): Range4 {
-  for (let range = FIRST_RANGE; ; range = { ...range, first: range.first + sizeOfRange(range) })
-    if (!taken.some((each) => overlap(each, range))) return range;
-}

@@ -1,7 +1,7 @@
 /**
  * VMs of one thread under one broker, without a daemon: in a page's worker, or in a program of one's own. CPU time is
- * divided by the scheduler of all other forms (`cpu/scheduler.ts`), memory by the same broker, and each VM's life is
- * owned by a {@link VmLife} as under a daemon. It knows no host: it has no files, threads and sockets.
+ * divided by the scheduler of all other forms (`cpu/scheduler.ts`), memory by the same broker, networks by the same turns,
+ * and each VM's life is owned by a {@link VmLife} as under a daemon. It knows no host: it has no files, threads and sockets.
  *
  * A VM is here from `add` to `remove`, on or off. What it may have can be changed at any time.
  */
@@ -20,6 +20,9 @@ import type { VmState } from "../lifecycle/vm-states.js";
 import type { MemoryFigures } from "../memory/host-memory-broker.js";
 import type { MemorySettings } from "../memory/memory-broker.js";
 import type { SwapBackend } from "../memory/swap-store.js";
+import { changeNet, type NetAllotment, type NetChange, type NetPoolAllotment } from "../net/allotment.js";
+import type { InlineCable, OpenInlineLan } from "./inline-lan.js";
+import { InlineNetworks, type InlineNic, type InlineNicFigures, netAllotment } from "./inline-networks.js";
 
 /** What a VM of the fleet is. */
 export interface InlineVm {
@@ -30,7 +33,14 @@ export interface InlineVm {
   readonly cpu?: Partial<Allotment>;
   /** In bytes. */
   readonly memory?: MemorySettings;
+  /** Its network cards, which its maker finds in `cables` of its surroundings, as {@link InlineCable}s. */
+  readonly nics?: readonly InlineNic[];
+  /** Of networks, for all of its cards together, in bytes a second. */
+  readonly net?: NetChange;
 }
+
+/** What of a copy is not its original's. */
+export type InlineCopy = Pick<InlineVm, "pool" | "cpu" | "memory" | "nics" | "net">;
 
 /** Who is told of a fleet. It neither throws nor calls back at once. */
 export interface InlineFleetListener {
@@ -47,6 +57,8 @@ export interface InlineFleetOptions {
   readonly listener: InlineFleetListener;
   /** Where pages go that don't fit; answers at once. Without it balloons are all that there is. */
   readonly openSwap?: () => SwapBackend;
+  /** Makes networks. Without it the fleet has none. */
+  readonly openNetwork?: OpenInlineLan;
   /** Milliseconds of one turn of a VM; 5 unless given. */
   readonly quantumMs?: number;
 }
@@ -66,6 +78,9 @@ export interface InlineVmFigures {
   /** What it may have and seems to use, in pages; undefined until that is known. */
   readonly division: MemoryFigures | undefined;
   readonly counters: Readonly<Record<string, number>>;
+  /** What it may have of networks. */
+  readonly net: NetAllotment;
+  readonly nics: readonly InlineNicFigures[];
 }
 
 const DEFAULT_QUANTUM_MS = 5;
@@ -80,6 +95,7 @@ interface Entry {
   readonly make: InlineVm["make"];
   readonly pool: string;
   memory: MemorySettings;
+  net: NetAllotment;
   state: VmState;
   /** While it is on. */
   run: Run | undefined;
@@ -98,6 +114,8 @@ interface Run {
 
 /** A fleet. Methods reject, or throw, with a LifecycleError for names that are unknown or taken and states that forbid it. */
 export class InlineFleet {
+  /** The networks in which its VMs have cards. */
+  readonly networks: InlineNetworks;
   private readonly entries = new Map<string, Entry>();
   private readonly tree = new ResourceTree(CORES, "cores", ROOT);
   private readonly scheduler: CpuScheduler;
@@ -110,6 +128,7 @@ export class InlineFleet {
     // One thread runs one VM at a time: what passes while it has its turn is what it uses.
     const now = () => performance.now();
     this.executor = new InlineExecutor({ scheduler: this.scheduler, now, used: now });
+    this.networks = new InlineNetworks(options.openNetwork);
     this.memory = new ThreadMemory(openSwap, (vm, figures) => {
       const entry = this.entries.get(vm);
       if (entry !== undefined) entry.division = figures;
@@ -119,11 +138,13 @@ export class InlineFleet {
   /** Makes a pool. @throws ResourceError as the tree does */
   addPool(name: string, allotment: Partial<PoolAllotment> = {}, parent = ROOT): void {
     this.tree.addPool(name, allotment, parent);
+    this.networks.addPool(name, parent);
   }
 
   /** Forgets an empty pool. @throws ResourceError as the tree does */
   removePool(name: string): void {
     this.tree.removePool(name);
+    this.networks.removePool(name);
   }
 
   /** Changes what a pool may have. @throws ResourceError as the tree does */
@@ -132,11 +153,19 @@ export class InlineFleet {
   }
 
   /** Pools from the outermost on, with what they may have. */
-  pools(): { readonly name: string; readonly parent: string | undefined; readonly cpu: PoolAllotment }[] {
+  pools(): {
+    readonly name: string;
+    readonly parent: string | undefined;
+    readonly cpu: PoolAllotment;
+    readonly net: NetPoolAllotment;
+  }[] {
     return this.tree
       .nodes()
       .filter(({ isPool }) => isPool)
-      .map(({ name, parent, allotment }) => ({ name, parent, cpu: allotment }));
+      .map(({ name, parent, allotment }) => ({
+        ...{ name, parent, cpu: allotment },
+        net: this.networks.poolAllotment(name)!,
+      }));
   }
 
   /** Whether there is a VM of this name. */
@@ -144,22 +173,12 @@ export class InlineFleet {
     return this.entries.has(name);
   }
 
-  /** Takes a VM in, which is off. @throws LifecycleError for a name that is taken, ResourceError as the tree does */
-  add(name: string, { make, pool = ROOT, cpu = {}, memory = {} }: InlineVm): void {
-    if (this.entries.has(name))
-      throw new LifecycleError("E_NAME_TAKEN", `there is a VM ${name} already: use another name`);
-    this.tree.addClient(name, cpu, pool);
-    this.scheduler.add(name, performance.now());
-    this.entries.set(name, {
-      name,
-      make,
-      pool,
-      memory,
-      state: "off",
-      run: undefined,
-      division: undefined,
-      isLeaving: false,
-    });
+  /**
+   * Takes a VM in, which is off.
+   * @throws LifecycleError for a name that is taken and for network cards that can't be, ResourceError as the tree does
+   */
+  add(name: string, vm: InlineVm): void {
+    this.enlist(name, vm, () => this.networks.enlist(name, vm.nics ?? []));
   }
 
   /** Forgets a VM; it is ended first, if it is on. */
@@ -172,6 +191,7 @@ export class InlineFleet {
     this.entries.delete(name);
     this.scheduler.remove(name, performance.now());
     this.tree.removeClient(name);
+    this.networks.forget(name);
   }
 
   /**
@@ -242,23 +262,25 @@ export class InlineFleet {
   }
 
   /**
-   * Makes a copy of a VM that is on, by copy-on-write; it stands still meanwhile.
+   * Makes a copy of a VM that is on, by copy-on-write; it stands still meanwhile. Its network cards have addresses of their
+   * own, and its guest those of the original until it takes them: until then it reaches nobody.
    * @returns milliseconds that the copy took
    */
-  async clone(
-    name: string,
-    copy: string,
-    options: Pick<InlineVm, "pool" | "cpu" | "memory"> = {},
-  ): Promise<number> {
+  async clone(name: string, copy: string, options: InlineCopy = {}): Promise<number> {
     const source = this.entry(name);
     const life = this.life(name, "clone");
     const { shares, reservation, limit } = this.tree.allotmentOf(name);
-    this.add(copy, {
+    const { nics } = options;
+    const vm = {
       make: source.make,
       pool: options.pool ?? source.pool,
       cpu: options.cpu ?? { shares, reservation, limit },
       memory: options.memory ?? source.memory,
-    });
+      net: options.net ?? source.net,
+    };
+    this.enlist(copy, vm, () =>
+      nics === undefined ? this.networks.enlistClone(copy, name) : this.networks.enlist(copy, nics),
+    );
     const entry = this.entry(copy);
     let milliseconds = 0;
     try {
@@ -307,8 +329,15 @@ export class InlineFleet {
   }
 
   /** Changes what a VM may have, from now on. @throws ResourceError, MemoryAdmissionError */
-  configure(name: string, { cpu, memory }: { cpu?: Partial<Allotment>; memory?: MemorySettings }): void {
+  configure(
+    name: string,
+    { cpu, memory, net }: { cpu?: Partial<Allotment>; memory?: MemorySettings; net?: NetChange },
+  ): void {
     const entry = this.entry(name);
+    if (net !== undefined) {
+      if (entry.run !== undefined) this.networks.configure(name, net);
+      entry.net = changeNet(entry.net, net);
+    }
     if (cpu !== undefined) this.scheduler.configure(name, cpu, "client", performance.now());
     if (memory === undefined) return;
     const next = { ...entry.memory, ...memory };
@@ -319,16 +348,37 @@ export class InlineFleet {
   /** All VMs, in the order in which they came. */
   figures(): InlineVmFigures[] {
     const now = performance.now();
-    return [...this.entries.values()].map(({ name, pool, state, run, division }) => {
+    return [...this.entries.values()].map(({ name, pool, state, run, division, net }) => {
       const guest = run?.life.present;
       return {
-        ...{ name, pool, state, division },
+        ...{ name, pool, state, division, net, nics: this.networks.figures(name) },
         cpu: this.tree.allotmentOf(name),
         accounts: this.scheduler.accountsOf(name, now),
         retired: guest?.retired() ?? 0,
         memory: guest?.memoryFigures(),
         counters: guest?.counters() ?? {},
       };
+    });
+  }
+
+  private enlist(name: string, vm: InlineVm, planNics: () => void): void {
+    const { make, pool = ROOT, cpu = {}, memory = {}, net = {} } = vm;
+    if (this.entries.has(name))
+      throw new LifecycleError("E_NAME_TAKEN", `there is a VM ${name} already: use another name`);
+    this.tree.addClient(name, cpu, pool);
+    try {
+      planNics();
+    } catch (error) {
+      this.tree.removeClient(name);
+      throw error;
+    }
+    this.scheduler.add(name, performance.now());
+    this.entries.set(name, {
+      ...{ name, make, pool, memory, net: netAllotment(net) },
+      state: "off",
+      run: undefined,
+      division: undefined,
+      isLeaving: false,
     });
   }
 
@@ -340,13 +390,20 @@ export class InlineFleet {
       throw new LifecycleError("E_VM_STATE", `can't ${what} VM ${name}: it is ${state}`);
     }
     this.tree.admit(name);
-    const run = this.runOf(entry);
+    let cables: readonly InlineCable[] | undefined;
+    try {
+      cables = this.networks.connect(name, entry.pool, entry.net);
+    } catch (error) {
+      this.tree.retire(name);
+      throw error;
+    }
+    const run = this.runOf(entry, cables);
     entry.run = run;
     this.enter(entry, "starting");
     await run.life.start(() => make(run));
   }
 
-  private runOf(entry: Entry): Run {
+  private runOf(entry: Entry, cables: readonly InlineCable[] | undefined): Run {
     const { name } = entry;
     const { listener } = this.options;
     const console = new ConsoleOutput((bytes) => listener.console(name, bytes));
@@ -359,6 +416,7 @@ export class InlineFleet {
         entry.run = undefined;
         entry.division = undefined;
         this.tree.retire(name);
+        this.networks.disconnect(name);
       },
       ended: (state, end) => this.enter(entry, state, end),
       broke: () => {},
@@ -372,7 +430,7 @@ export class InlineFleet {
       gate: () => this.memory.gate(name, this.executor.gate(name)),
       steal: () => stealOf(this.scheduler.accountsOf(name, performance.now())) * 1e6,
       disk: openDiskGate,
-      cables: undefined,
+      cables,
     };
     return { life, console, input, surroundings };
   }

@@ -39,6 +39,17 @@ export {
 } from "./frames/tcp.js";
 export { type Datagram, parseUdp, udpFrame } from "./frames/udp.js";
 export { HeldNetwork } from "./held-network.js";
+export {
+  Lan,
+  type LanForward,
+  type LanNeighbour,
+  type LanOptions,
+  type LanSpec,
+} from "./lan/lan.js";
+export { LanCard, type LanCardOptions, type LanFigure } from "./lan/lan-card.js";
+export { type PlacePolicy, type PlaceRule, rulesOf, usualPolicy } from "./lan/place-policy.js";
+export { type LanDirection, type LanGate, type LanPlace, PluggedCard } from "./lan/plugged-card.js";
+export { ReceiveCredit, type ReceiveGate } from "./lan/receive-credit.js";
 export type { DhcpLease, DhcpOptions } from "./nat/dhcp/server.js";
 export {
   noOutside,

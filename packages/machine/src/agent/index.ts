@@ -4,6 +4,7 @@ export * from "./command.js";
 export type { AgentLimits } from "./connection.js";
 export type { CopyEntry, CopyPart } from "./copy.js";
 export * from "./errors.js";
+export * from "./guest-tidings.js";
 export * from "./guest-time.js";
 export * from "./individual.js";
 export { AGENT_PORT } from "./protocol.js";

@@ -71,9 +71,10 @@ async function load(role: FileRole, source: FileSource | undefined): Promise<Nam
 /** @throws SnapshotError for a damaged one, PageMachineError `E_OPTION` for a machine that a page can't have */
 async function machineOf({ name, bytes }: NamedBytes): Promise<PlainMachine> {
   const machine = plainMachineOf(new SnapshotFile(bytes, await zstdCodec()));
-  if (!("problem" in machine)) return machine;
+  const problem = "problem" in machine ? machine.problem : machine.nics.length > 0 ? "has network cards" : "";
+  if (!("problem" in machine) && problem === "") return machine;
   throw new PageMachineError(
     "E_OPTION",
-    `${name} is of a machine that ${machine.problem}, and a page has none such: save one with console, entropy and balloon only`,
+    `${name} is of a machine that ${problem}, and a page has none such: save one with console, entropy and balloon only`,
   );
 }

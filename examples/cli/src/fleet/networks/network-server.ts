@@ -6,20 +6,13 @@
  * the host's sockets have brought has its turn in between.
  */
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
-import {
-  type CaptureRequest,
-  type NetDirection,
-  NetScheduler,
-  type NetworkSpec,
-  netDirections,
-} from "@hyperfile/broker";
-import { NetworkError, type PolicyQuestion, SlotBell } from "@hyperfile/devices/net";
+import { type CaptureRequest, type NetDirection, NetTurns, type NetworkSpec } from "@hyperfile/broker";
+import { type LanCard, NetworkError, type PolicyQuestion, SlotBell } from "@hyperfile/devices/net";
 import { nodeOutside } from "@hyperfile/devices/node";
-import { type Card, Lan } from "./lan.js";
+import { printableLine } from "../../printable.js";
+import { Card, HostLan } from "./lan.js";
 import type { CardRequest, NetworkNews, NetworkRequest, NetworkThreadData } from "./messages.js";
 
-/** Bytes that go before the host's sockets have their turn. */
-const ROUND_BYTES = 1 << 20;
 /** Milliseconds after which what was done is shown. */
 const PUBLISH_MS = 250;
 
@@ -31,18 +24,14 @@ export function serveNetworks(): void {
 
 /** Serves a daemon. */
 export class NetworkServer {
-  private readonly lans = new Map<string, Lan>();
+  private readonly lans = new Map<string, HostLan>();
   private readonly cards = new Map<number, Card>();
+  private readonly byPlace = new Map<LanCard, Card>();
   /** Cards that have done something which is not shown yet. */
   private readonly unpublished = new Set<Card>();
   private publishing: NodeJS.Timeout | undefined;
   private readonly bell: SlotBell;
-  private readonly scheduler = new NetScheduler();
-  /** Cards that wait for a turn of their VM, in the order of their coming. */
-  private readonly waiting: { readonly [Direction in NetDirection]: Map<string, Card[]> } = {
-    send: new Map(),
-    receive: new Map(),
-  };
+  private readonly turns = new NetTurns();
   private timer: NodeJS.Timeout | undefined;
   private readonly outside = nodeOutside();
 
@@ -72,14 +61,14 @@ export class NetworkServer {
         return this.disconnect((request as NetworkRequest<"disconnect">).args.slot);
       case "rates":
         for (const command of (request as NetworkRequest<"rates">).args.commands)
-          this.scheduler.obey(command, performance.now());
+          this.turns.scheduler.obey(command, performance.now());
         // What was held may be free now.
         for (const card of this.cards.values()) this.bell.ring(card.request.slot);
         return undefined;
       case "forward": {
         const { slot, forward } = (request as NetworkRequest<"forward">).args;
         const card = this.card(slot);
-        return card.lan.forward(card, forward);
+        return card.network.lan.forward(card.place, forward);
       }
       case "capture": {
         const { request: wanted, port } = (request as NetworkRequest<"capture">).args;
@@ -89,7 +78,7 @@ export class NetworkServer {
       case "unforward": {
         const { slot, forward } = (request as NetworkRequest<"unforward">).args;
         const card = this.card(slot);
-        return card.lan.unforward(card, forward);
+        return card.network.lan.unforward(card.place, forward);
       }
     }
   }
@@ -112,16 +101,17 @@ export class NetworkServer {
   }
 
   private connect(request: CardRequest): undefined {
-    const { project, network, slot } = request;
-    const lan = this.lanFor(project, network);
+    const { project, network, slot, vm } = request;
+    const host = this.lanFor(project, network);
     try {
-      const card = lan.connect(request, {
-        isFree: () => this.scheduler.isFree(request.vm, "receive"),
+      const card = new Card(request, host, {
+        isFree: () => this.turns.scheduler.isFree(vm, "receive"),
         wait: (bytes) => this.wait(card, "receive", bytes),
       });
       this.cards.set(slot, card);
+      this.byPlace.set(card.place, card);
     } finally {
-      this.dropIfEmpty(project, lan);
+      this.dropIfEmpty(project, host);
     }
   }
 
@@ -129,40 +119,42 @@ export class NetworkServer {
     const card = this.cards.get(slot);
     if (card === undefined) return;
     this.cards.delete(slot);
-    for (const direction of netDirections) {
-      const cards = this.waiting[direction].get(card.request.vm);
-      if (cards?.includes(card)) cards.splice(cards.indexOf(card), 1);
-    }
+    this.byPlace.delete(card.place);
+    this.turns.forget(card);
     this.unpublished.delete(card);
-    card.lan.disconnect(card);
-    this.dropIfEmpty(card.request.project, card.lan);
+    card.disconnect();
+    this.dropIfEmpty(card.request.project, card.network);
   }
 
-  private lanFor(project: string, spec: NetworkSpec): Lan {
+  private lanFor(project: string, spec: NetworkSpec): HostLan {
     const key = lanKey(project, spec.name);
     const known = this.lans.get(key);
     if (known !== undefined) {
-      if (JSON.stringify(known.spec) === JSON.stringify(spec)) return known;
+      if (JSON.stringify(known.lan.spec) === JSON.stringify(spec)) return known;
       throw new NetworkError(
         "E_NETWORK_OPTION",
         `network ${spec.name} was changed while VMs are in it: stop those, or start them again with hyperfile up --restart`,
       );
     }
-    const lan = new Lan(spec, this.outside, (card, question) => this.note(card, question));
-    this.lans.set(key, lan);
-    return lan;
+    const host = new HostLan(spec, {
+      outside: this.outside,
+      refused: (card, question) => this.note(card, question),
+    });
+    this.lans.set(key, host);
+    return host;
   }
 
-  private dropIfEmpty(project: string, lan: Lan): void {
-    if (!lan.isEmpty) return;
-    this.lans.delete(lanKey(project, lan.spec.name));
-    lan.close();
+  private dropIfEmpty(project: string, host: HostLan): void {
+    if (!host.lan.isEmpty) return;
+    this.lans.delete(lanKey(project, host.lan.spec.name));
+    host.close();
   }
 
-  private note(card: Card, question: PolicyQuestion): void {
-    const what = card.tellOnce(question);
-    if (what !== undefined) this.tell({ kind: "refused", vm: card.request.vm, what });
-    this.publishSoon(card);
+  private note(place: LanCard, question: PolicyQuestion): void {
+    const what = place.tellOnce(question);
+    if (what !== undefined) this.tell({ kind: "refused", vm: place.options.vm, what: printableLine(what) });
+    const card = this.byPlace.get(place);
+    if (card !== undefined) this.publishSoon(card);
   }
 
   private async serve(): Promise<void> {
@@ -171,7 +163,7 @@ export class NetworkServer {
       this.bell.take((slot) => {
         const card = this.cards.get(slot);
         if (card === undefined) return;
-        if (card.end.look(card.port)) this.wait(card, "send", card.end.waiting);
+        if (card.end.look(card.place.port)) this.wait(card, "send", card.end.waiting);
         this.publishSoon(card);
       });
       const bytes = this.takeTurns();
@@ -182,59 +174,18 @@ export class NetworkServer {
 
   /** A card has something to go; its VM asks for a turn. */
   private wait(card: Card, direction: NetDirection, bytes: number): void {
-    const { vm } = card.request;
-    const cards = this.waiting[direction].get(vm) ?? [];
-    this.waiting[direction].set(vm, cards);
-    if (!cards.includes(card)) cards.push(card);
     // The turn may be due at once, and the thread asleep: frames come by the host's sockets as well.
-    if (this.scheduler.ask(vm, direction, bytes, performance.now())) this.bell.wake();
+    if (this.turns.wait(card, direction, bytes)) this.bell.wake();
   }
 
-  /** Lets frames go whose turns have come, for a while; gives how many bytes that were. */
+  /** Lets frames go whose turns have come, for a while, and wakes the thread for the next one; gives how many bytes went. */
   private takeTurns(): number {
-    let all = 0;
-    const now = performance.now();
-    for (const direction of netDirections) {
-      for (let round = 0; round < ROUND_BYTES; ) {
-        const turn = this.scheduler.next(direction, now);
-        if (turn === undefined) break;
-        const [card] = this.waiting[direction].get(turn.vm) ?? [];
-        const gone = card === undefined ? 0 : this.let(card, direction, turn.bytes);
-        this.scheduler.went(turn, direction, gone);
-        round += Math.max(1, gone);
-        all += Math.max(1, gone);
-        // Who has had a turn and has no room asks when there is some.
-        this.askAgain(turn.vm, direction, card, gone > 0 || turn.bytes <= 0);
-      }
-    }
-    this.watch(now);
-    return all;
-  }
-
-  private let(card: Card, direction: NetDirection, bytes: number): number {
-    if (bytes <= 0) return 0;
-    return direction === "send" ? card.end.pass(card.port, bytes) : card.receive(bytes);
-  }
-
-  /** After a turn of a card: the next card of its VM, or the same again if it has more. */
-  private askAgain(vm: string, direction: NetDirection, card: Card | undefined, mayHaveMore: boolean): void {
-    const cards = this.waiting[direction].get(vm) ?? [];
-    if (card !== undefined) {
-      cards.shift();
-      if (mayHaveMore && bytesOf(card, direction) > 0) cards.push(card);
-    }
-    const [next] = cards;
-    if (next === undefined) this.waiting[direction].delete(vm);
-    else this.scheduler.ask(vm, direction, bytesOf(next, direction), performance.now());
-  }
-
-  /** Wakes the thread when the next turn is due. @param now when there was none: one that has become due since counts */
-  private watch(now: number): void {
+    const { bytes, due } = this.turns.take();
     clearTimeout(this.timer);
     this.timer = undefined;
-    const due = this.scheduler.nextTime(now);
     if (due !== Infinity)
       this.timer = setTimeout(() => this.bell.wake(), Math.max(0, due - performance.now()));
+    return bytes;
   }
 
   private publishSoon(card: Card): void {
@@ -246,9 +197,5 @@ export class NetworkServer {
     }, PUBLISH_MS);
   }
 }
-
-/** Bytes of a card that wait to go. */
-const bytesOf = (card: Card, direction: NetDirection): number =>
-  direction === "send" ? card.end.waiting : card.port.counters.waitingBytes;
 
 const lanKey = (project: string, network: string): string => `${project}/${network}`;

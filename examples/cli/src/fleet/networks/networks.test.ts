@@ -14,7 +14,7 @@ import {
   readHyperfile,
   type VmSpec,
 } from "@hyperfile/broker";
-import { CableMemory, CableToSwitch, hostTimers, policyOf, SlotBell } from "@hyperfile/devices/net";
+import { CableMemory, CableToSwitch, hostTimers, policyOf, rulesOf, SlotBell } from "@hyperfile/devices/net";
 import { guestKinds } from "@hyperfile/machine/guests";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { dnsQuery, framed, unframed } from "../../../../../packages/devices/test/dns-messages.js";
@@ -22,7 +22,6 @@ import { NetGuest } from "../../../../../packages/devices/test/net-guest.js";
 import { readPcapng } from "../../../../../packages/devices/test/pcapng-reader.js";
 import { tcpEnd } from "../../../../../packages/devices/test/tcp-guest.js";
 import { hearCapture } from "./capture-port.js";
-import { rulesOf } from "./lan.js";
 import type { NetworkNews, NetworkRequests } from "./messages.js";
 import { NetworkServer } from "./network-server.js";
 

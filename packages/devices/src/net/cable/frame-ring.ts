@@ -17,7 +17,8 @@ const HEADER_BYTES = 64;
 const Word = { written: 0, read: 1, wantsRoom: 2 } as const;
 const ALIGNMENT = 16;
 const LENGTH_BYTES = 4;
-const MOST_FRAME_BYTES = ETHERNET_BYTES + TAG_BYTES + ipHeaderBytes[6] + MOST_PACKET_BYTES;
+/** Bytes of the longest frame that anybody sends. */
+export const MOST_FRAME_BYTES = ETHERNET_BYTES + TAG_BYTES + ipHeaderBytes[6] + MOST_PACKET_BYTES;
 /** Bytes of the largest record. */
 export const MOST_RECORD_BYTES = align(LENGTH_BYTES + NET_HEADER_BYTES + MOST_FRAME_BYTES);
 

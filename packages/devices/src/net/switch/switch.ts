@@ -82,6 +82,8 @@ export interface PortCounters {
   /** Frames and bytes that wait now. */
   readonly waiting: number;
   readonly waitingBytes: number;
+  /** Milliseconds that the frames which its end got have waited for it, all together. */
+  readonly waitedMs: number;
 }
 
 /** A port, as its owner sees it. */
@@ -173,7 +175,7 @@ export class Switch implements Network {
     for (const port of known === undefined ? this.ports : [known]) {
       if (port === from || !port.membership.has(vlan) || (from.isIsolated && port.isIsolated)) continue;
       isGoing = true;
-      port.enqueue(port.membership.leave(frame, vlan));
+      port.enqueue(port.membership.leave(frame, vlan), now);
     }
     if (!isGoing) from.drop("filtered");
     this.deliver();
@@ -197,7 +199,7 @@ export class Switch implements Network {
           break;
         }
         // One frame, and back to the end of the line.
-        if (port.deliverOne()) {
+        if (port.deliverOne(this.timers.now())) {
           left--;
           this.active.add(port);
         }
@@ -260,6 +262,7 @@ class Port implements SwitchPort {
       drops: { ...this.drops },
       waiting: this.queue.length,
       waitingBytes: this.queue.bytes,
+      waitedMs: this.queue.waitedMs,
     };
   }
 
@@ -299,19 +302,19 @@ class Port implements SwitchPort {
     this.drops[reason]++;
   }
 
-  enqueue(frame: Frame): void {
+  enqueue(frame: Frame, now: number): void {
     if (!this.isUp) return;
     for (const finished of finishFrame(frame, this.end.takes))
-      if (!this.queue.push(finished)) this.drop("full");
+      if (!this.queue.push(finished, now)) this.drop("full");
     this.network.activate(this);
   }
 
   /** Whether a frame was delivered. */
-  deliverOne(): boolean {
+  deliverOne(now: number): boolean {
     const frame = this.queue.peek();
     if (frame === undefined || !this.isUp || !this.end.receive(frame)) return false;
     // What it got may have had its end cut the cable.
-    if (this.queue.peek() === frame) this.queue.shift();
+    if (this.queue.peek() === frame) this.queue.shift(now);
     this.moved.sent++;
     this.moved.bytesSent += frame.bytes.length;
     this.network.show(this, "out", frame);

@@ -3,11 +3,21 @@
  * id and addresses of its own, and what time it is after it stood still. Nothing waits for it, and where it can't be told the machine's
  * clock makes up for the time by itself.
  */
-import type { RiscvVirt } from "@hyperfile/machine";
-import { AgentClient, type IndividualCard, makeIndividual, setGuestTime } from "@hyperfile/machine/agent";
+import type { MachineClock } from "../vm/clock.js";
+import { AgentClient } from "./client.js";
+import { setGuestTime } from "./guest-time.js";
+import { type IndividualCard, makeIndividual } from "./individual.js";
+import type { ConnectAgent } from "./stream.js";
 
 /** Milliseconds of standing still after which a guest is told the time: what is shorter is made up for before it would be. */
 const LONG_MS = 1000;
+
+/** What is asked of a machine that has tidings for its guest. */
+export interface TidingsMachine {
+  /** Its device for sockets; without one nothing is told. */
+  readonly vsock: { connect: ConnectAgent } | undefined;
+  readonly clock: Pick<MachineClock, "leaveOut" | "owe">;
+}
 
 /** The tidings of one machine. */
 export class GuestTidings {
@@ -15,7 +25,7 @@ export class GuestTidings {
 
   /** @param followsHost whether the guest's time of day is to be the host's, also after it stood still */
   constructor(
-    private readonly machine: RiscvVirt,
+    private readonly machine: TidingsMachine,
     private readonly followsHost: boolean,
   ) {
     const { vsock } = machine;
