@@ -14,8 +14,8 @@ import type { WebNews, WebThreadData } from "./messages.js";
 const TOKEN_BYTES = 24;
 /** JavaScript heap of the thread in MiB: what pages keep lies outside of it, and is bounded. */
 const HEAP_MEBIBYTES = 512;
-/** Milliseconds from a failure of the thread to the next one. */
-const AGAIN_MS = 1000;
+/** Milliseconds from a failure of the thread to the next one: the first time, and at most. */
+const [AGAIN_MS, MOST_AGAIN_MS] = [1000, 60_000];
 /** Addresses that mean all of this computer's. */
 const everywhere: ReadonlySet<string> = new Set(["0.0.0.0", "::"]);
 
@@ -120,21 +120,22 @@ export class WebRelay {
   /** The thread has failed: once it has listened, another one takes its place. */
   private lost(worker: Worker, error: Error): void {
     if (this.worker !== worker || this.isClosed || !this.isListening) return;
+    this.isListening = false;
     this.clients = 0;
     this.options.changed();
     this.options.failed(new Error(`the thread of the relay for pages has failed: ${error.message}`));
-    this.again();
+    this.again(AGAIN_MS);
   }
 
-  private again(): void {
+  private again(afterMs: number): void {
     setTimeout(() => {
       if (this.isClosed) return;
       this.begin().catch((error: Error) => {
         if (this.isClosed) return;
         this.options.failed(new Error(`the relay for pages does not start again: ${error.message}`));
         void this.worker?.terminate();
-        this.again();
+        this.again(Math.min(MOST_AGAIN_MS, 2 * afterMs));
       });
-    }, AGAIN_MS).unref();
+    }, afterMs).unref();
   }
 }

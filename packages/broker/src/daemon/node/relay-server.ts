@@ -24,8 +24,8 @@ const [MOST_CLIENTS, MOST_CONNECTIONS] = [64, 256];
 const MESSAGES = { maxPayload: 2 ** 20, maxFragments: 256, maxBufferedChunks: 4096 };
 /** Bytes that wait for a client from which on it is told when they have gone, and to which they must fall. */
 const [FULL, ROOM] = [2 ** 19, 2 ** 17];
-/** Descriptors that clients' streams leave free. */
-const SPARE_DESCRIPTORS = 32;
+/** Descriptors that clients' streams leave free, and streams after which there is another look at that. */
+const [SPARE_DESCRIPTORS, LOOK_AFTER] = [64, 16];
 /** Close codes (RFC 6455, section 7.4.1): the policy is violated, the server goes. */
 const [CLOSE_POLICY, CLOSE_AWAY] = [1008, 1001];
 /** Milliseconds for a request's head, and between two looks for who has vanished. */
@@ -90,6 +90,8 @@ export class RelayServer {
   /** Clients that were heard since the last look. */
   private readonly alive = new WeakSet<WebSocket>();
   private readonly pinging: NodeJS.Timeout;
+  /** What the last look for descriptors has found, and how often that was asked since. */
+  private room = { isThere: false, asked: 0 };
 
   private constructor(private readonly options: RelayServerOptions) {
     this.digest = digestOf(options.token);
@@ -224,7 +226,7 @@ export class RelayServer {
         },
         close: (why) => client.close(CLOSE_POLICY, closeReason(why)),
       },
-      { address, hasRoom: () => hasDescriptors(SPARE_DESCRIPTORS) },
+      { address, hasRoom: () => this.hasRoom() },
     );
     const heard = (): void => void this.alive.add(client);
     heard();
@@ -244,6 +246,13 @@ export class RelayServer {
       this.options.changed?.(this.clients);
     });
     this.options.changed?.(this.clients);
+  }
+
+  private hasRoom(): boolean {
+    const { room } = this;
+    if (!room.isThere || ++room.asked >= LOOK_AFTER)
+      this.room = { isThere: hasDescriptors(SPARE_DESCRIPTORS), asked: 0 };
+    return this.room.isThere;
   }
 
   /** Ends who was not heard since the last look, and asks the others. */

@@ -168,3 +168,20 @@ test("a mapped address is connected to as what it means", () => {
     "1.2.3.4",
   ]);
 });
+
+test("an address that stands for a name is judged by names and rules, and counts as public otherwise", () => {
+  const question: PolicyQuestion = {
+    protocol: "tcp",
+    direction: "out",
+    guest: "10.0.2.15",
+    address: "198.18.0.1",
+    port: 80,
+    names: ["bad.example"],
+    isStandIn: true,
+  };
+  expect(policyOf([], () => [])(question)).toBe(true);
+  expect(policyOf([], () => [])({ ...question, isStandIn: false })).toBe(false);
+  expect(policyOf([{ allow: false, name: "bad.example" }], () => [])(question)).toBe(false);
+  expect(policyOf([{ allow: false, name: "*.example" }], () => [])(question)).toBe(false);
+  expect(policyOf([{ allow: true, name: "good.example" }, { allow: false }], () => [])(question)).toBe(false);
+});

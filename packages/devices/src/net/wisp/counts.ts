@@ -22,11 +22,6 @@ export class Grant {
     this.limit = window;
   }
 
-  /** Packets that are kept. */
-  get kept(): number {
-    return this.came - this.passed;
-  }
-
   /** Says at the beginning that a whole window may follow; gives the count for CONTINUE. */
   open(): number {
     this.limit += this.window;
@@ -69,11 +64,6 @@ export class StreamSender {
   /** Bytes that are kept. */
   get bytes(): number {
     return this.queue.length;
-  }
-
-  /** Whether everything has gone, the end among it. */
-  get isDone(): boolean {
-    return this.queue.length === 0 && this.end === "sent";
   }
 
   /** Keeps bytes, which stay as they are from then on. */

@@ -230,6 +230,8 @@ export class WispOutside implements Outside {
     this.timer?.cancel();
     this.timer = this.timers.after(wait, () => this.again());
     this.abandon();
+    // Who hears that something broke off may have closed it.
+    if (this.state !== "down") return;
     this.options.state?.(
       `no connection to the relay ${this.options.name}: ${why}; the next attempt is in ${wait / 1000} s`,
     );

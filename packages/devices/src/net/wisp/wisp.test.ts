@@ -2,9 +2,13 @@
 import { expect, test } from "vitest";
 import { dnsQuery, dnsReply } from "../../../test/dns-messages.js";
 import { FakeOutside } from "../../../test/fake-outside.js";
+import { NetGuest } from "../../../test/net-guest.js";
 import { areFrom, bytesFrom, SteadyOutside } from "../../../test/steady-peer.js";
+import { tcpEnd } from "../../../test/tcp-guest.js";
 import { Noting, wispWorld } from "../../../test/wisp-world.js";
 import { policyOf } from "../nat/policy.js";
+import { UserNetwork } from "../nat/user-network.js";
+import { Switch } from "../switch/switch.js";
 import type { Timers } from "../timers.js";
 
 const text = (value: string): Uint8Array => new TextEncoder().encode(value);
@@ -174,6 +178,38 @@ test("a connection that nobody reads holds no other one", () => {
   guest.tcp.reset();
   world.timers.advance(100);
   expect([world.client.size, world.relay().size, world.client.unreadBytes]).toEqual([0, 0, 0]);
+});
+
+test("a guest behind a gateway is let in when the other side accepts, gets its bytes, and sees a lost relay as a reset", () => {
+  const { timers, outside, client, lines } = byHand();
+  const lan = new Switch({ timers });
+  const net = new UserNetwork({ network: lan, outside: client, timers });
+  const guest = new NetGuest(lan, 0x525400000015);
+  const ends = [4000, 4001].map((own) => tcpEnd(guest, timers, "93.184.216.34", 80, own));
+  guest.end.onFrame = () => {
+    for (const { packet } of guest.take()) for (const { take } of ends) take(packet);
+  };
+  guest.announce();
+  for (const { tcp } of ends) tcp.connect();
+  timers.advance(900);
+  expect(outside.connections.map(({ address }) => address)).toEqual(["93.184.216.34", "93.184.216.34"]);
+  expect(ends.map(({ tcp }) => tcp.isOpen)).toEqual([false, false]);
+  for (const { events } of outside.connections) events.opened();
+  timers.advance(100);
+  expect(ends.map(({ tcp }) => tcp.isOpen)).toEqual([true, true]);
+  const [one, two] = ends.map(({ tcp }) => tcp);
+  one!.write(bytesFrom(0, 30_000));
+  one!.end();
+  outside.connections[0]!.events.data(bytesFrom(0, 20_000));
+  outside.connections[0]!.events.ended();
+  timers.advance(2000);
+  expect(Buffer.concat(outside.connections[0]!.written).equals(bytesFrom(0, 30_000))).toBe(true);
+  expect(Buffer.concat(one!.received).equals(bytesFrom(0, 20_000))).toBe(true);
+  expect([one!.isFinished, outside.connections[0]!.log]).toEqual([true, ["end"]]);
+  lines[0]!.cut();
+  timers.advance(100);
+  expect([two!.wasReset, outside.connections[1]!.log]).toEqual([true, ["reset"]]);
+  net.close();
 });
 
 test("names in a connection are resolved by the relay, and each address is judged", async () => {
