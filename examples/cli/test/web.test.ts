@@ -291,4 +291,4 @@ it("says what to do where a daemon runs already, a port is taken, or options can
   });
   for (const word of ["--web [place]", "--web-origin", "--web-allow", "WISP 1, at 127.0.0.1:7380"])
     expect(output).toContain(word);
-});
+}, 400_000);

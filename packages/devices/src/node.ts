@@ -18,6 +18,4 @@ export { NodeFile, type NodeFileOptions } from "./disk/node/node-file.js";
 export { type OpenImage, type OpenImageOptions, openImage } from "./disk/node/open-image.js";
 export { openStore, storePath } from "./disk/node/store-path.js";
 export { type NodeOutsideOptions, nodeOutside } from "./net/node/outside.js";
-export type { WispPort } from "./net/wisp/port.js";
-export { WispRelay, type WispRelayOptions } from "./net/wisp/relay.js";
 export { LinuxFolder, type LinuxFolderOptions } from "./share/node/linux-folder.js";

@@ -98,3 +98,6 @@ export {
   type SwitchPort,
 } from "./switch/switch.js";
 export { hostTimers, type Timer, type Timers } from "./timers.js";
+export { WispOutside, type WispOutsideOptions } from "./wisp/outside.js";
+export type { WispPort, WispPortEvents } from "./wisp/port.js";
+export { WispRelay, type WispRelayOptions } from "./wisp/relay.js";

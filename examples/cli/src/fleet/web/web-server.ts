@@ -4,7 +4,8 @@
  */
 import { parentPort, workerData } from "node:worker_threads";
 import { RelayServer } from "@hyperfile/broker/node";
-import { nodeOutside, WispRelay } from "@hyperfile/devices/node";
+import { WispRelay } from "@hyperfile/devices/net";
+import { nodeOutside } from "@hyperfile/devices/node";
 import { policyFor } from "../../nets.js";
 import type { WebNews, WebThreadData } from "./messages.js";
 
