@@ -70,24 +70,24 @@ export class Expectation {
     this.x[register] = BigInt.asUintN(this.xlen, value);
   }
 
-  /** Reads the device as the bus is asked: in aligned pieces of at most four bytes. */
-  readDevice(address: number, size: number): number {
-    let value = 0;
+  /** Reads the device as the bus is asked: in aligned pieces of at most four bytes, of which it takes no more at once. */
+  readDevice(address: number, size: number): bigint {
+    let value = 0n;
     for (let at = 0; at < size; ) {
       const piece = pieceAt(address + at, size - at);
       const part = answerOf(address + at, piece, this.retired);
       this.accesses.push(["read", address + at, piece, part, this.retired]);
-      value |= part << (8 * at);
+      value |= BigInt.asUintN(8 * piece, BigInt(part)) << BigInt(8 * at);
       at += piece;
     }
-    return value;
+    return BigInt.asIntN(8 * size, value);
   }
 
-  writeDevice(address: number, size: number, value: number): void {
+  writeDevice(address: number, size: number, value: bigint): void {
     for (let at = 0; at < size; ) {
       const piece = pieceAt(address + at, size - at);
-      const part = (value >>> (8 * at)) & (2 ** (8 * piece) - 1);
-      this.accesses.push(["write", address + at, piece, part | 0, this.retired]);
+      const part = BigInt.asUintN(8 * piece, value >> BigInt(8 * at));
+      this.accesses.push(["write", address + at, piece, Number(part) | 0, this.retired]);
       at += piece;
     }
   }
@@ -110,7 +110,7 @@ const pieceAt = (address: number, bytes: number): number => {
 };
 
 /** A random operation on the registers, or one that looks at the time. */
-function randomOperation(random: (limit: number) => number): Operation {
+function randomOperation(random: (limit: number) => number, xlen: 32 | 64): Operation {
   const register = () => FIRST + random(COUNT);
   const [rd, rs1, rs2] = [register(), register(), register()];
   const binary = (name: string, run: (a: bigint, b: bigint) => bigint): Operation => ({
@@ -159,7 +159,7 @@ function randomOperation(random: (limit: number) => number): Operation {
     }
     case 8:
     case 9: {
-      const counter = ["minstret", "mcycle", "instret", "cycle"][random(4)]!;
+      const counter = ["minstret", "mcycle", "instret", "cycle", "time"][random(5)]!;
       return {
         text: `csrr ${nameOf(rd)}, ${counter}`,
         length: 4,
@@ -171,11 +171,12 @@ function randomOperation(random: (limit: number) => number): Operation {
       // At the edge, the bytes of the access lie in two pages, too.
       const [pointer, base] = random(2) === 0 ? [DEVICE_POINTER, DEVICE] : [EDGE_POINTER, DEVICE + PAGE - 8];
       const offset = pointer === EDGE_POINTER ? 1 + random(10) : 4 * random(64);
+      const isWide = xlen === 64 && random(2) === 0;
       return {
-        text: `lw ${nameOf(rd)}, ${offset}(${nameOf(pointer)})`,
+        text: `${isWide ? "ld" : "lw"} ${nameOf(rd)}, ${offset}(${nameOf(pointer)})`,
         length: 4,
         looks: true,
-        run: (m) => m.set(rd, BigInt(m.readDevice(base + offset, 4))),
+        run: (m) => m.set(rd, m.readDevice(base + offset, isWide ? 8 : 4)),
       };
     }
     case 11: {
@@ -185,14 +186,15 @@ function randomOperation(random: (limit: number) => number): Operation {
           ["sw", 4],
           ["sh", 2],
           ["sb", 1],
+          ["sd", 8],
         ] as const
-      )[random(3)]!;
+      )[random(xlen === 64 ? 4 : 3)]!;
       const offset = pointer === EDGE_POINTER ? 1 + random(10) : 4 * random(64);
       return {
         text: `${name} ${nameOf(rs1)}, ${offset}(${nameOf(pointer)})`,
         length: 4,
         looks: true,
-        run: (m) => m.writeDevice(base + offset, size, Number(BigInt.asIntN(32, m.x[rs1]!))),
+        run: (m) => m.writeDevice(base + offset, size, m.x[rs1]!),
       };
     }
     default:
@@ -217,9 +219,9 @@ export function expectedProgram(xlen: 32 | 64, seed: number): ExpectedProgram {
   const steps: Step[] = [];
   for (let block = 0; block < BLOCKS; block++) {
     const times = 3 + random(40);
-    const body = Array.from({ length: 4 + random(8) }, () => randomOperation(random));
-    let straddler = randomOperation(random);
-    while (straddler.looks !== true) straddler = randomOperation(random);
+    const body = Array.from({ length: 4 + random(8) }, () => randomOperation(random, xlen));
+    let straddler = randomOperation(random, xlen);
+    while (straddler.looks !== true) straddler = randomOperation(random, xlen);
     const position = random(body.length + 1);
     const before = body.slice(0, position).reduce((sum, { length }) => sum + length, 4);
     body.splice(position, 0, straddler);
@@ -283,7 +285,8 @@ export function expectedCpu(
         return true;
       },
     },
-    clock: { now: () => 0 },
+    // Time is what has retired: so `time` is exact where counters are.
+    clock: { now: () => cpu.retired() },
     tier,
     verify: "all",
     hotThreshold: 20,
