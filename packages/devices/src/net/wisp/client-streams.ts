@@ -12,6 +12,8 @@ export interface ClientLink {
   readonly initial: number | undefined;
   /** Bytes that all streams keep for guests; who keeps more says so. */
   unread: number;
+  /** Streams for datagrams, which leave room for connections. */
+  datagrams: number;
   /** A number for a stream, and what is told of it; undefined if there are too many, or there is no relay now. */
   add(stream: ClientStream): number | undefined;
   /** Nothing is told of it any more. */

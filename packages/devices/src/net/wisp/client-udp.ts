@@ -9,6 +9,8 @@ import { MOST_WAITING } from "./port.js";
 
 /** Places of one socket; the one that was written to the longest time ago goes. */
 const MOST_PLACES = 64;
+/** Places of all sockets: a relay of ours has twice as many streams for a client. */
+const MOST_TOGETHER = 512;
 /** Datagrams that wait for the relay, and their longest (RFC 768, IPv4). */
 const [MOST_EARLY, MOST_BYTES] = [8, 65_507];
 
@@ -70,8 +72,10 @@ class Place implements ClientStream {
     private readonly port: number,
     private readonly user: { data(bytes: Uint8Array): void; gone(): void },
   ) {
-    this.id = link.add(this);
-    if (this.id !== undefined && link.initial !== undefined) this.begin();
+    this.id = link.datagrams < MOST_TOGETHER ? link.add(this) : undefined;
+    if (this.id === undefined) return;
+    link.datagrams++;
+    if (link.initial !== undefined) this.begin();
   }
 
   get isThere(): boolean {
@@ -87,6 +91,7 @@ class Place implements ClientStream {
   close(): void {
     if (this.early === undefined) this.link.port.send(wispClose(this.id!, wispReasons.voluntary));
     this.link.remove(this.id!);
+    this.link.datagrams--;
   }
 
   begin(): void {
@@ -106,11 +111,12 @@ class Place implements ClientStream {
   flush(): void {}
 
   closed(): void {
+    this.link.datagrams--;
     this.user.gone();
   }
 
   lost(): void {
-    this.user.gone();
+    this.closed();
   }
 
   private pass(data: Uint8Array): void {

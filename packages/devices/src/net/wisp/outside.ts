@@ -89,7 +89,7 @@ export class WispOutside implements Outside {
     this.link = {
       timers: this.timers,
       isOurs,
-      unread: 0,
+      ...{ unread: 0, datagrams: 0 },
       get initial() {
         return outside.initial;
       },

@@ -23,6 +23,8 @@ export interface RelayHost {
   kept: number;
   /** Finds the addresses of a place that may be reached; `found` is called at once for an address. */
   resolve(place: RelayPlace, found: (addresses: readonly string[] | FailedPlace) => void): void;
+  /** The client has been told the addresses of a name. */
+  learn(name: string, addresses: readonly string[]): void;
   /** Tells the client that a stream is over. */
   close(id: number, reason: number): void;
   /** Nothing is heard for it any more; it ends by itself, or with the relay. */

@@ -3,6 +3,7 @@
  * the client or the outside does not take is lost. A stream on which nothing passes ends.
  */
 import { familyOf } from "../addresses.js";
+import { addressesIn, parseQuery } from "../nat/dns/message.js";
 import type { OutsideUdp } from "../nat/outside.js";
 import type { Timer } from "../timers.js";
 import { wispData, wispReasons } from "./packet.js";
@@ -139,6 +140,8 @@ export class RelayQueries extends Datagrams {
       // The identifier is the client's; that of the question at the servers was another.
       const own = answer.slice();
       own.set(bytes.subarray(0, 2));
+      const name = parseQuery(bytes)?.name;
+      if (name !== undefined) this.host.learn(name, addressesIn(own));
       this.came(own);
     };
     this.host.outside.query(bytes.slice()).then(answered, () => answered());

@@ -29,6 +29,8 @@ import { RelayQueries, RelayUdp } from "./relay-udp.js";
 const MOST_STREAMS = 1024;
 /** Names of a client that are looked up at a time, and addresses of one that are looked at. */
 const [MOST_LOOKUPS, MOST_ADDRESSES] = [64, 16];
+/** Addresses of which it is remembered by which names the client has found them, and names of one. */
+const [MOST_LEARNED, MOST_NAMES] = [1024, 8];
 /** Bytes that a client's streams keep for the outside; the one that keeps most is closed when there are more. */
 const MOST_KEPT = 32 << 20;
 /** Packets that a client may take on a stream, whatever it says. */
@@ -68,6 +70,8 @@ export class WispRelay {
   private readonly leaving = new Set<RelayStream>();
   /** In the order in which they were closed. */
   private readonly closed = new Set<number>();
+  /** Names by which the client has found addresses, in the order in which they were told. */
+  private readonly learned = new Map<string, readonly string[]>();
   private readonly host: RelayHost;
   private window = Number.POSITIVE_INFINITY;
   private isOurs = false;
@@ -86,6 +90,9 @@ export class WispRelay {
         return relay.isOurs;
       },
       resolve: (place, found) => this.resolve(place, found),
+      learn: (name, addresses) => {
+        for (const address of addresses) this.learn(name, address);
+      },
       close: (id, reason) => {
         port.send(wispClose(id, reason));
       },
@@ -256,6 +263,18 @@ export class WispRelay {
     return [...four, ...six].slice(0, MOST_ADDRESSES);
   }
 
+  private learn(name: string, address: string): void {
+    const { learned } = this;
+    const names = learned.get(address) ?? [];
+    learned.delete(address);
+    learned.set(address, names.includes(name) ? names : [...names, name].slice(-MOST_NAMES));
+    if (learned.size <= MOST_LEARNED) return;
+    for (const oldest of learned.keys()) {
+      learned.delete(oldest);
+      return;
+    }
+  }
+
   private judged(
     { protocol, port }: RelayPlace,
     addresses: readonly string[],
@@ -264,9 +283,10 @@ export class WispRelay {
     if (addresses.length === 0) return { reason: wispReasons.unreachable };
     const { policy, client, onRefused } = this.options;
     const meant = addresses.map(unmapped);
-    const allowed = meant.filter((address) =>
-      policy({ protocol, direction: "out", guest: client, address, port, names }),
-    );
+    const allowed = meant.filter((address) => {
+      const known = [...names, ...(this.learned.get(address) ?? [])];
+      return policy({ protocol, direction: "out", guest: client, address, port, names: known });
+    });
     if (allowed.length > 0) return allowed;
     this.counters.blocked++;
     onRefused?.({ protocol, address: meant[0]!, port });

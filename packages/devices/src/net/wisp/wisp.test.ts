@@ -248,6 +248,29 @@ test("names in a connection are resolved by the relay, and each address is judge
   expect((await ask("not a name", 80)).log).toEqual(["failed: unreachable"]);
 });
 
+test("rules by name hold for addresses that the client has found by asking the relay for the name", async () => {
+  const policy = policyOf([{ allow: true, name: "nas.test" }], () => []);
+  const { timers, outside, client } = byHand({ policy });
+  const before = new Noting(client, "192.168.1.5", 80);
+  timers.advance(10);
+  expect(before.log).toEqual(["failed: unreachable"]);
+  const asked = client.query(dnsQuery("nas.test", 1));
+  timers.advance(10);
+  outside.queries[0]!.answer(dnsReply(outside.queries[0]!.message, [Uint8Array.of(192, 168, 1, 5)]));
+  await new Promise((resolve) => setImmediate(resolve));
+  timers.advance(10);
+  await asked;
+  const [after, other] = [new Noting(client, "192.168.1.5", 80), new Noting(client, "192.168.1.6", 80)];
+  timers.advance(10);
+  expect([outside.connections.map(({ address }) => address), other.log]).toEqual([
+    ["192.168.1.5"],
+    ["failed: unreachable"],
+  ]);
+  outside.connections[0]!.events.opened();
+  timers.advance(10);
+  expect(after.log).toEqual(["opened"]);
+});
+
 test.each([
   ["127.0.0.1", 80],
   ["::1", 80],
@@ -307,6 +330,21 @@ test("datagrams go to several places, answers come from them alone, and silence 
   for (let port = 1; port <= 200; port++) wide.send(text("x"), "192.0.2.7", port);
   timers.advance(10);
   expect([client.size, relay().size, outside.open]).toEqual([64, 64, 64]);
+  // And sockets together leave room for connections.
+  for (let at = 0; at < 20; at++) {
+    const more = client.openUdp(4, { data: () => {}, failed: () => {} });
+    for (let port = 1; port <= 64; port++) more.send(text("x"), "192.0.2.8", port);
+  }
+  timers.advance(10);
+  expect([client.size, relay().size, outside.open]).toEqual([512, 512, 512]);
+  const guest = new Noting(client, "192.0.2.7", 80);
+  timers.advance(10);
+  outside.connections[0]!.events.opened();
+  timers.advance(130_000);
+  expect([guest.log, client.size, outside.open]).toEqual([["opened"], 1, 0]);
+  wide.send(text("x"), "192.0.2.7", 1);
+  timers.advance(10);
+  expect(outside.open).toBe(1);
 });
 
 test("names are asked for at the relay's host, or where an option says, by TCP where an answer is too long", async () => {
