@@ -38,6 +38,7 @@ export class FetchConnection implements OutsideTcp {
   private bodyBytes = 0;
   private readonly abort = new AbortController();
   private isAnswering = false;
+  private isProceeding = false;
   private isReading = true;
   private resume: (() => void) | undefined;
   /** Whether the guest was told to wait. */
@@ -82,6 +83,7 @@ export class FetchConnection implements OutsideTcp {
     const { resume } = this;
     this.resume = undefined;
     resume?.();
+    this.proceed();
   }
 
   /** Breaks it off from this side. */
@@ -91,17 +93,27 @@ export class FetchConnection implements OutsideTcp {
 
   // -- requests
 
-  /** Takes what there is of the next request. */
+  /** Takes what there is of the next requests, as far as the guest takes their answers. */
   private proceed(): void {
-    while (this.state === "open" && !this.isAnswering) {
-      const part = this.reader.next();
-      if (part.kind === "wait") return this.waitForMore();
-      this.timer.cancel();
-      if (part.kind === "fault") return this.refuse(part.status, part.why, false);
-      if (part.kind === "head") this.begin(part.head);
-      else if (part.kind === "body") this.take(part.data);
-      else this.ask(this.head!);
+    if (this.isProceeding) return;
+    this.isProceeding = true;
+    while (this.state === "open" && !this.isAnswering && this.isReading && this.step());
+    this.isProceeding = false;
+  }
+
+  /** Whether there was a part of a request. */
+  private step(): boolean {
+    const part = this.reader.next();
+    if (part.kind === "wait") {
+      this.waitForMore();
+      return false;
     }
+    this.timer.cancel();
+    if (part.kind === "fault") this.refuse(part.status, part.why, false);
+    else if (part.kind === "head") this.begin(part.head);
+    else if (part.kind === "body") this.take(part.data);
+    else this.ask(this.head!);
+    return true;
   }
 
   private waitForMore(): void {
@@ -138,7 +150,9 @@ export class FetchConnection implements OutsideTcp {
 
   /** Answers a request without asking anybody. */
   private refuse(status: number, text: string, keepsAlive: boolean): void {
-    this.events.data(textAnswer(status, `${text}\n`, { keepsAlive, hasBody: this.head?.method !== "HEAD" }));
+    const hasBody = this.head?.method !== "HEAD";
+    this.head = undefined;
+    this.events.data(textAnswer(status, `${text}\n`, { keepsAlive, hasBody }));
     if (!keepsAlive) this.goodbye();
   }
 

@@ -319,6 +319,24 @@ test.each([
   expect(asked).toEqual([]);
 });
 
+test("a guest that sends requests and takes no answers is read no further", async () => {
+  const guest = await connected();
+  guest.onData = () => guest.tcp.setReading(false);
+  const request = "GET / HTTP/1.1\r\nHost: other.test\r\n\r\n";
+  let isTaken = true;
+  let writes = 0;
+  for (; isTaken && writes < 100; writes++) isTaken = send(guest, request.repeat(300));
+  expect([writes < 100, guest.received.length]).toEqual([true, 1]);
+  let drained = 0;
+  guest.onDrained = () => drained++;
+  for (let at = 1; at < writes * 300; at++) {
+    expect(guest.received.length).toBe(at);
+    guest.tcp.setReading(true);
+  }
+  guest.tcp.setReading(true);
+  expect([guest.received.length, drained, guest.log]).toEqual([writes * 300, 1, ["opened"]]);
+});
+
 test("a path that looks like another host stays a path", async () => {
   handle = (request, response) => response.end(request.url);
   const guest = await connected();
