@@ -258,6 +258,17 @@ it("refuses each mistake in one line", async () => {
       /a web server is only read; give the folder of a store/,
     ],
     [["push", at("none"), at("new"), "x"], 1, /none: can't open the file: there is no such file/],
+    // Node's own recursive mkdir never comes back from there.
+    [
+      ["push", at("text"), "/proc/none", "x"],
+      1,
+      /^hyperfile: \/proc\/none\S*: can't make the file: no folder can be made there/,
+    ],
+    [
+      ["create", "--format", "store", "/proc/none/images/x", "1M"],
+      1,
+      /^hyperfile: \/proc\/none\S*: can't make the file: no folder can be made there/,
+    ],
     [["clone", at("new"), "x", "y"], 1, /new\/images\/x: there is no such image in the store/],
     [["pull", "ftp://host", "x", at("new")], 1, /images\/x: there is no such image/],
     [["collect", at("new"), "--grace", "soon"], 2, /Give a number and a unit, such as 30m or 1h/],

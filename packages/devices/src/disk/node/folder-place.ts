@@ -5,12 +5,13 @@
  * identity of their writer; what a killed one left is removed by the next that writes to the store.
  */
 import { constants } from "node:fs";
-import { type FileHandle, link, mkdir, open, readdir, rename, rm, stat, utimes } from "node:fs/promises";
+import { type FileHandle, link, open, readdir, rename, rm, stat, utimes } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { DiskError } from "../errors.js";
 import { checkKey, type ObjectInfo, type ObjectPlace, tooLarge } from "../store/object-place.js";
 import { inParallel, Turns } from "../turns.js";
 import { ImageLock } from "./image-lock.js";
+import { makeFolders } from "./make-folders.js";
 import { removeDead } from "./new-file.js";
 import { fileError, NodeFile, syncFolder } from "./node-file.js";
 import { newIdentity } from "./process-identity.js";
@@ -219,7 +220,7 @@ export class FolderPlace implements ObjectPlace {
   /** Makes a folder, durably: each one's name is in the one above. */
   private async makeFolder(folder: string): Promise<void> {
     await this.call(folder, "make", async () => {
-      const first = await mkdir(folder, { recursive: true });
+      const first = await makeFolders(folder);
       if (first === undefined) return;
       for (let at = folder; at.length >= first.length; at = dirname(at)) await syncFolder(dirname(at));
     });
