@@ -5,6 +5,7 @@
 import type { CpuGate } from "../cpu/cpu-gate.js";
 import type { MemoryTarget } from "../memory/division.js";
 import type { MemoryFigures } from "../memory/host-memory-broker.js";
+import { LateSwap } from "../memory/late-swap.js";
 import { MemoryBroker, type MemorySettings } from "../memory/memory-broker.js";
 import { PAGE_SIZE } from "../memory/ports.js";
 import { type SwapBackend, SwapStore } from "../memory/swap-store.js";
@@ -110,18 +111,10 @@ export class ThreadMemory {
 
   private start(frames: GuestMemoryParts["frames"], common: GuestMemoryParts["common"]): MemoryBroker {
     const { openSwap } = this;
-    let swap: SwapBackend | undefined;
-    const backend = openSwap && {
-      write: (slot: number, page: Uint8Array): boolean => {
-        swap ??= openSwap();
-        return swap.write(slot, page);
-      },
-      read: (slot: number, target: Uint8Array) => swap!.read(slot, target),
-    };
     return new MemoryBroker({
       frames,
       ...(common === undefined ? {} : { common }),
-      ...(backend === undefined ? {} : { swap: new SwapStore(backend, SWAP_PAGES) }),
+      ...(openSwap === undefined ? {} : { swap: new SwapStore(new LateSwap(openSwap), SWAP_PAGES) }),
     });
   }
 

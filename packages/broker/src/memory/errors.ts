@@ -1,7 +1,13 @@
-/** Requests for memory that can't be granted: one line that names the VM and says what to do. */
+/** Failures of memory: one line that names what has failed and says what to do. */
 
 /** A VM that the pool has no room for. */
 export class MemoryAdmissionError extends Error {
   override readonly name = "MemoryAdmissionError";
   readonly code = "E_MEMORY_ADMISSION";
+}
+
+/** A page that has gone out and can't be had back: the VM whose page it is can't go on, and the others can. */
+export class SwapError extends Error {
+  override readonly name = "SwapError";
+  readonly code = "E_SWAP";
 }

@@ -3,6 +3,7 @@ export * from "./allocation.js";
 export * from "./division.js";
 export * from "./errors.js";
 export * from "./host-memory-broker.js";
+export * from "./late-swap.js";
 export * from "./memory-broker.js";
 export * from "./page-sharing.js";
 export type {

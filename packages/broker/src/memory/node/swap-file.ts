@@ -3,6 +3,8 @@
  * process ends; only its owner could have opened it before.
  */
 import { closeSync, openSync, readSync, unlinkSync, writeSync } from "node:fs";
+import { fileErrorReason } from "../../files/file-reason.js";
+import { SwapError } from "../errors.js";
 import { PAGE_SIZE } from "../ports.js";
 import type { SwapBackend } from "../swap-store.js";
 
@@ -31,13 +33,25 @@ export class SwapFile implements SwapBackend {
     }
   }
 
+  /** @throws SwapError if the file has been cut off, or the disk fails */
   read(slot: number, target: Uint8Array): void {
     for (let done = 0; done < PAGE_SIZE; ) {
-      const count = readSync(this.file, this.buffer, done, PAGE_SIZE - done, slot * PAGE_SIZE + done);
-      if (count === 0) throw new Error(`the swap file ends before slot ${slot}: it was cut off from outside`);
+      const count = this.readPart(slot, done);
+      if (count === 0)
+        throw new SwapError(`the swap file ends before slot ${slot}: it was cut off from outside`);
       done += count;
     }
     target.set(this.buffer);
+  }
+
+  private readPart(slot: number, done: number): number {
+    try {
+      return readSync(this.file, this.buffer, done, PAGE_SIZE - done, slot * PAGE_SIZE + done);
+    } catch (error) {
+      throw new SwapError(`slot ${slot} of the swap file can't be read: ${fileErrorReason(error)}`, {
+        cause: error,
+      });
+    }
   }
 
   /** Gives the space back. */
