@@ -3,4 +3,4 @@ export { fileErrorReason } from "./files/file-reason.js";
 export { makeFolders, OWNER_ONLY } from "./files/node/make-folders.js";
 export { formatSize, parseDuration, parseSize } from "./hyperfile/units.js";
 export { readRegularFile } from "./lifecycle/node/regular-file.js";
-export { LongTimer } from "./lifecycle/waiting.js";
+export { LongTimer, settlesWithin } from "./lifecycle/waiting.js";

@@ -1,4 +1,5 @@
 /** The daemon as this program runs it: its own machines, on all of this computer unless told otherwise. */
+import { settlesWithin } from "@hyperfile/broker/host";
 import { Daemon, DaemonError } from "@hyperfile/broker/node";
 import { MOST_FRAME_BYTES } from "@hyperfile/jit/memory";
 import type { FleetSurroundings } from "../commands/fleet.js";
@@ -16,7 +17,7 @@ import { HostNetworks } from "./networks/host-networks.js";
 import { socketPath, stateFolder } from "./places.js";
 import { WebRelay } from "./web/web-relay.js";
 
-/** Milliseconds from the end in order to that of the process. */
+/** Milliseconds for threads to be gone after the end in order. */
 const EXIT_MS = 2000;
 
 /** Options of `daemon`. */
@@ -107,9 +108,13 @@ export async function runDaemon(
   endAtSignals(close, streams.error);
   started();
   await daemon.closed;
-  await relay?.close();
-  await networks.close();
-  setTimeout(thisProcess.endNow, EXIT_MS).unref();
+  const ends = [relay?.close(), networks.close(), daemon.fleet.threadsGone()];
+  if (!(await settlesWithin(Promise.all(ends), EXIT_MS))) {
+    // The end of the process waits for its threads, and for one that the host keeps (a disk that does not answer) for ever.
+    streams.error(endLine("by force, since a thread has not ended"));
+    await Promise.all([streams.output.flush?.(), streams.errors?.flush?.()]);
+    thisProcess.endNow();
+  }
   return daemon.problem === undefined ? 0 : 1;
 }
 

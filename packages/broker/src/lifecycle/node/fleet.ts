@@ -311,6 +311,11 @@ export class Fleet {
     await this.threads.close();
   }
 
+  /** Resolves when its threads are gone: after {@link close}, only what the host keeps can hold that up. */
+  threadsGone(): Promise<void> {
+    return this.threads.allGone();
+  }
+
   /** Removes what was being written when an earlier daemon was killed, for VMs of no project as well. */
   private sweep(): void {
     const vms = join(this.options.folder, "vms");

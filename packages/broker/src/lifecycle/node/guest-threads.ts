@@ -48,6 +48,11 @@ export class GuestThreads {
     return this.threads.size;
   }
 
+  /** Resolves when those that are there now are gone. */
+  async allGone(): Promise<void> {
+    await Promise.all([...this.threads].map((thread) => thread.gone));
+  }
+
   /** A thread for a VM; see {@link GuestThread.occupy}. */
   take(number: number, place: NodePlace): GuestThread {
     let thread: GuestThread;
