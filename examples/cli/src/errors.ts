@@ -6,6 +6,7 @@
 /** What went wrong, as a stable name: `E_USAGE` for the command line, `E_FILE` for a file named on it. */
 export type CliErrorCode =
   | "E_USAGE"
+  | "E_CONSOLE"
   | "E_FILE"
   | "E_STATS"
   | "E_DUMP"

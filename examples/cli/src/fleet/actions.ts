@@ -3,6 +3,7 @@ import { closeSync, existsSync, writeFileSync } from "node:fs";
 import { basename, dirname, resolve } from "node:path";
 import {
   ApiError,
+  type ConsoleConnection,
   type DaemonClient,
   type FleetEvent,
   type PoolView,
@@ -196,7 +197,7 @@ export class FleetActions {
       return;
     }
     const connection = await this.client.console(vm, (part) => output.write(part), { tail: bytes });
-    await Promise.race([connection.closed, lost(output)]);
+    await Promise.race([wholeEnd(connection, vm), lost(output)]);
   }
 
   /** Prints events: the kept ones, or with `follow` those and what comes, until the daemon ends. */
@@ -377,17 +378,24 @@ async function attach(client: DaemonClient, vm: string, streams: Streams): Promi
     input: streams.input,
     output: streams.output,
     isRaw: true,
-    send: (bytes) => {
-      connection.send(bytes);
-      return bytes.length;
-    },
+    send: (bytes) => connection.send(bytes),
     resize: (columns, rows) => connection.resize(columns, rows),
     quit: () => connection.close(),
     notice: (text) => streams.error(text),
   });
   write = (bytes) => terminal.write(bytes);
-  await connection.closed;
-  terminal.close();
+  try {
+    await wholeEnd(connection, vm);
+  } finally {
+    terminal.close();
+  }
+}
+
+/** Waits for a console's end. @throws CliError `E_CONSOLE` if it was cut off, so that input or output is missing */
+async function wholeEnd(connection: ConsoleConnection, vm: string): Promise<void> {
+  const { isCut, reason } = await connection.closed;
+  if (isCut)
+    throw new CliError("E_CONSOLE", `the console of ${vm} was cut off: ${reason || "the daemon has ended"}`);
 }
 
 interface Source {

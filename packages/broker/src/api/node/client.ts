@@ -27,16 +27,28 @@ export class ApiError extends Error {
 
 /** A connection to a VM's console. */
 export interface ConsoleConnection {
-  /** Types bytes. */
-  send(bytes: Uint8Array): void;
+  /** Types bytes; gives how many of them, from the front, it has taken: none while too many wait for the daemon. */
+  send(bytes: Uint8Array): number;
   resize(columns: number, rows: number): void;
   close(): void;
-  /** Resolves when the VM or the connection has ended, with the reason. */
-  readonly closed: Promise<string>;
+  /** Resolves when the VM or the connection has ended. */
+  readonly closed: Promise<ConsoleEnd>;
+}
+
+/** How a connection to a console has ended. */
+export interface ConsoleEnd {
+  /** What the daemon says of it; empty if nothing. */
+  readonly reason: string;
+  /** Whether it was cut off: neither has the VM ended, nor was the connection closed here. */
+  readonly isCut: boolean;
 }
 
 /** Bytes of a message to a console: the daemon takes no longer ones. */
 const MESSAGE = 65_536;
+/** Bytes that wait for the daemon before a console takes no more. */
+const MOST_WAITING = 2 ** 20;
+/** Close codes (RFC 6455, 7.4.1): the purpose is fulfilled; a close frame without a code, as the answer to ours is. */
+const [CLOSE_NORMAL, CLOSE_NO_STATUS] = [1000, 1005];
 
 /** A client. */
 export class DaemonClient {
@@ -209,8 +221,10 @@ export class DaemonClient {
       else tellDropped((JSON.parse(data.toString()) as { dropped: number }).dropped);
     });
     return new Promise((resolve, reject) => {
-      const closed = new Promise<string>((end) => {
-        socket.on("close", (_code, reason) => end(reason.toString()));
+      const closed = new Promise<ConsoleEnd>((end) => {
+        socket.on("close", (code, reason) =>
+          end({ reason: reason.toString(), isCut: code !== CLOSE_NORMAL && code !== CLOSE_NO_STATUS }),
+        );
       });
       socket.on("unexpected-response", (_request, response) => {
         void refusal(response).then(reject);
@@ -219,8 +233,13 @@ export class DaemonClient {
       socket.on("open", () =>
         resolve({
           send: (bytes) => {
-            for (let at = 0; at < bytes.length; at += MESSAGE)
-              socket.send(bytes.subarray(at, at + MESSAGE), { binary: true });
+            let taken = 0;
+            while (taken < bytes.length && socket.bufferedAmount < MOST_WAITING) {
+              const part = bytes.subarray(taken, taken + MESSAGE);
+              socket.send(part, { binary: true });
+              taken += part.length;
+            }
+            return taken;
           },
           resize: (columns, rows) => socket.send(JSON.stringify({ columns, rows })),
           close: () => socket.close(),

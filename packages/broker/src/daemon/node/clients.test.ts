@@ -499,8 +499,19 @@ describe("WebSockets", () => {
     await wait(300);
     expect(sent).toBe(held);
     expect(held * 65_536).toBeLessThan(2 ** 20);
-    await client.stop("deaf", { force: true });
     socket.terminate();
+    // A client is told that no more is taken, and keeps no more than that.
+    const connection = await client.console("deaf", () => {});
+    let taken = 0;
+    for (let count = 0; count < 256; count++) {
+      taken += connection.send(new Uint8Array(65_536));
+      await wait(1);
+    }
+    expect(taken).toBeGreaterThan(0);
+    expect(taken).toBeLessThan(2 ** 22);
+    expect(connection.send(Uint8Array.of(1))).toBe(0);
+    await client.stop("deaf", { force: true });
+    expect(await connection.closed).toMatchObject({ reason: "vm.off", isCut: false });
   }, 60_000);
 });
 

@@ -58,13 +58,25 @@ async function until(isSo: () => boolean): Promise<void> {
   expect(isSo()).toBe(true);
 }
 
-it("a client whose input no guest takes is cut off after a time, without a word, since it could read none", async () => {
+it("a client whose input no guest takes is cut off after a time, and told why, if it reads", async () => {
+  const deaf = await connected();
+  deaf.pause();
+  deaf.send(new Uint8Array(1000));
+  const isGone = new Promise((resolve) => deaf.on("close", resolve));
   const socket = await connected();
-  const ended = new Promise<number>((resolve) => socket.on("close", resolve));
+  const ended = new Promise<[code: number, reason: string]>((resolve) =>
+    socket.on("close", (code, reason) => resolve([code, reason.toString()])),
+  );
   socket.send(new Uint8Array(1000));
-  await until(() => guest.typed === 1000);
+  await until(() => guest.typed === 2000);
   socket.send(new Uint8Array(1000));
-  expect(await ended).toBe(1006);
+  const words = `the guest has taken no input for ${HELD_MS / 1000} s`;
+  expect(await ended).toEqual([1008, words]);
+  // One that reads nothing hears nothing, and stays no longer.
+  const served = sockets as unknown as { server: { clients: Set<unknown> } };
+  await until(() => served.server.clients.size === 0);
+  deaf.terminate();
+  await isGone;
 });
 
 it("a client stays while its guest takes some of its input, however slowly, and is read again when all is on its way", async () => {

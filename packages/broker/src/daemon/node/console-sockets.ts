@@ -9,6 +9,7 @@ import { type WebSocket, WebSocketServer } from "ws";
 import type { EventLog } from "../../lifecycle/events.js";
 import type { ManagedVm } from "../../lifecycle/node/managed-vm.js";
 import { RequestError } from "./routes.js";
+import { closeReason } from "./socket-words.js";
 
 /** Consoles at a time. */
 const MOST_CLIENTS = 256;
@@ -22,8 +23,8 @@ const MOST_TAIL = 2 ** 20;
 const HELD_MS = 60_000;
 /** Close codes (RFC 6455, 7.4.1): the purpose is fulfilled; the policy is violated. */
 const [CLOSE_NORMAL, CLOSE_POLICY] = [1000, 1008];
-/** Characters of a close frame's reason: it has 123 bytes. */
-const MOST_REASON = 120;
+/** Milliseconds that a client has to hear why it is sent away. */
+const LINGER_MS = 1000;
 
 /** The consoles that clients have open. */
 export class ConsoleSockets {
@@ -118,10 +119,16 @@ function hearInput(client: WebSocket, vm: ManagedVm, heldMs: number): void {
   const limit = () => {
     clearTimeout(timer);
     const { inputTaken } = vm;
-    timer = setTimeout(() => (vm.inputTaken === inputTaken ? client.terminate() : limit()), heldMs);
+    timer = setTimeout(() => {
+      if (vm.inputTaken !== inputTaken) {
+        limit();
+        return;
+      }
+      client.close(CLOSE_POLICY, `the guest has taken no input for ${heldMs / 1000} s`);
+      setTimeout(() => client.terminate(), LINGER_MS).unref();
+    }, heldMs);
   };
-  const refuse = (error: unknown) =>
-    client.close(CLOSE_POLICY, (error as Error).message.replace(/[^ -~]/g, "?").slice(0, MOST_REASON));
+  const refuse = (error: unknown) => client.close(CLOSE_POLICY, closeReason((error as Error).message));
   client.on("message", (data, isBinary) => {
     try {
       if (!isBinary) {

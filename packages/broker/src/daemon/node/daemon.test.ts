@@ -551,7 +551,7 @@ describe("the daemon", () => {
     connection.send(new TextEncoder().encode("echo over the wire\n"));
     while (!text.includes("\nover the wire")) await new Promise((resolve) => setTimeout(resolve, 5));
     await client.stop("vm", { force: true });
-    expect(await connection.closed).toBe("vm.off");
+    expect(await connection.closed).toEqual({ reason: "vm.off", isCut: false });
     await expect(client.console("nobody", () => {})).rejects.toMatchObject({ code: "E_VM_UNKNOWN" });
   });
 

@@ -1,4 +1,4 @@
-/** What the WebSockets of streams and of captures say alike. */
+/** What the WebSockets of consoles, streams and captures say alike. */
 
 /** Bytes of a close frame's reason (RFC 6455, section 5.5, less the code). */
 const MOST_REASON = 120;
