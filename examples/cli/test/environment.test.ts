@@ -262,10 +262,12 @@ describe("a state folder that vanishes with the socket in it", () => {
       await rm(state, { recursive: true, force: true });
       return writeFile(state, "in the way");
     };
-    while (!(await putInTheWay().then(
-      () => true,
-      () => false,
-    )));
+    while (
+      !(await putInTheWay().then(
+        () => true,
+        () => false,
+      ))
+    );
     expect(await daemon.ended, daemon.told).toBe(1);
     expect(
       daemon.told
