@@ -185,6 +185,9 @@ const limitsOf = ({ size, chunkBytes }: SnapshotDisk) => ({
   values: RECORD_VALUES,
 });
 
+/** Most bytes that a snapshot can have of a disk: all of its chunks, and the record. */
+export const largestDisk = (disk: SnapshotDisk): number => limitsOf(disk).bytes + disk.size;
+
 const otherDisk = (number: number, how: string): SnapshotError =>
   new SnapshotError(
     "E_SNAPSHOT_MACHINE",

@@ -7,7 +7,15 @@
  */
 import { xxh32Words } from "@hyperfile/jit/memory";
 import type { SnapshotCodec } from "./codec.js";
-import { diskSections, numberBytes, SavedDisks, type SnapshotDisk, settleDisks } from "./disks.js";
+import { DIRECTORY_LIMITS, HEADER_BYTES } from "./directory.js";
+import {
+  diskSections,
+  largestDisk,
+  numberBytes,
+  SavedDisks,
+  type SnapshotDisk,
+  settleDisks,
+} from "./disks.js";
 import type { DrainedMachine } from "./drain.js";
 import { damaged, SnapshotError } from "./errors.js";
 import { encodeSections, SnapshotFile, type SnapshotSection } from "./format.js";
@@ -164,6 +172,23 @@ function* sectionsOf(
 }
 
 /**
+ * Most bytes that a snapshot of a machine can have, whatever its guest did: a file that is larger is of another one, and who
+ * reads files need not read it.
+ */
+export function largestSnapshot({ parts, memory, disks = [] }: SnapshotMachine): number {
+  const sum = (numbers: readonly number[]): number => numbers.reduce((total, each) => total + each, 0);
+  return (
+    HEADER_BYTES +
+    DIRECTORY_LIMITS.bytes +
+    DEFAULT_LIMITS.bytes +
+    sum(Object.values(parts).map(({ limits = DEFAULT_LIMITS }) => limits.bytes)) +
+    mapLimits(memory).bytes +
+    memory.pages * PAGE_SIZE +
+    sum(disks.map((disk) => (disk === undefined ? 0 : largestDisk(disk))))
+  );
+}
+
+/**
  * Restores a machine from the bytes of a snapshot, which must stay as they are while pages are `lazy`.
  * Whether its disks are what they were is the caller's to know; see {@link restoreWithDisks}.
  * @param options.lazy leaves pages in the snapshot until they are used
@@ -290,13 +315,19 @@ const otherMachine = (how: string): SnapshotError =>
 
 const same = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);
 
+/** How large the memory's map can be: a number for each page, in one of its lists. */
+const mapLimits = (memory: SnapshotMemory): ValueLimits => ({
+  bytes: MAP_BYTES + 8 * memory.pages,
+  values: 16,
+});
+
 function readMap(
   file: SnapshotFile,
   memory: SnapshotMemory,
   parts: readonly string[],
   disks: ReadonlySet<string>,
 ): { chunk: number; pages: readonly number[]; ballooned: readonly number[] } {
-  const record = file.record(MEMORY, { bytes: MAP_BYTES + 8 * memory.pages, values: 16 });
+  const record = file.record(MEMORY, mapLimits(memory));
   if (record.base !== memory.base || record.bytes !== memory.bytes) {
     throw otherMachine(`has ${shown(record.bytes)} bytes of RAM at ${shown(record.base)}`);
   }

@@ -14,7 +14,9 @@ import {
 } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, expect, it, vi } from "vitest";
+import { xxh32 } from "@hyperfile/jit/memory";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { encodeDirectory, HEADER_BYTES, SNAPSHOT_VERSION } from "../directory.js";
 import type { SnapshotMachine, SnapshotMemory } from "../machine.js";
 import type { PlainRecord } from "../values.js";
 import { restoreSnapshotFile, saveSnapshotFile } from "./snapshot-file.js";
@@ -196,4 +198,61 @@ it("is read from regular files only, and nobody waits for anything else", async 
   await expect(restoreSnapshotFile(join(folder, "sparse"), machineOf(0))).rejects.toThrow(
     "it has more than 8 GiB",
   );
+});
+
+describe("a file of 3 GiB that takes none on the disk", () => {
+  const SIZE = 3 * 2 ** 30;
+  const entry = { name: "memory/0", codec: "zstd", length: 2 ** 20, sum: 0 } as const;
+  /** The beginning of a file that has one section of so many bytes. */
+  const begun = (stored: number): Uint8Array =>
+    Buffer.concat(encodeDirectory([{ ...entry, stored }], SNAPSHOT_VERSION));
+  /** The header of a file whose directory has so many bytes. */
+  const headed = (directory: number): Uint8Array => {
+    const [header] = encodeDirectory([], SNAPSHOT_VERSION);
+    const view = new DataView(header.buffer);
+    view.setUint32(12, directory, true);
+    view.setUint32(20, xxh32(header.slice(0, 20)), true);
+    return header;
+  };
+
+  it.each<[string, () => Uint8Array, string, RegExp]>([
+    ["begins with nothing", () => new Uint8Array(0), "E_SNAPSHOT_FORMAT", /it does not begin with HYPERSNP$/],
+    [
+      "is all directory",
+      () => headed(SIZE - HEADER_BYTES),
+      "E_SNAPSHOT_DAMAGED",
+      /section directory has 3221225448 bytes, more than the 16777216 that it can have/,
+    ],
+    [
+      "has more in it than its directory says",
+      () => begun(1),
+      "E_SNAPSHOT_DAMAGED",
+      /section end has 32212\d+ bytes after it/,
+    ],
+    [
+      "has less in it than its directory says",
+      () => begun(SIZE),
+      "E_SNAPSHOT_DAMAGED",
+      /section memory\/0 is cut off/,
+    ],
+    [
+      "has just what its directory says, and more than such a machine",
+      () => begun(SIZE - begun(SIZE).length),
+      "E_SNAPSHOT_MACHINE",
+      /^the snapshot is of another machine: it has 3221225472 bytes, and one of this machine at most \d+$/,
+    ],
+  ])("and %s is refused by its name, before anything of it is read", async (_, begin, code, message) => {
+    const path = join(folder, "sparse");
+    const file = await open(path, "w");
+    await file.write(begin());
+    await file.truncate(SIZE);
+    await file.close();
+    const machine = machineOf(5);
+    const mostBefore = process.resourceUsage().maxRSS;
+    const error = await restoreSnapshotFile(path, machine).catch((error: unknown) => error);
+    expect(error).toMatchObject({ name: "SnapshotError", code, message: expect.stringMatching(message) });
+    // In KiB.
+    expect(process.resourceUsage().maxRSS - mostBefore).toBeLessThan(200 * 1024);
+    expect(machine.number()).toBe(5);
+  });
 });

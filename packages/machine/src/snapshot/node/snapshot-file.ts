@@ -10,10 +10,12 @@ import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { fileReason } from "../../files/file-reason.js";
 import { zstdCodec } from "../codec.js";
+import { directoryLength, HEADER_BYTES, sectionPlaces } from "../directory.js";
 import { whileDrained } from "../drain.js";
 import { SnapshotError } from "../errors.js";
 import {
   encodeMachine,
+  largestSnapshot,
   restoreWithDisks,
   type SnapshotMachine,
   type SnapshotReport,
@@ -68,7 +70,8 @@ export async function saveSnapshotFile(
 }
 
 /**
- * Restores a machine from a file. Pages come in as they are used unless `lazy` is false.
+ * Restores a machine from a file. Pages come in as they are used unless `lazy` is false. A file that can be none of this
+ * machine is refused before it is read.
  * @throws SnapshotError; see `restoreMachine`
  */
 export async function restoreSnapshotFile(
@@ -77,7 +80,8 @@ export async function restoreSnapshotFile(
   options: { readonly lazy?: boolean } = {},
 ): Promise<SnapshotReport> {
   const codec = await zstdCodec();
-  return restoreWithDisks(await readWhole(path), machine, codec, { lazy: options.lazy ?? true });
+  const bytes = await readWhole(path, largestSnapshot(machine));
+  return restoreWithDisks(bytes, machine, codec, { lazy: options.lazy ?? true });
 }
 
 const readAt = promisify(read);
@@ -85,31 +89,50 @@ const readAt = promisify(read);
 const MOST_AT_ONCE = 2 ** 30;
 
 /**
- * The content of a file, which is opened once; of nothing else, so that a FIFO keeps nobody waiting. It is opened and closed in
- * this thread: Node closes what a thread has open when it is ended, but not what another one has opened for it and not yet
- * handed over.
+ * The content of a snapshot's file, which is opened once; of nothing else, so that a FIFO keeps nobody waiting. It is opened and
+ * closed in this thread: Node closes what a thread has open when it is ended, but not what another one has opened for it and not
+ * yet handed over.
+ *
+ * A file's length is what anybody wrote, and may be of a disk's holes: memory is given to the rest only once header and
+ * directory have said the same of it.
+ * @param most bytes that it can have
  */
-async function readWhole(path: string): Promise<Uint8Array> {
+async function readWhole(path: string, most: number): Promise<Uint8Array> {
   try {
     const file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
     try {
       const stat = fstatSync(file);
       if (!stat.isFile()) throw new Error("it is no regular file");
-      if (stat.size > MAXIMUM_BYTES) throw new Error(`it has more than ${MAXIMUM_BYTES / 2 ** 30} GiB`);
-      const bytes = new Uint8Array(stat.size);
-      let at = 0;
-      while (at < bytes.length) {
-        const { bytesRead } = await readAt(file, bytes, at, Math.min(bytes.length - at, MOST_AT_ONCE), at);
-        if (bytesRead === 0) break;
-        at += bytesRead;
-      }
-      return bytes.subarray(0, at);
+      const { size } = stat;
+      if (size > MAXIMUM_BYTES) throw new Error(`it has more than ${MAXIMUM_BYTES / 2 ** 30} GiB`);
+      const header = await readPart(file, 0, Math.min(size, HEADER_BYTES));
+      const directory = await readPart(file, HEADER_BYTES, directoryLength(header, size));
+      sectionPlaces(header, directory, size);
+      if (size > most)
+        throw new SnapshotError(
+          "E_SNAPSHOT_MACHINE",
+          `the snapshot is of another machine: it has ${size} bytes, and one of this machine at most ${most}`,
+        );
+      return await readPart(file, 0, size);
     } finally {
       closeSync(file);
     }
   } catch (cause) {
+    if (cause instanceof SnapshotError) throw cause;
     throw fileError(`can't read the snapshot ${path}`, cause);
   }
+}
+
+/** Bytes of a file; fewer where it ends. */
+async function readPart(file: number, from: number, length: number): Promise<Uint8Array> {
+  const bytes = new Uint8Array(length);
+  let at = 0;
+  while (at < length) {
+    const { bytesRead } = await readAt(file, bytes, at, Math.min(length - at, MOST_AT_ONCE), from + at);
+    if (bytesRead === 0) break;
+    at += bytesRead;
+  }
+  return bytes.subarray(0, at);
 }
 
 function fileError(what: string, cause: unknown): SnapshotError {
