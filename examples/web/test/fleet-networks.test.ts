@@ -109,10 +109,7 @@ describe.skipIf(images === undefined)("VMs of one thread in networks", () => {
     fleet.configure("a", { net: { send: { limit } } });
     const [from, began] = [nicOf("a").counters["bytes.sent"]!, performance.now()];
     await listen("b", 7778);
-    fleet.type(
-      "a",
-      new TextEncoder().encode("dd if=/dev/zero bs=4096 count=1000 2> /dev/null | nc b 7778\n"),
-    );
+    fleet.type("a", new TextEncoder().encode("dd if=/dev/zero bs=4096 count=300 2> /dev/null | nc b 7778\n"));
     let held = 0;
     for (let look = 0; look < 20; look++) {
       await new Promise((resolve) => setTimeout(resolve, 200));
@@ -123,7 +120,7 @@ describe.skipIf(images === undefined)("VMs of one thread in networks", () => {
     expect(held).toBeGreaterThan(65_536);
     expect(nicOf("a").counters["wait.sent"]).toBeGreaterThan(0);
     fleet.configure("a", { net: { send: { limit: Infinity } } });
-    expect(await heard("b")).toBe(digestOf(4_096_000));
+    expect(await heard("b")).toBe(digestOf(1_228_800));
     await run("a", "true");
   }, 600_000);
 
@@ -138,8 +135,10 @@ describe.skipIf(images === undefined)("VMs of one thread in networks", () => {
     connection!.events.ended();
     connection!.events.closed(false);
     await expect.poll(() => text.get("a"), PATIENCE).toContain("\r\nand back\r\n");
+    const { refused = 0 } = nicOf("a").counters;
     expect(await run("a", "nc -w 60 169.254.169.254 80 < /dev/null; echo status $?")).toContain("status 1");
-    expect([outside.connections.length, nicOf("a").counters.refused]).toEqual([1, 1]);
+    expect(outside.connections).toHaveLength(1);
+    expect(nicOf("a").counters.refused).toBeGreaterThan(refused);
   }, 600_000);
 
   it("a snapshot goes on with its card, in its own machine and in another, which has addresses of its own", async () => {
