@@ -5,6 +5,13 @@ import { programFile, programNames } from "./programs.js";
 
 const MEBIBYTE = 2 ** 20;
 const HOSTILE_BYTES = 24 * MEBIBYTE;
+/** Habits that need a disk, and its size: more than the file system has, see {@link DISKS}. */
+const WITH_DISK = /^(fills-disk|scribbles-on-devices)-/;
+const DISK_MEBIBYTES = 32;
+/** The folder of the disks, beside the Hyperfile: a file system of {@link DISK_FOLDER_BYTES}, where there can be one. */
+export const DISKS = "disks";
+/** Bytes of it. */
+export const DISK_FOLDER_BYTES = 24 * MEBIBYTE;
 
 /** Names of a run's VMs by their role. */
 export interface Cast {
@@ -48,7 +55,10 @@ export async function writeFleet(folder: string, cast: Cast, cores?: number): Pr
     ...cast.workers.map((name, at) => embedded(name, at < 2 ? ", pool: calm, group: pair" : ", pool: calm")),
     ...cast.hostile.map((name) => {
       const program = name.replace(/-\d+$/, "");
-      return `  ${name}: { kernel: ./programs/${program}.elf, memory: ${HOSTILE_BYTES / MEBIBYTE}M, pool: wild, autostart: false, restart: on-failure, console: { log: 1M } }`;
+      const disk = WITH_DISK.test(name)
+        ? `, disks: [{ file: ./${DISKS}/${name}.qcow2, format: qcow2, size: ${DISK_MEBIBYTES}M }]`
+        : "";
+      return `  ${name}: { kernel: ./programs/${program}.elf, memory: ${HOSTILE_BYTES / MEBIBYTE}M, pool: wild, autostart: false, restart: on-failure, console: { log: 1M }${disk} }`;
     }),
   ];
   const file = join(folder, "Hyperfile");

@@ -22,6 +22,7 @@ const PERMITTED = new Set([
   "E_SNAPSHOT_UNKNOWN",
   "E_ADMISSION",
   "E_NAME_TAKEN",
+  "E_IMAGE_LOCKED",
   "E_EXEC",
   "E_EXEC_TIMEOUT",
 ]);
@@ -92,6 +93,9 @@ export async function act(surroundings: ClientSurroundings, id: number, chance: 
       const name = chance.of(cast.workers);
       await client.stop(name, { force: true });
       await client.start(name, `snap-${chance.under(2)}`);
+    },
+    async rewind() {
+      await client.restore(chance.of(cast.workers), `snap-${chance.under(2)}`);
     },
     async restart() {
       const name = chance.of([...cast.workers, ...cast.hostile]);

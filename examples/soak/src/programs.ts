@@ -124,6 +124,78 @@ area: .word 0`,
    sw t2, 0(t0)
    lw t2, 0(t0)
    j 1b`,
+  /** Writes all of its disk (virtio-blk, a queue of one request), again and again, whatever the disk answers. */
+  "fills-disk": () => `
+   li s0, ${VIRTIO}
+   sw zero, 0x70(s0)
+   li t0, 3
+   sw t0, 0x70(s0)
+   li t0, 1
+   sw t0, 0x24(s0)
+   sw t0, 0x20(s0)
+   sw zero, 0x24(s0)
+   sw zero, 0x20(s0)
+   li t0, 11
+   sw t0, 0x70(s0)
+   sw zero, 0x30(s0)
+   li t0, 8
+   sw t0, 0x38(s0)
+   la s1, queue
+   sw s1, 0x80(s0)
+   addi t0, s1, 256
+   sw t0, 0x90(s0)
+   addi t0, s1, 512
+   sw t0, 0xa0(s0)
+   li t0, 1
+   sw t0, 0x44(s0)
+   li t0, 15
+   sw t0, 0x70(s0)
+   la s5, area
+   li t0, 65536
+   add t0, t0, s5
+   mv t1, s5
+1: sd t1, 0(t1)
+   addi t1, t1, 8
+   bltu t1, t0, 1b
+   addi t0, s1, 768
+   sd t0, 0(s1)
+   li t0, 0x0001000100000010
+   sd t0, 8(s1)
+   sd s5, 16(s1)
+   li t0, 0x0002000100010000
+   sd t0, 24(s1)
+   addi t0, s1, 800
+   sd t0, 32(s1)
+   li t0, 0x0000000200000001
+   sd t0, 40(s1)
+   li t0, 1
+   sd t0, 768(s1)
+   lw s2, 0x100(s0)
+   li s3, 0
+   li s4, 0
+2: sd s3, 776(s1)
+   sd s3, 0(s5)
+   andi t0, s4, 7
+   slli t0, t0, 1
+   add t0, t0, s1
+   sh zero, 260(t0)
+   addi s4, s4, 1
+   fence
+   sh s4, 258(s1)
+   fence
+   sw zero, 0x50(s0)
+   slli t1, s4, 48
+   srli t1, t1, 48
+3: lhu t0, 514(s1)
+   bne t0, t1, 3b
+   addi s3, s3, 128
+   addi t0, s3, 128
+   bleu t0, s2, 2b
+   li s3, 0
+   j 2b
+   .balign 4096
+queue: .zero 4096
+area: .word 0`,
   /** Never reads what is typed. */
   deaf: () => `
 1: wfi

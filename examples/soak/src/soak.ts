@@ -3,8 +3,8 @@
  * half misbehave. It looks all the time at how long `ps` takes and at what the daemon holds of the host, and ends with
  * what was required and what was found.
  */
-import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { mkdir, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { monitorEventLoopDelay } from "node:perf_hooks";
@@ -12,7 +12,7 @@ import { fileURLToPath } from "node:url";
 import { DaemonClient } from "@hyperfile/broker/client";
 import { thrift } from "../../cli/src/fleet/thrift.js";
 import { Chance } from "./chance.js";
-import { castOf, writeFleet } from "./fleet-file.js";
+import { castOf, DISK_FOLDER_BYTES, DISKS, writeFleet } from "./fleet-file.js";
 import { act, type ClientSurroundings, watchBystander } from "./manners.js";
 import { misbehave } from "./misbehaviour.js";
 import { describeFigures, openFiles, type ProcessFigures, processFigures } from "./process-figures.js";
@@ -61,6 +61,10 @@ export async function soak(options: SoakOptions): Promise<{ findings: readonly F
   const { seconds, vms, clients, seed, signal, print } = options;
   const folder = await mkdtemp(join(tmpdir(), "hf-soak-"));
   const state = join(folder, "state");
+  const disks = join(folder, DISKS);
+  await mkdir(disks);
+  // Guests fill it. Where this process may not mount, they fill their disks only.
+  const isSmall = host("mount", "-t", "tmpfs", "-o", `size=${DISK_FOLDER_BYTES}`, "none", disks);
   const daemon = spawn(process.execPath, [program, "daemon"], {
     // As `up` starts it.
     env: { ...thrift, ...process.env, HYPERFILE_STATE: state, HYPERFILE_SOCKET: undefined },
@@ -124,9 +128,14 @@ export async function soak(options: SoakOptions): Promise<{ findings: readonly F
     if (daemon.exitCode === null && daemon.signalCode === null)
       await new Promise((resolve) => daemon.once("exit", resolve));
     clearTimeout(killer);
+    if (isSmall) host("umount", "-l", disks);
     await rm(folder, { recursive: true, force: true, maxRetries: 5 });
   }
 }
+
+/** Runs a program of the host's; gives whether it was successful. */
+const host = (program: string, ...args: string[]): boolean =>
+  spawnSync(program, args, { stdio: "ignore" }).status === 0;
 
 /** Collects what a process prints. */
 function listen(child: ChildProcess): () => string {
