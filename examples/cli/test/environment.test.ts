@@ -283,6 +283,30 @@ describe("a state folder that vanishes with the socket in it", () => {
   });
 });
 
+it("a second daemon, to be found at another place, does not get the state folder", async () => {
+  daemon = await OwnDaemon.start(folder, state, { ownSocket: false });
+  expect((await daemon.run("up")).errors).toBe("");
+  const runtime = await mkdtemp(join(folder, "runtime-"));
+  for (const other of [{ XDG_RUNTIME_DIR: runtime }, { HYPERFILE_SOCKET: join(runtime, "d.sock") }])
+    expectLine(
+      await hyperfile({ ...ownState(state), ...other }, "daemon"),
+      /a daemon (has the state folder .* already: process \d+|answers at .* already)/,
+    );
+  expect((await daemon.run("exec", "a", "echo", "well")).output).toBe("well\n");
+});
+
+it("a limit of time beyond what one timer has does not end a VM at once", async () => {
+  daemon = await OwnDaemon.start(folder, state);
+  await writeFile(
+    join(folder, "long"),
+    "name: three\nvms: { c: { kernel: embedded, memory: 32M, time: 600h } }\n",
+  );
+  expect((await daemon.run("up", "long")).errors).toBe("");
+  expect((await daemon.run("exec", "c", "echo", "well")).output).toBe("well\n");
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  expect((await daemon.run("ps")).output).toMatch(/^c .* running /m);
+});
+
 it("without shared memory of the system's (/dev/shm) VMs start and run", async () => {
   // In a namespace of its own, or as it is where none can be had: nothing of ours is ever there.
   const hide = "mount -t tmpfs -o size=4k,ro none /dev/shm";

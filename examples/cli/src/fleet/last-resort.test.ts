@@ -1,7 +1,7 @@
 /** Errors that nobody caught, and signals, in a process of the test's own. */
 import { EventEmitter } from "node:events";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { endAtSignals, MOST_ERRORS, type ProcessPort, surviveErrors } from "./last-resort.js";
+import { ERRORS_MS, endAtSignals, MOST_ERRORS, type ProcessPort, surviveErrors } from "./last-resort.js";
 
 class FakeProcess extends EventEmitter implements ProcessPort {
   ends = 0;
@@ -68,12 +68,20 @@ it("errors that nobody caught are told with their place and noted, and the daemo
     (text) => told!.push(text),
     host,
   );
+  const time = vi.spyOn(performance, "now").mockReturnValue(0);
   for (let count = 1; count <= MOST_ERRORS; count++)
     host.emit("uncaughtException", new Error(`odd ${count}`));
   expect(notes).toHaveLength(MOST_ERRORS);
   expect(notes![0]).toBe("odd 1");
   expect(told![0]).toMatch(/^hyperfile: odd 1 \(\d{4}-.*\)\nError: odd 1\n +at /);
+  // Those of long ago count no more.
+  time.mockReturnValue(ERRORS_MS);
+  host.emit("uncaughtException", new Error("later"));
+  expect([closes, notes!.length]).toEqual([0, MOST_ERRORS + 1]);
+  for (let count = 1; count < MOST_ERRORS; count++)
+    host.emit("uncaughtException", new Error(`later ${count}`));
   expect(closes).toBe(0);
   host.emit("uncaughtException", new Error("one more"));
-  expect([closes, notes!.length]).toEqual([1, MOST_ERRORS]);
+  expect([closes, notes!.length]).toEqual([1, 2 * MOST_ERRORS]);
+  time.mockRestore();
 });

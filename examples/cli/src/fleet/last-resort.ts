@@ -6,8 +6,8 @@ import { errorLine } from "../errors.js";
 
 /** Milliseconds from a signal to the end by force. */
 const END_MS = 8000;
-/** Errors that nobody has caught, after which the daemon ends. */
-export const MOST_ERRORS = 100;
+/** Errors that nobody has caught, and milliseconds: with more within so long the daemon ends. */
+export const [MOST_ERRORS, ERRORS_MS] = [100, 3_600_000];
 
 /** The daemon's process; tests have one of their own. */
 export interface ProcessPort {
@@ -62,12 +62,14 @@ export function surviveErrors(
   tell: (text: string) => void,
   host: ProcessPort = thisProcess,
 ): void {
-  let errors = 0;
+  let times: number[] = [];
   host.removeAllListeners("uncaughtException");
   host.on("uncaughtException", (error: Error) => {
     tell(`${errorLine(error)} (${new Date().toISOString()})\n${error.stack ?? ""}\n`);
-    if (++errors > MOST_ERRORS)
-      daemon.close(`${errors} errors that nobody caught, the last: ${error.message}`);
+    const now = performance.now();
+    times = [...times.filter((time) => time > now - ERRORS_MS), now];
+    if (times.length > MOST_ERRORS)
+      daemon.close(`${times.length} errors that nobody caught within an hour, the last: ${error.message}`);
     else daemon.note(error.message);
   });
 }

@@ -10,7 +10,10 @@ import { Worker } from "node:worker_threads";
 import type { GuestThreadData } from "../protocol.js";
 import type { ThreadHandle } from "./guest-thread.js";
 
-/** JavaScript heap of one thread in MiB: a VM that makes the engine's data grow without end harms only itself. */
+/**
+ * JavaScript heap of one thread in MiB. It keeps one thread's share of the host's memory fixed, and contains nothing: V8 ends
+ * the whole process where it can't free enough in time. So whatever a guest or a file can make grow has a limit of its own.
+ */
 const HEAP_MEBIBYTES = 1024;
 
 /** How far a thread is: it loads its program, may be ended at any moment, or is to end itself as soon as it has loaded. */
