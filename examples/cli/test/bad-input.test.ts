@@ -280,6 +280,17 @@ describe("files and surroundings", () => {
     expectComplaint(await hyperfile(["run", "--elf", folder]), 1, /it is a folder/);
     expectComplaint(await hyperfile(["top", fifo]), 1, /can't read the profile .*: it is no regular file/);
     expectComplaint(await hyperfile(["top", folder]), 1, /can't read the profile .*: it is a folder/);
+    for (const [path, reason] of [
+      [fifo, "it is no regular file"],
+      ["/dev/zero", "it is no regular file"],
+      [folder, "it is a folder"],
+      [await file("keys", new Uint8Array(65_537)), "it has 65537 bytes, and at most 65536 are possible"],
+    ] as const)
+      expectComplaint(
+        await hyperfile(["image", "build", "--ssh-key", path, "debian", join(folder, "debian.qcow2")]),
+        1,
+        new RegExp(`can't read the SSH key ${path}: ${reason}\\n$`),
+      );
   });
 
   it("a fifo, a device or a folder in place of a file to write is refused before anything runs", async () => {

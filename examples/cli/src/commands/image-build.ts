@@ -1,6 +1,5 @@
 /** `hyperfile image build debian`: a whole Debian on a disk image. */
-import { readFile } from "node:fs/promises";
-import { fileErrorReason, parseSize } from "@hyperfile/broker/host";
+import { fileErrorReason, parseSize, readRegularFile } from "@hyperfile/broker/host";
 import { copyDisk } from "@hyperfile/devices/disk";
 import { type ImageFormat, imageFormats, openStore } from "@hyperfile/devices/node";
 import type { DebianImage, DebianImageOptions } from "@hyperfile/machine/debian";
@@ -32,6 +31,9 @@ interface BuildFlags {
   readonly variant: "required" | "standard";
   readonly rebuild?: boolean;
 }
+
+/** Bytes of a file with a public key, and of others that somebody may have added to it. */
+const MOST_KEY_BYTES = 65_536;
 
 function parseImageSize(text: string): number {
   const bytes = parseSize(text);
@@ -114,7 +116,7 @@ async function build(out: string, flags: BuildFlags, surroundings: BuildSurround
 
 async function readKey(name: string): Promise<string> {
   try {
-    return await readFile(name, "utf8");
+    return new TextDecoder().decode(await readRegularFile(name, MOST_KEY_BYTES));
   } catch (error) {
     throw new CliError("E_FILE", `can't read the SSH key ${name}: ${fileErrorReason(error)}`, {
       cause: error,

@@ -15,8 +15,8 @@ const MOST_AT_ONCE = 2 ** 30;
 /**
  * The bytes of a file.
  * @param most bytes that it may have
- * @throws Error (the promise rejects) as `open` does, with code `ENOTREG` for what is no regular file, and `EFBIG` for one
- *   that is too large
+ * @throws Error (the promise rejects) as `open` does, with code `ENOTREG` for what is no regular file, and `ETOOLARGE` for
+ *   one that is too large
  */
 export async function readRegularFile(path: string, most: number): Promise<Uint8Array> {
   const file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
@@ -26,7 +26,7 @@ export async function readRegularFile(path: string, most: number): Promise<Uint8
     if (!stats.isFile()) throw problem("ENOTREG", "it is no regular file");
     // A file of /proc has no size, and one that grows is read as it was.
     if (stats.size > most)
-      throw problem("EFBIG", `it has ${stats.size} bytes, and at most ${most} are possible`);
+      throw problem("ETOOLARGE", `it has ${stats.size} bytes, and at most ${most} are possible`);
     const bytes = new Uint8Array(stats.size);
     let at = 0;
     while (at < bytes.length) {

@@ -6,11 +6,12 @@
  * longer than that: each later write then changes its time.
  */
 import { createHash } from "node:crypto";
-import { readFile, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import { DiskError } from "../errors.js";
 import { isAddress } from "../http/http-source.js";
+import { MOST_MANIFEST } from "../store/manifest.js";
 import type { ImageLink } from "./image-chain.js";
-import { fileError } from "./node-file.js";
+import { fileError, NodeFile } from "./node-file.js";
 
 /** Milliseconds for which a file has not been written: more than any tick, or more than the two seconds that some file systems count. */
 const [QUIET_MS, COARSE_QUIET_MS] = [50, 2100];
@@ -42,12 +43,24 @@ export async function stampOf({ path: file, format }: ImageLink): Promise<ImageS
         if (wait <= quiet) continue;
       }
       return format === "store"
-        ? `manifest ${createHash("sha256")
-            .update(await readFile(file))
-            .digest("hex")}`
+        ? `manifest ${await manifestDigest(file)}`
         : `file ${ino} ${size} ${mtimeNs} ${ctimeNs}`;
     }
   } catch (error) {
     throw fileError(file, "look at", error);
+  }
+}
+
+/** SHA-256 of a manifest. Others may write in its store, so that it may have become anything since the image was opened. */
+async function manifestDigest(path: string): Promise<string> {
+  const file = await NodeFile.open(path, { isReadOnly: true });
+  try {
+    if (file.size > MOST_MANIFEST)
+      throw new DiskError("E_IMAGE_LIMIT", `${path}: a manifest has at most ${MOST_MANIFEST} bytes`);
+    const bytes = new Uint8Array(file.size);
+    await file.read(0, [bytes]);
+    return createHash("sha256").update(bytes).digest("hex");
+  } finally {
+    await file.close();
   }
 }
