@@ -4,7 +4,7 @@
  */
 import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { closeSync, constants, openSync } from "node:fs";
-import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -211,6 +211,21 @@ describe("initial file systems", () => {
       1,
       message,
     );
+  });
+
+  it("larger than the memory, by holes of 3 GiB as well", async () => {
+    const kernel = await file("good-image", kernelImage());
+    const initrd = await file("initrd", "");
+    for (const bytes of [(32 << 20) + 1, 3 * 2 ** 30]) {
+      await truncate(initrd, bytes);
+      expectComplaint(
+        await hyperfile(["run", "--kernel", kernel, "--initrd", initrd, "--memory", "32M", "--timeout", "5"]),
+        1,
+        new RegExp(
+          `initrd: it has ${bytes} bytes, and at most 33554432 are possible in a machine's memory\\n$`,
+        ),
+      );
+    }
   });
 });
 

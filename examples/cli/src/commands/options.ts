@@ -112,19 +112,23 @@ export function parseCount(text: string): number {
   return count;
 }
 
-/** Bytes of a file for a machine: it has at most so much memory. */
-const MOST_FILE_BYTES = 2 ** 31;
-
 /**
  * Reads a file that the command line names, a regular one; `what` is its role, for messages.
+ * @param memoryBytes of the machine that all of it goes into; a larger one is not read. A program may be larger than what of it
+ *   is loaded, by its symbols, but not than all memory that a machine can have
  * @throws CliError `E_FILE` when it can't be read or is empty
  */
-export async function readNamedFile(what: string, name: string): Promise<NamedBytes> {
+export async function readNamedFile(
+  what: string,
+  name: string,
+  memoryBytes = maximumMemoryBytes,
+): Promise<NamedBytes> {
   let bytes: Uint8Array;
   try {
-    bytes = await readRegularFile(name, MOST_FILE_BYTES);
+    bytes = await readRegularFile(name, memoryBytes);
   } catch (error) {
-    throw new CliError("E_FILE", `can't read the ${what} ${name}: ${fileErrorReason(error)}`, {
+    const place = (error as { code?: unknown }).code === "ETOOLARGE" ? " in a machine's memory" : "";
+    throw new CliError("E_FILE", `can't read the ${what} ${name}: ${fileErrorReason(error)}${place}`, {
       cause: error,
     });
   }

@@ -168,7 +168,7 @@ export async function run(
   const session = sessionOptionsOf(flags, (flags.elf ?? flags.kernel ?? flags.firmware)!);
   const files: { [role in "kernel" | "initrd" | "firmware" | "elf"]?: NamedBytes } = {};
   if (flags.kernel) files.kernel = await readNamedFile("kernel", flags.kernel);
-  if (flags.initrd) files.initrd = await readNamedFile("initrd", flags.initrd);
+  if (flags.initrd) files.initrd = await readNamedFile("initrd", flags.initrd, flags.memory);
   if (flags.firmware) files.firmware = await readNamedFile("firmware", flags.firmware);
   if (flags.elf) files.elf = await readNamedFile("program", flags.elf);
   const main = files.elf ?? files.kernel ?? files.firmware;

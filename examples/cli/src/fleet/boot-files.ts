@@ -24,7 +24,10 @@ export async function readBootFiles(spec: VmSpec, folder: string): Promise<BootF
   const { boot } = spec;
   const read = (what: string, file: string) => readNamedFile(what, resolve(folder, file));
   const [kernel, builtinInitrd, append] = await kernelOf(spec, folder);
-  const initrd = boot.initrd === undefined ? builtinInitrd : await read("initrd", boot.initrd);
+  const initrd =
+    boot.initrd === undefined
+      ? builtinInitrd
+      : await readNamedFile("initrd", resolve(folder, boot.initrd), spec.memoryBytes);
   const firmware = boot.firmware === undefined ? undefined : await read("firmware", boot.firmware);
   const program = boot.program === undefined ? undefined : await read("program", boot.program);
   const main = program ?? kernel ?? firmware;
