@@ -103,27 +103,6 @@ describe.skipIf(images === undefined)("VMs of one thread in networks", () => {
     expect(after[1]!["wait.received"]).toBeGreaterThanOrEqual(0);
   }, 600_000);
 
-  it("a limit holds by bytes, and what it has held comes when it is gone", async () => {
-    const limit = 128 * 1024;
-    await run("a", "true");
-    fleet.configure("a", { net: { send: { limit } } });
-    const [from, began] = [nicOf("a").counters["bytes.sent"]!, performance.now()];
-    await listen("b", 7778);
-    fleet.type("a", new TextEncoder().encode("dd if=/dev/zero bs=4096 count=300 2> /dev/null | nc b 7778\n"));
-    let held = 0;
-    for (let look = 0; look < 20; look++) {
-      await new Promise((resolve) => setTimeout(resolve, 200));
-      held = nicOf("a").counters["bytes.sent"]! - from;
-      // A turn may be in hand, and a frame of 64 KiB longer than it was.
-      expect(held).toBeLessThanOrEqual((limit * (performance.now() - began)) / 1000 + 2 * 65_536);
-    }
-    expect(held).toBeGreaterThan(65_536);
-    expect(nicOf("a").counters["wait.sent"]).toBeGreaterThan(0);
-    fleet.configure("a", { net: { send: { limit: Infinity } } });
-    expect(await heard("b")).toBe(digestOf(1_228_800));
-    await run("a", "true");
-  }, 600_000);
-
   it("what is outside is as the program has it, and what is not public is refused", async () => {
     fleet.type("a", new TextEncoder().encode("echo hello | nc -w 60 1.1.1.1 7\n"));
     await expect.poll(() => outside.connections.length, PATIENCE).toBe(1);

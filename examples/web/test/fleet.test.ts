@@ -91,12 +91,12 @@ describe("the core", () => {
     await trial.start("c", { pool: "right" });
     for (const vm of ["a", "b", "c"]) await trial.burn(vm);
     await pause(500);
-    const [a = 0, b = 0, c = 0] = await used(trial, 3000, "a", "b", "c");
+    const [a = 0, b = 0, c = 0] = await used(trial, 6000, "a", "b", "c");
     expect(Math.abs((a + b) / (a + b + c) - 0.25)).toBeLessThan(0.05);
     expect(Math.abs(a / (a + b) - 0.5)).toBeLessThan(0.05);
     trial.fleet.configurePool("right", { shares: 1000 });
     await pause(500);
-    const [d = 0, e = 0, f = 0] = await used(trial, 3000, "a", "b", "c");
+    const [d = 0, e = 0, f = 0] = await used(trial, 6000, "a", "b", "c");
     expect(Math.abs((d + e) / (d + e + f) - 0.5)).toBeLessThan(0.05);
     await trial.end();
     trial.fleet.removePool("left");

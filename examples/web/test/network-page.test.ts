@@ -126,7 +126,8 @@ describe.skipIf(isLeftOut)("the network of pages", () => {
       `--unsafely-treat-insecure-origin-as-secure=${origin}`,
     ]);
   }, 600_000);
-  afterEach(() => {
+  afterEach(async () => {
+    await browser.closePages();
     expect(browser.complaints.splice(0)).toEqual([]);
   });
   afterAll(async () => {
@@ -140,7 +141,7 @@ describe.skipIf(isLeftOut)("the network of pages", () => {
     return page;
   };
 
-  it("machines of a page reach each other by name, and what they send is counted; a limit holds, and a cable can be out", async () => {
+  it("machines of a page reach each other by name, and what they send is counted; a cable can be out", async () => {
     const page = await open();
     await expect.poll(() => page.state(), PATIENCE).toBe("No machine has a network card yet.");
     expect(await page.page.isDisabled("#vm-network")).toBe(true);
@@ -160,29 +161,7 @@ describe.skipIf(isLeftOut)("the network of pages", () => {
       "This tab is alone in it, this tab has the gateway. Nothing outside can be reached.",
     );
 
-    // So many bytes a second, and not more, whatever time that takes.
-    await page.page.getByLabel("Send limit of debian-2", { exact: true }).fill("1");
-    await expect
-      .poll(() =>
-        page.page.getByLabel("Send limit of debian-2", { exact: true }).getAttribute("aria-valuetext"),
-      )
-      .toBe("64 KiB/s");
     await page.choose("debian");
-    await page.listen(7778);
-    await page.choose("debian-2");
-    const [before = 0] = await page.counts("debian-2");
-    const began = performance.now();
-    await page.type("dd if=/dev/zero bs=4096 count=200 2> /dev/null | nc debian 7778\n");
-    await page.page.waitForTimeout(5000);
-    const [held = 0] = await page.counts("debian-2");
-    const seconds = (performance.now() - began) / 1000;
-    expect(held - before).toBeGreaterThan(0);
-    // A turn may be in hand, with a frame of 64 KiB that is longer than it.
-    expect(held - before).toBeLessThanOrEqual(65_536 * (seconds + 2));
-    await page.page.getByLabel("Send limit of debian-2", { exact: true }).fill("10");
-    await page.choose("debian");
-    expect(await page.heard()).toBe(zeros(819_200));
-
     await page.page.selectOption("#vm-network", "none");
     expect(await page.run("ping -c 1 -W 3 -q 10.0.2.2 2>&1 | grep -c ' 1 packets received'")).toBe("0");
     await page.page.selectOption("#vm-network", "page");

@@ -262,7 +262,10 @@ describe.skipIf(missingBrowser !== undefined)(
       expect((await view.text("disassembly")).join("\n")).toContain("bne $0404");
       await view.lines("disassembly", "adc").click();
       await view.lines("ir", "adc").waitFor();
-      expect((await view.text("wasm")).join("\n")).toMatch(/loop L\d+ \{/);
+      await view
+        .lines("wasm", /loop L\d+ \{/)
+        .first()
+        .waitFor();
       await view.press("Run");
       await view.status("Ended: brk at 0x40c");
       const { a, x, p } = await view.registers();

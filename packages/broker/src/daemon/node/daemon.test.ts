@@ -380,7 +380,7 @@ describe("machine memory", () => {
 
   /** Asks a VM about its memory until the answer is as it should be. */
   async function until(name: string, isSo: (memory: MemoryView) => boolean): Promise<MemoryView> {
-    for (let tries = 0; tries < 80; tries++) {
+    for (let tries = 0; tries < 600; tries++) {
       const memory = await memoryOf(name);
       if (isSo(memory)) return memory;
       await wait(100);
