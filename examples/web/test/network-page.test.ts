@@ -163,7 +163,8 @@ describe.skipIf(isLeftOut)("the network of pages", () => {
 
     await page.choose("debian");
     await page.page.selectOption("#vm-network", "none");
-    expect(await page.run("ping -c 1 -W 3 -q 10.0.2.2 2>&1 | grep -c ' 1 packets received'")).toBe("0");
+    const isOut = () => page.run("ping -c 1 -W 3 -q 10.0.2.2 2>&1 | grep -c ' 1 packets received'");
+    await expect.poll(isOut, PATIENCE).toBe("0");
     await page.page.selectOption("#vm-network", "page");
     await expect.poll(() => page.pings("10.0.2.2"), PATIENCE).toBe("1");
 
@@ -175,19 +176,6 @@ describe.skipIf(isLeftOut)("the network of pages", () => {
     await page.page.selectOption("#vm-network", "page");
     await page.settled("debian-3");
     expect(await page.pings("debian")).toBe("1");
-    await page.page.close();
-  }, 900_000);
-
-  it("a clone has a name and an address of its own", async () => {
-    const page = await open();
-    const one = await page.debian("debian");
-    await page.press("clone");
-    await page.says(/^1 copy of debian, made in \d+\.\d ms$/);
-    const two = await page.settled("debian-2");
-    expect(two.address).not.toBe(one.address);
-    expect(await page.pings("debian")).toBe("1");
-    await page.choose("debian");
-    expect(await page.pings("debian-2")).toBe("1");
     await page.page.close();
   }, 900_000);
 
