@@ -99,8 +99,15 @@ export class ThreadMemory {
         }
         if (!cancelled) await inner.acquire();
       },
-      mayContinue: () => inner.mayContinue() && mayRun(),
-      release: (wish) => inner.release(wish),
+      // What it writes from now on is for looks that come after.
+      mayContinue: () => {
+        this.stir();
+        return inner.mayContinue() && mayRun();
+      },
+      release: (wish) => {
+        this.stir();
+        inner.release(wish);
+      },
       cancel: () => {
         cancelled = true;
         wake?.();
