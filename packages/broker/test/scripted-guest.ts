@@ -29,6 +29,8 @@ export class Script {
   plans: Partial<Record<GuestStep, StepPlan>> = {};
   /** Guests that have memory. */
   alive = 0;
+  /** Backups that were made. */
+  images = 0;
   /** What went wrong in the use of guests. */
   readonly misuses: string[] = [];
   private readonly hanging = new Set<() => void>();
@@ -72,6 +74,8 @@ export class ScriptedGuest implements Guest {
   drains = 0;
   resets = 0;
   private isFree = false;
+  /** Its run is over, and its disk closed. */
+  private isOver = false;
   private noteEnd: (end: GuestEnd) => void = () => {};
   private readonly end = new Promise<GuestEnd>((resolve) => {
     this.noteEnd = resolve;
@@ -106,6 +110,7 @@ export class ScriptedGuest implements Guest {
       await this.script.step("run");
       return end;
     } finally {
+      this.isOver = true;
       this.place.running--;
     }
   }
@@ -179,6 +184,8 @@ export class ScriptedGuest implements Guest {
   async backup() {
     this.use("backup");
     await this.script.step("backup");
+    if (this.isOver) throw Object.assign(new Error("its disk is closed"), { code: "E_SCRIPT" });
+    this.script.images++;
     return { bytes: 1, isWhole: true };
   }
 

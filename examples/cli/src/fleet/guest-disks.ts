@@ -186,7 +186,7 @@ class GuestDisk {
   /**
    * Copies the disk as it is now to a new image of a store: what has changed since the last backup over a clone of that
    * one, where that is there as it was left. The image gets its name when it is whole.
-   * @throws DiskError
+   * @throws DiskError; `E_DISK_CLOSED` if the last machine that has the disk lets it go before
    */
   async backup(folder: string, name: string): Promise<BackupReport> {
     if (this.isBackingUp)
@@ -224,6 +224,14 @@ class GuestDisk {
         await store.remove(draft).catch(() => {});
         await store.close();
       }
+    } catch (error) {
+      if (this.users > 0) throw error;
+      throw new DiskError(
+        "E_DISK_CLOSED",
+        `${this.spec.file}: no backup ${name} was made: meanwhile the VM has ended, or gone back to a snapshot`,
+        {},
+        { cause: error },
+      );
     } finally {
       this.isBackingUp = false;
     }

@@ -144,7 +144,11 @@ export interface Guest {
    * if the process ends before it is, the broker removes it.
    */
   saveTo(path: string): Promise<{ readonly bytes: number }>;
-  /** Copies a disk as it is at this moment; the guest goes on meanwhile. A backup that fails leaves no image of the name. */
+  /**
+   * Copies a disk as it is at this moment; the guest goes on meanwhile. A backup that fails leaves no image of the name. It
+   * fails by itself, with a one-line error, when the disk is closed below it: with this guest's run, unless a successor has
+   * the same disk. `free` does not wait for it.
+   */
   backup(target: BackupTarget): Promise<BackupReport>;
   /** A copy of the guest, which stands still and is drained for it, by copy-on-write in the same thread. */
   clone(name: string, surroundings: GuestSurroundings): Promise<Guest>;

@@ -1,6 +1,6 @@
 /** One VM's life with a guest whose every step can fail, hang or be late, alone and with commands that meet. */
 import { describe, expect, it } from "vitest";
-import { nextTurn, Script, ScriptedGuest, type StepPlan } from "../../test/scripted-guest.js";
+import { guestSteps, nextTurn, Script, ScriptedGuest, type StepPlan } from "../../test/scripted-guest.js";
 import type { GuestEnd, GuestMemoryParts } from "./guest-port.js";
 import { VmLife } from "./vm-life.js";
 import { nextVmState, type VmCommand, type VmState, vmTransitions } from "./vm-states.js";
@@ -53,6 +53,7 @@ class Trial {
         const twin = await life.clone((guest) => guest.clone("twin", undefined as never));
         this.twins.push(twin as ScriptedGuest);
       },
+      backup: () => life.backup((guest) => (guest as ScriptedGuest).backup()),
       restore: () =>
         life.restore(
           async (guest) => {
@@ -72,10 +73,7 @@ class Trial {
       shutdown: () => life.shutdown(),
       stop: () => life.stop("stopped", 20),
     };
-    return orders[command]().then(
-      () => "done",
-      (error: { code: string }) => error.code,
-    );
+    return answerOf(orders[command]());
   }
 
   /** Brings the life to a state. */
@@ -105,8 +103,32 @@ class Trial {
   }
 }
 
-const commands = ["pause", "resume", "reset", "snapshot", "clone", "restore", "shutdown", "stop"] as const;
+const commands = [
+  "pause",
+  "resume",
+  "reset",
+  "snapshot",
+  "clone",
+  "backup",
+  "restore",
+  "shutdown",
+  "stop",
+] as const;
 const plans: readonly StepPlan[] = ["done", "late", "fails"];
+const all = (plan: StepPlan) => Object.fromEntries(guestSteps.map((step) => [step, plan]));
+/** What the steps do while two commands meet. */
+const pairPlans: Readonly<Record<string, Script["plans"]>> = {
+  "all done": all("done"),
+  "all late": all("late"),
+  "all failing": all("fails"),
+  "a guest that can't load": { ...all("late"), load: "fails" },
+  "a guest whose run ends with an exception": { ...all("late"), run: "fails" },
+};
+const answerOf = (promise: Promise<unknown>): Promise<string> =>
+  promise.then(
+    () => "done",
+    (error: { code: string }) => error.code,
+  );
 
 describe("a life", () => {
   it.each(["running", "paused", "stopping"] as const)(
@@ -151,6 +173,7 @@ describe("a life", () => {
         ["restore", "drain"],
         ["restore", "successor"],
         ["restore", "restore"],
+        ["backup", "backup"],
       ] as const) {
         const trial = await new Trial().reach(state);
         const { guest } = trial;
@@ -279,6 +302,30 @@ describe("a life", () => {
     making.check("a guest that is made after its life is over");
   });
 
+  it("goes on with every other command while a backup is under way, which only an end of its guest breaks off", async () => {
+    for (const state of ["running", "paused"] as const)
+      for (const command of commands) {
+        const trial = await new Trial().reach(state);
+        trial.script.plans = { backup: "hangs" };
+        const backedUp = trial.give("backup");
+        await nextTurn();
+        trial.script.plans = {};
+        const answer = await trial.give(command);
+        const what = `${command} during a backup, while ${state}`;
+        expect(answer, what).toBe(nextVmState(state, command) === undefined ? "E_VM_STATE" : "done");
+        if (command === "shutdown" && answer === "done")
+          expect(await trial.give("backup")).toBe("E_VM_STATE");
+        const others = command === "backup" ? 1 : 0;
+        expect([trial.script.hung, trial.script.images], what).toEqual([1, others]);
+        trial.script.letGo();
+        // What is answered is what was made, also to those who ask when the life is over.
+        const isBrokenOff = answer === "done" && ["stop", "restore"].includes(command);
+        expect(await backedUp, what).toBe(isBrokenOff ? "E_SCRIPT" : "done");
+        expect(trial.script.images, what).toBe(others + (isBrokenOff ? 0 : 1));
+        trial.check(what);
+      }
+  });
+
   it("is over once, with the reason, if the guest ends by itself, breaks, or throws", async () => {
     for (const [end, state] of [
       [{ kind: "off", status: 3 }, "off"],
@@ -305,32 +352,37 @@ describe("a life", () => {
 
   it("is never in a state that lies, for all pairs of commands at once and every step done, late or failing", async () => {
     let pairs = 0;
-    for (const state of ["running", "paused"] as const)
+    for (const state of ["starting", "running", "paused"] as const)
       for (const first of commands)
         for (const second of commands)
-          for (const step of plans)
+          for (const [plan, script] of Object.entries(pairPlans))
             for (const turns of [0, 1, 2]) {
-              const trial = await new Trial().reach(state);
-              trial.script.plans = {
-                save: step,
-                clone: step,
-                reset: step,
-                drain: step,
-                successor: step,
-                restore: step,
-              };
+              const trial = new Trial();
+              if (state !== "starting") await trial.reach(state);
+              trial.script.plans = script;
               const { guest } = trial;
-              const what = `${first}, ${turns} turns later ${second}, while ${state}, steps ${step}`;
+              const what = `${first}, ${turns} turns later ${second}, while ${state}, ${plan}`;
+              const started = state === "starting" ? answerOf(trial.start()) : Promise.resolve("done");
               const answers = [trial.give(first)];
               for (let turn = 0; turn < turns; turn++) await nextTurn();
               answers.push(trial.give(second));
               const [one, two] = await Promise.all(answers);
-              await nextTurn();
+              const begun = await started;
+              // What was late for a life that is over is given back.
+              for (let turn = 0; turn < 8; turn++) await nextTurn();
               trial.check(what);
+              expect(trial.script.images, what).toBe(
+                Number(first === "backup" && one === "done") + Number(second === "backup" && two === "done"),
+              );
+              const isStopped = first === "stop" || second === "stop";
+              if (begun !== "done") expect(["off", "crashed"], what).toContain(trial.life.state);
+              if (begun !== "done" && !isStopped) expect([one, two], what).not.toContain("done");
               // A command that was done took effect, unless the other one came after it.
               if (two === "done" && second === "pause") expect(trial.life.state, what).toBe("paused");
               if (two === "done" && second === "restore") expect(trial.life.state, what).toBe("running");
               if (
+                state !== "starting" &&
+                script.load !== "fails" &&
                 one !== "done" &&
                 first === "restore" &&
                 two === "done" &&
@@ -338,11 +390,14 @@ describe("a life", () => {
               )
                 expect(trial.life.present, what).toBe(guest);
               if (two === "done" && second === "resume") expect(trial.life.state, what).toBe("running");
-              if (one === "done" && two !== "done" && first === "pause")
+              const isLost = second === "restore" && script.load === "fails";
+              if (one === "done" && two !== "done" && first === "pause" && !isLost)
                 expect(trial.life.state, what).toBe("paused");
-              if (first === "stop" || second === "stop") expect(trial.life.state, what).toBe("off");
+              // A run that ends with an exception is a crash, whoever wanted it to end.
+              if (isStopped && script.run !== "fails") expect(trial.life.state, what).toBe("off");
+              if (isStopped) expect(["off", "crashed"], what).toContain(trial.life.state);
               pairs++;
             }
-    expect(pairs).toBe(2 * 8 * 8 * 3 * 3);
+    expect(pairs).toBe(3 * 9 * 9 * 5 * 3);
   });
 });

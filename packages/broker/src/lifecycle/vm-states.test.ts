@@ -39,6 +39,7 @@ describe("the states of a VM", () => {
       reset: ["running"],
       snapshot: ["running", "paused"],
       clone: ["running", "paused"],
+      backup: ["running", "paused"],
       restore: ["off", "running", "paused", "crashed"],
       shutdown: ["running"],
       stop: ["starting", "running", "paused", "stopping"],

@@ -14,12 +14,17 @@
  *
  * - The thread that runs the VM owns its state (`vm-life.ts`); the daemon shows what that thread said last, and owns
  *   `off`, `crashed` and the time until the thread has been asked.
- * - Commands of one VM take effect one after another, in the order of their coming. Only `stop` does not wait: it ends
- *   what is under way, and what waits is refused.
+ * - Commands of one VM take effect one after another, in the order of their coming. Two do not wait: `stop`, which ends
+ *   what is under way, so that what waits is refused, and `backup`.
  * - A command that fails leaves the state as it was.
  * - `pause`, `snapshot` and `clone` wait for requests that the guest's devices have in hand, for a limited time, and fail
  *   with the device's name after it.
  * - `snapshot` and `clone` let the guest stand still while they last, for themselves. That is not `paused`, which a user has asked for, and which a VM stays in until he takes it back.
+ * - `backup` copies a disk as it is when it is asked for, while the guest and its writes go on. It takes as long as the disk
+ *   is large, and changes nothing of the VM; so it waits for no turn, and no other command waits for it: a VM whose backup
+ *   takes an hour can be paused, saved and stopped in that hour. `pause`, `reset`, `snapshot` and `clone` do not disturb it.
+ *   What closes the disk below it breaks it off: the guest's end, and `restore` where the disk is made anew from the
+ *   snapshot. Then it fails, and leaves no image of its name.
  * - `restore` makes the machine that is to go on from the snapshot beside the one that is there, which stands still and is
  *   given up only when the other is ready to run. A VM that is off is started from the snapshot.
  */
@@ -38,6 +43,7 @@ export const vmCommands = [
   "reset",
   "snapshot",
   "clone",
+  "backup",
   "restore",
   "shutdown",
   "stop",
@@ -65,6 +71,7 @@ export const vmTransitions: {
     reset: "running",
     snapshot: "running",
     clone: "running",
+    backup: "running",
     restore: "running",
     shutdown: "stopping",
     stop: "stopping",
@@ -75,6 +82,7 @@ export const vmTransitions: {
     resume: "running",
     snapshot: "paused",
     clone: "paused",
+    backup: "paused",
     restore: "running",
     stop: "stopping",
     ended: "off",

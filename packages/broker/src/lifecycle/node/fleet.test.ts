@@ -1,5 +1,6 @@
 /** Fleets whose guests and threads fail as they are told to: what they say is so, and nothing is left of what has gone. */
 import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { nextTurn } from "../../../test/scripted-guest.js";
 import { FleetDouble } from "../../../test/thread-double.js";
@@ -117,6 +118,54 @@ describe("a fleet", () => {
     double.script.plans = {};
     await a.restore("one");
     expect(a.state).toBe("running");
+  });
+
+  it("goes on with a backup whatever is asked of its VM meanwhile, and makes no image where its disk is closed below it", async () => {
+    const { fleet, script } = double;
+    const disk = join(double.folder, "disk.raw");
+    writeFileSync(disk, "");
+    await double.up(`a: { kernel: embedded, disks: [{ file: "${disk}", format: raw }] }`);
+    const a = fleet.vm("a");
+    makeSnapshot(a);
+    const target = { disk: 0, store: "/store", name: "image" };
+    const backups = () => fleet.events.since(0).filter(({ kind }) => kind === "vm.backup").length;
+    const powerOff = async () => {
+      a.type(new TextEncoder().encode("off 0\n"));
+      await a.untilOff();
+    };
+    const meanwhile: [string, () => Promise<unknown>, string][] = [
+      ["a pause", () => a.pause(), "done"],
+      ["a snapshot and a resume", () => Promise.all([a.snapshot("two"), a.resume()]), "done"],
+      ["a reset", () => a.reset(), "done"],
+      ["another backup", () => a.backup(target), "done"],
+      ["a clone", () => fleet.clone("a", "b"), "done"],
+      ["a restore", () => a.restore("one"), "E_SCRIPT"],
+      ["a stop beside a clone", () => a.stop(true), "E_SCRIPT"],
+      [
+        "a stop that takes the thread along",
+        () => fleet.remove("b", true).then(() => a.stop(true)),
+        "E_VM_CRASHED",
+      ],
+      ["a power-off", powerOff, "E_VM_CRASHED"],
+    ];
+    let made = 0;
+    for (const [what, command, answer] of meanwhile) {
+      if (!a.isUp) await fleet.start("a");
+      script.plans = { backup: "hangs" };
+      const backedUp = codeOf(a.backup(target));
+      await until(() => script.hung === 1);
+      script.plans = {};
+      // Nothing waits for the backup.
+      await command();
+      expect(script.hung, what).toBe(1);
+      script.letGo();
+      expect(await backedUp, what).toBe(answer);
+      await nextTurn();
+      made += Number(answer === "done") + Number(what === "another backup");
+      expect([script.images, backups()], what).toEqual([made, made]);
+    }
+    expect(await codeOf(a.backup(target))).toBe("E_VM_STATE");
+    expect([states(), double.slots, script.alive, script.misuses]).toEqual([["a off"], 0, 0, []]);
   });
 
   it("restores a VM where no other could be admitted: it keeps what it has of the host", async () => {

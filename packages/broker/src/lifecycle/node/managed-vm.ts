@@ -380,7 +380,7 @@ export class ManagedVm {
 
   /** Copies one of its disks, as it is now, to an image store; it goes on. @throws LifecycleError, and what the disk throws */
   async backup(target: BackupTarget): Promise<BackupReport> {
-    if (nextVmState(this.shown, "snapshot") === undefined) throw this.wrongState("back up");
+    if (nextVmState(this.shown, "backup") === undefined) throw this.wrongState("back up");
     const { length } = this.spec.disks;
     if (!Number.isInteger(target.disk) || target.disk < 0 || target.disk >= length)
       throw new LifecycleError(

@@ -147,7 +147,7 @@ export class GuestServer {
       case "snapshot":
         return served().life.snapshot((request as GuestRequest<"snapshot">).args.path);
       case "backup":
-        return this.present(vm).backup((request as GuestRequest<"backup">).args);
+        return served().life.backup((guest) => guest.backup((request as GuestRequest<"backup">).args));
       case "figures":
         return this.figures(vm);
       case "ping":
