@@ -30,6 +30,8 @@ describe("a front end from rows is refused", () => {
     ["a number for a value", () => of(add((m, f) => m.set("r", f.rd, m.binary("add", m.get("r", f.rs1), 5)))), "t: row add: 5 is no value: numbers are made values by const32"],
     ["a number that is some value's place", () => of({ ...add((m, f) => m.set("r", f.rd, m.binary("add", m.get("r", f.rs1), 1))), nop: insnRow("111111 rd rs1 rs2 00000000000", "rd, rs1, rs2", (m, f) => m.set("r", f.rd, m.get("r", f.rs2))) }), "t: row add: its meaning is another with rd = 0, rs1 = 7, rs2 = 14"],
     ["a field for a value", () => of(add((m, f) => m.set("r", f.rd, m.binary("add", m.get("r", f.rs1), f.rs2)))), "t: row add: field rs2 is no value: m.field(f.rs2) makes it one"],
+    ["an operation that there is not", () => of(add((m, f) => m.set("r", f.rd, m.binary("plus", m.get("r", f.rs1), m.get("r", f.rs2))))), "t: row add: no operation plus"],
+    ["a comparison that there is not", () => of(add((m, f) => m.set("r", f.rd, m.compare("gt", m.get("r", f.rs1), m.get("r", f.rs2))))), "t: row add: no operation gt"],
     ["an operation after the exit", () => of(add((m, f) => { m.jumpIndirect(m.get("r", f.rs1)); m.get("r", f.rd); })), "t: row add: get after the block's exit"],
     ["a value of another type", () => of(add((m, f) => m.set("r", f.rd, m.const64(1)))), "t: row add: set r: the slot is i32, the value i64"],
     ["an address of another type", () => of(add((m) => m.store(8, m.const64(0), m.const32(0)))), "t: instruction add: %3 store: the address is i64"],
@@ -125,6 +127,22 @@ describe("a front end of one's own is refused", () => {
   it("but not where nothing is wrong", () => {
     expect(() => checkFrontEnd(base)).not.toThrow();
     expect(problemOf(base, insn, 2)).toBeUndefined();
+  });
+
+  it.each([8, 10, 14])("but not for a maximumLength of %d bytes, which one instruction has", (length) => {
+    const long: FrontEnd = {
+      ...base,
+      maximumLength: length,
+      templates: [{ ...template, lengths: [length], block: block(() => {}, length) }],
+      decode: (_, __, available) => (available < length ? null : { ...insn, length }),
+      translate: (insns) => {
+        const b = new BlockBuilder(shape, "i32");
+        for (const [position] of insns.entries()) b.insn(length * position, length);
+        b.jump(length * insns.length);
+        return b.finish();
+      },
+    };
+    expect(() => checkFrontEnd(long)).not.toThrow();
   });
 
   it.each<[string, Partial<FrontEnd>, string]>([
