@@ -17,6 +17,8 @@ import {
 const HEADER_BYTES = 24;
 /** Bytes of a zstd frame up to its first block's header, at most. */
 const FRAME_HEADER = 9;
+/** Sections that are pieces of memory or of a disk, and no records. */
+const CHUNKS = /^(memory|disk\/\d+)\//;
 /** Numbers at and beyond the edges of what fields hold. */
 const numbers = [
   0,
@@ -71,10 +73,12 @@ export class SnapshotMutator {
   private readonly records: readonly string[];
   private state: number;
 
+  /** @param changed sections whose records are changed, where they are records */
   constructor(
     file: Uint8Array,
     private readonly codec: SnapshotCodec,
     seed: number,
+    changed = /^/,
   ) {
     this.state = seed | 1;
     const snapshot = new SnapshotFile(file, codec);
@@ -82,7 +86,7 @@ export class SnapshotMutator {
       name,
       bytes: snapshot.section(name, snapshot.lengthOf(name)).slice(),
     }));
-    this.records = snapshot.names.filter((name) => !/^memory\//.test(name));
+    this.records = snapshot.names.filter((name) => !CHUNKS.test(name) && changed.test(name));
   }
 
   /** The next one. */
@@ -216,7 +220,7 @@ export class SnapshotMutator {
     const at = this.random(sections.length);
     const { name, bytes } = sections[at]!;
     const others = sections.filter((_, index) => index !== at);
-    const chunk = this.pick(sections.filter((each) => /^memory\//.test(each.name)));
+    const chunk = this.pick(sections.filter((each) => CHUNKS.test(each.name)));
     switch (this.random(7)) {
       case 0:
         return { bytes: this.assemble(others), change: `without ${name}` };

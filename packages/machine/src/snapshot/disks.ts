@@ -5,6 +5,7 @@
  */
 import { damaged, SnapshotError } from "./errors.js";
 import type { SnapshotFile, SnapshotSection } from "./format.js";
+import { shown } from "./shown.js";
 import { encodeValue, type PlainRecord } from "./values.js";
 
 /** A chunk of a disk: its bytes, or undefined for zeros. */
@@ -107,7 +108,8 @@ export class SavedDisks {
       if (!file.has(name)) throw otherDisk(number, "says nothing of it");
       names.add(name);
       const { record, size, chunkBytes, ...lists } = file.record(name, limitsOf(disk));
-      if (size !== disk.size) throw otherDisk(number, `has ${size} bytes of it, and it has ${disk.size}`);
+      if (size !== disk.size)
+        throw otherDisk(number, `has ${shown(size)} bytes of it, and it has ${disk.size}`);
       if (chunkBytes !== disk.chunkBytes) throw damaged(name, "has chunks of another size");
       if (
         typeof record !== "object" ||

@@ -19,13 +19,8 @@ import {
 import type { DrainedMachine } from "./drain.js";
 import { damaged, SnapshotError } from "./errors.js";
 import { encodeSections, SnapshotFile, type SnapshotSection } from "./format.js";
-import {
-  DEFAULT_LIMITS,
-  encodeValue,
-  type PlainRecord,
-  type PlainValue,
-  type ValueLimits,
-} from "./values.js";
+import { shown } from "./shown.js";
+import { DEFAULT_LIMITS, encodeValue, type PlainRecord, type ValueLimits } from "./values.js";
 
 /** Something with a state: a hart, a board, a clock. */
 export interface SnapshotPart {
@@ -98,8 +93,6 @@ const MOST_CHUNK_PAGES = 256;
 const MAP_BYTES = 1024;
 /** Decompressed chunks kept at hand. */
 const CHUNKS_KEPT = 16;
-/** Characters of a snapshot's value in a message. */
-const SHOWN = 80;
 const MACHINE = "machine";
 const MEMORY = "memory";
 const partName = (name: string): string => `state/${name}`;
@@ -302,12 +295,6 @@ function checkMachine(file: SnapshotFile, machine: SnapshotMachine): void {
     throw otherMachine(`has ${field} ${shown(had[field])}, this machine ${shown(machine.config[field])}`);
   }
   if (!same(parts, Object.keys(machine.parts))) throw otherMachine(`has the parts ${shown(parts)}`);
-}
-
-/** A value of the snapshot in a message: no longer than a line. */
-function shown(value: PlainValue | undefined): string {
-  const text = JSON.stringify(value) ?? "nothing";
-  return text.length > SHOWN ? `${text.slice(0, SHOWN)}...` : text;
 }
 
 const otherMachine = (how: string): SnapshotError =>

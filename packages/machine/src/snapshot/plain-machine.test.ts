@@ -45,6 +45,11 @@ it.each<[string, PlainRecord | undefined, unknown]>([
     { problem: "is of no kind that is known here" },
   ],
   ["one with disks", { ...plain, devices: "block block console" }, { problem: "has block, block" }],
+  [
+    "one with devices without end",
+    { ...plain, devices: "x ".repeat(5000) },
+    { problem: expect.stringMatching(/^has (x, ){20,30}.{0,5}$/) },
+  ],
   ["one in virtual time", { ...plain, time: "virtual" }, { problem: "is in virtual time" }],
   ["one with other memory", { ...plain, regions: [] }, { problem: "has memory beside its RAM" }],
   ["one of a width that is none", { ...plain, xlen: 128 }, { problem: "is of no kind that is known here" }],

@@ -1,6 +1,7 @@
 /** What a machine has to be to go on from a snapshot, where only plain ones can be made: in a page. */
 import type { Xlen } from "../isa.js";
 import type { SnapshotFile } from "./format.js";
+import { cut } from "./shown.js";
 
 /** A machine with a console, entropy, a balloon, and perhaps network cards and a device for sockets; with nothing else. */
 export interface PlainMachine {
@@ -29,7 +30,7 @@ export function plainMachineOf(file: SnapshotFile): PlainMachine | { readonly pr
   const { xlen, ramBytes, devices, time, regions } = config ?? {};
   const names = typeof devices === "string" ? devices.split(" ") : [];
   const others = names.filter((name) => ![...ALWAYS, ...OTHERS].includes(name));
-  if (others.length > 0) return { problem: `has ${others.join(", ")}` };
+  if (others.length > 0) return { problem: `has ${cut(others.join(", "))}` };
   if (time !== "host") return { problem: "is in virtual time" };
   if (regions !== undefined) return { problem: "has memory beside its RAM" };
   if ((xlen !== 32 && xlen !== 64) || typeof ramBytes !== "number")
