@@ -24,6 +24,14 @@ loop:   addi    a0, a0, 3
         ebreak
 `;
 
+/** What a page shows it shows soon: this is a guard. */
+const PATIENCE = { timeout: 60_000, interval: 20 };
+/** The page has highlighted a line of the source, and no other. */
+const showsSource = (view: TranslatorPage, line: string) =>
+  expect.poll(() => view.linkedSource(), PATIENCE).toEqual([line]);
+const hasFocus = (view: TranslatorPage, id: string) =>
+  expect.poll(() => view.page.evaluate(() => document.activeElement?.id), PATIENCE).toBe(id);
+
 describe.skipIf(missingBrowser !== undefined)(
   `the translator view${missingBrowser === undefined ? "" : ` (skipped: ${missingBrowser})`}`,
   () => {
@@ -87,31 +95,34 @@ describe.skipIf(missingBrowser !== undefined)(
       await view.settled();
       const address = "0x80000008";
       for (const column of ["disassembly", "ir", "optimised", "javascript", "wasm"] as ColumnId[])
-        expect((await view.linked(column)).join("\n"), column).toMatch(/addi a1,a1,1/);
-      expect(await view.linkedSource()).toEqual(["5"]);
+        await expect
+          .poll(async () => (await view.linked(column)).join("\n"), PATIENCE)
+          .toMatch(/addi a1,a1,1/);
+      await showsSource(view, "5");
       expect(await view.linked("disassembly")).toHaveLength(1);
-      const summary = await view.page.textContent("#linked");
-      expect(summary).toContain(`${address} in lines of each column: source 1, disassembly 1, IR 5`);
+      await expect
+        .poll(() => view.page.textContent("#linked"), PATIENCE)
+        .toContain(`${address} in lines of each column: source 1, disassembly 1, IR 5`);
 
       // The mouse shows another line's, and leaves what was chosen.
       await view.lines("ir", "branch").hover();
-      expect(await view.linkedSource()).toEqual(["6"]);
-      expect((await view.linked("wasm")).join("\n")).toContain("continue");
+      await showsSource(view, "6");
+      await expect.poll(async () => (await view.linked("wasm")).join("\n"), PATIENCE).toContain("continue");
       await view.page.mouse.move(5, 5);
-      expect(await view.linkedSource()).toEqual(["5"]);
+      await showsSource(view, "5");
 
       // Arrows go through lines and to the neighbouring columns, and arrive at what is linked.
       await view.page.locator("#disassembly").press("ArrowDown");
-      expect(await view.linkedSource()).toEqual(["6"]);
+      await showsSource(view, "6");
       await view.page.keyboard.press("ArrowRight");
-      expect(await view.page.evaluate(() => document.activeElement?.id)).toBe("ir");
+      await hasFocus(view, "ir");
       await view.page.keyboard.press("Home");
-      expect(await view.linkedSource()).toEqual(["4"]);
+      await showsSource(view, "4");
       await view.page.keyboard.press("ArrowLeft");
       await view.page.keyboard.press("ArrowLeft");
-      expect(await view.page.evaluate(() => document.activeElement?.id)).toBe("source");
+      await hasFocus(view, "source");
       await view.page.keyboard.press("Control+Home");
-      expect((await view.linked("disassembly")).join()).toContain("li a0,0");
+      await expect.poll(async () => (await view.linked("disassembly")).join(), PATIENCE).toContain("li a0,0");
       await view.page.close();
     });
 

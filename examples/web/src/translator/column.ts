@@ -29,6 +29,8 @@ export class Column<Line extends ColumnLine> {
   private elements: HTMLElement[] = [];
   private current = 0;
   private hovered: Line | undefined;
+  /** What the mouse was pressed on. */
+  private pressed: { readonly target: Element; readonly line: Line | undefined } | undefined;
 
   /**
    * @param list the list box, which has an id and takes the focus
@@ -40,13 +42,21 @@ export class Column<Line extends ColumnLine> {
     private readonly events: ColumnEvents<Line>,
   ) {
     list.addEventListener("keydown", (event) => this.press(event));
-    list.addEventListener("mousemove", (event) => this.hover(this.lines[this.indexOf(event)]));
+    list.addEventListener("mousemove", (event) => this.hover(this.lines[this.indexOf(event.target)]));
     list.addEventListener("mouseleave", () => this.hover(undefined));
-    list.addEventListener("click", (event) => {
-      const index = this.indexOf(event);
+    list.addEventListener("mousedown", ({ target }) => {
+      this.pressed = { target: target as Element, line: this.lines[this.indexOf(target)] };
+    });
+    list.addEventListener("click", ({ target }) => {
+      // What was pressed may have been filled anew since: the click is then the list's, or the line's.
+      const { pressed } = this;
+      this.pressed = undefined;
+      const wasReplaced = pressed !== undefined && !pressed.target.isConnected;
+      const index = wasReplaced ? this.placeOf(pressed.line) : this.indexOf(target);
       if (index < 0) return;
       this.select(index);
-      if ((event.target as Element).closest(".gutter") !== null) events.onActivate?.(this.lines[index]!);
+      const at = wasReplaced ? pressed.target : (target as Element);
+      if (at.closest(".gutter") !== null) events.onActivate?.(this.lines[index]!);
     });
   }
 
@@ -103,9 +113,17 @@ export class Column<Line extends ColumnLine> {
     this.events.onHover(line);
   }
 
-  private indexOf(event: Event): number {
-    const line = (event.target as Element).closest<HTMLElement>(".line");
+  private indexOf(target: EventTarget | null): number {
+    const line = (target as Element).closest<HTMLElement>(".line");
     return line === null ? -1 : this.elements.indexOf(line);
+  }
+
+  /** Where a line is now, or one of the same instruction; -1 if there is none. */
+  private placeOf(line: Line | undefined): number {
+    if (line === undefined) return -1;
+    const index = this.lines.indexOf(line);
+    if (index >= 0 || line.address === undefined) return index;
+    return this.lines.findIndex(({ address }) => address === line.address);
   }
 
   private select(index: number): void {
