@@ -2,7 +2,9 @@
 import { copyFile, mkdir, mkdtemp, readFile, rm, symlink, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { zstdCodec } from "@hyperfile/machine/snapshot";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { SnapshotMutator } from "../../../packages/machine/test/snapshot-mutator.js";
 import { OwnDaemon } from "./own-daemon.js";
 
 let folder: string;
@@ -41,6 +43,20 @@ async function view(): Promise<{ state: string; startedAt: number }> {
   return vms.find(({ name }: { name: string }) => name === "a");
 }
 
+/** A snapshot of `a` with right checksums, whose hart's state is so many zeros behind the head of a value. */
+async function craft(path: string, head: readonly number[], zeros: number): Promise<void> {
+  const state = new Uint8Array(head.length + zeros);
+  state.set(head);
+  const mutator = new SnapshotMutator(await readFile(snapshotOf("a", "good")), await zstdCodec(), 1);
+  await writeFile(path, mutator.with("state/cpu", state));
+}
+/** The head of a list or a record with so many values. */
+const headOf = (tag: number, count: number): number[] => [
+  tag,
+  ...new Uint8Array(Uint32Array.of(count).buffer),
+];
+const [LIST, RECORD] = [6, 7];
+
 /** Snapshots that can't be restored to `a`, and what is said of them. */
 const bad: readonly (readonly [name: string, make: (path: string) => Promise<void>, message: RegExp])[] = [
   [
@@ -74,13 +90,35 @@ const bad: readonly (readonly [name: string, make: (path: string) => Promise<voi
     (path) => copyFile(snapshotOf("b", "good"), path),
     /the snapshot is of another machine: it has ramBytes 67108864, this machine 33554432/,
   ],
+  [
+    "of-a-long-list",
+    (path) => craft(path, headOf(LIST, 260_000_000), 260_000_000),
+    /the snapshot is damaged: section state\/cpu has 260000005 bytes, more than the \d+ that it can have/,
+  ],
+  [
+    "of-many-keys",
+    (path) => craft(path, headOf(RECORD, 10_000_000), 50_000_000),
+    /the snapshot is damaged: section state\/cpu has 50000005 bytes, more than the \d+ that it can have/,
+  ],
+  [
+    "of-many-values",
+    (path) => craft(path, headOf(LIST, 1_000_000), 1_000_000),
+    /the snapshot is damaged: section state\/cpu can't be read; take the snapshot again/,
+  ],
 ];
+/** Bytes that the daemon may hold of the host's memory beyond what it had, whatever it is given to read. */
+const GROWTH = 256e6;
+async function resident(): Promise<number> {
+  const status = await readFile(`/proc/${daemon.pid}/status`, "utf8");
+  return 1024 * Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)![1]);
+}
 
 describe.each(["running", "paused"] as const)("a VM that is %s", (state) => {
   it("is as it was when a snapshot can't be restored, and is told why in one line", async () => {
     const before = await view();
     expect(before.state).toBe("running");
     if (state === "paused") await daemon.run("pause", "a");
+    const held = await resident();
     for (const [name, make, message] of bad) {
       await rm(snapshotOf("a", name), { force: true });
       await make(snapshotOf("a", name));
@@ -101,6 +139,7 @@ describe.each(["running", "paused"] as const)("a VM that is %s", (state) => {
     expect(await hasProcess()).toBe(true);
     const { output } = await daemon.run("events", "a");
     expect(output).not.toMatch(/vm\.(off|crashed|stopping) a/);
+    expect((await resident()) - held).toBeLessThan(GROWTH);
   }, 300_000);
 });
 
