@@ -283,18 +283,6 @@ describe("a state folder that vanishes with the socket in it", () => {
   });
 });
 
-it("a second daemon, to be found at another place, does not get the state folder", async () => {
-  daemon = await OwnDaemon.start(folder, state, { ownSocket: false });
-  expect((await daemon.run("up")).errors).toBe("");
-  const runtime = await mkdtemp(join(folder, "runtime-"));
-  for (const other of [{ XDG_RUNTIME_DIR: runtime }, { HYPERFILE_SOCKET: join(runtime, "d.sock") }])
-    expectLine(
-      await hyperfile({ ...ownState(state), ...other }, "daemon"),
-      /a daemon (has the state folder .* already: process \d+|answers at .* already)/,
-    );
-  expect((await daemon.run("exec", "a", "echo", "well")).output).toBe("well\n");
-});
-
 it("a limit of time beyond what one timer has does not end a VM at once", async () => {
   daemon = await OwnDaemon.start(folder, state);
   await writeFile(

@@ -68,6 +68,7 @@ export class OwnDaemon {
    * @param state its state folder
    * @param before a command line before the program's, such as `prlimit`
    * @param ownSocket whether its socket is outside of the state folder, where it usually is
+   * @param surroundings variables in place of those that say where its state and its socket are
    * @throws Error (the promise rejects) with what it told if it ends at once
    */
   static async start(
@@ -77,12 +78,19 @@ export class OwnDaemon {
       before = [],
       args = [],
       ownSocket = true,
-    }: { before?: readonly string[]; args?: readonly string[]; ownSocket?: boolean } = {},
+      surroundings = {},
+    }: {
+      before?: readonly string[];
+      args?: readonly string[];
+      ownSocket?: boolean;
+      surroundings?: Variables;
+    } = {},
   ): Promise<OwnDaemon> {
     const variables = {
       HYPERFILE_STATE: state,
       HYPERFILE_SOCKET: ownSocket ? join(folder, "daemon.sock") : undefined,
       XDG_RUNTIME_DIR: undefined,
+      ...surroundings,
     };
     const [command, ...rest] = [...before, process.execPath, program, "daemon", ...args];
     const child = spawn(command!, rest, {
