@@ -80,7 +80,7 @@ describe.skipIf(!hasAgent)("a Debian with an agent", () => {
     folder = await mkdtemp(join(tmpdir(), "hf-agent-"));
     await writeFile(
       at("Hyperfile"),
-      "name: agents\nvms:\n  box: { kernel: debian, memory: 256M }\n  bare: { kernel: embedded, memory: 32M }\n",
+      "name: agents\nvms:\n  box: { kernel: debian, memory: 256M, console: { columns: 100, rows: 40 } }\n  bare: { kernel: embedded, memory: 32M }\n",
     );
     daemon = await OwnDaemon.start(folder, at("state"));
     expect((await run("up")).output).toContain("box started");
@@ -341,6 +341,26 @@ describe.skipIf(!hasAgent)("a Debian with an agent", () => {
     expect((await run("stop", "--force", "twin")).status).toBe(0);
     expect(await cut.ended).toBe(1);
   });
+
+  it("has a console of the size that its file says", async () => {
+    expect((await exec("sh", "-c", "stty size < /dev/ttyS0")).output).toBe("40 100\n");
+  });
+
+  it("has the host's time after a pause, and after it was restored", async () => {
+    /** Seconds that the guest is away from the host, whatever asking it took. */
+    const away = async (): Promise<number> => {
+      const before = Date.now() / 1000;
+      const guest = Number((await exec("date", "+%s")).output);
+      return Math.max(0, before - guest, guest - Date.now() / 1000);
+    };
+    expect((await run("snapshot", "box", "early")).status).toBe(0);
+    expect((await run("pause", "box")).status).toBe(0);
+    await new Promise((resolve) => setTimeout(resolve, 10_000));
+    expect((await run("resume", "box")).status).toBe(0);
+    await expect.poll(away, { timeout: 120_000 }).toBeLessThan(3);
+    expect((await run("restore", "box", "early")).status).toBe(0);
+    await expect.poll(away, { timeout: 120_000 }).toBeLessThan(3);
+  }, 600_000);
 
   it("a VM without an agent has its console, and says so", async () => {
     const { status, output, errors } = await run("exec", "bare", "echo", "here");

@@ -78,3 +78,24 @@ it("sets the time, which the machine's clock then makes up for no more, or does 
   await expect(setGuestTime(failing, clock)).rejects.toThrow("no agent");
   expect(told).toEqual(["set 77", "owe 5000"]);
 });
+
+it("tells a guest the time anew that heard of it late, and no more often than can be of use", async () => {
+  const clock = { leaveOut: () => 5000, owe: () => expect.unreachable() };
+  /** Tells it to a guest that hears after so many milliseconds each time; gives when it was told. */
+  const toldTo = async (...delays: readonly (number | Error)[]) => {
+    const told: number[] = [];
+    let now = 0;
+    const setClock = async (milliseconds: number): Promise<number> => {
+      const delay = delays[told.length] ?? 1000;
+      told.push(milliseconds);
+      if (delay instanceof Error) throw delay;
+      now += delay;
+      return delay;
+    };
+    return { forward: await setGuestTime({ setClock }, clock, () => now), told };
+  };
+  expect(await toldTo(200)).toEqual({ forward: 200, told: [0] });
+  expect(await toldTo(5600, 300, 20)).toEqual({ forward: 5920, told: [0, 5600, 5900] });
+  expect(await toldTo(5600, new Error("gone"))).toEqual({ forward: 5600, told: [0, 5600] });
+  expect((await toldTo()).told).toHaveLength(10);
+});
