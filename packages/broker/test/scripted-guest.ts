@@ -4,8 +4,9 @@
  */
 import type { Guest, GuestEnd, GuestMemoryParts, GuestSurroundings } from "../src/lifecycle/guest-port.js";
 
-/** Steps of a guest. */
+/** Steps of a guest, and before them what is taken of the host for it. */
 export const guestSteps = [
+  "claim",
   "make",
   "restore",
   "load",

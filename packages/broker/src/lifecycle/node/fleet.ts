@@ -283,7 +283,8 @@ export class Fleet {
     try {
       return await vm.startAsCloneOf(original);
     } catch (error) {
-      this.forget(vm);
+      // Its name has been there for others, too: who has started it since has it.
+      if (!vm.isWanted) this.forget(vm);
       throw error;
     }
   }
