@@ -4,6 +4,7 @@
  */
 import type { CpuGate } from "../cpu/cpu-gate.js";
 import type { MemoryTarget } from "../memory/division.js";
+import { MemoryShortageError } from "../memory/errors.js";
 import type { MemoryFigures } from "../memory/host-memory-broker.js";
 import { LateSwap } from "../memory/late-swap.js";
 import { MemoryBroker, type MemorySettings } from "../memory/memory-broker.js";
@@ -82,11 +83,17 @@ export class ThreadMemory {
     this.stir();
   }
 
-  /** A gate that also keeps a VM from running while it must give memory up first. */
+  /**
+   * A gate that also keeps a VM from running while it must give memory up first. After a turn in which there was no memory
+   * for it, it throws a MemoryShortageError, and the core is given back.
+   */
   gate(vm: string, inner: CpuGate): CpuGate {
     let cancelled = false;
     let wake: (() => void) | undefined;
     const mayRun = () => this.broker?.mayRun(vm) ?? true;
+    const check = () => {
+      if (this.broker?.wasDenied(vm) === true) throw new MemoryShortageError(vm);
+    };
     return {
       acquire: async () => {
         cancelled = false;
@@ -102,11 +109,14 @@ export class ThreadMemory {
       // What it writes from now on is for looks that come after.
       mayContinue: () => {
         this.stir();
+        check();
         return inner.mayContinue() && mayRun();
       },
       release: (wish) => {
         this.stir();
         inner.release(wish);
+        // Also where the guest has ended for want of it.
+        check();
       },
       cancel: () => {
         cancelled = true;

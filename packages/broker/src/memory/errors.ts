@@ -6,6 +6,18 @@ export class MemoryAdmissionError extends Error {
   readonly code = "E_MEMORY_ADMISSION";
 }
 
+/** A VM that there was no frame for, and nothing to free for one: it can't go on, and the others can. */
+export class MemoryShortageError extends Error {
+  override readonly name = "MemoryShortageError";
+  readonly code = "E_MEMORY_SHORTAGE";
+
+  constructor(vm: string) {
+    super(
+      `no memory is left for VM ${vm}, and nothing of it or others can be swapped out: give VMs more memory or swap space, or run fewer`,
+    );
+  }
+}
+
 /** A page that has gone out and can't be had back: the VM whose page it is can't go on, and the others can. */
 export class SwapError extends Error {
   override readonly name = "SwapError";

@@ -121,6 +121,8 @@ interface Client {
   shrankAt: number;
   /** Whether it has stood still long enough for nothing. */
   isSpent: boolean;
+  /** Whether there was no frame for one of its accesses. */
+  wasDenied: boolean;
   /** Of the last look. */
   granted: number;
   ballooned: number;
@@ -169,7 +171,11 @@ export class MemoryBroker {
     this.thresholds = options.thresholds ?? defaultThresholds;
     this.seed = (options.seed ?? 1) | 0 || 1;
     this.sharing = new PageSharing(options.frames, () => this.random(2 ** 31));
-    options.frames.onExhausted = () => this.relieve();
+    options.frames.onExhausted = (user) => {
+      if (this.relieve()) return true;
+      for (const client of this.clients.values()) if (client.vm.memory === user) client.wasDenied = true;
+      return false;
+    };
   }
 
   /**
@@ -195,6 +201,7 @@ export class MemoryBroker {
       target: limit,
       shrankAt: Infinity,
       isSpent: false,
+      wasDenied: false,
       granted: 0,
       ballooned: 0,
       swapped: 0,
@@ -274,6 +281,11 @@ export class MemoryBroker {
     const client = this.clients.get(name);
     if (client === undefined || this.state !== "low" || client.isSpent) return true;
     return client.granted <= client.target || client.granted <= client.reservation;
+  }
+
+  /** Whether an access of a VM found no frame, and none could be freed: what its guest made of that is not to be trusted. */
+  wasDenied(name: string): boolean {
+    return this.clients.get(name)?.wasDenied === true;
   }
 
   /**

@@ -21,8 +21,11 @@ export interface BrokeredFrames {
   isPinned(frame: number): boolean;
   /** A 32-bit hash of what is in a frame; who does not know the seed can't aim for one. */
   hash(frame: number, seed: number): number;
-  /** Called inside a guest's access when no frame is left; frees some, or says that it can't. */
-  onExhausted: () => boolean;
+  /**
+   * Called inside a guest's access when no frame is left; frees some, or says that it can't.
+   * @param user the memory that the frame is for; undefined for nobody's
+   */
+  onExhausted(user: unknown): boolean;
 }
 
 /** The side of {@link BrokeredFrames} that other threads are behind, where they take from the same memory. */

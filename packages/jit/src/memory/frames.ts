@@ -60,10 +60,11 @@ export class FramePool {
   private readonly unusedNumbers: number[] = [];
   private observers: readonly FrameObserver[] = [];
   /**
-   * Called when a frame is asked for and none is left; frees frames, and says whether it freed any. It may run in the
-   * middle of a guest instruction, so it must leave alone the frames that {@link FramePool.isPinned} names, and code.
+   * Called when a frame is asked for and none is left, with whom it is for; frees frames, and says whether it freed any. It
+   * may run in the middle of a guest instruction, so it must leave alone the frames that {@link FramePool.isPinned} names,
+   * and code.
    */
-  onExhausted: () => boolean = () => false;
+  onExhausted: (user: FrameUser | undefined) => boolean = () => false;
   /** For each frame, a bit for each {@link CODE_PART} of it from which translations were made. */
   private readonly code: Uint16Array;
   private readonly firstNumber: number;
@@ -149,7 +150,7 @@ export class FramePool {
   allocate(user = 0): number {
     let found = this.taken < this.most ? this.store.take() : -1;
     while (found < 0) {
-      if (!this.onExhausted()) return -1;
+      if (!this.onExhausted(this.userOf[user])) return -1;
       if (this.taken < this.most) found = this.store.take();
     }
     const number = this.firstNumber + found;
