@@ -58,9 +58,15 @@ describe.skipIf(images === undefined)("VMs of one thread in networks", () => {
       .toBe(`${address}/24\n${mac}\n${vm}`);
   };
 
-  /** Takes what comes to a port, until the other side has ended. */
+  /**
+   * Takes what comes to a port, until the other side has ended. It reads a pipe that nobody writes to: of the console it
+   * would be stopped, as a job in the background, when somebody types.
+   */
   const listen = (vm: string, port: number): Promise<string> =>
-    run(vm, `rm -f /tmp/sum; (nc -l -p ${port} | sha256sum > /tmp/part; mv /tmp/part /tmp/sum) & true`);
+    run(
+      vm,
+      `rm -f /tmp/sum /tmp/never; mkfifo /tmp/never; (nc -l -p ${port} <> /tmp/never | sha256sum > /tmp/part; mv /tmp/part /tmp/sum) & true`,
+    );
   /** The digest of what came. */
   const heard = (vm: string): Promise<string> =>
     run(vm, "until [ -e /tmp/sum ]; do sleep 1; done; cut -c 1-64 /tmp/sum");
@@ -101,6 +107,27 @@ describe.skipIf(images === undefined)("VMs of one thread in networks", () => {
     expect(received).toBeLessThan(5_000_000);
     expect(after[0]!["frames.sent"]).toBeGreaterThan(before[0]!["frames.sent"]!);
     expect(after[1]!["wait.received"]).toBeGreaterThanOrEqual(0);
+  }, 600_000);
+
+  it("a limit holds by bytes, and what it has held comes when it is gone", async () => {
+    const limit = 128 * 1024;
+    await run("a", "true");
+    await listen("b", 7778);
+    fleet.configure("a", { net: { send: { limit } } });
+    const [from, began] = [nicOf("a").counters["bytes.sent"]!, performance.now()];
+    fleet.type("a", new TextEncoder().encode("dd if=/dev/zero bs=4096 count=300 2> /dev/null | nc b 7778\n"));
+    let held = 0;
+    await vi.waitFor(() => {
+      held = nicOf("a").counters["bytes.sent"]! - from;
+      // A turn may be in hand, and a frame of 64 KiB longer than it was.
+      if (held > (limit * (performance.now() - began)) / 1000 + 2 * 65_536) return;
+      expect(held).toBeGreaterThan(4 * 65_536);
+    }, PATIENCE);
+    expect(held).toBeLessThanOrEqual((limit * (performance.now() - began)) / 1000 + 2 * 65_536);
+    expect(nicOf("a").counters["wait.sent"]).toBeGreaterThan(0);
+    fleet.configure("a", { net: { send: { limit: Infinity } } });
+    expect(await heard("b")).toBe(digestOf(1_228_800));
+    await run("a", "true");
   }, 600_000);
 
   it("what is outside is as the program has it, and what is not public is refused", async () => {

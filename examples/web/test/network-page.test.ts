@@ -73,10 +73,13 @@ class NetPage extends VmPage {
       .join("\n");
   }
 
-  /** Takes what comes to a port, until the other side has ended. */
+  /**
+   * Takes what comes to a port, until the other side has ended. It reads a pipe that nobody writes to: of the console it
+   * would be stopped, as a job in the background, when somebody types.
+   */
   async listen(port: number): Promise<void> {
-    const taking = `nc -l -p ${port} | sha256sum > /tmp/part; mv /tmp/part /tmp/sum`;
-    await this.run(`rm -f /tmp/sum; (${taking}) > /dev/null 2>&1 & true`);
+    const taking = `nc -l -p ${port} <> /tmp/never | sha256sum > /tmp/part; mv /tmp/part /tmp/sum`;
+    await this.run(`rm -f /tmp/sum /tmp/never; mkfifo /tmp/never; (${taking}) > /dev/null 2>&1 & true`);
   }
 
   /** The digest of what came. */
@@ -141,7 +144,7 @@ describe.skipIf(isLeftOut)("the network of pages", () => {
     return page;
   };
 
-  it("machines of a page reach each other by name, and what they send is counted; a cable can be out", async () => {
+  it("machines of a page reach each other by name, and what they send is counted; a limit holds, and a cable can be out", async () => {
     const page = await open();
     await expect.poll(() => page.state(), PATIENCE).toBe("No machine has a network card yet.");
     expect(await page.page.isDisabled("#vm-network")).toBe(true);
@@ -161,7 +164,30 @@ describe.skipIf(isLeftOut)("the network of pages", () => {
       "This tab is alone in it, this tab has the gateway. Nothing outside can be reached.",
     );
 
+    // So many bytes a second, and not more, whatever time that takes.
     await page.choose("debian");
+    await page.listen(7778);
+    await page.page.getByLabel("Send limit of debian-2", { exact: true }).fill("1");
+    await expect
+      .poll(() =>
+        page.page.getByLabel("Send limit of debian-2", { exact: true }).getAttribute("aria-valuetext"),
+      )
+      .toBe("64 KiB/s");
+    await page.choose("debian-2");
+    const [before = 0] = await page.counts("debian-2");
+    const began = performance.now();
+    await page.type("dd if=/dev/zero bs=4096 count=200 2> /dev/null | nc debian 7778\n");
+    await expect
+      .poll(async () => (await page.counts("debian-2"))[0], PATIENCE)
+      .toBeGreaterThan(before + 65_536);
+    const [held = 0] = await page.counts("debian-2");
+    // A turn may be in hand, with a frame of 64 KiB that is longer than it.
+    expect(held - before).toBeLessThanOrEqual(65_536 * ((performance.now() - began) / 1000 + 2));
+    await page.page.getByLabel("Send limit of debian-2", { exact: true }).fill("10");
+    await page.choose("debian");
+    expect(await page.heard()).toBe(zeros(819_200));
+
+    // The machine that was chosen last is meant, at once.
     await page.page.selectOption("#vm-network", "none");
     const isOut = () => page.run("ping -c 1 -W 3 -q 10.0.2.2 2>&1 | grep -c ' 1 packets received'");
     await expect.poll(isOut, PATIENCE).toBe("0");
@@ -176,6 +202,19 @@ describe.skipIf(isLeftOut)("the network of pages", () => {
     await page.page.selectOption("#vm-network", "page");
     await page.settled("debian-3");
     expect(await page.pings("debian")).toBe("1");
+    await page.page.close();
+  }, 900_000);
+
+  it("a clone has a name and an address of its own", async () => {
+    const page = await open();
+    const one = await page.debian("debian");
+    await page.press("clone");
+    await page.says(/^1 copy of debian, made in \d+\.\d ms$/);
+    const two = await page.settled("debian-2");
+    expect(two.address).not.toBe(one.address);
+    expect(await page.pings("debian")).toBe("1");
+    await page.choose("debian");
+    expect(await page.pings("debian-2")).toBe("1");
     await page.page.close();
   }, 900_000);
 

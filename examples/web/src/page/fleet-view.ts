@@ -53,6 +53,7 @@ export class FleetView {
   private readonly message = element("message", HTMLParagraphElement);
   private readonly keptList = element("kept-list", HTMLUListElement);
   private readonly buttons: ReadonlyMap<Action, HTMLButtonElement>;
+  private readonly network: NetworkView;
 
   constructor(private readonly host: VmHost) {
     const plots = new Plots(element("plots", HTMLDivElement));
@@ -69,7 +70,7 @@ export class FleetView {
         else void this.attempt(() => this.removePool(name));
       },
     });
-    const network = new NetworkView(host, (work) => this.attempt(work));
+    this.network = new NetworkView(host, (work) => this.attempt(work));
     host.listen({
       state: ({ vm, state, end }) => {
         const shown = this.vms.get(vm);
@@ -87,7 +88,7 @@ export class FleetView {
       figures: (figures) => {
         table.show(figures);
         plots.add(figures);
-        network.show(figures, this.chosen?.name);
+        this.network.show(figures);
       },
       problem: (text) => this.say(text, true),
       failed: (text) => this.say(text, true),
@@ -362,6 +363,7 @@ export class FleetView {
     this.vms.delete(name);
     if (this.chosen !== shown) return;
     this.chosen = undefined;
+    this.network.chooseVm(undefined);
     const [next] = this.vms.keys();
     if (next === undefined) this.refreshToolbar();
     else this.choose(next);
@@ -371,6 +373,7 @@ export class FleetView {
     const shown = this.vms.get(name);
     if (shown === undefined) return;
     this.chosen = shown;
+    this.network.chooseVm(name);
     shown.terminal.show(this.screen);
     for (const each of this.vms.values()) this.refresh(each);
   }

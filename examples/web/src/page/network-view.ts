@@ -16,7 +16,9 @@ export class NetworkView {
   private readonly state = element("network-state", HTMLParagraphElement);
   private readonly wire = element("vm-network", HTMLSelectElement);
   private readonly address = element("vm-address", HTMLSpanElement);
+  /** The machine that is chosen: what is done here is done to it. */
   private vm: string | undefined;
+  private vms: readonly InlineVmFigures[] = [];
 
   /** @param attempt does what may be refused, and tells it */
   constructor(
@@ -25,7 +27,7 @@ export class NetworkView {
   ) {
     this.form.addEventListener("submit", (event) => {
       event.preventDefault();
-      void this.attempt(() => this.choose(this.wish()));
+      void this.attempt(() => this.chooseWay(this.wish()));
     });
     this.wire.addEventListener("change", () => {
       const { vm } = this;
@@ -38,19 +40,27 @@ export class NetworkView {
     void this.attempt(() => this.follow());
   }
 
-  /** Shows what is so now. @param chosen the machine that is chosen, if there is one */
-  show({ vms, network }: HostFigures, chosen: string | undefined): void {
-    this.vm = chosen;
-    this.showWire(vms.find(({ name }) => name === chosen));
+  /** Another machine is chosen, or none is. */
+  chooseVm(vm: string | undefined): void {
+    if (vm === this.vm) return;
+    this.vm = vm;
+    this.showWire(true);
+  }
+
+  /** Shows what is so now. */
+  show({ vms, network }: HostFigures): void {
+    this.vms = vms;
+    // Who has the keyboard on it is about to choose.
+    this.showWire(document.activeElement !== this.wire);
     put(this.state, network === undefined ? "No machine has a network card yet." : stateText(network));
   }
 
-  private showWire(vm: InlineVmFigures | undefined): void {
+  private showWire(mayChange: boolean): void {
+    const vm = this.vms.find(({ name }) => name === this.vm);
     const [nic] = vm?.nics ?? [];
     const isUsable = nic?.network !== undefined;
     this.wire.disabled = !isUsable;
-    if (document.activeElement !== this.wire)
-      this.wire.value = nic?.isPlugged === true ? PAGE_NETWORK : "none";
+    if (mayChange) this.wire.value = nic?.isPlugged === true ? PAGE_NETWORK : "none";
     if (nic === undefined) put(this.address, vm === undefined ? "" : "it has no network card");
     else if (!isUsable) put(this.address, "its card leads nowhere");
     else put(this.address, `${nic.hostName}, ${nic.address}, ${nic.mac}`);
@@ -74,7 +84,7 @@ export class NetworkView {
     }
   }
 
-  private async choose(outside: OutsideChoice): Promise<void> {
+  private async chooseWay(outside: OutsideChoice): Promise<void> {
     try {
       localStorage.setItem(KEY, JSON.stringify(outside));
     } catch {
