@@ -400,6 +400,28 @@ describe("offline", () => {
     expect(await keptIn(cache)).toEqual([]);
   });
 
+  it("without apt, start debian says what to do in a line, and start boots the embedded guest", async () => {
+    const cache = join(folder, "no-apt");
+    const nothing = join(folder, "nothing");
+    await mkdir(nothing, { recursive: true });
+    const run = (...args: string[]) =>
+      runToEnd([process.execPath, program, ...args], {
+        cwd: folder,
+        variables: { ...ownState(state), PATH: nothing, XDG_CACHE_HOME: cache },
+        input: "echo well\npoweroff\n",
+      });
+    const reason = "no apt on this host: apt-config is not installed; install apt, or boot another kernel";
+    expectLine(await run("start", "debian"), new RegExp(`^hyperfile: ${reason}\n$`));
+    const { status, output, errors } = await run("start", "--timeout", "600");
+    expect(errors.split("\n").filter((line) => line.startsWith("hyperfile: no Debian guest"))).toEqual([
+      expect.stringMatching(
+        new RegExp(`^hyperfile: no Debian guest \\(${reason}\\); starting the embedded one$`),
+      ),
+    ]);
+    expect(output).toMatch(/^well\r?$/m);
+    expect([status, await keptIn(cache)]).toEqual([0, []]);
+  });
+
   /** A cache whose Debian is whole, but made by another version of the program; its files are stand-ins. */
   async function cachedDebian(name: string): Promise<{ cache: string; prepared: string }> {
     const cache = join(folder, name);
