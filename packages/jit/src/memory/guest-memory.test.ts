@@ -226,6 +226,35 @@ describe("guests of one pool", () => {
     );
   });
 
+  it("know their usage without a look at any page", () => {
+    const memory = LinearMemory.create({ bytes: 9 * PAGE_SIZE });
+    const pool = new FramePool(memory, PAGE_SIZE, 8);
+    const guest = new GuestMemory({ pool, ramBase: RAM, ramBytes: PAGES * PAGE_SIZE });
+    for (let page = 0; page < 3; page++) guest.write(RAM + page * PAGE_SIZE, Uint8Array.of(1));
+    guest.balloonPage(PAGES - 1);
+    guest.share();
+    let looks = 0;
+    for (const [name, value] of [...Object.entries(guest), ...Object.entries(pool)]) {
+      if (!ArrayBuffer.isView(value)) continue;
+      const watched = new Proxy(value, {
+        get(target, key) {
+          looks++;
+          return Reflect.get(target, key);
+        },
+      });
+      Object.defineProperty(Object.hasOwn(guest, name) ? guest : pool, name, { value: watched });
+    }
+    const usage = guest.usage();
+    expect([looks, usage.granted, usage.shared, usage.ballooned]).toEqual([
+      0,
+      3 * PAGE_SIZE,
+      3 * PAGE_SIZE,
+      PAGE_SIZE,
+    ]);
+    expect(usageByScan(guest)).toEqual(usage);
+    expect(looks).toBeGreaterThanOrEqual(PAGES);
+  });
+
   it("frees a frame that held code only after its code is forgotten", () => {
     const memory = LinearMemory.create({ bytes: 9 * PAGE_SIZE });
     const pool = new FramePool(memory, PAGE_SIZE, 8);
