@@ -1,8 +1,8 @@
 /** What the decoder and the translator make of a program: `hyperfile explain` and `hyperfile disasm`. */
-import { disassemble as formatInsn, riscvFrontEnd, riscvTable } from "@hyperfile/decoder";
+import { disassemble as formatInsn, riscvFrontEnd } from "@hyperfile/decoder";
 import { RAM_BASE } from "@hyperfile/devices";
 import { type ElfSegment, isElf, parseElf } from "@hyperfile/devices/image";
-import { riscvSlotName } from "@hyperfile/jit/riscv";
+import { riscvSlotName, standardHartIsa } from "@hyperfile/jit/riscv";
 import { type ExplainedCode, explainBlock, explainJsRegion, explainRegion } from "@hyperfile/jit/trace";
 import { CliError } from "./errors.js";
 import type { ExplainOptions, Explanation, InspectOptions, NamedBytes } from "./machine-types.js";
@@ -42,7 +42,8 @@ export function explain(program: NamedBytes, options: ExplainOptions): Explanati
     );
   }
   const code: ExplainedCode = {
-    frontEnd: riscvFrontEnd(xlen),
+    // With the names of the hart's CSRs, which those of no manual have from their rows alone.
+    frontEnd: riscvFrontEnd(xlen, standardHartIsa),
     slotName: riscvSlotName,
     flagsSlot: "fflags",
     bytesAt: (wanted) => {
@@ -59,7 +60,8 @@ export function explain(program: NamedBytes, options: ExplainOptions): Explanati
 /** The assembly of a program's executable parts. */
 export function* disassemble(program: NamedBytes, options: InspectOptions): Iterable<string> {
   const { xlen, segments } = open(program, options);
-  const table = riscvTable(xlen);
+  const { csrNames } = standardHartIsa;
+  const table = standardHartIsa.table(xlen);
   for (const { va, bytes } of segments) {
     for (let offset = 0; offset + 2 <= bytes.length; ) {
       const low = bytes[offset]! | (bytes[offset + 1]! << 8);
@@ -67,7 +69,7 @@ export function* disassemble(program: NamedBytes, options: InspectOptions): Iter
       const bits = length === 2 ? low : low | (bytes[offset + 2]! << 16) | (bytes[offset + 3]! << 24);
       const address = va + BigInt(offset);
       const hex = (bits >>> 0).toString(16).padStart(2 * length, "0");
-      yield `${address.toString(16).padStart(8)}:  ${hex.padEnd(8)}  ${formatInsn(table, bits, length, address)}`;
+      yield `${address.toString(16).padStart(8)}:  ${hex.padEnd(8)}  ${formatInsn(table, bits, length, address, { csrNames })}`;
       offset += length;
     }
   }
