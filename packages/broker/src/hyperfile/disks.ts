@@ -16,12 +16,22 @@ const LONGEST_FILE = 200;
 type Fields = Readonly<Record<string, unknown>>;
 const none: Fields = Object.freeze(Object.create(null));
 
+/** A file that has to be there. */
+export interface NamedFile {
+  readonly file: string;
+  /** The field that names it. */
+  readonly path: FieldPath;
+  /** What may be done about one that is not, beside naming another. */
+  readonly also?: string;
+}
+
 /** What a disk is read from. */
 export interface DiskSource {
   readonly document: HyperfileDocument;
   /** Images by name. */
   readonly images: Fields;
-  readonly isFile: (path: string) => boolean;
+  /** Takes the files that have to be there. */
+  readonly files: NamedFile[];
 }
 
 /** Reads the disks of all VMs of a file. */
@@ -35,7 +45,7 @@ export class DiskReader {
   image(name: string, fields: Fields): void {
     const path = ["images", name];
     this.size(fields, path);
-    this.isThere(fields, path);
+    this.need(fields, path);
   }
 
   /** One disk of a VM: a name, or a mapping. */
@@ -67,7 +77,7 @@ export class DiskReader {
         [...path, "size"],
         `size is for a file that is made: give it with file, or to image ${shortened(image)}`,
       );
-    if (image === undefined) this.isThere(fields, path);
+    if (image === undefined) this.need(fields, path);
     const own = Object.fromEntries(Object.entries(fields).filter(([, field]) => field !== undefined));
     const all: Fields = { ...declared, ...own };
     const readonly = (all.readonly as boolean | undefined) ?? false;
@@ -120,13 +130,10 @@ export class DiskReader {
   }
 
   /** What is made on its first use need not be there. */
-  private isThere(fields: Fields, path: FieldPath): void {
+  private need(fields: Fields, path: FieldPath): void {
     const { file, size } = fields as { readonly file?: string; readonly size?: string };
-    if (file === undefined || size !== undefined || isAddress(file) || this.source.isFile(file)) return;
-    this.source.document.add(
-      [...path, "file"],
-      `there is no file ${shortened(file, LONGEST_FILE)}: names are taken from the folder of the Hyperfile; give size to have it made`,
-    );
+    if (file === undefined || size !== undefined || isAddress(file)) return;
+    this.source.files.push({ file, path: [...path, "file"], also: "; give size to have it made" });
   }
 
   /** @param isTold whether mistakes are told, which are an image's own elsewhere */

@@ -17,7 +17,7 @@ import { DEFAULT_DISK, DEFAULT_DISK_POOL, type DiskAllotment } from "../disk/all
 import { DiskAdmission } from "../disk/disk-admission.js";
 import { DEFAULT_NET, DEFAULT_NET_POOL, type NetAllotment } from "../net/allotment.js";
 import { NetAdmission } from "../net/host-nets.js";
-import { DiskReader } from "./disks.js";
+import { DiskReader, type NamedFile } from "./disks.js";
 import type { FieldPath, HyperfileDocument } from "./document.js";
 import type { GuestKinds } from "./guest-kinds.js";
 import { shortened } from "./message-text.js";
@@ -74,14 +74,14 @@ export interface HostSize {
  * @param text its content
  * @param file its name, for messages
  * @param host what there is to divide, for admission
- * @param isFile whether a file that it names is there; files are not looked for unless given
- * @throws HyperfileError (the promise rejects) with every mistake that was found
+ * @param isFile whether a file that it names is there, at once or later; files are not looked for unless given
+ * @throws HyperfileError (the promise rejects) with every mistake that was found; what `isFile` rejects with
  */
 export async function readHyperfile(
   text: string,
   file: string,
   host: HostSize,
-  isFile: (path: string) => boolean = () => true,
+  isFile: (path: string) => boolean | Promise<boolean> = () => true,
 ): Promise<HyperfileSpec> {
   const [{ HyperfileDocument }, { checkShape }] = await Promise.all([
     import("./document.js"),
@@ -94,12 +94,21 @@ export async function readHyperfile(
   stop();
   checkShape(document, host.guests);
   stop();
-  const spec = new Reader(document, isFile, host.guests).read(document.value as Raw, host);
+  const reader = new Reader(document, host.guests);
+  const spec = reader.read(document.value as Raw, host);
+  for (const { file, path, also = "" } of reader.files)
+    if (!(await isFile(file)))
+      document.add(
+        path,
+        `there is no file ${shortened(file, LONGEST_FILE)}: names are taken from the folder of the Hyperfile${also}`,
+      );
   stop();
   return spec;
 }
 
 class Reader {
+  /** Files that have to be there. */
+  readonly files: NamedFile[] = [];
   private top: Raw = {};
   /** Names that others refer to. */
   private names = { pools: new Set<string>(), vms: new Set<string>() };
@@ -109,7 +118,6 @@ class Reader {
 
   constructor(
     private readonly document: HyperfileDocument,
-    private readonly isFile: (path: string) => boolean,
     private readonly guests: GuestKinds,
   ) {}
 
@@ -121,13 +129,13 @@ class Reader {
     };
     this.lacks = size.lacks ?? [];
     const host = raw(top.host);
-    this.disks = new DiskReader({ document: this.document, images: raw(top.images), isFile: this.isFile });
+    this.disks = new DiskReader({ document: this.document, images: raw(top.images), files: this.files });
     for (const [name, image] of Object.entries(raw(top.images))) this.disks.image(name, raw(image));
     this.networks = new NetworkReader(this.document, raw(top.networks), raw(top.vms));
     const pools = this.pools();
     const vms = Object.entries(raw(top.vms)).map(([name, value]) => this.vm(name, raw(value)));
     for (const [name, kernel] of Object.entries(raw(top.kernels)))
-      this.files(raw(kernel), ["kernels", name], ["file", "initrd", "firmware"]);
+      this.need(raw(kernel), ["kernels", name], ["file", "initrd", "firmware"]);
     const cores = host.cores as number | undefined;
     const memoryBytes = this.size(host.memory, ["host", "memory"], LEAST_MEMORY);
     const order = this.ordered(
@@ -350,7 +358,7 @@ class Reader {
       ...(initrd === undefined ? {} : { initrd }),
       ...(program === undefined ? {} : { program }),
     };
-    this.files(fields, path, ["program", "initrd", "firmware"]);
+    this.need(fields, path, ["program", "initrd", "firmware"]);
     if (kernel === undefined) return parts;
     if (named !== undefined) return { ...parts, kernel: { file: named.file as string } };
     if (Object.hasOwn(this.guests.kernels, kernel)) return { ...parts, kernel: { builtin: kernel } };
@@ -361,19 +369,15 @@ class Reader {
         () =>
           `there is no kernel ${shortened(kernel)}; ${hint(kernel, valid, "kernels")} (a file has a slash in its name)`,
       );
-    } else this.files(fields, path, ["kernel"]);
+    } else this.need(fields, path, ["kernel"]);
     return { ...parts, kernel: { file: kernel } };
   }
 
-  /** Whether the files are there that some fields name. */
-  private files(fields: Raw, path: FieldPath, names: readonly string[]): void {
+  /** The files have to be there that some fields name. */
+  private need(fields: Raw, path: FieldPath, names: readonly string[]): void {
     for (const name of names) {
       const file = fields[name] as string | undefined;
-      if (file === undefined || this.isFile(file)) continue;
-      this.document.add(
-        [...path, name],
-        `there is no file ${shortened(file, LONGEST_FILE)}: names are taken from the folder of the Hyperfile`,
-      );
+      if (file !== undefined) this.files.push({ file, path: [...path, name] });
     }
   }
 

@@ -344,6 +344,22 @@ describe("a fleet", () => {
     await until(() => double.script.alive === 0);
   });
 
+  it("does not let one project wait for another whose claim hangs, and gives back what comes too late", async () => {
+    double.script.plans = { claim: "hangs" };
+    const stuck = codeOf(double.up("a: { kernel: embedded }", "one"));
+    await until(() => double.script.hung === 1);
+    double.script.plans = {};
+    await double.up("b: { kernel: embedded }", "two");
+    await double.fleet.down("two", true);
+    await double.up("b: { kernel: embedded }", "two");
+    expect(states()).toEqual(["a starting", "b running"]);
+    expect(await double.fleet.down("one", true)).toEqual(["a"]);
+    expect(await stuck).toBe("E_VM_STATE");
+    double.script.letGo();
+    await until(() => claims.held.length === 1);
+    expect([claims.held, states(), double.slots, double.script.alive]).toEqual([["b"], ["b running"], 1, 1]);
+  });
+
   it("shows what a silent thread told last, at once after the first time, and asks it no second time", async () => {
     await double.up("a: { kernel: embedded }, b: { kernel: embedded }");
     const [a, b] = [double.fleet.vm("a"), double.fleet.vm("b")];

@@ -21,6 +21,7 @@ import { LifecycleError } from "../errors.js";
 import { EventLog } from "../events.js";
 import type { RunByAgent } from "../guest-command.js";
 import type { TakeClaim } from "../host-claim.js";
+import { NamedTurns } from "../named-turns.js";
 import { fullPool, PoolBook, type PoolResources } from "../pool-book.js";
 import type { GuestThreadData } from "../protocol.js";
 import { applyChange, type VmChange } from "../settings.js";
@@ -29,6 +30,7 @@ import { type BringUpHost, bringUp, provision, type UpAction, type UpReport } fr
 import type { GuestThread, ThreadHandle } from "./guest-thread.js";
 import { GuestThreads } from "./guest-threads.js";
 import { ManagedVm } from "./managed-vm.js";
+import { NamedFiles } from "./named-file.js";
 import { type HyperfileSource, ProjectFiles } from "./project-files.js";
 import { SnapshotFolder } from "./snapshot-folder.js";
 import { startWorker } from "./start-worker.js";
@@ -72,10 +74,11 @@ export class Fleet {
   private readonly projects = new Map<string, { source: HyperfileSource; spec: HyperfileSpec }>();
   private readonly files: ProjectFiles;
   private readonly pools: PoolBook;
-  /** The last change of each project that is being changed. */
-  private readonly turns = new Map<string, Promise<unknown>>();
-  /** The last Hyperfile that is being read. */
-  private reading: Promise<unknown> = Promise.resolve();
+  /** Changes of projects, by the projects' names. */
+  private readonly turns = new NamedTurns();
+  /** Hyperfiles that are being read, by their folders. */
+  private readonly readings = new NamedTurns();
+  private readonly namedFiles = new NamedFiles();
   /** Each gives up one bringing up of a project, which waits for its turn or is under way. */
   private readonly coming = new Map<string, Set<AbortController>>();
   private isClosing = false;
@@ -189,10 +192,8 @@ export class Fleet {
    * @throws HyperfileError, ResourceError, or LifecycleError where the file as a whole is refused
    */
   async up(source: HyperfileSource, restart = false, asking?: AbortSignal): Promise<UpReport> {
-    // Files are read in the order of their coming; after that no project waits for another.
-    const reading = this.reading.then(() => this.read(source));
-    this.reading = reading.catch(() => {});
-    const spec = await reading;
+    // Of one project what comes first is done first; no project waits for another's files.
+    const spec = await this.readings.run(source.folder, () => this.read(source));
     const project = spec.name ?? projectNameOf(source.folder);
     const coming = this.coming.get(project) ?? new Set();
     this.coming.set(project, coming);
@@ -331,7 +332,7 @@ export class Fleet {
   }
 
   private read(source: HyperfileSource): Promise<HyperfileSpec> {
-    const isFile = (path: string) => existsSync(resolve(source.folder, path));
+    const isFile = (path: string) => this.namedFiles.has(resolve(source.folder, path));
     return readHyperfile(source.text, source.file, this.options.size, isFile);
   }
 
@@ -527,18 +528,7 @@ export class Fleet {
   /** Changes of one project, one after another. @param what they are, for those who wait */
   private inTurn<Result>(project: string, what: string, action: () => Promise<Result>): Promise<Result> {
     const turn = () => this.activities.during({ project }, what, action);
-    return this.afterOthers(project, turn);
-  }
-
-  private afterOthers<Result>(project: string, action: () => Promise<Result>): Promise<Result> {
-    const result = (this.turns.get(project) ?? Promise.resolve()).then(action);
-    const turn = result
-      .catch(() => {})
-      .then(() => {
-        if (this.turns.get(project) === turn) this.turns.delete(project);
-      });
-    this.turns.set(project, turn);
-    return result;
+    return this.turns.run(project, turn);
   }
 }
 

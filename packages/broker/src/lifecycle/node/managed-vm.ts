@@ -228,8 +228,7 @@ export class ManagedVm {
     try {
       await this.doing("start", () =>
         this.live(life.life, async () => {
-          life.life.claiming = this.claim(life.life);
-          await life.life.claiming;
+          await this.keep(life.life, this.claim(life.life));
           const cables = life.life.claim?.network?.cables;
           await life.life.thread.call("start", this.name, { spec, folder, slot: life.slot, cables, ...path });
         }),
@@ -273,7 +272,7 @@ export class ManagedVm {
     if (source.thread?.isOpen !== true) throw source.wrongState("clone");
     const { life, slot } = this.moveIn(source, `as a clone of ${source.name}`, true);
     const report = await this.live(life, async () => {
-      this.keep(life, await source.life?.claim?.share(this.spec));
+      await this.keep(life, Promise.resolve(source.life?.claim?.share(this.spec)));
       const cables = life.claim?.network?.cables;
       return life.thread.call("clone", source.name, { name: this.name, slot, cables });
     });
@@ -603,17 +602,22 @@ export class ManagedVm {
   }
 
   /** Takes what it needs of the host for a life, when the last one has given it back. */
-  private async claim(life: Life): Promise<void> {
+  private async claim(life: Life): Promise<HostClaim | undefined> {
     await life.before;
-    this.keep(life, await this.host.claim?.(this.spec, this.folderOfFiles, this.project));
+    return this.host.claim?.(this.spec, this.folderOfFiles, this.project);
   }
 
-  private keep(life: Life, claim: HostClaim | undefined): void {
-    if (this.life === life) life.claim = claim;
-    else {
-      claim?.release();
-      throw this.wrongState("start");
-    }
+  /**
+   * Waits for what a life needs of the host, or for the life's end: what never comes does not hold those who stop the VM,
+   * and is given back if it comes too late.
+   */
+  private async keep(life: Life, claim: Promise<HostClaim | undefined>): Promise<void> {
+    life.claiming = claim.then((taken) => {
+      if (this.life === life) life.claim = taken;
+      else taken?.release();
+    });
+    await Promise.race([life.claiming, life.over]);
+    if (this.life !== life) throw this.wrongState("start");
   }
 
   /** Asks the thread to begin a life. If that fails, the thread has told of the end, or is gone. */
