@@ -116,7 +116,10 @@ export interface RiscvVirtOptions
   readonly drainMs?: number;
   /** Most guest instructions that it runs: its run then ends with the reason `instructions`. */
   readonly instructions?: number;
-  /** Instructions between two looks at timers and devices; found by measurement unless given. */
+  /**
+   * Instructions between two looks at timers and devices; found by measurement unless given. In virtual time the looks are at
+   * multiples of it.
+   */
   readonly slice?: number;
   /** What a guest's reset does: boots it again, or ends the run. `boot` unless given. */
   readonly onReset?: "boot" | "end";
@@ -264,7 +267,8 @@ export class RiscvVirt implements Machine {
         retired: () => this.cpu.retired(),
       },
       board: {
-        tick: () => this.tick(),
+        begin: () => this.beginSlice(),
+        tick: () => this.board.tick(),
         deadline: () => this.board.deadline(),
         flush: () => this.board.flush(),
         busy: () => this.board.busy(),
@@ -274,7 +278,7 @@ export class RiscvVirt implements Machine {
       clock: this.clock,
       load: () => this.load(),
       ...(options.gate === undefined ? {} : { gate: options.gate(() => this.cpu.retired()) }),
-      ...(slice === undefined ? {} : { slice }),
+      ...(slice === undefined ? {} : isVirtual ? { grid: slice } : { slice }),
     });
     const devices = [
       ...(options.drives ?? []).map(() => "block"),
@@ -460,8 +464,12 @@ export class RiscvVirt implements Machine {
 
   /** Lets the devices catch up with the time, as before each slice; for owners that run the `cpu` by themselves. */
   tick(): void {
-    this.console.begin();
+    this.beginSlice();
     this.board.tick();
+  }
+
+  private beginSlice(): void {
+    this.console.begin();
     this.hvc?.drain();
   }
 

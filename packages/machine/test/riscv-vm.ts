@@ -191,22 +191,8 @@ export class TestVm {
     this.virt.free();
   }
 
-  /** Digests of everything that a guest could tell: memory, registers, devices, clock. */
-  digest(): { memory: number; state: number } {
-    this.board.flush();
-    // A guard against exceptions without end notes the count at the last one, which tiers charge at other moments.
-    const { slots, raised: _, ...cpu } = this.cpu.save();
-    const { x, ...others } = slots as Readonly<Record<string, readonly number[]>>;
-    // Writes to x0 go to a place behind x31, which no guest can read.
-    const kept = { ...others, x: x!.slice(0, this.virt.xlen) };
-    const state = encodeValue({
-      ...cpu,
-      kept,
-      board: this.board.save() as PlainRecord,
-      clock: this.clock.save(),
-      identity: this.machine.parts.identity!.save(),
-    });
-    return { memory: memoryDigest(this.guest), state: xxh32(state) };
+  digest(): MachineDigest {
+    return digestOf(this.virt);
   }
 
   private look(): void {
@@ -226,4 +212,28 @@ export class TestVm {
     this.look();
     return cpu.wakeReady();
   }
+}
+
+/** Digests of everything that a guest could tell: memory; and registers, devices, clock. */
+export interface MachineDigest {
+  readonly memory: number;
+  readonly state: number;
+}
+
+/** The digests of a machine that stands still. */
+export function digestOf({ board, cpu, xlen, clock, state: { parts }, memory }: RiscvVirt): MachineDigest {
+  board.flush();
+  // A guard against exceptions without end notes the count at the last one, which tiers charge at other moments.
+  const { slots, raised: _, ...registers } = cpu.save();
+  const { x, ...others } = slots as Readonly<Record<string, readonly number[]>>;
+  // Writes to x0 go to a place behind x31, which no guest can read.
+  const kept = { ...others, x: x!.slice(0, xlen) };
+  const state = encodeValue({
+    ...registers,
+    kept,
+    board: board.save() as PlainRecord,
+    clock: clock.save(),
+    identity: parts.identity!.save(),
+  });
+  return { memory: memoryDigest(memory.guest), state: xxh32(state) };
 }

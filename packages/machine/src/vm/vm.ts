@@ -28,6 +28,8 @@ export interface VmHart {
 
 /** The devices, as the run loop sees them. */
 export interface VmBoard {
+  /** A slice begins; before `tick`, or in its place where it is not time for that. */
+  begin?(): void;
   /** Lets devices act on the time that has passed. */
   tick(): void;
   /** Tick at which a device next needs `tick`; Infinity if none does. */
@@ -66,6 +68,12 @@ export interface VmOptions {
   readonly load: () => void;
   /** Instructions between two looks at timers and devices; found by {@link SlicePlanner} if none is given. */
   readonly slice?: number;
+  /**
+   * Instructions between two looks at timers and devices where instructions are the time: there are looks when a multiple of it
+   * has retired, and when the hart waits, and no others. So what a guest does hangs on nothing but its state, wherever it
+   * was stopped, saved and restored. In place of {@link VmOptions.slice}.
+   */
+  readonly grid?: number;
   /** Host milliseconds between two visits to the event loop. */
   readonly visitEvery?: number;
   /** Where to ask for leave to run. */
@@ -191,7 +199,9 @@ export class Vm {
 
   private async loop(): Promise<VmEnd> {
     const { visitEvery } = this;
-    const { hart, board, clock, slice, gate } = this.options;
+    const { hart, board, clock, slice, grid, gate } = this.options;
+    /** Instructions that had retired when the last slice began. */
+    let retiredBefore: number | undefined;
     let holdsCore = gate === undefined;
     const planner = new SlicePlanner();
     let visited = performance.now();
@@ -225,10 +235,14 @@ export class Vm {
         board.flush();
         return { kind: "stopped", reason: this.stopReason };
       }
-      clock.follow(hart.retired());
-      board.tick();
-      hart.pollTimer();
-      const instructions = slice ?? planner.next(this.untilDue());
+      const retired = hart.retired();
+      clock.follow(retired);
+      const past = grid === undefined ? 0 : retired % grid;
+      // A guest that does nothing but trap retires nothing, and may wait for an interrupt all the same.
+      if (past === 0 || retired === retiredBefore) this.look();
+      else board.begin?.();
+      retiredBefore = retired;
+      const instructions = grid === undefined ? (slice ?? planner.next(this.untilDue())) : grid - past;
       const end = hart.run(instructions);
       const now = performance.now();
       if (end === "budget") planner.observe(instructions, now - before);
@@ -320,8 +334,15 @@ export class Vm {
       clock.idleUntil(deadline);
       this.counters.idleMilliseconds += performance.now() - started;
       if (this.stills > 0 || this.stopReason !== undefined || this.power !== undefined) return;
-      board.tick();
-      hart.pollTimer();
+      this.look();
     } while (!hart.wakeReady());
+  }
+
+  /** Lets devices and timers catch up with the time. */
+  private look(): void {
+    const { hart, board } = this.options;
+    board.begin?.();
+    board.tick();
+    hart.pollTimer();
   }
 }
