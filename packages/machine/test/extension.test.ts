@@ -8,6 +8,7 @@ import { RAM_BASE } from "@hyperfile/devices";
 import { CpuError, tiers } from "@hyperfile/jit";
 import { guestIn } from "@hyperfile/jit/memory";
 import {
+  type CsrFile,
   CsrOutcome,
   csrStorage,
   type HartExtension,
@@ -197,4 +198,20 @@ describe("a made-up extension", () => {
     expect(() => make({ memory: memory(), beside: first })).not.toThrow();
     expect(() => make({ memory: memory(), beside: first, isa: hartIsa() })).toThrow(CpuError);
   });
+});
+
+it("a CSR that is there only with floating point is a debugger's also while that is off, if its row says so", () => {
+  const row = (isFloat: boolean) => ({
+    ...csrStorage({ name: isFloat ? "ufloat" : "uother", number: isFloat ? 0x801 : 0x802 }),
+    isAllowed: (file: CsrFile) => file.floatOn,
+    isFloat,
+  });
+  const isa = hartIsa({ name: "xfloat", version: [1, 0], requires: ["f"], csrs: [row(true), row(false)] });
+  const machine = riscvVirt({ ramBytes: MEBIBYTE, boot: { code }, isa });
+  machine.load();
+  const { csr } = machine.cpu.hart;
+  expect(csr.floatOn).toBe(false);
+  expect([csr.peek(0x801), csr.peek(0x802)]).toEqual([true, false]);
+  expect(csr.poke(0x801, 7, 0)).toBe(true);
+  expect([csr.peek(0x801), csr.low, csr.floatOn]).toEqual([true, 7, false]);
 });

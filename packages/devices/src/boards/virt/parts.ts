@@ -33,7 +33,6 @@ const toHarts = ({ harts, hart }: TreeScope, causes: readonly number[]): number[
 /** A part that is only a state. */
 export const statePart = (name: string, device: PartDevice): BoardPart => ({ name, make: () => device });
 
-/** Power, as SiFive's test finisher and as the `syscon` that it is, too. */
 /** What takes the stores to memory that can't be written, and does nothing with them. */
 export const sinkPart = ({ name, base, size }: VirtMemory): BoardPart => ({
   name,
@@ -48,6 +47,7 @@ export const sinkPart = ({ name, base, size }: VirtMemory): BoardPart => ({
   }),
 });
 
+/** Power, as SiFive's test finisher and as the `syscon` that it is, too. */
 export const powerPart = (onPower: (event: PowerEvent) => void): BoardPart => ({
   name: "test",
   ranges: [virtMap.test],

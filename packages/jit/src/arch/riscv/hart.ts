@@ -114,8 +114,6 @@ export class RiscvHart implements CpuModel {
   readonly lastTrap = new Int32Array(5);
   /** A debugger's watchpoints; undefined while there are none. */
   watchpoints: Watchpoints | undefined;
-  /** Called by `fence.i`. */
-  onFenceI: () => void = () => {};
   /** What it may run, and the instructions that it has retired. */
   readonly budget: Budget;
   /** Call sites of translated code, for the helpers that it calls. */

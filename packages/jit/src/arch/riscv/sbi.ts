@@ -202,9 +202,14 @@ function forHarts(
   return outcome(SUCCESS);
 }
 
+/** As `fence.i` there: what a store to code made void was left with the store. */
+function fenceInstructions(hart: RiscvHart): void {
+  hart.counters.fenceI++;
+}
+
 /** Chapter 8. Everything but `fence.i` drops translations; without identifiers and a hypervisor all are alike. */
 function remoteFence(platform: SbiPlatform, hart: RiscvHart, call: number): Outcome {
-  if (call === 0) return forHarts(platform, hart, A0, A1, (target) => target.onFenceI());
+  if (call === 0) return forHarts(platform, hart, A0, A1, fenceInstructions);
   if (call === 1 || call === 2)
     return forHarts(platform, hart, A0, A1, (target) => target.options.tlb.flush());
   return outcome(NOT_SUPPORTED);
@@ -329,7 +334,7 @@ function legacy(platform: SbiPlatform, hart: RiscvHart, extension: number): numb
       platform.harts().forEach(raiseSoftware);
       return 0;
     case Extension.remoteFenceI:
-      for (const target of platform.harts()) target.onFenceI();
+      platform.harts().forEach(fenceInstructions);
       return 0;
     case Extension.remoteSfence:
     case Extension.remoteSfenceAsid:

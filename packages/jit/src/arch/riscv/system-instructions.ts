@@ -78,7 +78,6 @@ class SystemInstructions {
         fence_i: system(() => {
           // A store to code is seen by the fetches after it: what it made void was left then.
           this.hart.counters.fenceI++;
-          this.hart.onFenceI();
         }),
       },
       sm: { mret: system((site) => this.mret(site)), wfi: system((site) => this.wfi(site)) },

@@ -70,6 +70,8 @@ export interface CsrRow extends CsrName {
   readonly width?: 32 | 64;
   /** Whether it can be accessed now, by the modes that its number allows; always unless given. */
   readonly isAllowed?: (file: CsrFile, mode: RiscvMode) => boolean;
+  /** Whether it exists only while `mstatus.FS` is on: a debugger sees it all the same. */
+  readonly isFloat?: boolean;
   /** Gives its value. */
   readonly read: (file: CsrFile, place: number) => void;
   /** Writes it. Without it writes have no effect, or are illegal where the number says so. */
@@ -94,9 +96,6 @@ export interface PlacedCsr {
 /** `menvcfg`: STCE is bit 63, ADUE bit 61. */
 export const STCE_HIGH = -0x80000000;
 export const ADUE_HIGH = 0x20000000;
-
-/** Numbers of CSRs that exist while `mstatus.FS` is on. */
-const [FIRST_FLOAT, LAST_FLOAT] = [1, 3];
 
 /** The CSR file of one hart. */
 export class CsrFile {
@@ -177,7 +176,7 @@ export class CsrFile {
   peek(csr: number): boolean {
     const row = this.rows[csr];
     if (row === undefined) return false;
-    return this.unhindered(csr, () => {
+    return this.unhindered(row, () => {
       if (row.isAllowed !== undefined && !row.isAllowed(this, RiscvMode.machine)) return false;
       row.read(this, row.place);
       return true;
@@ -189,18 +188,17 @@ export class CsrFile {
     if (csr >>> 10 === 3 || !this.peek(csr)) return false;
     const row = this.rows[csr]!;
     this.retiring = 0;
-    this.unhindered(csr, () => row.write?.(this, lo, hi, row.place));
+    this.unhindered(row, () => row.write?.(this, lo, hi, row.place));
     this.retiring = 1;
     // Writes choose TLBs for the mode that they find.
     this.hart.selectTlbs();
     return true;
   }
 
-  private unhindered<T>(csr: number, act: () => T): T {
+  private unhindered<T>({ row: { isFloat = false } }: PlacedCsr, act: () => T): T {
     const { state } = this.hart;
     const { mode } = state;
     const fs = this.words[this.fs]!;
-    const isFloat = csr >= FIRST_FLOAT && csr <= LAST_FLOAT;
     state.mode = RiscvMode.machine;
     if (isFloat && fs === 0) this.words[this.fs] = 1;
     const result = act();

@@ -2,21 +2,21 @@
 import { type CsrFile, CsrOutcome, type CsrRow } from "./csr-file.js";
 import { csr } from "./row.js";
 
-const isAllowed = (file: CsrFile): boolean => file.floatOn;
+const whileOn = { isFloat: true, isAllowed: (file: CsrFile): boolean => file.floatOn } as const;
 
 export const floatCsrs: readonly CsrRow[] = [
   csr("fflags", {
-    isAllowed,
+    ...whileOn,
     read: (file) => file.give(file.words[file.fflags]!, 0),
     write: (file, lo) => write(file, lo & 31, file.words[file.frm]!),
   }),
   csr("frm", {
-    isAllowed,
+    ...whileOn,
     read: (file) => file.give(file.words[file.frm]!, 0),
     write: (file, lo) => write(file, file.words[file.fflags]!, lo & 7),
   }),
   csr("fcsr", {
-    isAllowed,
+    ...whileOn,
     read: (file) => file.give((file.words[file.frm]! << 5) | file.words[file.fflags]!, 0),
     write: (file, lo) => write(file, lo & 31, (lo >>> 5) & 7),
   }),
