@@ -6,9 +6,9 @@ const root = new URL("../..", import.meta.url);
 /** The guide to a CPU of one's own. */
 export const GUIDE = "docs/guide/own-cpu.md";
 /** The first programs of the packages. */
-export const readmes = ["decoder", "jit", "devices", "machine"].map((name) => `packages/${name}/README.md`);
-/** The broker's, whose dependencies are no part of the packages that install without a network. */
-export const BROKER = "packages/broker/README.md";
+export const readmes = ["decoder", "jit", "devices", "machine", "broker"].map(
+  (name) => `packages/${name}/README.md`,
+);
 const fileOf = (document) => fileURLToPath(new URL(document, root));
 const block = /```ts\n([\s\S]*?)```\n\n```text\n([\s\S]*?)```/g;
 /** What the program prints after each block. */

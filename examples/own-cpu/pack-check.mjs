@@ -1,7 +1,7 @@
-// Takes decoder, translator, devices and machine as a stranger would get them: packed, installed from the tarballs into a clean
+// Takes decoder, translator, devices, machine and broker as a stranger would get them: packed, installed from the tarballs into a clean
 // folder outside the workspace, and there
 // - the programs of the guide and of the READMEs pass the strict type checker, with both ways of resolving modules;
-// - they run in Node, and print what the documents say;
+// - they run in Node, and print what the documents say: in this one, and in those of `--node PATH...`;
 // - bundled for a browser they ask for no module of Node's, and print the same in a context that has only what browsers
 //   have, with the tier `wasm` also where `eval` is forbidden;
 // - a machine with a device of a user's own on the board is saved to a file by one process and finished by another, and
@@ -32,7 +32,7 @@ import { blocksOf, GUIDE, outputsOf, programOf, readmes } from "./guide.mjs";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const fromRoot = createRequire(join(root, "package.json"));
-const packages = ["decoder", "jit", "devices", "machine"];
+const packages = ["decoder", "jit", "devices", "machine", "broker"];
 const npm = process.platform === "win32" ? "npm.cmd" : "npm";
 /** Names that stand in the tables and the hart of RISC-V only. */
 const riscvNames = /amoadd|sfence|mstatus|medeleg/;
@@ -208,11 +208,11 @@ function expectOutputs({ document, blocks }, printed, where) {
 }
 
 /** A device of a user's own, in a machine that is saved, restored in another process, and cloned. */
-async function checkOwnDevice(clean, folder) {
+async function checkOwnDevice(clean, folder, node) {
   const program = join(clean, "own-device.mjs");
   cpSync(join(root, "examples/own-cpu/own-device.mjs"), program);
   const file = join(folder, "own-device.snapshot");
-  const runIt = (command) => run(process.execPath, [program, command, file], clean);
+  const runIt = (command) => run(node, [program, command, file], clean);
   const printed = `${await runIt("save")}${await runIt("restore")}`;
   const done = Number(/^original stopped instructions (\d+)$/m.exec(printed)?.[1]);
   const rest = `off 2001 ${2000 - done}\n`;
@@ -220,18 +220,22 @@ async function checkOwnDevice(clean, folder) {
     throw new Error(`the device of a user's own did not survive:\n${printed}`);
 }
 
-/** The lines of the machine's README that boot Debian: types, and a shell where its files are in the cache. */
-async function checkDebian(clean) {
+/** Checks the types of the lines of the machine's README that boot Debian, and leaves them compiled. */
+async function checkDebianTypes(clean) {
   const readme = readFileSync(join(root, "packages/machine/README.md"), "utf8");
   const [, code] = /## Debian\n\n```js\n([\s\S]*?)```/.exec(readme);
   writeFileSync(join(clean, "debian.ts"), `${PROCESS}\n${code}`);
   await checkTypes(clean, ["debian.ts"]);
+}
+
+/** Boots Debian by those lines to its shell; whether its files are in the cache. */
+async function checkDebian(clean, node) {
   const { readPrepared, userCacheFolder } = await import(
     pathToFileURL(join(clean, "node_modules/@hyperfile/machine/dist/debian.js"))
   );
   if ((await readPrepared(join(userCacheFolder(), "debian-trixie-riscv64"), () => false)) === undefined)
     return false;
-  const child = spawn(process.execPath, [join(clean, "debian.js")], {
+  const child = spawn(node, [join(clean, "debian.js")], {
     stdio: ["pipe", "pipe", "inherit"],
     timeout: BOOT_MILLISECONDS,
   });
@@ -249,11 +253,28 @@ async function checkDebian(clean) {
   return true;
 }
 
+/** Runs what is installed in one Node. */
+async function checkNode(node, { clean, folder, programs, report }) {
+  const version = (await run(node, ["--version"], clean)).trim();
+  for (const program of programs)
+    expectOutputs(program, await run(node, [join(clean, `${program.name}.js`)], clean), `in Node ${version}`);
+  report(`\nNode ${version}: ${programs.length} documents print what they say`);
+  await checkOwnDevice(clean, folder, node);
+  report(
+    `Node ${version}: a device of one's own is saved to a file, finished by another process, and cloned`,
+  );
+  const booted = await checkDebian(clean, node);
+  report(
+    `Node ${version}: Debian in ten lines ${booted ? "boots to its shell" : "has types only, since it is not in the cache"}`,
+  );
+}
+
 /**
  * Does it all; throws an Error that says what did not work.
+ * @param nodes paths of the Nodes that run what is installed
  * @returns bytes of tarballs and bundles, by name
  */
-export async function packCheck(report = () => {}) {
+export async function packCheck(report = () => {}, nodes = [process.execPath]) {
   const folder = realpathSync(mkdtempSync(join(tmpdir(), "hyperfile-pack-")));
   try {
     const { clean, tarballs } = await install(folder);
@@ -273,26 +294,21 @@ export async function packCheck(report = () => {}) {
       clean,
       programs.map(({ name }) => `${name}.ts`),
     );
+    await checkDebianTypes(clean);
     report("\ntypes resolve: strict, with the packages' own, moduleResolution bundler and node16");
 
+    for (const node of nodes) await checkNode(node, { clean, folder, programs, report });
+    report("");
     for (const program of programs) {
       const { document, name } = program;
-      const file = join(clean, `${name}.js`);
-      expectOutputs(program, await run(process.execPath, [file], clean), "in Node");
-      const code = await bundle(clean, document, readFileSync(file, "utf8"), "esm");
+      const source = readFileSync(join(clean, `${name}.js`), "utf8");
+      const code = await bundle(clean, document, source, "esm");
       expectOutputs(program, await runAsBrowser(code), "bundled for a browser");
       if (document === WITHOUT_EVAL)
         expectOutputs(program, await runAsBrowser(code, false), "where a page may not use eval");
       if (document === GUIDE) sizes.bundles["the guide's program"] = sizeOf(code);
-      report(`${document}: prints what it says in Node ${process.versions.node} and bundled for a browser`);
+      report(`${document}: prints what it says bundled for a browser`);
     }
-
-    await checkOwnDevice(clean, folder);
-    report("a device of one's own: saved to a file, finished by another process; cloned");
-    const booted = await checkDebian(clean);
-    report(
-      `Debian in ten lines: ${booted ? "boots to its shell" : "types only, since it is not in the cache"}`,
-    );
 
     for (const [name, { imports, riscv = false }] of Object.entries(bundles)) {
       const code = await bundle(clean, name, importsOf(imports));
@@ -308,4 +324,16 @@ export async function packCheck(report = () => {}) {
   }
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) await packCheck((line) => console.log(line));
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const [option, ...nodes] = process.argv.slice(2);
+  if (option !== undefined && (option !== "--node" || nodes.length === 0)) {
+    console.error("usage: node examples/own-cpu/pack-check.mjs [--node PATH...]");
+    process.exit(2);
+  }
+  const missing = nodes.find((node) => !existsSync(node));
+  if (missing !== undefined) {
+    console.error(`there is no ${missing}: give paths of the programs node after --node`);
+    process.exit(2);
+  }
+  await packCheck((line) => console.log(line), [process.execPath, ...nodes]);
+}

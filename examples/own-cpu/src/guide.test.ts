@@ -25,7 +25,7 @@ import * as snapshot from "@hyperfile/machine/snapshot";
 import * as vm from "@hyperfile/machine/vm";
 import ts from "typescript";
 import { expect, it } from "vitest";
-import { BROKER, bless, blocksOf, GUIDE, outputsOf, programOf, proofsIn, readmes } from "../guide.mjs";
+import { bless, blocksOf, GUIDE, outputsOf, programOf, proofsIn, readmes } from "../guide.mjs";
 
 const modules: Readonly<Record<string, unknown>> = {
   "@hyperfile/broker": broker,
@@ -74,7 +74,7 @@ it("the guide makes a CPU in about 150 lines besides the programs that it runs",
   expect(lines.length).toBeLessThan(230);
 });
 
-it.each([GUIDE, ...readmes, BROKER])("%s prints what it says", async (document) => {
+it.each([GUIDE, ...readmes])("%s prints what it says", async (document) => {
   const blocks = blocksOf(document);
   expect(blocks.length).toBeGreaterThan(0);
   const outputs = outputsOf(await printedBy(programOf(blocks)));
