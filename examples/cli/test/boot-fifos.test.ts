@@ -40,7 +40,7 @@ it("fifos as kernel, initial file system, program and disk are a line each, and 
   for (const [at, name] of ["k", "i", "p", "d"].entries())
     expect(lines[at]).toMatch(new RegExp(`^hyperfile: VM ${name}: .*/fifo: .*regular file`));
   expect(down).toMatchObject({ status: 0, errors: "" });
-  expect((await daemon.run("exec", "w", "echo", "well")).output).toBe("well\n");
+  expect((await daemon.run("exec", "--timeout", "100", "w", "echo", "well")).output).toBe("well\n");
   expect(await daemon.run("down", "fifos", "--force")).toMatchObject({ status: 0, errors: "" });
   daemon.signal("SIGTERM");
   expect(await daemon.ended, daemon.told).toBe(0);

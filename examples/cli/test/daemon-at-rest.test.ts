@@ -49,7 +49,8 @@ async function wakesNow(): Promise<number> {
 
 it("gives back what its VMs took, and then does nothing", async () => {
   expect((await daemon.run("up")).errors).toBe("");
-  for (const name of NAMES) expect((await daemon.run("exec", name, "burn", "2")).status).toBe(0);
+  for (const name of NAMES)
+    expect((await daemon.run("exec", "--timeout", "100", name, "burn", "2")).status).toBe(0);
   expect(await resident()).toBeGreaterThan(MOST_BYTES);
   expect(await wakesNow()).toBeGreaterThan(2);
   expect((await daemon.run("down", "rest", "--force")).errors).toBe("");
@@ -57,6 +58,6 @@ it("gives back what its VMs took, and then does nothing", async () => {
   await expect.poll(wakesNow, { timeout: REST_MS }).toBeLessThanOrEqual(2);
   // It is there for who asks, and has VMs again.
   expect((await daemon.run("up")).errors).toBe("");
-  const { output, errors } = await daemon.run("exec", "--timeout", "600", "a", "echo", "well");
+  const { output, errors } = await daemon.run("exec", "--timeout", "100", "a", "echo", "well");
   expect(output, errors).toBe("well\n");
 }, 1_200_000);

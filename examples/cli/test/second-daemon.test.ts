@@ -51,7 +51,7 @@ it.each([
       // It answers nowhere, and has stopped nothing.
       expect((await elsewhere("ps")).output).not.toContain("running");
     }
-    expect((await daemon.run("exec", "a", "echo", "well")).output).toBe("well\n");
+    expect((await daemon.run("exec", "--timeout", "100", "a", "echo", "well")).output).toBe("well\n");
   },
   600_000,
 );
