@@ -70,6 +70,7 @@ export {
   type UserNetworkOptions,
 } from "./nat/user-network.js";
 export { finishFrame } from "./offload.js";
+export { AddressClaims, AddressGuard } from "./switch/address-guard.js";
 export {
   Capture,
   type CaptureCounts,

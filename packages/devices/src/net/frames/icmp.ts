@@ -25,6 +25,15 @@ export const icmpTypes = {
   6: { echoReply: 129, unreachable: 1, tooBig: 2, echo: 128, timeExceeded: 3 },
 } as const;
 
+/** Types of ICMPv6 by which neighbours know each other (RFC 4861, section 4). */
+export const neighbourTypes = {
+  routerSolicitation: 133,
+  routerAdvertisement: 134,
+  neighbourSolicitation: 135,
+  neighbourAdvertisement: 136,
+  redirect: 137,
+} as const;
+
 /** Why a packet could not be delivered. */
 export type IcmpReason = "prohibited" | "host" | "port" | "too-big" | "hops";
 

@@ -5,13 +5,15 @@
  * The gateway may be somewhere else: another switch of the same network, to which a port leads, has it then. The cards of
  * such other switches are {@link LanNeighbour}s, so that whoever has the gateway knows all addresses and names.
  */
-import { parseMac } from "../addresses.js";
+import { ipBytes, parseMac } from "../addresses.js";
 import { NetworkError } from "../errors.js";
 import type { LinkEnd } from "../frame.js";
 import { noOutside, type Outside } from "../nat/outside.js";
 import { type Policy, type PolicyQuestion, policyOf } from "../nat/policy.js";
+import { Subnet } from "../nat/subnet.js";
 import { UserNetwork } from "../nat/user-network.js";
-import { Switch } from "../switch/switch.js";
+import { AddressClaims, AddressGuard } from "../switch/address-guard.js";
+import { type PortOptions, Switch } from "../switch/switch.js";
 import { hostTimers, type Timers } from "../timers.js";
 import { LanCard, type LanCardOptions } from "./lan-card.js";
 import { type PlacePolicy, rulesOf, usualPolicy } from "./place-policy.js";
@@ -68,6 +70,7 @@ export class Lan {
   /** By the switch at which they are. */
   private readonly neighbours = new Map<string, readonly LanNeighbour[]>();
   private readonly neighbourJudge: Policy;
+  private readonly claims: AddressClaims;
   private outside: Outside | undefined;
   private router: UserNetwork | undefined;
 
@@ -79,6 +82,8 @@ export class Lan {
     this.timers = options.timers ?? hostTimers;
     this.switch = new Switch({ timers: this.timers });
     this.neighbourJudge = this.judgeOf(usualPolicy);
+    const { gateway, nameServer } = Subnet.of(spec.subnet6, 6);
+    this.claims = new AddressClaims([ipBytes(gateway), ipBytes(nameServer)]);
     this.setOutside(options.outside);
   }
 
@@ -123,14 +128,14 @@ export class Lan {
    * @throws NetworkError (`E_NETWORK_OPTION`) for an address or a name that another card has
    */
   connect(options: LanCardOptions, end: LinkEnd): LanCard {
-    const { vm, policy } = options;
+    const { vm, policy, address } = options;
     const mac = parseMac(options.mac);
     if (mac === undefined || this.cards.has(mac))
       throw new NetworkError(
         "E_NETWORK_OPTION",
         `card ${options.mac} of ${vm} can't be in network ${this.spec.name}: ${mac === undefined ? "that is no MAC address" : "another card there has its address"}`,
       );
-    const port = this.switch.connect(end, { name: vm, mac });
+    const port = this.switch.connect(end, { name: vm, mac, ...this.guardOf(mac, address) });
     try {
       this.introduce(options);
     } catch (error) {
@@ -204,6 +209,12 @@ export class Lan {
     for (const card of [...this.cards.values()]) this.disconnect(card);
     this.router?.close();
     this.router = undefined;
+  }
+
+  /** Where addresses are given here, a card may have no other than its own. Where guests see to that themselves, it may. */
+  private guardOf(mac: number, address: string | undefined): Pick<PortOptions, "guard"> {
+    if (!this.spec.dhcp || address === undefined) return {};
+    return { guard: new AddressGuard(mac, ipBytes(address), this.claims) };
   }
 
   /** What a card of a policy may reach. */

@@ -3,17 +3,10 @@
  * server (RFC 8106), and answers to who asks for its addresses.
  */
 import { ipBytes, MAC_BYTES, writeMac } from "../addresses.js";
-import type { IcmpMessage } from "../frames/icmp.js";
+import { type IcmpMessage, neighbourTypes } from "../frames/icmp.js";
 import { type IpPacket, write16, write32 } from "../frames/ip.js";
 import type { Subnet } from "./subnet.js";
 
-/** Types of messages (RFC 4861, section 4). */
-export const neighbourTypes = {
-  routerSolicitation: 133,
-  routerAdvertisement: 134,
-  neighbourSolicitation: 135,
-  neighbourAdvertisement: 136,
-} as const;
 /** Hops that a message must have left: it comes from the link itself. */
 export const LINK_HOPS = 255;
 /** Seconds for which the router and its name server are used without another advertisement. */

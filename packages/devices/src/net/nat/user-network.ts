@@ -15,7 +15,7 @@ import { NetworkError } from "../errors.js";
 import { allFrames, type Frame, type Link, type LinkEnd, type Network } from "../frame.js";
 import { type ArpMessage, arpFrame, arpOperations, parseArp } from "../frames/arp.js";
 import { etherTypes, parseEthernet } from "../frames/ethernet.js";
-import { icmpTypes, parseIcmp } from "../frames/icmp.js";
+import { icmpTypes, neighbourTypes, parseIcmp } from "../frames/icmp.js";
 import { type IpPacket, ipProtocols, parseIp4Or6 } from "../frames/ip.js";
 import { parseTcp } from "../frames/tcp.js";
 import { type Datagram, parseUdp } from "../frames/udp.js";
@@ -29,13 +29,7 @@ import { type Endpoint, GuestSide } from "./guest-side.js";
 import type { Outside } from "./outside.js";
 import { type Policy, type PolicyQuestion, policyOf, unmapped } from "./policy.js";
 import { Reassembly } from "./reassembly.js";
-import {
-  LINK_HOPS,
-  neighbourAdvertisement,
-  neighbourTypes,
-  routerAdvertisement,
-  solicitedTarget,
-} from "./router.js";
+import { LINK_HOPS, neighbourAdvertisement, routerAdvertisement, solicitedTarget } from "./router.js";
 import { Subnet } from "./subnet.js";
 import { TcpConnections } from "./tcp/connections.js";
 import { type UdpForward, UdpForwards } from "./udp-forwards.js";

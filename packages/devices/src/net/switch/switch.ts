@@ -20,6 +20,7 @@ import {
 import { parseEthernet, TAG_BYTES } from "../frames/ethernet.js";
 import { finishFrame } from "../offload.js";
 import { hostTimers, type Timer, type Timers } from "../timers.js";
+import type { AddressGuard } from "./address-guard.js";
 import { MacTable } from "./mac-table.js";
 import { PortQueue, type QueueBounds } from "./port-queue.js";
 import { type Membership, membership, type PortVlans } from "./port-vlans.js";
@@ -34,7 +35,7 @@ const RESERVED_MACS = 0x0180c200000;
 export type DropReason =
   /** No whole header, or longer than the network lets through. */
   | "malformed"
-  /** A source address that is a group's, or another than the port's own. */
+  /** A source address that is a group's, or another than the port's own; or one of IP that its guard does not allow. */
   | "source"
   /** A virtual network in which the port is not. */
   | "vlan"
@@ -67,6 +68,8 @@ export interface PortOptions {
   readonly isIsolated?: boolean;
   /** The only address that frames from it may have as their source. */
   readonly mac?: number;
+  /** What its end may say of IP addresses; everything unless given. */
+  readonly guard?: AddressGuard;
   /** Frames that wait for it; 1024, and 4 MiB, unless given. */
   readonly queue?: QueueBounds;
 }
@@ -164,6 +167,7 @@ export class Switch implements Network {
       return from.drop("malformed");
     const { source, destination } = header;
     if (isGroupMac(source) || (from.mac !== undefined && source !== from.mac)) return from.drop("source");
+    if (from.guard?.allows(header, sent.bytes) === false) return from.drop("source");
     const entered = from.membership.enter(sent, header);
     if (entered === undefined) return from.drop("vlan");
     if (Math.floor(destination / 16) === RESERVED_MACS) return from.drop("reserved");
@@ -234,6 +238,7 @@ class Port implements SwitchPort {
   readonly membership: Membership;
   readonly isIsolated: boolean;
   readonly mac: number | undefined;
+  readonly guard: AddressGuard | undefined;
   private readonly queue: PortQueue;
   private readonly moved = { received: 0, bytesReceived: 0, sent: 0, bytesSent: 0 };
   private readonly drops = { malformed: 0, source: 0, vlan: 0, reserved: 0, filtered: 0, full: 0 };
@@ -249,6 +254,7 @@ class Port implements SwitchPort {
     this.membership = membership(options.vlans);
     this.isIsolated = options.isIsolated === true;
     this.mac = options.mac;
+    this.guard = options.guard;
     this.queue = new PortQueue(options.queue ?? DEFAULT_QUEUE);
   }
 
@@ -292,6 +298,7 @@ class Port implements SwitchPort {
 
   disconnect(): void {
     this.isConnected = false;
+    this.guard?.close();
     this.queue.clear();
     this.network.remove(this);
   }
