@@ -1,4 +1,5 @@
 /** Disks of VMs under a daemon: who has an image, when it is given back however the VM ends, and every mistake in one line. */
+import { randomBytes } from "node:crypto";
 import { link, mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -268,6 +269,36 @@ it("a running VM is backed up to a store, and the backup is a disk like any othe
   await untilPrinted("r", 20);
   await daemon.run("down", "disks", "--force");
 });
+
+it("a backup that meets the end of its VM is whole or not there, and says which", async () => {
+  // Bytes that no compressor makes less of take their time.
+  const bytes = randomBytes(32 << 20);
+  await writeFile(at("large.raw"), bytes);
+  await hyperfile(vm("a", "{ file: ./large.raw, ephemeral: true }"));
+  await again("a", guest.places, "up");
+  let isAnswered = false;
+  const backup = daemon.run("backup", "a", "backups", "cut").finally(() => {
+    isAnswered = true;
+  });
+  const images = () => readdir(at("backups/images"));
+  while (!isAnswered && !(await images()).includes("cut.unfinished")) await nextLook();
+  expect((await daemon.run("stop", "a", "--force")).errors).toBe("");
+  const { status, errors } = await backup;
+  expect((await images()).includes("cut")).toBe(status === 0);
+  if (status !== 0) {
+    expect(errors).toMatch(/^hyperfile: [^\n]+\n$/);
+    // What it has left is in nobody's way.
+    await again("a", guest.places, "up");
+    expect((await daemon.run("backup", "a", "backups", "cut")).errors).toBe("");
+  }
+  const image = await openImage(at("backups/images/cut"));
+  const end = new Uint8Array(1 << 20);
+  await image.disk.read(bytes.length - end.length, [end]);
+  expect(Buffer.compare(end, bytes.subarray(-end.length))).toBe(0);
+  expect(await recordFaults(image.disk, guest.places, guest)).toEqual([]);
+  await image.close();
+  await daemon.run("down", "disks", "--force");
+}, 600_000);
 
 it("a snapshot is restored with an ephemeral disk, and refused with an image that has been written since", async () => {
   await hyperfile(
