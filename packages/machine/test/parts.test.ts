@@ -4,7 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { assemble } from "@hyperfile/decoder";
 import {
+  type AddressMap,
   type BoardPart,
+  type BusMapping,
   type DeviceState,
   type IrqLine,
   type MmioDevice,
@@ -16,10 +18,12 @@ import {
 } from "@hyperfile/devices";
 import { findNode, parseTree, readCells, readStrings } from "@hyperfile/devices/fdt";
 import { virtioRng } from "@hyperfile/devices/virtio";
+import { tiers } from "@hyperfile/jit";
 import { expect, it, onTestFinished } from "vitest";
 import { type RiscvVirtOptions, riscvVirt } from "../src/index.js";
 import { saveSnapshotFile } from "../src/node.js";
 import { encodeMachine, restoreMachine, zstdCodec } from "../src/snapshot/index.js";
+import { digestOf } from "./riscv-vm.js";
 
 const codec = await zstdCodec();
 const MEBIBYTE = 1 << 20;
@@ -413,3 +417,118 @@ it("a virtio device of one's own is made anew for each clone", async () => {
   machine.clone();
   expect(count).toBe(2);
 });
+
+/** Registers that the guest places where it wants them, as a PCI function's are; they count the stores to them. */
+class Roamer implements MmioDevice {
+  readonly name = "roamer";
+  readonly counters = { moves: 0, refused: 0 };
+  private sum = 0;
+  private readonly window: BusMapping;
+
+  constructor(bus: AddressMap) {
+    this.window = bus.map(
+      undefined,
+      0x100,
+      {
+        read: () => this.sum,
+        write: (_offset, _size, value) => {
+          this.sum = (this.sum + value) >>> 0;
+        },
+      },
+      "the roamer's window",
+    );
+  }
+
+  read(): number {
+    return this.window.base ?? 0;
+  }
+  write(_offset: number, _size: number, value: number): void {
+    if (this.window.move(value >>> 0)) this.counters.moves++;
+    else this.counters.refused++;
+  }
+  reset(): void {
+    this.sum = 0;
+    this.window.unmap();
+  }
+  save(): DeviceState {
+    return { base: this.window.base ?? 0, sum: this.sum };
+  }
+  restore(state: DeviceState): void {
+    const reader = new StateReader(this.name, state);
+    const base = reader.integer("base", 0xffffffff);
+    this.sum = reader.integer("sum", 0xffffffff);
+    if (base === 0) this.window.unmap();
+    else this.window.move(base);
+  }
+}
+
+it.each(tiers)(
+  "registers that move while the guest runs are saved and cloned where they are, in tier %s",
+  async (tier) => {
+    const [CONTROL, FIRST, ALL, PART] = [
+      virtMap.platform.base,
+      virtMap.platform.base + 0x10000,
+      60_000,
+      27_011,
+    ];
+    // Each round places the window elsewhere, once where the UART is; stores into it, and reads the sum that it has.
+    const { bytes } = assemble(
+      `
+        li   s0, ${CONTROL}
+        li   s1, ${FIRST}
+        li   s3, 0x10000000
+1:      andi t0, a0, 31
+        slli t0, t0, 8
+        add  t0, t0, s1
+        sw   t0, 0(s0)
+        sw   s3, 0(s0)          # refused: the window stays where it is
+        lw   t1, 0(s0)
+        bne  t1, t0, wrong
+        sw   a0, 0x40(t0)
+        lw   a1, 0x80(t0)
+        addi a0, a0, 1
+        j    1b
+wrong:  li   a0, -1
+        j    wrong`,
+      { xlen: 64, origin: RAM_BASE },
+    );
+    const roamers: Roamer[] = [];
+    const part = mmioPart({
+      name: "roamer",
+      base: CONTROL,
+      size: 0x1000,
+      compatible: "acme,roamer",
+      make: ({ bus }) => {
+        const roamer = new Roamer(bus);
+        roamers.push(roamer);
+        return roamer;
+      },
+    });
+    const make = (instructions: number) =>
+      machineWith({ tier, hotThreshold: 8, boot: { code: bytes }, parts: [part], instructions }).machine;
+    const STOPPED = { kind: "stopped", reason: "instructions" } as const;
+    const whole = make(ALL);
+    expect(await whole.run()).toEqual(STOPPED);
+    const rounds = whole.cpu.hart.readXLow(10);
+    expect(rounds).toBeGreaterThan(ALL / 16);
+    expect(roamers[0]!.counters.moves - rounds).toBeOneOf([0, 1]);
+    expect(roamers[0]!.counters.refused - rounds).toBeOneOf([0, 1]);
+    expect(roamers[0]!.save().sum).toBeGreaterThan((rounds * (rounds - 3)) / 2);
+
+    const first = make(PART);
+    expect(await first.run()).toEqual(STOPPED);
+    const restored = make(ALL);
+    restoreMachine(Buffer.concat(encodeMachine(first.state, codec).pieces), restored.state, codec);
+    expect(roamers[2]!.save()).toEqual(roamers[1]!.save());
+    expect(await restored.run()).toEqual(STOPPED);
+    expect([digestOf(restored), roamers[2]!.save()]).toEqual([digestOf(whole), roamers[0]!.save()]);
+
+    const clone = first.clone({ name: "" });
+    expect(roamers[3]!.save()).toEqual(roamers[1]!.save());
+    clone.load();
+    while (clone.retired() < ALL) clone.cpu.run(ALL - clone.retired());
+    expect(roamers[3]!.save()).toEqual(roamers[0]!.save());
+    // The original's window has stayed.
+    expect(roamers[1]!.save()).not.toEqual(roamers[3]!.save());
+  },
+);
