@@ -1,15 +1,16 @@
 /**
- * A VM in a thread of its own, under a host's scheduler: a few instructions of S mode that burn CPU time and sleep as
- * they are told, on the machine's real clock. Run by `thread-host.ts`.
+ * A machine in a thread of its own, under a host's scheduler: a few instructions that burn CPU time and sleep as they are
+ * told, on the machine's real clock. Run by `thread-host.ts`.
  */
 import { parentPort, workerData } from "node:worker_threads";
-import { Vm } from "../../machine/src/vm/vm.js";
-import { TestHost } from "../../machine/test/riscv-vm.js";
+import { assemble } from "@hyperfile/decoder";
+import { riscvVirt } from "@hyperfile/machine";
+import { RealClock, Vm } from "@hyperfile/machine/vm";
 import { ControlTable, SharedGate } from "../src/cpu/control-table.js";
 import type { CpuGate } from "../src/cpu/cpu-gate.js";
 import { currentThread, ThreadTimes } from "../src/cpu/node/thread-time.js";
 import { MEBIBYTE } from "./guests.js";
-import { type programs, RAM_BASE, startProgram } from "./hostile.js";
+import { programs, RAM_BASE } from "./hostile.js";
 
 /** What a thread is started with. */
 export interface GuestThreadSettings {
@@ -38,58 +39,55 @@ export interface GuestResult {
   readonly wakes: readonly { readonly wall: number; readonly others: number }[];
 }
 
-/** a0: ticks to burn; a1: ticks to sleep. Time and timer are those of S mode (Sstc); nothing traps. */
-const PROGRAM = [
-  0x02000293, // li t0, 32 (STIE)
-  0x10429073, // csrw sie, t0
-  0xc0102373, // burn: rdtime t1
-  0x00a303b3, // add t2, t1, a0
-  0x00140413, // step: addi s0, s0, 1
-  0x0ff47e13, // andi t3, s0, 255
-  0xfe0e1ce3, // bnez t3, step
-  0xc0102373, // rdtime t1
-  0xfe7368e3, // bltu t1, t2, step
-  0xfe0582e3, // beqz a1, burn
-  0x00b303b3, // add t2, t1, a1
-  0x14d39073, // csrw stimecmp, t2
-  0x10500073, // wait: wfi
-  0x144022f3, // csrr t0, sip
-  0x0202f293, // andi t0, t0, 32
-  0xfe028ae3, // beqz t0, wait
-  0xfff00293, // li t0, -1
-  0x14d29073, // csrw stimecmp, t0
-  0xfc1ff06f, // j burn
-];
+/** Burns and sleeps by the time and timer of S mode (Sstc), in M mode; nothing traps. Times are in ticks. */
+const burnAndSleep = (burn: number, sleep: number): Uint8Array =>
+  assemble(
+    `
+        li   a0, ${burn}
+        li   a1, ${sleep}
+        li   t0, 1
+        slli t0, t0, 63
+        csrw menvcfg, t0        # stimecmp raises the interrupt of the timer,
+        li   t0, 32
+        csrw mideleg, t0        # which S mode's registers show
+        csrw sie, t0
+burn:   rdtime t1
+        add  t2, t1, a0
+step:   addi s0, s0, 1
+        andi t3, s0, 255
+        bnez t3, step
+        rdtime t1
+        bltu t1, t2, step
+        beqz a1, burn
+        add  t2, t1, a1
+        csrw stimecmp, t2
+wait:   wfi
+        csrr t0, sip
+        andi t0, t0, 32
+        beqz t0, wait
+        li   t0, -1
+        csrw stimecmp, t0
+        j    burn`,
+    { xlen: 64, origin: RAM_BASE },
+  ).bytes;
+
+/** A program without manners, with what its registers begin with before it. */
+function hostileCode(name: keyof typeof programs): Uint8Array {
+  const { words, args } = programs[name];
+  const [a0, a1] = args(MEBIBYTE);
+  const { bytes } = assemble(`li a0, ${a0}\n li a1, ${a1}`, { xlen: 64, origin: RAM_BASE });
+  return Buffer.concat([bytes, new Uint8Array(Uint32Array.from(words).buffer)]);
+}
 
 const { table: buffer, slot, burn, sleep, empty, hostile } = workerData as GuestThreadSettings;
 const port = parentPort!;
 const table = new ControlTable(buffer);
 table.setThread(slot, currentThread());
-const machine = new TestHost(2 * MEBIBYTE).make({
-  kernel: new Uint8Array(0),
-  ramBytes: MEBIBYTE,
-  virtualTime: false,
-});
-const { cpu, board, clock, guest } = machine;
-if (!guest.write(RAM_BASE, new Uint8Array(Uint32Array.from(PROGRAM).buffer))) throw new Error("no memory");
-const ticks = (milliseconds: number) => Math.round(milliseconds * 10_000);
-const start = () =>
-  hostile !== undefined
-    ? startProgram(machine, hostile)
-    : cpu.start({ pcLo: RAM_BASE | 0, pcHi: 0, mode: 1, args: [ticks(burn), ticks(sleep), 0] });
-
-// Translated before anything is measured.
-start();
-for (let run = 0; run < 200 && !empty; run++) {
-  cpu.pollTimer();
-  if (cpu.run(100_000) === "wait") await new Promise((resolve) => setTimeout(resolve, 1));
-}
-
 let turns = 0;
 const wakes: { wall: number; others: number }[] = [];
 const times = new ThreadTimes();
 let others: readonly number[] = [];
-const shared = new SharedGate(table, slot, () => cpu.retired());
+const shared = new SharedGate(table, slot, () => retired());
 let slept = false;
 const gate: CpuGate = {
   async acquire() {
@@ -108,27 +106,50 @@ const gate: CpuGate = {
   },
   cancel: () => shared.cancel(),
 };
-const hart = empty
-  ? {
-      run: () => "budget" as const,
+const ticks = (milliseconds: number) => Math.round(milliseconds * 10_000);
+const machine = empty
+  ? undefined
+  : riscvVirt({
+      ramBytes: MEBIBYTE,
+      boot: { code: hostile === undefined ? burnAndSleep(ticks(burn), ticks(sleep)) : hostileCode(hostile) },
+      devices: [],
+      verify: "off",
+      gate: () => gate,
+    });
+const retired = () => machine?.retired() ?? 0;
+/** The run loop: the machine's, or one around nothing. */
+const vm =
+  machine?.loop ??
+  new Vm({
+    hart: {
+      run: () => "budget",
       pollTimer: () => {},
       deadline: () => Infinity,
       wakeReady: () => true,
-      retired: () => 0,
-    }
-  : cpu;
-const vm = new Vm({ hart, board, clock, gate, load: start });
+      retired,
+    },
+    board: { tick: () => {}, deadline: () => Infinity, flush: () => {}, reset: () => {} },
+    clock: new RealClock(),
+    gate,
+    load: () => {},
+  });
+
+// Translated before anything is measured.
+if (machine !== undefined) {
+  const { cpu } = machine;
+  machine.load();
+  for (let run = 0; run < 200; run++) {
+    cpu.pollTimer();
+    if (cpu.run(100_000) === "wait") await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+}
+
 async function runUntilStopped(): Promise<void> {
   vm.pause();
-  const ended = vm.run();
-  // What it prints is thrown away.
-  const empties = setInterval(() => {
-    machine.output = "";
-  }, 100);
+  const ended = (machine ?? vm).run();
   port.postMessage("it stands");
   await ended;
-  clearInterval(empties);
-  const result: GuestResult = { retired: cpu.retired(), turns, wakes };
+  const result: GuestResult = { retired: retired(), turns, wakes };
   port.postMessage(result);
 }
 port.on("message", (order: GuestOrder) => {

@@ -20,6 +20,18 @@ export const programs = {
     words: [0x30501073 /* csrw mtvec, zero */, 0xc0001073 /* unimp */],
     args: () => [0, 0],
   },
+  /** One whose machine is not stuck: its handler does something before it faults itself. */
+  "faults at every other instruction": {
+    words: [
+      0x00000297, // auipc t0, 0
+      0x01028293, // addi t0, t0, 16
+      0x30529073, // csrw mtvec, t0
+      0xc0001073, // unimp
+      0x00130313, // addi t1, t1, 1
+      0xc0001073, // unimp
+    ],
+    args: () => [0, 0],
+  },
   "touches every page": {
     words: [
       0x000012b7, // lui t0, 1
