@@ -37,7 +37,7 @@ export const outputsOf = (printed) => printed.split(`${MARK}\n`).slice(0, -1);
 export function proofsIn(document) {
   const text = readFileSync(fileOf(document), "utf8");
   const files = [...text.matchAll(/`([\w./-]+\.test\.ts)`/g)].map(([, path]) => path);
-  const experiments = [...text.matchAll(/`bench\s+([a-z]+)[a-z\s]*`/g)].map(
+  const experiments = [...text.matchAll(/`bench\s+([a-z-]+)[a-zA-Z\s]*`/g)].map(
     ([, name]) => `packages/broker/bench/${name}.ts`,
   );
   return [...new Set([...files, ...experiments])].map((path) => ({ path, exists: existsSync(fileOf(path)) }));
