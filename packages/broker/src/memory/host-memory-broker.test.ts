@@ -33,6 +33,25 @@ function host(pages: number, places = 4) {
 }
 
 describe("a host's memory", () => {
+  it("is touched no more than is needed at once: a VM goes where others are, as long as all can have all of theirs", () => {
+    const { broker, nodes } = host(4000, 20);
+    const placed: number[] = [];
+    // Each takes what it has, so that by what is left the nodes would be taken in turn.
+    for (let vm = 0; vm < 20; vm++) {
+      const { node } = broker.admit(`vm${vm}`, "root", {}, bytes(190));
+      nodes[node]!.free -= 190;
+      placed.push(node);
+    }
+    expect(placed).toEqual(Array.from({ length: 20 }, (_, vm) => Math.floor(vm / 5)));
+    // Now there is no node where all can have all: the one with most left is taken.
+    nodes[2]!.free = 60;
+    expect(broker.admit("more", "root", {}, bytes(190)).node).toBe(2);
+    // Who is gone has left room where the others are.
+    broker.retire("vm5");
+    broker.leave({ node: 1, place: 0 });
+    expect(broker.admit("another", "root", {}, bytes(190)).node).toBe(1);
+  });
+
   it("is admitted against, place by place", () => {
     const { broker, nodes } = host(2000, 2);
     expect(broker.admit("a", "root", { reservation: bytes(800) }, bytes(800))).toEqual({ node: 0, place: 0 });

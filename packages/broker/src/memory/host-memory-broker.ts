@@ -126,11 +126,10 @@ export class HostMemoryBroker {
   admit(name: string, pool: string, allotment: Partial<Allotment>, ramBytes: number): NodePlace {
     this.join(name, pool, allotment);
     const reservation = Math.min(ramBytes, this.tree.allotmentOf(name).reservation);
-    // The node with the most memory that nobody has, so that neighbours are far from each other's peaks.
-    const order = [...this.nodes.keys()]
-      .filter((node) => this.reservedOn(node) + reservation <= this.reservable(this.nodes[node]!.bytes))
-      .sort((one, other) => this.freeOf(other) - this.freeOf(one));
-    for (const node of order) {
+    const order = [...this.nodes.keys()].filter(
+      (node) => this.reservedOn(node) + reservation <= this.reservable(this.nodes[node]!.bytes),
+    );
+    for (const node of this.byFitness(order, ramBytes)) {
       const place = this.framesOf(node).enter(ramBytes);
       if (place === undefined) continue;
       this.nodes[node]!.threads++;
@@ -293,6 +292,30 @@ export class HostMemoryBroker {
       if (member.node === node) here += member.ram;
     }
     return everywhere === 0 ? 1 : here / everywhere;
+  }
+
+  /**
+   * Nodes in the order in which they suit a VM. A host gets no memory back that a node has touched, so those come first that
+   * are in use and where all VMs can have all of their RAM at once, the fullest before others: what the nodes have touched is
+   * then what was needed at once. Else neighbours are to be far from each other's peaks: the one that has most left is first.
+   */
+  private byFitness(nodes: readonly number[], ramBytes: number): number[] {
+    const fits = (node: number): boolean => {
+      const { frames, bytes } = this.nodes[node]!;
+      return frames !== undefined && this.ramOn(node) + ramBytes <= this.reservable(bytes);
+    };
+    const inUse = nodes.filter(fits).sort((one, other) => this.ramOn(other) - this.ramOn(one));
+    const others = nodes
+      .filter((node) => !fits(node))
+      .sort((one, other) => this.freeOf(other) - this.freeOf(one));
+    return [...inUse, ...others];
+  }
+
+  /** Bytes of RAM that VMs of a node have in all. */
+  private ramOn(node: number): number {
+    let sum = 0;
+    for (const member of this.members.values()) if (member.node === node) sum += member.ram * PAGE_SIZE;
+    return sum;
   }
 
   private framesOf(node: number): HostFrames {
