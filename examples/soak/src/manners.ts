@@ -23,6 +23,8 @@ const PERMITTED = new Set([
   "E_ADMISSION",
   "E_NAME_TAKEN",
   "E_IMAGE_LOCKED",
+  // A clone's disk is kept by its original: no snapshot of it can be.
+  "E_IMAGE_UNSUPPORTED",
   "E_EXEC",
   "E_EXEC_TIMEOUT",
 ]);
