@@ -1,11 +1,14 @@
 // What a run in continuous integration prints: how far it is, each failure whole, which tests needed a second try, and last
 // the line with the counts. Tests that pass at once are counted only, so that the failures are not lost among thousands.
 
+import { relative } from "node:path";
+
 /** Modules between two lines of progress. */
 const EVERY = 25;
 
+const fileOf = ({ moduleId }) => relative(process.cwd(), moduleId);
 /** A test's place: its file and its names. */
-const placeOf = ({ module, fullName }) => `${module.relativeModuleId} > ${fullName}`;
+const placeOf = ({ module, fullName }) => `${fileOf(module)} > ${fullName}`;
 
 /** What went wrong, with where; without the runner's own lines of the stack. */
 const textOf = ({ message, diff, stack = "" }) => {
@@ -43,7 +46,7 @@ export default class Report {
         `${done} of ${all} files after ${Math.round((Date.now() - this.started) / 1000)} s: ${this.line()}`,
       );
     }
-    this.failParts(module, module.relativeModuleId);
+    this.failParts(module, fileOf(module));
   }
 
   onTestRunEnd(_modules, unhandled) {
