@@ -397,6 +397,24 @@ describe("a backup", () => {
     expect(left).toEqual([]);
   });
 
+  it("goes on beside what one whose thread was killed has left, for as long as that is held, and removes it then", async () => {
+    const disks = await open({ file: await image("held.raw"), format: "raw" });
+    const store = openStore(at("backups"));
+    await store.create("held.unfinished", { size: 512 });
+    const held = await store.open("held.unfinished", { isWritable: true });
+    await disks.backup(0, at("backups"), "held");
+    expect(await restored("held")).toBe(await digest(disks.drives[0]!.disk));
+    expect((await names()).filter((name) => name.startsWith("held")).sort()).toEqual([
+      "held",
+      "held.unfinished",
+    ]);
+    await held.close();
+    await store.remove("held");
+    await disks.backup(0, at("backups"), "held");
+    expect((await names()).filter((name) => name.startsWith("held"))).toEqual(["held"]);
+    await disks.close();
+  });
+
   it.each([
     ["written in place", { format: "raw" as const }, true],
     ["ephemeral", { ephemeral: true }, false],

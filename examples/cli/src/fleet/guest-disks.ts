@@ -200,9 +200,7 @@ class GuestDisk {
           "E_DISK_IO",
           `${folder}/images/${name}: there is such an image already; use another name`,
         );
-      const draft = `${name}.unfinished`;
-      // What a killed backup has left.
-      await store.remove(draft).catch(() => {});
+      const draft = await freeDraft(store, name);
       const { lastBackup } = this;
       const isBase = lastBackup?.store === folder && (await idOf(store, lastBackup.name)) === lastBackup.id;
       if (isBase) await store.clone(lastBackup.name, draft);
@@ -302,6 +300,15 @@ async function idOf(store: ImageStore, name: string): Promise<string | undefined
     return JSON.stringify(await store.manifest(name));
   } catch {
     return undefined;
+  }
+}
+
+/** A name for what is not whole yet. Of what backups that were killed have left, what nobody holds any more is removed. */
+async function freeDraft(store: ImageStore, name: string): Promise<string> {
+  for (let number = 1; ; number++) {
+    const draft = number === 1 ? `${name}.unfinished` : `${name}.unfinished-${number}`;
+    await store.remove(draft).catch(() => {});
+    if (!(await store.has(draft))) return draft;
   }
 }
 
