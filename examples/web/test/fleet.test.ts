@@ -151,7 +151,8 @@ it("a copy has its original's memory until one of them writes, and gives all bac
   expect(before - trial.maker.memory.free).toBeLessThan(trial.figures("a").memory!.touched);
   await trial.fleet.remove("copy");
   await trial.end();
-  expect(await trial.atRest()).toBe(rest);
+  // The frame of zeros is made when it is first needed, and stays.
+  expect((await trial.atRest()) - rest).toBeOneOf([0, 4096]);
 });
 
 it("what is typed at a machine that does not read is bounded, and refused whole beyond", async () => {
@@ -233,5 +234,6 @@ it("two hundred commands at random, many at once, leave states that are true and
   expect(outcomes.done).toBeGreaterThan(40);
   expect([...refusals].filter((code) => !/^E_(VM_STATE|VM_UNKNOWN|NAME_TAKEN|BOOT)$/.test(code))).toEqual([]);
   await trial.end();
-  expect(await trial.atRest()).toBe(rest);
+  // The frame of zeros is made when it is first needed, and stays.
+  expect((await trial.atRest()) - rest).toBeOneOf([0, 4096]);
 });
