@@ -75,7 +75,7 @@ function started(...args: string[]): {
   return { child, output: () => output, until, ended };
 }
 
-describe.skipIf(!hasAgent)("a Debian with an agent", () => {
+describe.skipIf(!hasAgent)("a Debian with an agent", { timeout: 600_000 }, () => {
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), "hf-agent-"));
     await writeFile(
@@ -241,7 +241,7 @@ describe.skipIf(!hasAgent)("a Debian with an agent", () => {
     it(`${COMMANDS} at a time`, async () => {
       const client = new DaemonClient(daemon.variables.HYPERFILE_SOCKET!);
       const agent = new AgentClient((port, events) => client.connect("box", port, events), {
-        timeoutMs: 120_000,
+        timeoutMs: 600_000,
       });
       const results = await Promise.all(
         Array.from({ length: COMMANDS }, (_, index) =>
@@ -265,7 +265,7 @@ describe.skipIf(!hasAgent)("a Debian with an agent", () => {
         if (left === "2\n") break;
       }
       expect(left).toBe("2\n");
-    }, 300_000);
+    }, 900_000);
   });
 
   describe("copies", () => {
@@ -360,7 +360,7 @@ describe.skipIf(!hasAgent)("a Debian with an agent", () => {
     await expect.poll(away, { timeout: 120_000 }).toBeLessThan(3);
     expect((await run("restore", "box", "early")).status).toBe(0);
     await expect.poll(away, { timeout: 120_000 }).toBeLessThan(3);
-  }, 600_000);
+  });
 
   it("a VM without an agent has its console, and says so", async () => {
     const { status, output, errors } = await run("exec", "bare", "echo", "here");
