@@ -12,7 +12,7 @@ import { ipBytes, MAC_BYTES, writeMac } from "../addresses.js";
 import { parseArp } from "../frames/arp.js";
 import { type EthernetHeader, etherTypes } from "../frames/ethernet.js";
 import { neighbourTypes } from "../frames/icmp.js";
-import { ipHeaderBytes, ipProtocols, read16 } from "../frames/ip.js";
+import { ipHeaderBytes, ipProtocols, read16, read32 } from "../frames/ip.js";
 
 /** Port of a DHCP server (RFC 2131, section 4.1). */
 const DHCP_SERVER_PORT = 67;
@@ -68,6 +68,8 @@ export class AddressGuard {
   readonly claimed = new Set<string>();
   /** The IPv6 address that was the source of a frame last, and its own. */
   private readonly last = new Uint8Array(IP6_BYTES).fill(0xff);
+  /** Its IPv4 address as a number. */
+  private readonly own: number;
 
   /**
    * @param mac its MAC address
@@ -75,9 +77,11 @@ export class AddressGuard {
    */
   constructor(
     private readonly mac: number,
-    private readonly address: Uint8Array,
+    address: Uint8Array,
     private readonly claims: AddressClaims,
-  ) {}
+  ) {
+    this.own = read32(address, 0);
+  }
 
   /** Whether a frame says nothing that is not so. What can't be read as what it claims to be is refused. */
   allows({ type, payload: at }: EthernetHeader, bytes: Uint8Array): boolean {
@@ -152,13 +156,12 @@ export class AddressGuard {
 
   /** Whether an address is the one that it was given, or none. */
   private isOwnIpv4(bytes: Uint8Array, at: number): boolean {
-    const { address } = this;
-    const isIt = (byte: number, index: number): boolean => bytes[at + index] === byte;
-    return address.every(isIt) || (bytes[at]! | bytes[at + 1]! | bytes[at + 2]! | bytes[at + 3]!) === 0;
+    const said = read32(bytes, at);
+    return said === this.own || said === 0;
   }
 
   private isOwnIpv6(bytes: Uint8Array, at: number): boolean {
-    if (this.last.every((byte, index) => bytes[at + index] === byte)) return true;
+    if (isSame(this.last, bytes, at)) return true;
     const isOwn =
       read16(bytes, at + MIDDLE_AT) === MIDDLE
         ? this.isOfMac(bytes, at + IDENTIFIER_AT)
@@ -181,6 +184,12 @@ const isExtension = (protocol: number): boolean =>
   protocol === extensions.routing ||
   protocol === extensions.fragment ||
   protocol === extensions.destination;
+
+/** Whether an address is there. Every frame is looked at, so it is a plain loop. */
+function isSame(address: Uint8Array, bytes: Uint8Array, at: number): boolean {
+  for (let index = 0; index < IP6_BYTES; index++) if (bytes[at + index] !== address[index]) return false;
+  return true;
+}
 
 function isZero(bytes: Uint8Array, at: number): boolean {
   for (let index = at; index < at + IP6_BYTES; index++) if (bytes[index] !== 0) return false;
