@@ -65,7 +65,7 @@ beforeAll(async () => {
   await writeFile(join(folder, "initramfs.cpio"), "070701");
   await mkdir(join(folder, "examples"));
   await cp(join(root, "examples/fleet"), join(folder, "examples/fleet"), { recursive: true });
-  for (const name of ["disk", "sandbox", "bench"])
+  for (const name of ["disk", "sandbox", "bench", "guest"])
     await symlink(join(root, "examples", name), join(folder, "examples", name));
 });
 afterAll(async () => {
